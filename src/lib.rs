@@ -1,1 +1,2 @@
-//! Warren.
+//! Warren's VRRP failover daemon and the appliance's entry point. ARCHITECTURE.md has the picture.
+#![forbid(unsafe_code)]

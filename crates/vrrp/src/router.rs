@@ -50,15 +50,23 @@ pub enum State {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {
     /// The interface is operationally up with `source` as its usable primary (v6: link-local) address.
-    LinkReady { source: IpAddr },
+    LinkReady {
+        source: IpAddr,
+    },
     /// It is not (any longer).
     LinkLost,
     /// An advertisement that passed every receive check. `priority` 0 means its sender stops.
-    Advert { source: IpAddr, priority: Priority, interval: Duration },
+    Advert {
+        source: IpAddr,
+        priority: Priority,
+        interval: Duration,
+    },
     /// `deadline()` may have passed. Harmless when it has not.
     Deadline,
     /// The advertisement asked for by `Effect::SendAdvert` left the host, or did not.
-    Sent { ok: bool },
+    Sent {
+        ok: bool,
+    },
     /// Base priority, check results, drain and group rules changed what this router is worth.
     Fitness(Fitness),
     /// An earlier process held this role without a pause and its addresses are still in place: go on as active.
@@ -70,7 +78,9 @@ pub enum Input {
     /// host answers for our address: give the role up until told otherwise through `Fitness`.
     Surrender,
     /// Leave: hand the role over, hold the addresses until another active is heard but no longer than `grace`.
-    Shutdown { grace: Duration },
+    Shutdown {
+        grace: Duration,
+    },
     /// The configuration changed; state and timers stay as far as they still make sense.
     Settings(Settings),
 }
@@ -111,9 +121,17 @@ pub enum Cause {
     /// `peer` resigned with priority 0.
     PeerResigned { peer: IpAddr },
     /// `peer` announces more than we are worth (or the same from a higher address).
-    Outranked { peer: IpAddr, theirs: Priority, ours: Priority },
+    Outranked {
+        peer: IpAddr,
+        theirs: Priority,
+        ours: Priority,
+    },
     /// A lower-priority active was heard and preemption allows taking over.
-    Preempted { peer: IpAddr, theirs: Priority, ours: Priority },
+    Preempted {
+        peer: IpAddr,
+        theirs: Priority,
+        ours: Priority,
+    },
     /// Interface lost.
     LinkLost,
     /// A releasing check failed, or the operator drained the router.
@@ -141,7 +159,10 @@ impl Router {
     /// A router in Initialize.
     #[must_use]
     pub fn new(settings: Settings) -> Self {
-        Self { settings, state: State::Initialize }
+        Self {
+            settings,
+            state: State::Initialize,
+        }
     }
 
     /// Takes an input in.
