@@ -1,12 +1,25 @@
 //! What every daemon of the appliance needs and no word of any domain.
 //!
+//! Reading a file and telling what is wrong with it:
 //! - [`duration`]: durations as operators write them, `"100ms"`.
 //! - [`diagnostics`]: messages that point into a file with a caret.
 //! - [`suggest`]: "did you mean".
 //! - [`config`]: `warren.toml` with spans, host overrides and one section per role.
+//! - [`report`]: exit codes, and the chain of causes a program ends with.
+//!
+//! Being a process among others:
+//! - [`clock`]: the one place that reads clocks.
+//! - [`accounts`]: users and groups by name.
+//! - [`words`]: a command line taken apart without a shell.
+//! - [`child`]: a program run to its end or its deadline.
 #![forbid(unsafe_code)]
 
+pub mod accounts;
+pub mod child;
+pub mod clock;
 pub mod config;
 pub mod diagnostics;
 pub mod duration;
+pub mod report;
 pub mod suggest;
+pub mod words;
