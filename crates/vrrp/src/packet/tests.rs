@@ -384,6 +384,25 @@ fn other_form_than_the_remembered_one_is_accepted_and_reported() {
 }
 
 #[test]
+fn checksum_that_is_right_in_neither_form_is_rejected_whatever_was_remembered() {
+    for plain in [true, false] {
+        for remembered in [
+            None,
+            Some(ChecksumForm::Rfc9568),
+            Some(ChecksumForm::PseudoHeader),
+        ] {
+            let damaged = Scenario {
+                plain,
+                remembered,
+                checksum_error: 0x0400,
+                ..v3()
+            };
+            assert_eq!(damaged.reject().reason(), "checksum");
+        }
+    }
+}
+
+#[test]
 fn version_2_and_ipv6_have_one_form_only() {
     assert_eq!(Scenario { plain: false, ..v2() }.reject().reason(), "checksum");
     assert_eq!(
