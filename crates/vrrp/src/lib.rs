@@ -12,6 +12,17 @@
 //! (authentication type 1). Every MUST that a virtual router has to obey is cited at the line that obeys it and at
 //! the test that shows it; `scripts/musts` lists the ones that are not.
 #![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    deny(
+        missing_docs,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unwrap_used,
+        clippy::wildcard_enum_match_arm,
+    )
+)]
 
 pub mod checksum;
 pub mod group;
@@ -21,6 +32,8 @@ pub mod router;
 pub mod time;
 mod types;
 
-pub use router::{Cause, Effect, Input, Router, Settings, State};
+pub use router::{
+    AnnounceReason, Cause, Effect, Failback, Input, Peer, Phase, Router, Settings, State, WaitingFor,
+};
 pub use time::Instant;
 pub use types::{Family, InvalidVrid, Priority, Version, Vrid};
