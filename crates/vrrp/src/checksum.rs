@@ -14,6 +14,7 @@
         clippy::panic
     )
 )]
+#![warn(missing_docs)]
 
 use std::net::IpAddr;
 

@@ -37,6 +37,49 @@
 //!  | IPv4 or IPv6 address, once per address                        |
 //!  +---------------------------------------------------------------+
 //! ```
+//!
+//! There and back:
+//!
+//! ```
+//! use std::net::IpAddr;
+//! use std::time::Duration;
+//! use warren_vrrp::checksum::{ChecksumForm, ChecksumPolicy};
+//! use warren_vrrp::packet::{AdvertToSend, Auth, Delivery, Envelope, Interval, ReceiveProfile, decode};
+//! use warren_vrrp::{Family, Priority, Version, Vrid};
+//!
+//! let addresses: [IpAddr; 1] = ["10.0.0.100".parse()?];
+//! let (vrid, interval) = (Vrid::try_from(51)?, Interval::new(Version::V3, Duration::from_millis(100))?);
+//! let (source, destination) = ("10.0.0.1".parse()?, Family::V4.group());
+//!
+//! let policy = ChecksumPolicy::Auto { first: ChecksumForm::Rfc9568 };
+//! let mut message = Vec::new();
+//! let advert = AdvertToSend {
+//!     vrid,
+//!     priority: Priority(254),
+//!     interval,
+//!     addresses: &addresses,
+//!     auth: Auth::None,
+//!     checksum: policy.to_send(None),
+//! };
+//! advert.encode(source, destination, &mut message)?;
+//!
+//! let profile = ReceiveProfile {
+//!     family: Family::V4,
+//!     vrid,
+//!     interval,
+//!     auth: Auth::None,
+//!     owner: false,
+//!     addresses: &addresses,
+//!     delivery: Delivery::Multicast { group: Family::V4.group() },
+//!     own_address: Some("10.0.0.2".parse()?),
+//!     zero_addresses: false,
+//!     strict_link_local: false,
+//! };
+//! let advert = decode(&Envelope { source, destination, ttl: 255 }, &message, &profile, None)?;
+//! assert_eq!(advert.priority, Priority(254));
+//! assert_eq!(policy.to_send(advert.checksum_form), ChecksumForm::Rfc9568);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 #![cfg_attr(
     not(test),
     deny(
@@ -64,7 +107,7 @@ pub use auth::{Auth, Password};
 pub use decode::{decode, vrid_of};
 pub use encode::{AdvertToSend, EncodeError, NotAnAdvert, set_priority};
 pub use interval::{Interval, InvalidInterval};
-pub use ip::{Envelope, ipv4_header};
+pub use ip::{Envelope, ipv4_header, ipv6_header};
 pub use profile::{Delivery, ReceiveProfile, UnicastPeer};
 pub use reject::Reject;
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use warren_vrrp::checksum::ChecksumForm::{self, PseudoHeader, Rfc9568};
 use warren_vrrp::packet::{
     AdvertToSend, Auth, Delivery, Envelope, Interval, PROTOCOL, Password, ReceiveProfile, Reject,
-    UnicastPeer, decode, ipv4_header, set_priority, vrid_of,
+    UnicastPeer, decode, ipv4_header, ipv6_header, set_priority, vrid_of,
 };
 use warren_vrrp::{Family, Priority, Version, Vrid};
 
@@ -312,6 +312,27 @@ fn ipv4_header_is_that_of_keepalived_but_for_the_identification() {
                 "{}",
                 case.name
             );
+        }
+    }
+}
+
+#[test]
+fn ipv6_header_is_that_of_keepalived_but_for_the_flow_label_and_the_unicast_hop_limit() {
+    for case in cases().into_iter().filter(|case| case.family == Family::V6) {
+        for packet in packets(case.hex, PROTOCOL) {
+            let (IpAddr::V6(source), IpAddr::V6(destination)) =
+                (packet.envelope.source, packet.envelope.destination)
+            else {
+                panic!("{}: not IPv6", case.name);
+            };
+            let ours = ipv6_header(source, destination, u16::try_from(packet.payload.len()).unwrap());
+            let mut theirs = packet.ip_header;
+            theirs[1] &= 0xf0;
+            theirs[2..4].fill(0);
+            if case.unicast {
+                theirs[7] = 255;
+            }
+            assert_eq!(ours[..], theirs, "{}", case.name);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The little of IP that VRRP looks at or has to write itself.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::{PROTOCOL, TTL};
 use crate::checksum::Sum;
@@ -66,4 +66,33 @@ pub fn ipv4_header(source: Ipv4Addr, destination: Ipv4Addr, payload_length: u16)
     };
     let checksum = Sum::new().bytes(&with_checksum([0, 0])).checksum();
     with_checksum(checksum.to_be_bytes())
+}
+
+/// The IPv6 header of an advertisement, for a socket that wants it from us (`IPV6_HDRINCL`).
+///
+/// ```text
+///   0                   1                   2                   3
+///   0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1 2 3 4 5 6 7 8 9 0 1
+///  +-------+---------------+---------------------------------------+
+///  | ver 6 | class 0xc0    | flow label 0                          |
+///  +-------+---------------+-------+---------------+---------------+
+///  | payload length                | next head. 112| hop limit 255 |
+///  +-------------------------------+---------------+---------------+
+///  | source, 16 bytes                                              |
+///  | destination, 16 bytes                                         |
+///  +---------------------------------------------------------------+
+/// ```
+#[must_use]
+pub fn ipv6_header(source: Ipv6Addr, destination: Ipv6Addr, payload_length: u16) -> [u8; 40] {
+    let [length_high, length_low] = payload_length.to_be_bytes();
+    let mut header = [0; 40];
+    let fields = [0x6c, 0, 0, 0, length_high, length_low, PROTOCOL, TTL];
+    let bytes = fields
+        .into_iter()
+        .chain(source.octets())
+        .chain(destination.octets());
+    for (slot, byte) in header.iter_mut().zip(bytes) {
+        *slot = byte;
+    }
+    header
 }
