@@ -12,12 +12,14 @@
 //! - [`accounts`]: users and groups by name.
 //! - [`words`]: a command line taken apart without a shell.
 //! - [`child`]: a program run to its end or its deadline.
+//! - [`control`]: control sockets, both ends.
 #![forbid(unsafe_code)]
 
 pub mod accounts;
 pub mod child;
 pub mod clock;
 pub mod config;
+pub mod control;
 pub mod diagnostics;
 pub mod duration;
 pub mod report;
