@@ -81,6 +81,8 @@ pub struct Router {
     source: Option<IpAddr>,
     fitness: Option<Fitness>,
     surrender: Surrender,
+    /// Go to Active when Initialize is left: the role was ours a moment ago.
+    adopting: bool,
     stopping: bool,
     /// Active_Adver_Interval.
     learned: Duration,
@@ -126,6 +128,7 @@ impl Router {
             source: None,
             fitness: None,
             surrender: Surrender::No,
+            adopting: false,
             stopping: false,
             active: None,
             peers: Peers::default(),
@@ -321,7 +324,9 @@ impl Router {
         if self.state() != State::Initialize || self.source.is_none() || !self.is_fit() {
             return;
         }
-        if self.ours() == Priority::OWNER {
+        if std::mem::take(&mut self.adopting) {
+            self.enter(now, State::Active, Cause::Adopted);
+        } else if self.ours() == Priority::OWNER {
             // RFC 9568 §6.4.1: the address owner MUST go to Active at once. [9568-6.4.1-1]
             self.enter(now, State::Active, Cause::Owner);
         } else {
@@ -410,9 +415,8 @@ impl Router {
     }
 
     fn adopt(&mut self, now: Instant) {
-        if self.state() == State::Initialize && self.source.is_some() && self.is_fit() {
-            self.enter(now, State::Active, Cause::Adopted);
-        }
+        self.adopting = self.state() == State::Initialize;
+        self.start(now);
     }
 
     fn group_take_over(&mut self, now: Instant) {

@@ -65,7 +65,8 @@ pub enum Input {
     /// Base priority, check results, drain and group rules changed what this router is worth.
     Fitness(Fitness),
     /// An earlier process held this role without a pause and its addresses are still in place: go on as active.
-    /// Valid in Initialize after `LinkReady` and a `Fitness` that is fit; otherwise ignored (see `waiting_for`).
+    /// Heeded in Initialize only, and only once a `LinkReady` and a `Fitness` that is fit have been seen as well, in any
+    /// order: what could not be held without a pause is elected anew.
     Adopt,
     /// The sync group decided: become active now. Ignored in Initialize.
     GroupTakeOver,

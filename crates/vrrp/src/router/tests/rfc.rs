@@ -367,11 +367,10 @@ fn stopped_router_stays_stopped() {
 fn adopted_role_goes_on_at_once() {
     let mut rig = Rig::new();
     rig.give(Input::Adopt);
-    assert_eq!(rig.router.state(), State::Initialize, "needs a link");
     rig.give(fit(100));
-    rig.router.source = Some(host(5));
+    assert_eq!(rig.router.state(), State::Initialize, "needs a link");
     assert_eq!(
-        rig.give(Input::Adopt),
+        rig.give(Input::LinkReady { source: host(5) }),
         becomes_active(State::Initialize, 100, Cause::Adopted)
     );
     assert_eq!(
