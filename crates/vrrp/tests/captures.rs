@@ -265,6 +265,7 @@ fn every_advertisement_of_keepalived_passes_every_check() {
     }
 }
 
+// shows RFC 9568 §7.2 [9568-7.2-1], §5.2.6 [9568-5.2.6-1], RFC 3768 §7.2 [3768-7.2-1]
 #[test]
 fn encoding_gives_the_bytes_keepalived_sent() {
     for case in cases() {
@@ -289,6 +290,7 @@ fn patching_the_priority_gives_the_resignation_keepalived_sent() {
     }
 }
 
+// shows RFC 9568 §5.1.1.3 [9568-5.1.1.3-2]
 #[test]
 fn ipv4_header_is_that_of_keepalived_but_for_the_identification() {
     for case in cases().into_iter().filter(|case| case.family == Family::V4) {
@@ -316,6 +318,7 @@ fn ipv4_header_is_that_of_keepalived_but_for_the_identification() {
     }
 }
 
+// shows RFC 9568 §5.1.2.3 [9568-5.1.2.3-2]
 #[test]
 fn ipv6_header_is_that_of_keepalived_but_for_the_flow_label_and_the_unicast_hop_limit() {
     for case in cases().into_iter().filter(|case| case.family == Family::V6) {

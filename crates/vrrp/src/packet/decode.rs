@@ -71,6 +71,9 @@ fn check_carrier(envelope: &Envelope, profile: &ReceiveProfile<'_>) -> Result<()
     Ok(())
 }
 
+// RFC 9568 §5.1.1.3, §5.1.2.3, §7.1, RFC 3768 §7.1: a TTL or hop limit that is not 255 MUST be discarded.
+// [9568-5.1.1.3-1] [9568-5.1.2.3-1] [9568-7.1-1] [3768-7.1-1]
+// Unicast is not in the RFCs; there a peer may be allowed less.
 fn check_ttl(envelope: &Envelope, profile: &ReceiveProfile<'_>) -> Result<(), Reject> {
     let least = match profile.delivery {
         Delivery::Unicast { peers } if !envelope.destination.is_multicast() => peers
@@ -95,11 +98,13 @@ fn check_version_and_type(payload: &[u8], profile: &ReceiveProfile<'_>) -> Resul
     };
     let expected = profile.version().number();
     match (first >> 4, first & 0x0f) {
+        // RFC 9568 §7.1, RFC 3768 §7.1: the version MUST be ours. [9568-7.1-2] [3768-7.1-2]
         (version, _) if version != expected => Err(Reject::Version {
             got: version,
             expected,
         }),
         (_, TYPE_ADVERTISEMENT) => Ok(()),
+        // RFC 9568 §5.2.2, §7.1: an unknown type MUST be discarded. [9568-5.2.2-1] [9568-7.1-3]
         (_, got) => Err(Reject::Type { got }),
     }
 }
@@ -145,6 +150,7 @@ impl<'a> Message<'a> {
             Version::V3 => 0,
         };
         let length = HEADER + addresses_length + auth_length;
+        // RFC 9568 §7.1, RFC 3768 §7.1: the message MUST be complete. [9568-7.1-4] [3768-7.1-3]
         let (bytes, trailing) = payload
             .split_at_checked(length)
             .ok_or_else(|| truncated(length))?;
@@ -183,6 +189,7 @@ impl<'a> Message<'a> {
             header.bytes(self.bytes).is_intact()
         };
         let wrong = Reject::Checksum { got: self.checksum };
+        // RFC 9568 §7.1, RFC 3768 §7.1: the checksum MUST be verified. [9568-7.1-5] [3768-7.1-4]
         match (profile.version(), profile.family) {
             (Version::V2, _) => is_plain().then_some(None).ok_or(wrong),
             (Version::V3, Family::V6) => has_pseudo_header().then_some(None).ok_or(wrong),
@@ -198,6 +205,7 @@ impl<'a> Message<'a> {
 
     fn check_vrid(&self, profile: &ReceiveProfile<'_>) -> Result<(), Reject> {
         let expected = profile.vrid.get();
+        // RFC 9568 §7.1, RFC 3768 §7.1: the VRID MUST be configured here. [9568-7.1-6] [3768-7.1-5]
         if self.vrid == expected {
             Ok(())
         } else {
@@ -209,6 +217,7 @@ impl<'a> Message<'a> {
     }
 
     fn check_auth(&self, profile: &ReceiveProfile<'_>) -> Result<(), Reject> {
+        // RFC 3768 §7.1: the authentication type MUST match and its check MUST succeed. [3768-7.1-6]
         let Some(auth_data) = self.auth_data else {
             return Ok(());
         };
@@ -227,13 +236,15 @@ impl<'a> Message<'a> {
         let version = profile.version();
         let units = match version {
             Version::V2 => u16::from(sixth),
-            // The reserved bits are ignored (RFC 9568 section 5.2.6).
+            // RFC 9568 §5.2.6: the reserved bits MUST be ignored. [9568-5.2.6-2]
             Version::V3 => u16::from_be_bytes([fifth & 0x0f, sixth]),
         };
         let got = interval::unit(version) * u32::from(units);
         let expected = profile.interval.duration();
         match version {
+            // RFC 3768 §7.1: the interval MUST be the local one. [3768-7.1-7]
             Version::V2 if got != expected => Err(Reject::IntervalMismatch { got, expected }),
+            // RFC 9568 §5.2.7, erratum 8301: an interval of zero MUST be discarded. [9568-5.2.7-1]
             _ if got.is_zero() => Err(Reject::IntervalZero),
             Version::V2 | Version::V3 => Ok(got),
         }
@@ -243,7 +254,9 @@ impl<'a> Message<'a> {
     fn check_addresses(&self, profile: &ReceiveProfile<'_>) -> Result<bool, Reject> {
         match self.addresses.clone().next() {
             None if profile.zero_addresses => Ok(false),
+            // RFC 9568 §5.2.5, erratum 8299: an advertisement without addresses MUST be ignored. [9568-5.2.5-1]
             None => Err(Reject::NoAddresses),
+            // RFC 9568 §5.2.9, erratum 8300: the first IPv6 address MUST be link-local. [9568-5.2.9-1]
             Some(IpAddr::V6(first)) if !first.is_unicast_link_local() => {
                 if profile.strict_link_local {
                     return Err(Reject::NotLinkLocal { got: first.into() });

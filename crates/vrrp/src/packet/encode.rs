@@ -79,6 +79,7 @@ impl AdvertToSend<'_> {
     }
 
     fn check(&self, source: IpAddr, destination: IpAddr) -> Result<u8, EncodeError> {
+        // RFC 9568 §5.2.9: the addresses MUST be of the family that carries them. [9568-5.2.9-2]
         let family = Family::of(source);
         let mut others = self.addresses.iter().chain([&destination]);
         if let Some(address) = others.find(|address| Family::of(**address) != family) {
@@ -101,8 +102,8 @@ impl AdvertToSend<'_> {
     fn write_header(&self, count: u8, out: &mut Vec<u8>) {
         let version = self.interval.version();
         let [interval_high, interval_low] = self.interval.units().to_be_bytes();
-        // Version 2: authentication type, seconds. Version 3: four reserved bits that are sent as zero (RFC 9568
-        // section 5.2.6), twelve bits of centiseconds.
+        // Version 2: authentication type, seconds. Version 3: twelve bits of centiseconds below four reserved ones.
+        // RFC 9568 §5.2.6: the reserved bits MUST be sent as zero. [9568-5.2.6-1]
         let fifth = match version {
             Version::V2 => self.auth.type_number(),
             Version::V3 => interval_high,
@@ -139,6 +140,7 @@ impl AdvertToSend<'_> {
         } else {
             over_pseudo_header(source, destination, message.len())
         };
+        // RFC 9568 §7.2, RFC 3768 §7.2: the checksum MUST be computed before sending. [9568-7.2-1] [3768-7.2-1]
         let checksum = sum.bytes(message).checksum();
         if let Some(slot) = message.get_mut(6..HEADER) {
             slot.copy_from_slice(&checksum.to_be_bytes());

@@ -35,6 +35,7 @@ pub struct Envelope {
 ///
 /// The identification is left zero because Linux fills it in. A payload too long for IPv4 has its length capped; no
 /// VRRP message comes near.
+// RFC 9568 §5.1.1.3: the TTL MUST be sent as 255. [9568-5.1.1.3-2]
 #[must_use]
 pub fn ipv4_header(source: Ipv4Addr, destination: Ipv4Addr, payload_length: u16) -> [u8; 20] {
     let [length_high, length_low] = payload_length.saturating_add(20).to_be_bytes();
@@ -82,6 +83,7 @@ pub fn ipv4_header(source: Ipv4Addr, destination: Ipv4Addr, payload_length: u16)
 ///  | destination, 16 bytes                                         |
 ///  +---------------------------------------------------------------+
 /// ```
+// RFC 9568 §5.1.2.3: the hop limit MUST be sent as 255. [9568-5.1.2.3-2]
 #[must_use]
 pub fn ipv6_header(source: Ipv6Addr, destination: Ipv6Addr, payload_length: u16) -> [u8; 40] {
     let [length_high, length_low] = payload_length.to_be_bytes();

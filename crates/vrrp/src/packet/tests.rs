@@ -209,7 +209,8 @@ fn assert_found_in_order(right: fn() -> Scenario, faults: &[Fault]) {
     }
 }
 
-// RFC 3768 section 7.1; the order is that of RFC 9568 section 7.1 with authentication after the VRID.
+// The order is that of RFC 9568 §7.1 with authentication after the VRID.
+// shows RFC 3768 §7.1 [3768-7.1-1] [3768-7.1-2] [3768-7.1-3] [3768-7.1-4] [3768-7.1-5] [3768-7.1-6] [3768-7.1-7]
 #[test]
 fn checks_of_version_2_are_made_in_order() {
     assert_found_in_order(
@@ -235,7 +236,8 @@ fn checks_of_version_2_are_made_in_order() {
     );
 }
 
-// RFC 9568 section 7.1.
+// shows RFC 9568 §7.1 [9568-7.1-1] [9568-7.1-2] [9568-7.1-3] [9568-7.1-5] [9568-7.1-6], §5.2.2 [9568-5.2.2-1]
+// shows RFC 9568 §5.1.2.3 [9568-5.1.2.3-1]
 #[test]
 fn checks_of_version_3_are_made_in_order() {
     assert_found_in_order(
@@ -287,6 +289,7 @@ fn another_multicast_group_is_rejected() {
     );
 }
 
+// shows RFC 9568 §7.1 [9568-7.1-4], RFC 3768 §7.1 [3768-7.1-3]
 #[test]
 fn missing_bytes_are_counted() {
     let mut message = v2();
@@ -341,6 +344,7 @@ fn hmac_trailer_of_keepalived_is_rejected() {
     assert_eq!(message.reject(), Reject::Trailing { extra: 28 });
 }
 
+// shows RFC 9568 §5.1.1.3 [9568-5.1.1.3-1]
 #[test]
 fn ttl_below_255_is_accepted_only_from_a_unicast_peer_that_is_allowed_it() {
     let mut message = unicast(v3(), "10.0.0.1", "10.0.0.2");
@@ -526,7 +530,7 @@ fn another_interval_is_rejected_in_version_2() {
     );
 }
 
-// RFC 9568 section 5.2.6: zero when sent, ignored when received.
+// shows RFC 9568 §5.2.6 [9568-5.2.6-2]
 #[test]
 fn reserved_bits_are_ignored() {
     let advert = Scenario { fifth: 0xf0, ..v3() }.advert();
@@ -534,7 +538,7 @@ fn reserved_bits_are_ignored() {
     assert!(!advert.interval_differs);
 }
 
-// RFC 9568 erratum 8301.
+// shows RFC 9568 §5.2.7, erratum 8301 [9568-5.2.7-1]
 #[test]
 fn interval_of_zero_is_rejected_even_with_reserved_bits_set() {
     assert_eq!(
@@ -548,7 +552,7 @@ fn interval_of_zero_is_rejected_even_with_reserved_bits_set() {
     );
 }
 
-// RFC 9568 section 5.2.5, erratum 8299.
+// shows RFC 9568 §5.2.5, erratum 8299 [9568-5.2.5-1]
 #[test]
 fn no_addresses_are_accepted_only_for_a_role_without_addresses() {
     for right in [v2 as fn() -> Scenario, v3, v3_ipv6] {
@@ -591,7 +595,7 @@ fn different_addresses_are_reported_and_never_dropped() {
     }
 }
 
-// RFC 9568 erratum 8300.
+// shows RFC 9568 §5.2.9, erratum 8300 [9568-5.2.9-1]
 #[test]
 fn first_address_that_is_not_link_local_is_reported() {
     let mut message = v3_ipv6();
@@ -682,6 +686,7 @@ fn to_send(addresses: &[IpAddr]) -> AdvertToSend<'_> {
     }
 }
 
+// shows RFC 9568 §5.2.9 [9568-5.2.9-2]
 #[test]
 fn what_the_wire_cannot_say_is_refused_and_leaves_nothing_to_send() {
     let (v4_source, v4_group) = (ip("10.0.0.1"), ip("224.0.0.18"));
