@@ -13,6 +13,9 @@
 //! - [`words`]: a command line taken apart without a shell.
 //! - [`child`]: a program run to its end or its deadline.
 //! - [`control`]: control sockets, both ends.
+//! - [`metrics`]: text for a Prometheus server over HTTP.
+//! - [`runtime_dir`]: the directory of sockets.
+//! - [`systemd`]: ready, reloading, stopping, alive.
 #![forbid(unsafe_code)]
 
 pub mod accounts;
@@ -22,6 +25,9 @@ pub mod config;
 pub mod control;
 pub mod diagnostics;
 pub mod duration;
+pub mod metrics;
 pub mod report;
+pub mod runtime_dir;
 pub mod suggest;
+pub mod systemd;
 pub mod words;

@@ -1,0 +1,219 @@
+//! Serves metrics to a Prometheus server: `GET /metrics`, one request per connection, and nothing else.
+//!
+//! No TLS and no authentication: the listener belongs on loopback, or behind something that has both.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::header::{ALLOW, CONTENT_TYPE};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+/// What prometheus-client writes.
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// A scrape server opens one. More are refused by being closed.
+const CONNECTIONS_MAX: usize = 8;
+
+/// hyper's smallest.
+const BUFFER_BYTES_MAX: usize = 8192;
+
+/// For the request's head, and for the whole exchange.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    pub request: Duration,
+    pub exchange: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            request: Duration::from_secs(5),
+            exchange: Duration::from_secs(10),
+        }
+    }
+}
+
+/// Serves until dropped. `text` makes the current metrics.
+pub async fn serve<F>(listener: TcpListener, timeouts: Timeouts, text: F) -> io::Result<()>
+where
+    F: Fn() -> String + Send + Sync + 'static,
+{
+    listener.set_nonblocking(true)?;
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let text = Arc::new(text);
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            Some(_) = connections.join_next() => {}
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) if connections.len() < CONNECTIONS_MAX => {
+                    connections.spawn(converse(stream, timeouts, text.clone()));
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "could not accept a metrics connection");
+                    // Out of file descriptors, most likely: asking again at once would only burn the processor.
+                    sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+}
+
+async fn converse<F: Fn() -> String>(stream: TcpStream, timeouts: Timeouts, text: Arc<F>) {
+    let answer = service_fn(|request| std::future::ready(Ok::<_, Infallible>(answer(&request, &*text))));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(timeouts.request)
+        .keep_alive(false)
+        .max_buf_size(BUFFER_BYTES_MAX)
+        .serve_connection(TokioIo::new(stream), answer);
+    // A client that breaks off or sends nonsense is no news.
+    let _ = timeout(timeouts.exchange, connection).await;
+}
+
+fn answer(request: &Request<Incoming>, text: impl Fn() -> String) -> Response<String> {
+    let (status, body) = match (request.uri().path(), request.method()) {
+        ("/metrics", &Method::GET | &Method::HEAD) => (StatusCode::OK, text()),
+        ("/metrics", _) => (
+            StatusCode::METHOD_NOT_ALLOWED,
+            "only GET is possible here\n".to_owned(),
+        ),
+        _ => (StatusCode::NOT_FOUND, "there is only /metrics here\n".to_owned()),
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let content_type = if status == StatusCode::OK {
+        OPEN_METRICS
+    } else {
+        "text/plain; charset=utf-8"
+    };
+    response.headers_mut().insert(
+        CONTENT_TYPE,
+        hyper::header::HeaderValue::from_static(content_type),
+    );
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        response
+            .headers_mut()
+            .insert(ALLOW, hyper::header::HeaderValue::from_static("GET, HEAD"));
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    async fn start(timeouts: Timeouts) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(serve(listener, timeouts, || {
+            "adverts_total 3\n# EOF\n".to_owned()
+        }));
+        address
+    }
+
+    async fn exchange(address: SocketAddr, request: &str) -> String {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        timeout(Duration::from_secs(10), stream.read_to_string(&mut answer))
+            .await
+            .expect("closed in time")
+            .unwrap();
+        answer
+    }
+
+    #[tokio::test]
+    async fn metrics_are_served_as_open_metrics_text() {
+        let address = start(Timeouts::default()).await;
+        let answer = exchange(address, "GET /metrics?x=1 HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        assert!(
+            answer.contains("content-type: application/openmetrics-text; version=1.0.0"),
+            "{answer}"
+        );
+        assert!(answer.ends_with("\r\n\r\nadverts_total 3\n# EOF\n"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn everything_else_is_refused() {
+        let address = start(Timeouts::default()).await;
+        for (request, status) in [
+            ("GET / HTTP/1.1\r\nhost: a\r\n\r\n", "404"),
+            ("GET /metrics/x HTTP/1.1\r\nhost: a\r\n\r\n", "404"),
+            (
+                "POST /metrics HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n",
+                "405",
+            ),
+            ("nonsense\r\n\r\n", "400"),
+        ] {
+            let answer = exchange(address, request).await;
+            assert!(
+                answer.starts_with(&format!("HTTP/1.1 {status}")),
+                "{request}: {answer}"
+            );
+        }
+        let long = format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(2 * BUFFER_BYTES_MAX));
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let _ = stream.write_all(long.as_bytes()).await;
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer).await;
+        assert!(!answer.starts_with(b"HTTP/1.1 200"));
+    }
+
+    #[tokio::test]
+    async fn a_client_that_sends_nothing_is_cut_off() {
+        let timeouts = Timeouts {
+            request: Duration::from_millis(50),
+            exchange: Duration::from_millis(100),
+        };
+        let address = start(timeouts).await;
+        exchange(address, "GET /met").await;
+    }
+
+    #[tokio::test]
+    async fn connections_are_limited_and_become_free_again() {
+        let address = start(Timeouts::default()).await;
+        let mut held = Vec::new();
+        for _ in 0..CONNECTIONS_MAX {
+            held.push(TcpStream::connect(address).await.unwrap());
+        }
+        let mut refused = TcpStream::connect(address).await.unwrap();
+        let read = timeout(Duration::from_secs(5), refused.read(&mut [0; 16]))
+            .await
+            .expect("closed at once");
+        assert!(matches!(read, Ok(0) | Err(_)));
+        drop(held);
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(5);
+        loop {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            let _ = stream
+                .write_all(b"GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n")
+                .await;
+            let mut answer = Vec::new();
+            let _ = stream.read_to_end(&mut answer).await;
+            if answer.starts_with(b"HTTP/1.1 200") {
+                break;
+            }
+            assert!(
+                tokio::time::Instant::now() < deadline,
+                "no connection became free"
+            );
+        }
+    }
+}
