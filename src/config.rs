@@ -6,7 +6,13 @@
 //!
 //! Nothing here touches the system: whether an interface exists is for `warren check` and the daemon to say.
 
+mod build;
+mod load;
 pub mod plan;
+mod short_forms;
+
+pub use build::build;
+pub use load::{ConfigError, Format, Loaded, Sources, load};
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -31,7 +37,7 @@ pub struct Vrrp {
     pub control_group: Option<Spanned<String>>,
     /// Where Prometheus metrics are served, e.g. `"127.0.0.1:9112"`. Off unless given.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub metrics: Option<SocketAddr>,
+    pub metrics: Option<Spanned<SocketAddr>>,
     /// User (`"user"` or `"user:group"`) that scripts run as. Default: `keepalived_script` if it exists, else the daemon's own user.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub script_user: Option<Spanned<String>>,
@@ -44,7 +50,7 @@ pub struct Vrrp {
     pub lease: Option<Spanned<String>>,
     /// Wait this long after the start before taking part.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub startup_delay: Option<HumanDuration>,
+    pub startup_delay: Option<Spanned<HumanDuration>>,
     /// How often a deleted address is put back within a minute before the role is given up. Default 5.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repair_limit: Option<Spanned<i64>>,
@@ -56,13 +62,13 @@ pub struct Vrrp {
     pub notify: Option<Notify>,
     /// Virtual routers by name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub router: BTreeMap<String, Router>,
+    pub router: BTreeMap<Spanned<String>, Router>,
     /// Checks by name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub check: BTreeMap<String, Check>,
+    pub check: BTreeMap<Spanned<String>, Check>,
     /// Sync groups by name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub group: BTreeMap<String, Group>,
+    pub group: BTreeMap<Spanned<String>, Group>,
     /// Addresses, routes and rules that stay whatever the role.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub static_addresses: Vec<Spanned<Address>>,
@@ -122,7 +128,7 @@ pub struct Router {
     pub peers: Vec<Spanned<Peer>>,
     /// Use the virtual MAC of the RFC on an interface of its own: `true`, or `{ name = "vrrp.51", transmit_base = true }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub virtual_mac: Option<VirtualMac>,
+    pub virtual_mac: Option<Spanned<VirtualMac>>,
     /// How addresses are announced.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub announce: Option<Announce>,
@@ -147,7 +153,7 @@ pub struct Router {
 }
 
 /// An address: `"192.0.2.1/24"`, or a table.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Address {
     /// Address with an optional prefix length; /32 or /128 without one.
@@ -180,7 +186,7 @@ pub struct AddressTable {
 }
 
 /// A unicast peer: `"10.0.0.2"`, or `{ address = "10.0.0.2", min_ttl = 254 }`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Peer {
     Short(IpAddr),
@@ -198,7 +204,7 @@ pub struct PeerTable {
 }
 
 /// `true`, or a table.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum VirtualMac {
     Switch(bool),
@@ -222,32 +228,32 @@ pub struct VirtualMacTable {
 pub struct Announce {
     /// When a series is sent, counted from the take-over. Default `["0s", "100ms", "1s"]`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub rounds: Option<Vec<HumanDuration>>,
+    pub rounds: Option<Vec<Spanned<HumanDuration>>>,
     /// Frames per address in each round. Default 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repeat: Option<Spanned<i64>>,
     /// Repeated this often while active; `"0s"` for never. Default `"60s"`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub refresh: Option<HumanDuration>,
+    pub refresh: Option<Spanned<HumanDuration>>,
     /// Frames per address in each refresh. Default 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refresh_repeat: Option<Spanned<i64>>,
     /// Rounds after a lower-priority active was heard. Default as `rounds`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub lower_priority_rounds: Option<Vec<HumanDuration>>,
+    pub lower_priority_rounds: Option<Vec<Spanned<HumanDuration>>>,
     /// Frames per address in each of those. Default as `repeat`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lower_priority_repeat: Option<Spanned<i64>>,
     /// Pause between two frames on one interface. Default none.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub gap: Option<HumanDuration>,
+    pub gap: Option<Spanned<HumanDuration>>,
     /// ARP forms: `["request", "reply"]` by default, since some equipment heeds only one of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub forms: Option<Vec<Spanned<String>>>,
 }
 
 /// A check used by a router: its name, or a table that overrides its weight.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum CheckUse {
     Short(String),
@@ -329,13 +335,13 @@ pub struct Check {
     pub most: Option<Spanned<i64>>,
     /// How long a process must have run, or have been gone, before it counts.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub up_delay: Option<HumanDuration>,
+    pub up_delay: Option<Spanned<HumanDuration>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub down_delay: Option<HumanDuration>,
+    pub down_delay: Option<Spanned<HumanDuration>>,
 }
 
 /// A command: one string, split at blanks with shell quoting, or a list of words.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Command {
     Line(String),

@@ -54,7 +54,7 @@ pub struct RouterPlan {
     pub addresses: Vec<AddressPlan>,
     /// Addresses that follow the role unadvertised.
     pub excluded: Vec<AddressPlan>,
-    pub checksum: warren_vrrp::packet::ChecksumPolicy,
+    pub checksum: warren_vrrp::checksum::ChecksumPolicy,
     /// VRRPv2 simple password.
     pub password: Option<[u8; 8]>,
     /// Source of advertisements instead of the interface's own.
@@ -111,7 +111,11 @@ pub struct AddressPlan {
 impl AddressPlan {
     #[must_use]
     pub fn family(&self) -> Family {
-        if self.address.is_ipv4() { Family::V4 } else { Family::V6 }
+        if self.address.is_ipv4() {
+            Family::V4
+        } else {
+            Family::V6
+        }
     }
 }
 
@@ -154,13 +158,26 @@ pub struct CheckPlan {
 #[derive(Debug, Clone, PartialEq)]
 pub enum CheckKind {
     /// A program; `killall -0 NAME`, `pidof NAME` and `pgrep -x NAME` have become `Process`.
-    Script { argv: Vec<String>, user: Option<UserPlan> },
+    Script {
+        argv: Vec<String>,
+        user: Option<UserPlan>,
+    },
     Process(ProcessPlan),
     /// The file's number: 0 is success; weighted uses multiply it.
-    File { path: PathBuf },
-    Interface { name: String },
-    Tcp { target: String },
-    Http { host: String, target: String, path: String },
+    File {
+        path: PathBuf,
+    },
+    Interface {
+        name: String,
+    },
+    Tcp {
+        target: String,
+    },
+    Http {
+        host: String,
+        target: String,
+        path: String,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
