@@ -13,9 +13,12 @@
 //! - [`words`]: a command line taken apart without a shell.
 //! - [`child`]: a program run to its end or its deadline.
 //! - [`control`]: control sockets, both ends.
+//! - [`logging`]: where log lines go, without ever waiting.
+//! - [`repeats`]: keeps what happens all the time out of the log.
 //! - [`metrics`]: text for a Prometheus server over HTTP.
 //! - [`runtime_dir`]: the directory of sockets.
 //! - [`systemd`]: ready, reloading, stopping, alive.
+//! - [`terminal`]: whether to use colour.
 #![forbid(unsafe_code)]
 
 pub mod accounts;
@@ -25,9 +28,12 @@ pub mod config;
 pub mod control;
 pub mod diagnostics;
 pub mod duration;
+pub mod logging;
 pub mod metrics;
+pub mod repeats;
 pub mod report;
 pub mod runtime_dir;
 pub mod suggest;
 pub mod systemd;
+pub mod terminal;
 pub mod words;
