@@ -1,9 +1,14 @@
 //! Warren's VRRP failover daemon and the appliance's entry point. ARCHITECTURE.md has the picture.
 #![forbid(unsafe_code)]
 
+pub mod cli;
 pub mod config;
+pub mod daemonise;
+pub mod docs;
 pub mod frames;
+pub mod links;
 pub mod netlink;
+pub mod roles;
 
 #[cfg(test)]
 mod namespace;

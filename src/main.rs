@@ -1,1 +1,193 @@
-fn main() {}
+//! `warren`, and what it is when called by another name: takes the command line apart and hands over.
+#![forbid(unsafe_code)]
+
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Parser;
+use warren::cli::keepalived::{Errand, Keepalived};
+use warren::cli::{Cli, Colour, Command, DocsWhat};
+use warren::{daemonise, docs, links, roles};
+use warren_ctl::View;
+use warren_ctl::vrrp::{self as daemon, Daemon, EventsOptions};
+use warren_kit::report::{Code, Report};
+use warren_kit::runtime_dir;
+
+/// keepalived's status for a configuration that cannot be run (`-t`).
+const CONFIG_TEST_FAILED: u8 = 3;
+
+fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let called = arguments.first().map(PathBuf::from).unwrap_or_default();
+    match called.file_name().and_then(OsStr::to_str) {
+        Some("keepalived") => as_keepalived(&arguments),
+        _ => as_warren(&arguments),
+    }
+}
+
+fn as_warren(arguments: &[OsString]) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => return not_understood(&error, Code::Usage.into()),
+    };
+    let colour = cli.color;
+    run(cli).unwrap_or_else(|report| report.print("warren", colour.on_stderr()))
+}
+
+/// Help and version are asked for and go to standard output; anything else is a mistake.
+fn not_understood(error: &clap::Error, code: ExitCode) -> ExitCode {
+    // With a closed stream there is nobody left to tell.
+    let _ = error.print();
+    if error.use_stderr() {
+        code
+    } else {
+        ExitCode::SUCCESS
+    }
+}
+
+fn run(cli: Cli) -> Result<ExitCode, Report> {
+    let mut out = io::stdout().lock();
+    match cli.command {
+        Command::Vrrp(arguments) => {
+            drop(out);
+            roles::vrrp(&arguments.options())?;
+        }
+        Command::Check { files, host } => roles::check(&files, host.as_deref(), &mut out)?,
+        Command::Import { file } => roles::import(&file, &mut out)?,
+        Command::Links { directory, force } => {
+            links::make(&std::env::current_exe()?, &directory, force, &mut out)?;
+        }
+        Command::Docs { what } => match what {
+            DocsWhat::Man { directory } => docs::man(&directory)?,
+            DocsWhat::Completions { directory } => docs::completions(&directory)?,
+        },
+        conversation => return converse(conversation, cli.color, &mut out),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The verbs that a running daemon answers.
+fn converse(command: Command, colour: Colour, out: &mut dyn Write) -> Result<ExitCode, Report> {
+    let mut view = View {
+        out,
+        colour: colour.on_stdout(),
+        json: false,
+    };
+    let at = |place: warren::cli::Daemon| {
+        runtime_dir::for_client(place.runtime_dir.as_deref(), daemon::SOCKET)
+            .map(|runtime_dir| Daemon { runtime_dir })
+    };
+    let answer = match command {
+        Command::Status {
+            router,
+            json,
+            daemon: place,
+        } => {
+            view.json = json;
+            daemon::status(&at(place)?, router.as_deref(), &mut view)
+        }
+        Command::Why {
+            router,
+            json,
+            daemon: place,
+        } => {
+            view.json = json;
+            daemon::why(&at(place)?, router.as_deref(), &mut view)
+        }
+        Command::Events {
+            router,
+            follow,
+            after,
+            json,
+            daemon: place,
+        } => {
+            view.json = json;
+            let options = EventsOptions {
+                router,
+                follow,
+                after,
+            };
+            daemon::events(&at(place)?, &options, &mut view)
+        }
+        Command::Drain {
+            router,
+            daemon: place,
+        } => daemon::drain(&at(place)?, &router, &mut view),
+        Command::Resume {
+            router,
+            daemon: place,
+        } => daemon::resume(&at(place)?, &router, &mut view),
+        Command::Reload { daemon: place } => daemon::reload(&at(place)?, &mut view),
+        Command::Upgrade { daemon: place } => daemon::upgrade(&at(place)?, &mut view),
+        other => return Err(Report::usage(format!("{other:?} is not for a running daemon"))),
+    };
+    match answer {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(error) if error.is_closed_pipe() => Ok(ExitCode::SUCCESS),
+        Err(error) if error.is_permission() => Err(Report::new(Code::Permission, error)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn as_keepalived(arguments: &[OsString]) -> ExitCode {
+    let parsed = match Keepalived::try_parse_from(arguments) {
+        Ok(parsed) => parsed,
+        // keepalived's own status, for scripts that look.
+        Err(error) => return not_understood(&error, Code::Runtime.into()),
+    };
+    keepalived(parsed, arguments)
+        .unwrap_or_else(|report| report.print("keepalived", Colour::Auto.on_stderr()))
+}
+
+fn keepalived(parsed: Keepalived, arguments: &[OsString]) -> Result<ExitCode, Report> {
+    let background = !parsed.dont_fork && !parsed.daemonised;
+    let daemonised = parsed.daemonised;
+    let without_effect = parsed.without_effect();
+    match parsed.errand()? {
+        Errand::Version => writeln!(
+            io::stderr(),
+            "warren {} in place of keepalived",
+            env!("CARGO_PKG_VERSION")
+        )?,
+        Errand::Signal(number) => writeln!(io::stdout(), "{number}")?,
+        Errand::Test { options, messages } => {
+            return Ok(match roles::check(&[options.config], None, &mut io::stderr()) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(report) => {
+                    tell(&report, messages.as_deref())?;
+                    CONFIG_TEST_FAILED.into()
+                }
+            });
+        }
+        Errand::Run(options) if background => {
+            let (program, rest) = arguments
+                .split_first()
+                .ok_or("called without a name")
+                .map_err(Report::usage)?;
+            return daemonise::start(program, rest, options.log.console);
+        }
+        Errand::Run(mut options) => {
+            if daemonised {
+                *options = options.absolute()?;
+                daemonise::leave_terminal();
+            }
+            if !without_effect.is_empty() {
+                let names = without_effect.join(", ");
+                writeln!(io::stderr(), "keepalived: warning: without effect here: {names}")?;
+            }
+            roles::vrrp(&options)?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Messages of `-t` go where they were asked to.
+fn tell(report: &Report, file: Option<&Path>) -> Result<(), Report> {
+    match file {
+        Some(file) => std::fs::write(file, format!("{report}\n"))?,
+        None => drop(report.print("keepalived", Colour::Auto.on_stderr())),
+    }
+    Ok(())
+}

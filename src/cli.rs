@@ -1,0 +1,219 @@
+//! Every flag of the `warren` command, in one place: help texts, man pages and completions come from here.
+//!
+//! What a flag means is in the words of the operator; what it does is elsewhere (`main.rs` dispatches). The name
+//! `keepalived` takes that program's own options instead: [`keepalived`].
+
+pub mod keepalived;
+mod vrrp;
+
+use std::io::{self, IsTerminal};
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use vrrp::{Format, Log, Mode, VrrpArguments, VrrpOptions};
+
+/// One highly available message broker: virtual addresses that move to a living host when theirs dies.
+#[derive(Debug, Parser)]
+#[command(
+    name = "warren",
+    version,
+    arg_required_else_help = true,
+    disable_help_subcommand = true
+)]
+#[command(
+    after_help = "Exit status: 0 done, 1 not done, 64 wrong command line, 77 not allowed, 78 wrong configuration."
+)]
+pub struct Cli {
+    /// Colour the output: on a terminal, always or never.
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
+    pub color: Colour,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the failover daemon in the foreground.
+    Vrrp(VrrpArguments),
+    /// Say what is wrong with configuration files; with the files of several hosts, with them together.
+    Check {
+        /// warren.toml or keepalived.conf, one for each host.
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
+        /// Check warren.toml as this host sees it [default: this host's name].
+        #[arg(long, value_name = "NAME")]
+        host: Option<String>,
+    },
+    /// Print the warren.toml that a keepalived.conf means.
+    Import {
+        /// The keepalived.conf.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Show who is active, since when and why, priorities, peers, checks and addresses.
+    Status {
+        /// Only this router.
+        #[arg(value_name = "ROUTER")]
+        router: Option<String>,
+        /// Print the daemon's answer as JSON.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        daemon: Daemon,
+    },
+    /// Explain in sentences why a router is in its state.
+    Why {
+        /// Only this router.
+        #[arg(value_name = "ROUTER")]
+        router: Option<String>,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        daemon: Daemon,
+    },
+    /// Show what happened.
+    Events {
+        /// Only this router.
+        #[arg(value_name = "ROUTER")]
+        router: Option<String>,
+        /// Go on with what happens from now, until interrupted.
+        #[arg(short, long)]
+        follow: bool,
+        /// Only events after the one of this number.
+        #[arg(long, value_name = "NUMBER")]
+        after: Option<u64>,
+        /// Print one JSON object per line.
+        #[arg(long)]
+        json: bool,
+        #[command(flatten)]
+        daemon: Daemon,
+    },
+    /// Maintenance: give a router's role to another host and take no part until resumed.
+    Drain {
+        #[arg(value_name = "ROUTER")]
+        router: String,
+        #[command(flatten)]
+        daemon: Daemon,
+    },
+    /// End the maintenance that `drain` began.
+    Resume {
+        #[arg(value_name = "ROUTER")]
+        router: String,
+        #[command(flatten)]
+        daemon: Daemon,
+    },
+    /// Read the configuration again; all of it is applied, or nothing.
+    Reload {
+        #[command(flatten)]
+        daemon: Daemon,
+    },
+    /// Go on with the binary that is installed now; roles and addresses stay.
+    Upgrade {
+        #[command(flatten)]
+        daemon: Daemon,
+    },
+    /// Make links by which this program answers to the names of those it replaces.
+    Links {
+        /// Where to make them, e.g. /usr/local/sbin.
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+        /// Replace a link that leads to another copy of this program. Anything else is never replaced.
+        #[arg(long)]
+        force: bool,
+    },
+    /// Write the man pages or the shell completions.
+    Docs {
+        #[command(subcommand)]
+        what: DocsWhat,
+    },
+}
+
+/// Which daemon to speak to.
+#[derive(Debug, Clone, Args)]
+pub struct Daemon {
+    /// The daemon's runtime directory [default: $RUNTIME_DIRECTORY, or /run/warren].
+    #[arg(long, value_name = "DIR")]
+    pub runtime_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
+pub enum DocsWhat {
+    /// One page for each command.
+    Man {
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
+    /// For bash, zsh and fish.
+    Completions {
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
+}
+
+/// When to colour.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Colour {
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+impl Colour {
+    /// Whether to colour what goes to standard output.
+    #[must_use]
+    pub fn on_stdout(self) -> bool {
+        self.decide(io::stdout().is_terminal())
+    }
+
+    /// Whether to colour what goes to standard error.
+    #[must_use]
+    pub fn on_stderr(self) -> bool {
+        self.decide(io::stderr().is_terminal())
+    }
+
+    fn decide(self, terminal: bool) -> bool {
+        let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        match self {
+            Self::Auto => terminal && !dumb && !set("NO_COLOR"),
+            Self::Always => true,
+            Self::Never => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+        keepalived::Keepalived::command().debug_assert();
+    }
+
+    #[test]
+    fn colour_may_be_chosen_after_the_verb() {
+        let cli = Cli::try_parse_from(["warren", "status", "--color", "never"]).unwrap();
+        assert_eq!(cli.color, Colour::Never);
+        assert!(!cli.color.decide(true));
+        assert!(Colour::Always.decide(false));
+        assert!(!Colour::Auto.decide(false));
+    }
+
+    #[test]
+    fn check_wants_a_file_and_drain_a_router() {
+        for line in [
+            &["warren", "check"][..],
+            &["warren", "drain"],
+            &["warren", "import"],
+        ] {
+            assert!(Cli::try_parse_from(line).is_err(), "{line:?}");
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! Man pages and completions, made from `cli.rs` so that they cannot say anything else than the program does.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use clap::{CommandFactory, ValueEnum};
+use clap_complete::Shell;
+
+use crate::cli::Cli;
+
+#[derive(Debug, thiserror::Error)]
+#[error("{path}: {source}; name a directory that exists and is yours to write to", path = path.display())]
+pub struct DocsError {
+    path: PathBuf,
+    source: io::Error,
+}
+
+/// Writes `warren.1` and a page for each verb.
+pub fn man(directory: &Path) -> Result<(), DocsError> {
+    let command = Cli::command();
+    clap_mangen::generate_to(command, directory).map_err(|source| DocsError {
+        path: directory.into(),
+        source,
+    })
+}
+
+/// Writes the completions of every shell that has them, each under the name its shell looks for.
+pub fn completions(directory: &Path) -> Result<(), DocsError> {
+    let shells = Shell::value_variants()
+        .iter()
+        .filter(|shell| matches!(shell, Shell::Bash | Shell::Zsh | Shell::Fish));
+    for shell in shells {
+        clap_complete::generate_to(*shell, &mut Cli::command(), "warren", directory).map_err(|source| {
+            DocsError {
+                path: directory.into(),
+                source,
+            }
+        })?;
+    }
+    Ok(())
+}
