@@ -12,6 +12,7 @@
 
 use std::ffi::OsString;
 use std::io;
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,7 +20,6 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
-use std::os::unix::process::ExitStatusExt;
 use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
 
@@ -28,6 +28,11 @@ use crate::accounts::Identity;
 /// Killed programs that have not died yet. More than this and the host is in trouble that new ones make worse.
 const DYING_MAX: usize = 64;
 static DYING: AtomicUsize = AtomicUsize::new(0);
+
+/// Killed programs that have not died yet, for a metric.
+pub fn dying() -> usize {
+    DYING.load(Ordering::Relaxed)
+}
 
 /// What the service manager tells us about ourselves is not the program's business: a script must not be able to say
 /// that we are ready, nor find our watchdog or sockets.
@@ -135,7 +140,7 @@ pub fn clear_ambient_capabilities() -> io::Result<()> {
 
 /// Runs a program. Dropping the future kills its process group.
 pub async fn run(spec: &Spec) -> Result<Outcome, RunError> {
-    if DYING.load(Ordering::Relaxed) >= DYING_MAX {
+    if dying() >= DYING_MAX {
         return Err(RunError::TooManyDying(spec.program.clone()));
     }
     let started = Instant::now();

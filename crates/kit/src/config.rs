@@ -46,7 +46,7 @@ pub struct Config<'a> {
 
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    #[error("{path}: {source}; name another file with --config", path = path.display())]
+    #[error("{path}: {source}; check the name and who may read it", path = path.display())]
     Unreadable { path: PathBuf, source: io::Error },
     #[error("{path} is larger than {FILE_BYTES_MAX} bytes, which no configuration is", path = .0.display())]
     TooLarge(PathBuf),

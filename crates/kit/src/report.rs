@@ -5,8 +5,8 @@ use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
-use crate::config::ConfigError;
-use crate::config::Invalid;
+use crate::config::{ConfigError, Invalid};
+use crate::logging::LoggingError;
 
 /// Exit codes, from BSD's sysexits where it has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +87,9 @@ fn code_of(error: &(dyn Error + 'static)) -> Code {
         if cause.is::<ConfigError>() || cause.is::<Invalid>() {
             return Some(Code::Config);
         }
+        if let Some(LoggingError::Filter { .. }) = cause.downcast_ref::<LoggingError>() {
+            return Some(Code::Usage);
+        }
         let io = cause.downcast_ref::<io::Error>()?;
         (io.kind() == io::ErrorKind::PermissionDenied).then_some(Code::Permission)
     });
@@ -166,6 +169,8 @@ mod tests {
         let report = Report::from(ConfigError::from(invalid));
         assert_eq!(report.code(), Code::Config);
         assert!(report.error.is::<Invalid>());
+        let filter = "loud".parse::<crate::logging::Filter>().unwrap_err();
+        assert_eq!(Report::from(filter).code(), Code::Usage);
         assert_eq!(Report::usage("--frob is no option").code(), Code::Usage);
     }
 }
