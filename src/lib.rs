@@ -8,7 +8,9 @@ pub mod docs;
 pub mod frames;
 pub mod links;
 pub mod netlink;
+pub mod program;
 pub mod roles;
+pub mod track;
 
 #[cfg(test)]
 mod namespace;
