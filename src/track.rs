@@ -313,7 +313,10 @@ impl Recorder {
         status.runs += 1;
         status.failures += u64::from(!attempt.success);
         status.contrary = self.threshold.contrary();
-        status.value = attempt.number.map(i64::from).or_else(|| attempt.found.map(i64::from));
+        status.value = attempt
+            .number
+            .map(i64::from)
+            .or_else(|| attempt.found.map(i64::from));
         status.verdict = match verdict {
             Verdict::Up => Shown::Well,
             Verdict::Down => Shown::Failed,

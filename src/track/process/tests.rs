@@ -26,8 +26,15 @@ impl Program {
         }
     }
 
+    /// Returns when the kernel shows the new name, which may be a moment after it lets the parent go on.
     fn start(&self) -> Running {
-        Running(Command::new(&self.path).arg("1000").spawn().unwrap())
+        let process = Running(Command::new(&self.path).arg("1000").spawn().unwrap());
+        let name = self.path.file_name().unwrap().to_str().unwrap();
+        let comm = format!("/proc/{}/comm", process.0.id());
+        while !name.starts_with(std::fs::read_to_string(&comm).unwrap().trim_end()) {
+            std::thread::yield_now();
+        }
+        process
     }
 }
 
@@ -79,6 +86,8 @@ async fn the_end_of_a_process_is_seen_at_once() {
         let processes = Processes::start_with(connector);
         let mut census = processes.watch(&named("wr-end"));
         until(&mut census, 1).await;
+        // Time for the connector's first answer.
+        tokio::time::sleep(Duration::from_millis(50)).await;
         let begin = Instant::now();
         process.end();
         until(&mut census, 0).await;
