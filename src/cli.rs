@@ -11,6 +11,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use warren_kit::terminal::wants_colour;
+
 pub use vrrp::{Format, Log, Mode, VrrpArguments, VrrpOptions};
 
 /// One highly available message broker: virtual addresses that move to a living host when theirs dies.
@@ -165,20 +167,18 @@ impl Colour {
     /// Whether to colour what goes to standard output.
     #[must_use]
     pub fn on_stdout(self) -> bool {
-        self.decide(io::stdout().is_terminal())
+        self.on(&io::stdout())
     }
 
     /// Whether to colour what goes to standard error.
     #[must_use]
     pub fn on_stderr(self) -> bool {
-        self.decide(io::stderr().is_terminal())
+        self.on(&io::stderr())
     }
 
-    fn decide(self, terminal: bool) -> bool {
-        let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    fn on(self, stream: &impl IsTerminal) -> bool {
         match self {
-            Self::Auto => terminal && !dumb && !set("NO_COLOR"),
+            Self::Auto => wants_colour(stream),
             Self::Always => true,
             Self::Never => false,
         }
@@ -201,9 +201,10 @@ mod tests {
     fn colour_may_be_chosen_after_the_verb() {
         let cli = Cli::try_parse_from(["warren", "status", "--color", "never"]).unwrap();
         assert_eq!(cli.color, Colour::Never);
-        assert!(!cli.color.decide(true));
-        assert!(Colour::Always.decide(false));
-        assert!(!Colour::Auto.decide(false));
+        let file = tempfile::tempfile().unwrap();
+        assert!(!cli.color.on(&file));
+        assert!(Colour::Always.on(&file));
+        assert!(!Colour::Auto.on(&file));
     }
 
     #[test]

@@ -1,0 +1,5 @@
+//! The whole binary and the files that ship with it, without privileges.
+
+mod command_line;
+mod pages;
+mod units;
