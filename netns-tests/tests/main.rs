@@ -1,3 +1,14 @@
 //! Whole-system tests: real daemons on hosts made of namespaces. See `warren_lab`.
 
+mod failover;
+mod hostile;
 mod lab;
+mod pair;
+mod recovery;
+mod scale;
+mod tracking;
+
+use warren_lab::Flavour;
+
+const KEEPALIVED: Flavour = Flavour::Keepalived;
+const WARREN: Flavour = Flavour::Warren;

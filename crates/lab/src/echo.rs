@@ -4,7 +4,7 @@
 //! answers from the address it was asked at.
 
 use std::io::{IoSlice, IoSliceMut, Read, Write};
-use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -126,17 +126,9 @@ fn answer_connections(listener: &TcpListener, name: &str, stop: &AtomicBool) {
     }
 }
 
-/// Connects from `client` to the echo service at `address` over TCP and answers the name of the host behind it.
-pub(crate) fn ask_over_tcp(
-    client: &Host,
-    address: std::net::IpAddr,
-    patience: Duration,
-) -> std::io::Result<String> {
+/// Connects from `client` over TCP and answers the name that an echo service sends.
+pub(crate) fn ask_over_tcp(client: &Host, server: SocketAddr, patience: Duration) -> std::io::Result<String> {
     client.enter(|| {
-        let server = match address {
-            std::net::IpAddr::V4(_) => SocketAddr::new(address, Echo::PORT),
-            std::net::IpAddr::V6(v6) => SocketAddr::V6(SocketAddrV6::new(v6, Echo::PORT, 0, 0)),
-        };
         let mut stream = TcpStream::connect_timeout(&server, patience)?;
         stream.set_read_timeout(Some(patience))?;
         let mut answer = String::new();

@@ -33,9 +33,8 @@ for key in all default; do
     echo 0 > /proc/sys/net/ipv6/conf/$key/dad_transmits
 done
 ip link set lo up
-trap '' CHLD
 echo ready
-exec cat > /dev/null";
+exec env --ignore-signal=CHLD cat > /dev/null";
 
 /// One machine of the laboratory.
 #[derive(Debug)]

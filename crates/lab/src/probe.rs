@@ -100,7 +100,12 @@ impl Probe {
 
     /// One plain TCP connection from `client`: the name of the host that serves `address`.
     pub fn connect(client: &Host, address: IpAddr) -> std::io::Result<String> {
-        ask_over_tcp(client, address, Duration::from_secs(1))
+        Self::connect_to(client, address, Echo::PORT)
+    }
+
+    /// As [`Probe::connect`], to another port, for services that relay to the echo service.
+    pub fn connect_to(client: &Host, address: IpAddr, port: u16) -> std::io::Result<String> {
+        ask_over_tcp(client, SocketAddr::new(address, port), Duration::from_secs(1))
     }
 }
 

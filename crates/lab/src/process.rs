@@ -95,9 +95,15 @@ impl Process {
     pub fn kill(&mut self) {
         let family = self.descendants();
         send(self.id(), Signal::SIGKILL);
-        family.into_iter().for_each(|id| send(id, Signal::SIGKILL));
+        family.iter().for_each(|&id| send(id, Signal::SIGKILL));
         // An error here means that it has been waited for already.
         let _ = self.child.wait();
+        // The host's init reaps the rest in its own time. Until then their ids look alive, and keepalived refuses to
+        // start when the id in its pid file does.
+        let start = Instant::now();
+        while family.iter().any(|&id| Stat::read(id).is_some()) && start.elapsed() < Duration::from_secs(2) {
+            std::thread::sleep(Duration::from_micros(200));
+        }
     }
 
     /// What the process and its descendants have cost so far.
