@@ -231,7 +231,15 @@ mod tests {
         }
         let directory = tempfile::tempdir().unwrap();
         let script = directory.path().join("check");
-        fs::write(&script, "#!/bin/sh\nexit 0\n").unwrap();
+        // Written by another process: one of ours that forks meanwhile would make the script busy.
+        let write = ["-c", "echo '#!/bin/sh' > \"$0\"", script.to_str().unwrap()];
+        assert!(
+            std::process::Command::new("sh")
+                .args(write)
+                .status()
+                .unwrap()
+                .success()
+        );
         fs::set_permissions(&script, Permissions::from_mode(0o777)).unwrap();
         for command in [
             words(&[script.to_str().unwrap()]),

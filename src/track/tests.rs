@@ -309,7 +309,7 @@ async fn a_file_whose_directory_comes_later_is_found_by_reading_again() {
 async fn a_killed_process_is_reported_and_a_short_absence_is_not() {
     let directory = tempfile::tempdir().unwrap();
     let program = directory.path().join("wr-track");
-    fs::copy("/bin/sleep", &program).unwrap();
+    std::os::unix::fs::symlink("/bin/sleep", &program).unwrap();
     let spawn = || std::process::Command::new(&program).arg("1000").spawn().unwrap();
     let process = ProcessPlan {
         name: "wr-track".into(),

@@ -19,7 +19,8 @@ impl Program {
     fn new(name: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join(name);
-        std::fs::copy("/bin/sleep", &path).unwrap();
+        // Not a copy: another test that forks while we write it would make it busy. The name is the link's.
+        std::os::unix::fs::symlink("/bin/sleep", &path).unwrap();
         Self {
             _directory: directory,
             path,
