@@ -13,7 +13,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use warren_kit::terminal::wants_colour;
 
-pub use vrrp::{Format, Log, Mode, VrrpArguments, VrrpOptions};
+pub use vrrp::{Log, Mode, VrrpArguments, VrrpOptions};
 
 /// One highly available message broker: virtual addresses that move to a living host when theirs dies.
 #[derive(Debug, Parser)]
@@ -125,7 +125,12 @@ pub enum Command {
         #[arg(long)]
         force: bool,
     },
-    /// Write the man pages or the shell completions.
+    /// Print a configuration file with every key, its meaning and its default.
+    Config {
+        #[command(subcommand)]
+        what: ConfigWhat,
+    },
+    /// Write the man pages, the shell completions or the configuration reference.
     Docs {
         #[command(subcommand)]
         what: DocsWhat,
@@ -140,6 +145,12 @@ pub struct Daemon {
     pub runtime_dir: Option<PathBuf>,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+pub enum ConfigWhat {
+    /// The failover daemon's keys, all of them comments.
+    Default,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Subcommand)]
 pub enum DocsWhat {
     /// One page for each command.
@@ -149,6 +160,11 @@ pub enum DocsWhat {
     },
     /// For bash, zsh and fish.
     Completions {
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
+    /// `config.md`.
+    Config {
         #[arg(value_name = "DIR")]
         directory: PathBuf,
     },

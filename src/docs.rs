@@ -1,4 +1,7 @@
-//! Man pages and completions, made from `cli.rs` so that they cannot say anything else than the program does.
+//! Pages made from the program itself, so that they cannot say anything else than it does: man pages and completions
+//! from `cli.rs`, the configuration reference from `config.rs`.
+
+pub mod reference;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -38,4 +41,10 @@ pub fn completions(directory: &Path) -> Result<(), DocsError> {
         })?;
     }
     Ok(())
+}
+
+/// Writes `config.md`.
+pub fn config(directory: &Path) -> Result<(), DocsError> {
+    let path = directory.join("config.md");
+    std::fs::write(&path, reference::page()).map_err(|source| DocsError { path, source })
 }

@@ -2,13 +2,14 @@
 #![forbid(unsafe_code)]
 
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
 use warren::cli::keepalived::{Errand, Keepalived};
-use warren::cli::{Cli, Colour, Command, DocsWhat};
+use warren::cli::{Cli, Colour, Command, ConfigWhat, DocsWhat};
 use warren::{daemonise, docs, links, roles};
 use warren_ctl::View;
 use warren_ctl::vrrp::{self as daemon, Daemon, EventsOptions};
@@ -54,14 +55,20 @@ fn run(cli: Cli) -> Result<ExitCode, Report> {
             drop(out);
             roles::vrrp(&arguments.options())?;
         }
-        Command::Check { files, host } => roles::check(&files, host.as_deref(), &mut out)?,
+        Command::Check { files, host } => {
+            roles::check(&files, host.as_deref(), cli.color.on_stdout(), &mut out)?
+        }
         Command::Import { file } => roles::import(&file, &mut out)?,
         Command::Links { directory, force } => {
             links::make(&std::env::current_exe()?, &directory, force, &mut out)?;
         }
+        Command::Config {
+            what: ConfigWhat::Default,
+        } => out.write_all(docs::reference::default_file().as_bytes())?,
         Command::Docs { what } => match what {
             DocsWhat::Man { directory } => docs::man(&directory)?,
             DocsWhat::Completions { directory } => docs::completions(&directory)?,
+            DocsWhat::Config { directory } => docs::config(&directory)?,
         },
         conversation => return converse(conversation, cli.color, &mut out),
     }
@@ -152,15 +159,7 @@ fn keepalived(parsed: Keepalived, arguments: &[OsString]) -> Result<ExitCode, Re
             env!("CARGO_PKG_VERSION")
         )?,
         Errand::Signal(number) => writeln!(io::stdout(), "{number}")?,
-        Errand::Test { options, messages } => {
-            return Ok(match roles::check(&[options.config], None, &mut io::stderr()) {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(report) => {
-                    tell(&report, messages.as_deref())?;
-                    CONFIG_TEST_FAILED.into()
-                }
-            });
-        }
+        Errand::Test { options, messages } => return test(&options.config, messages.as_deref()),
         Errand::Run(options) if background => {
             let (program, rest) = arguments
                 .split_first()
@@ -183,11 +182,20 @@ fn keepalived(parsed: Keepalived, arguments: &[OsString]) -> Result<ExitCode, Re
     Ok(ExitCode::SUCCESS)
 }
 
-/// Messages of `-t` go where they were asked to.
-fn tell(report: &Report, file: Option<&Path>) -> Result<(), Report> {
-    match file {
-        Some(file) => std::fs::write(file, format!("{report}\n"))?,
-        None => drop(report.print("keepalived", Colour::Auto.on_stderr())),
-    }
-    Ok(())
+/// `keepalived -t`
+fn test(config: &Path, messages: Option<&Path>) -> Result<ExitCode, Report> {
+    let checked = match messages {
+        Some(file) => roles::check(&[config.into()], None, false, &mut File::create(file)?),
+        None => roles::check(
+            &[config.into()],
+            None,
+            Colour::Auto.on_stderr(),
+            &mut io::stderr(),
+        ),
+    };
+    Ok(match checked {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(report) if report.code() == Code::Config => CONFIG_TEST_FAILED.into(),
+        Err(report) => return Err(report),
+    })
 }

@@ -39,3 +39,13 @@ fn completions_exist_for_the_shells_of_debian() {
     assert_eq!(names, ["_warren", "warren.bash", "warren.fish"]);
     assert!(files(fresh.path())["warren.bash"].contains("drain"));
 }
+
+#[test]
+fn the_configuration_reference_is_that_of_this_program() {
+    let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/config.md");
+    let old = std::fs::read_to_string(kept).unwrap_or_default();
+    assert!(
+        old == warren::docs::reference::page(),
+        "docs/config.md is out of date; run scripts/gen"
+    );
+}

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
-use super::{Format, Log, Mode, VrrpOptions};
+use super::{Log, Mode, VrrpOptions};
+use crate::config::Format;
 
 /// Where keepalived finds its configuration unless told otherwise.
 const CONFIG: &str = "/etc/keepalived/keepalived.conf";

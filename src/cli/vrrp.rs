@@ -6,15 +6,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::config::Format;
+
 /// Where `warren vrrp` finds its configuration unless told otherwise.
 const CONFIG: &str = "/etc/warren/warren.toml";
-
-/// Language of a configuration file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    Toml,
-    Keepalived,
-}
 
 /// Which of the daemon's processes this is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
