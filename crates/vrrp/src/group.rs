@@ -68,15 +68,17 @@ pub fn fitness(members: &[Member]) -> Vec<Fitness> {
         .collect()
 }
 
-/// What to tell the other members after member `changed` of `members` went to `to` because of `cause`.
+/// What to tell which members after member `changed` went to its state in `states` because of `cause`.
 ///
-/// Members that drop out (link, checks, shutdown) take the others along through [`fitness`], not through orders.
-pub fn orders(
-    members: usize,
+/// Members that drop out (link, checks, shutdown) take the others along through [`fitness`], not through orders. One
+/// that starts again while others kept the role, as after a link that was away for a moment, joins them.
+pub fn orders<'a>(
+    states: &'a [State],
     changed: usize,
-    to: State,
     cause: &Cause,
-) -> impl Iterator<Item = (usize, Order)> + use<> {
+) -> impl Iterator<Item = (usize, Order)> + use<'a> {
+    let to = states.get(changed).copied().unwrap_or(State::Initialize);
+    let joins = to == State::Backup && *cause == Cause::Started && states.contains(&State::Active);
     let order = match (to, cause) {
         (State::Active, Cause::Group) => None,
         (
@@ -114,9 +116,12 @@ pub fn orders(
         )
         | (State::Initialize, _) => None,
     };
-    (0..members)
-        .filter(move |index| *index != changed)
-        .filter_map(move |index| Some((index, order?)))
+    let told = move |index: usize| match (index == changed, order) {
+        (true, _) => joins.then_some((index, Order::TakeOver)),
+        (false, Some(order)) => Some((index, order)),
+        (false, None) => None,
+    };
+    (0..states.len()).filter_map(told)
 }
 
 #[cfg(test)]
@@ -148,7 +153,9 @@ mod tests {
     }
 
     fn told(changed: usize, to: State, cause: &Cause) -> Vec<(usize, Order)> {
-        orders(3, changed, to, cause).collect()
+        let mut states = [State::Backup; 3];
+        states[changed] = to;
+        orders(&states, changed, cause).collect()
     }
 
     fn outranked(theirs: u8, ours: u8) -> Cause {
@@ -213,6 +220,13 @@ mod tests {
         assert_eq!(told(1, State::Active, &Cause::Group), []);
         assert_eq!(told(1, State::Backup, &Cause::Group), []);
         assert_eq!(told(1, State::Backup, &Cause::HandedOver { peer: PEER }), []);
+    }
+
+    #[test]
+    fn member_that_starts_while_others_are_active_joins_them() {
+        let orders_to = |states: [State; 2]| orders(&states, 0, &Cause::Started).collect::<Vec<_>>();
+        assert_eq!(orders_to([State::Backup, State::Active]), [(0, Order::TakeOver)]);
+        assert_eq!(orders_to([State::Backup, State::Backup]), []);
     }
 
     #[test]

@@ -45,6 +45,9 @@ use outbox::{OUTBOX_MAX, Outbox};
 use peers::Peers;
 pub use peers::{PEERS_MAX, Peer};
 
+/// The longest interval that version 3 can express.
+const SLOWEST: Duration = Duration::from_millis(40_950);
+
 /// What an Active router is about; `Steady` for the other states.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Phase {
@@ -81,8 +84,8 @@ pub struct Router {
     source: Option<IpAddr>,
     fitness: Option<Fitness>,
     surrender: Surrender,
-    /// Go to Active when Initialize is left: the role was ours a moment ago.
-    adopting: bool,
+    /// Go to Active when Initialize is left before this: the role was ours a moment ago.
+    adopting: Option<Instant>,
     stopping: bool,
     /// Active_Adver_Interval.
     learned: Duration,
@@ -128,7 +131,7 @@ impl Router {
             source: None,
             fitness: None,
             surrender: Surrender::No,
-            adopting: false,
+            adopting: None,
             stopping: false,
             active: None,
             peers: Peers::default(),
@@ -287,7 +290,17 @@ impl Router {
     /// Active_Down_Interval.
     #[must_use]
     pub fn active_down(&self) -> Duration {
-        timing::active_down(self.settings.dead_after, self.learned, self.skew())
+        self.active_down_of(self.learned)
+    }
+
+    /// Active_Down_Interval under an active router that advertises every `interval`.
+    fn active_down_of(&self, interval: Duration) -> Duration {
+        let interval = match self.settings.version {
+            Version::V2 => self.settings.interval,
+            Version::V3 => interval,
+        };
+        let skew = timing::skew(self.settings.version, self.ours(), interval);
+        timing::active_down(self.settings.dead_after, interval, skew)
     }
 
     /// While `Failback::After` holds us back: since when a lower-priority active router has been heard.
@@ -296,6 +309,15 @@ impl Router {
         match &self.role {
             Role::Backup(backup) => backup.lower_since,
             Role::Initialize | Role::Active(_) => None,
+        }
+    }
+
+    /// Backup that does not preempt because its sync group stepped down.
+    #[must_use]
+    pub fn held_back(&self) -> bool {
+        match &self.role {
+            Role::Backup(backup) => backup.hold,
+            Role::Initialize | Role::Active(_) => false,
         }
     }
 
@@ -324,7 +346,7 @@ impl Router {
         if self.state() != State::Initialize || self.source.is_none() || !self.is_fit() {
             return;
         }
-        if std::mem::take(&mut self.adopting) {
+        if self.adopting.take().is_some_and(|until| now < until) {
             self.enter(now, State::Active, Cause::Adopted);
         } else if self.ours() == Priority::OWNER {
             // RFC 9568 §6.4.1: the address owner MUST go to Active at once. [9568-6.4.1-1]
@@ -337,6 +359,7 @@ impl Router {
 
     fn link_lost(&mut self, now: Instant) {
         self.source = None;
+        self.adopting = None;
         if self.state() != State::Initialize {
             self.enter(now, State::Initialize, Cause::LinkLost);
         }
@@ -415,8 +438,11 @@ impl Router {
     }
 
     fn adopt(&mut self, now: Instant) {
-        self.adopting = self.state() == State::Initialize;
-        self.start(now);
+        if self.state() == State::Initialize {
+            // Later than this the others have taken over.
+            self.adopting = Some(now + self.active_down());
+            self.start(now);
+        }
     }
 
     fn group_take_over(&mut self, now: Instant) {
@@ -430,10 +456,7 @@ impl Router {
     fn group_step_down(&mut self, now: Instant) {
         match self.role {
             Role::Initialize => {}
-            Role::Backup(mut backup) => {
-                backup.hold = true;
-                self.role = Role::Backup(backup);
-            }
+            Role::Backup(_) => self.hold_back(now),
             Role::Active(active) => self.yield_to_group(now, active),
         }
     }
@@ -578,8 +601,8 @@ impl Router {
                     "Backup while waiting: {self:?}"
                 );
                 debug_assert!(
-                    backup.down_due <= self.clock + self.active_down(),
-                    "down timer beyond a full wait: {self:?}"
+                    backup.down_due <= self.clock + self.active_down_of(self.learned.max(SLOWEST)),
+                    "down timer beyond the longest wait: {self:?}"
                 );
             }
             Role::Active(active) => {

@@ -186,7 +186,8 @@ impl Router {
                     State::Backup,
                     Cause::HandedOver { peer: peer.address },
                 );
-                self.follow(now, peer, true);
+                self.follow(now, peer);
+                self.hold_back(now);
             }
             (
                 Course::Advertising
@@ -205,7 +206,7 @@ impl Router {
                     ours: self.ours(),
                 };
                 self.enter(now, State::Backup, cause);
-                self.follow(now, peer, false);
+                self.follow(now, peer);
             }
             (
                 Course::HandingOver {
@@ -234,13 +235,12 @@ impl Router {
     }
 
     /// Having just become Backup because of `peer`: wait for it.
-    fn follow(&mut self, now: Instant, peer: Peer, hold: bool) {
+    fn follow(&mut self, now: Instant, peer: Peer) {
         self.learn(peer.interval);
         self.active = Some(peer);
         let down_due = now + self.active_down();
         if let Role::Backup(backup) = &mut self.role {
             backup.down_due = down_due;
-            backup.hold = hold;
         }
     }
 
@@ -282,9 +282,7 @@ impl Router {
                 ..
             } if now >= until => {
                 self.enter(now, State::Backup, Cause::Group);
-                if let Role::Backup(backup) = &mut self.role {
-                    backup.hold = true;
-                }
+                self.hold_back(now);
             }
             Course::HandingOver {
                 goal: Goal::Demote { .. },

@@ -21,6 +21,8 @@ pub(super) struct Backup {
     pub(super) lower_since: Option<Instant>,
     /// The sync group stepped down: do not preempt.
     pub(super) hold: bool,
+    /// The sync group stepped down: no resignation makes us take over before this.
+    defer_until: Instant,
 }
 
 impl Backup {
@@ -32,6 +34,7 @@ impl Backup {
             resigned: None,
             lower_since: None,
             hold: false,
+            defer_until: now,
         }
     }
 }
@@ -42,15 +45,23 @@ impl Router {
             self.backup_hears_resignation(now, backup, peer.address);
             return;
         }
-        let ours = self.ours();
-        if peer.priority >= ours {
+        if self.overshadowed(now, backup, peer) {
+            let discard = peer.priority < self.ours()
+                && self.preempts(now, backup.lower_since.unwrap_or(now), backup.hold);
+            if !discard && peer.interval > self.learned {
+                backup.down_due = backup.down_due.max(now + self.active_down_of(peer.interval));
+                self.role = Role::Backup(backup);
+            }
+            return;
+        }
+        self.active = Some(peer);
+        if peer.priority >= self.ours() {
             backup.lower_since = None;
         } else {
             let since = *backup.lower_since.get_or_insert(now);
             if self.preempts(now, since, backup.hold) {
                 // RFC 9568 §6.4.2: with Preempt_Mode a lower-priority advertisement MUST be discarded, so that the
                 // down timer runs out. [9568-6.4.2-4]
-                self.note_active(now, peer);
                 self.role = Role::Backup(backup);
                 return;
             }
@@ -58,11 +69,25 @@ impl Router {
         // RFC 9568 §6.4.2: any other advertisement MUST restart the down timer. [9568-6.4.2-5]
         self.learn(peer.interval);
         self.heard = Some(now);
-        self.note_active(now, peer);
         backup.down_due = now + self.active_down();
         backup.resigned = None;
         backup.postponed = false;
         self.role = Role::Backup(backup);
+    }
+
+    /// Whether a better active router than `peer` was heard just now. It will correct `peer` by itself; if we took
+    /// `peer`'s interval over meanwhile, a stranger announcing 10 ms between the lines of an active router that
+    /// speaks once a second would make us believe that one dead. So such an advertisement teaches nothing; but one
+    /// of a slower router lengthens this wait, in case it is the one that stays. One missed advertisement short of dead, the better
+    /// router no longer counts, so that its successor is always believed in time.
+    fn overshadowed(&self, now: Instant, backup: Backup, peer: Peer) -> bool {
+        let patience = u32::from(self.settings.dead_after.saturating_sub(1));
+        backup.resigned.is_none()
+            && self.active.is_some_and(|known| {
+                known.address != peer.address
+                    && known.beats(peer.priority, Some(peer.address))
+                    && now.since(known.heard) < known.interval.saturating_mul(patience)
+            })
     }
 
     /// The RFC lets anybody's priority 0 shorten the wait. Here it must come from the router known to be active, or
@@ -73,7 +98,7 @@ impl Router {
             return;
         }
         // RFC 9568 §6.4.2: on priority 0 the down timer MUST be set to Skew_Time. [9568-6.4.2-6]
-        backup.down_due = backup.down_due.min(now + self.skew());
+        backup.down_due = backup.down_due.min((now + self.skew()).max(backup.defer_until));
         backup.resigned = Some(address);
         self.heard = Some(now);
         self.role = Role::Backup(backup);
@@ -88,18 +113,6 @@ impl Router {
             Failback::Auto => !hold,
             Failback::Manual => false,
             Failback::After(delay) => !hold && now.since(lower_since) >= delay,
-        }
-    }
-
-    /// Keeps the best active router heard of late.
-    fn note_active(&mut self, now: Instant, peer: Peer) {
-        let keep = self.active.is_some_and(|known| {
-            known.address != peer.address
-                && known.beats(peer.priority, Some(peer.address))
-                && now.since(known.heard) < self.active_down()
-        });
-        if !keep {
-            self.active = Some(peer);
         }
     }
 
@@ -135,6 +148,21 @@ impl Router {
                 peer: self.active.map(|active| active.address),
                 silence: now.since(self.active.map_or(backup.entered, |active| active.heard)),
             },
+        }
+    }
+
+    /// The sync group stepped down. The one that outranked it may be slow to speak on this link, so the wait is that of
+    /// the slowest router remembered.
+    pub(super) fn hold_back(&mut self, now: Instant) {
+        if self.active.is_none() {
+            let slowest = self.peers().iter().map(|peer| peer.interval).max();
+            self.learn(slowest.unwrap_or_default().max(self.settings.interval));
+        }
+        let wait = now + self.active_down();
+        if let Role::Backup(backup) = &mut self.role {
+            backup.hold = true;
+            backup.defer_until = wait;
+            backup.down_due = wait;
         }
     }
 

@@ -66,13 +66,13 @@ pub enum Input {
     Fitness(Fitness),
     /// An earlier process held this role without a pause and its addresses are still in place: go on as active.
     /// Heeded in Initialize only, and only once a `LinkReady` and a `Fitness` that is fit have been seen as well, in any
-    /// order: what could not be held without a pause is elected anew.
+    /// order, within one active-down interval: what could not be held without a pause is elected anew.
     Adopt,
     /// The sync group decided: become active now. Ignored in Initialize.
     GroupTakeOver,
     /// The sync group decided: stop being active. An Active router hands over and is Backup as soon as another
-    /// active is heard, or when none was in time; from then on it does not preempt until its priority changes,
-    /// lest the members of a group pull the role to and fro.
+    /// active is heard, or when none was in time; from then on it does not preempt until its priority changes, and
+    /// lets others go first for one active-down interval, lest the members of a group pull the role to and fro.
     GroupStepDown,
     /// The kernel's address list was changed by somebody else more often than we repair it, or another
     /// host answers for our address: give the role up until told otherwise through `Fitness`. Told otherwise

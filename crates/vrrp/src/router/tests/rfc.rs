@@ -216,6 +216,44 @@ fn resignation_of_a_stranger_is_ignored_while_an_active_is_known() {
 }
 
 #[test]
+fn advert_worse_than_the_actives_may_lengthen_the_wait_but_teaches_nothing() {
+    let mut rig = Rig::backup();
+    rig.hear(9, 200);
+    rig.skip(10 * MS);
+    let due = rig.router.deadline();
+    rig.hear_every(77, 150, MS);
+    assert_eq!(
+        (rig.router.deadline(), rig.router.learned_interval()),
+        (due, INTERVAL)
+    );
+    assert_eq!(rig.router.active().map(|peer| peer.address), Some(host(9)));
+    rig.hear_every(77, 150, 10 * INTERVAL);
+    assert_eq!(
+        rig.remaining(),
+        10 * rig.router.active_down(),
+        "in case it is the one that stays"
+    );
+    rig.hear(9, 200);
+    rig.skip(2 * INTERVAL);
+    rig.hear(77, 150);
+    assert_eq!(
+        rig.remaining(),
+        rig.router.active_down(),
+        "the successor of one that fell silent is believed"
+    );
+}
+
+#[test]
+fn successor_of_a_router_that_resigned_is_believed_at_once() {
+    let mut rig = Rig::backup();
+    rig.hear(9, 200);
+    rig.hear(9, 0);
+    rig.skip(MS);
+    rig.hear(7, 150);
+    assert_eq!(rig.remaining(), rig.router.active_down());
+}
+
+#[test]
 fn repeated_resignation_does_not_postpone_the_take_over() {
     let mut rig = Rig::backup();
     rig.hear(9, 200);
@@ -380,6 +418,19 @@ fn adopted_role_goes_on_at_once() {
             transition(State::Active, State::Backup, outranked(9, 101, 100))
         ]
     );
+}
+
+#[test]
+fn role_that_could_not_be_held_without_a_pause_is_not_adopted() {
+    let mut late = Rig::new();
+    late.give(Input::Adopt);
+    late.skip(10 * INTERVAL);
+    let mut lost = Rig::new();
+    lost.give(Input::Adopt);
+    lost.give(Input::LinkLost);
+    for rig in [late, lost] {
+        assert_eq!(rig.started(100).router.state(), State::Backup);
+    }
 }
 
 #[test]
