@@ -8,6 +8,7 @@ pub mod docs;
 pub mod frames;
 pub mod links;
 pub mod netlink;
+pub mod notify;
 pub mod program;
 pub mod roles;
 pub mod track;

@@ -182,7 +182,7 @@ mod tests {
         let attempt = attempt(&http(listener.local_addr().unwrap().to_string()), LIMIT).await;
         assert!(!attempt.success);
         assert!(
-            attempt.latency >= LIMIT && attempt.latency < 4 * LIMIT,
+            attempt.latency >= LIMIT && attempt.latency < 10 * LIMIT,
             "{attempt:?}"
         );
         assert_eq!(attempt.detail, "no answer within 300ms");

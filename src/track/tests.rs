@@ -118,7 +118,7 @@ async fn a_hanging_script_fails_at_its_deadline_though_it_ignores_the_request_to
     );
     assert_eq!(report.output, "stuck\n");
     assert!(
-        elapsed >= Duration::from_millis(300) && elapsed < Duration::from_millis(900),
+        elapsed >= Duration::from_millis(300) && elapsed < PATIENCE,
         "{elapsed:?}"
     );
 }
@@ -126,7 +126,7 @@ async fn a_hanging_script_fails_at_its_deadline_though_it_ignores_the_request_to
 #[tokio::test]
 async fn hanging_scripts_fail_once_an_interval_so_that_fall_counts_them() {
     let mut check = plan("chk", shell("[ -n \"$0\" ] && trap '' TERM; sleep 1000"));
-    (check.interval, check.timeout, check.fall) = (Duration::from_millis(200), Duration::from_millis(200), 3);
+    (check.interval, check.timeout, check.fall) = (Duration::from_millis(400), Duration::from_millis(400), 3);
     let (tracker, mut reports) = start(vec![check]);
     // Of a check never well, the first failure is enough; three in a row are what takes it down later.
     assert_eq!(next(&mut reports).await.verdict, Verdict::Down);
@@ -135,7 +135,7 @@ async fn hanging_scripts_fail_once_an_interval_so_that_fall_counts_them() {
     eventually("three more failures", || tracker.status()[0].runs == runs + 3).await;
     let elapsed = begin.elapsed();
     assert!(
-        elapsed < Duration::from_millis(1100),
+        elapsed < Duration::from_millis(2200),
         "three intervals, not more: {elapsed:?}"
     );
 }
@@ -339,7 +339,7 @@ async fn a_killed_process_is_reported_and_a_short_absence_is_not() {
         ("at-once", "not running")
     );
     assert!(
-        begin.elapsed() < Duration::from_millis(90),
+        begin.elapsed() < Duration::from_millis(500),
         "{:?}",
         begin.elapsed()
     );

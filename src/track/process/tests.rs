@@ -94,10 +94,7 @@ async fn the_end_of_a_process_is_seen_at_once() {
         until(&mut census, 0).await;
         let elapsed = begin.elapsed();
         println!("from SIGKILL to the census, connector {connector}: {elapsed:?}");
-        assert!(
-            elapsed < Duration::from_millis(90),
-            "sooner than any scan: {elapsed:?}"
-        );
+        assert!(elapsed < SCAN_CALM / 2, "sooner than any scan: {elapsed:?}");
     }
 }
 
