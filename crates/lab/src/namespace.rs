@@ -56,7 +56,9 @@ pub(crate) struct HostNamespaces {
 impl HostNamespaces {
     /// Makes the namespaces with `init` as their first process.
     pub(crate) fn create(init: &mut Command) -> (Self, Child) {
-        on_thread(|| {
+        // The init mounts a /proc of its own over the one this thread sees, so handles are opened before it starts, and
+        // the one that exists only afterwards is opened from outside.
+        let (net, mounts, child) = on_thread(|| {
             unshare(
                 CloneFlags::CLONE_FS
                     | CloneFlags::CLONE_NEWNS
@@ -64,14 +66,22 @@ impl HostNamespaces {
                     | CloneFlags::CLONE_NEWPID,
             )
             .expect("namespaces for a host (are you root, or in `unshare -Ur`?)");
-            let child = init.spawn().expect("the first process of a host starts");
-            let namespaces = Self {
-                net: NetNamespace::current(),
-                mounts: open("/proc/thread-self/ns/mnt"),
-                processes: open(format!("/proc/{}/ns/pid", child.id())),
-            };
-            (namespaces, child)
-        })
+            let (net, mounts) = (NetNamespace::current(), open("/proc/thread-self/ns/mnt"));
+            (
+                net,
+                mounts,
+                init.spawn().expect("the first process of a host starts"),
+            )
+        });
+        let processes = open(format!("/proc/{}/ns/pid", child.id()));
+        (
+            Self {
+                net,
+                mounts,
+                processes,
+            },
+            child,
+        )
     }
 
     /// Starts a process inside; its id is the one the lab sees.

@@ -34,7 +34,7 @@ struct Answer {
 pub struct Gap {
     /// The last answer before.
     pub from: Duration,
-    /// The first answer after, or the end of the probe.
+    /// The first answer after, or the last request.
     pub until: Duration,
 }
 
@@ -171,11 +171,10 @@ impl ProbeReport {
     }
 
     fn gaps(&self) -> Vec<Gap> {
-        let start = self.asked.first().copied().into_iter();
-        let moments: Vec<Duration> = start
-            .chain(self.answers.iter().map(|answer| answer.at))
-            .chain([self.ended])
-            .collect();
+        let (start, end) = (self.asked.first().copied(), self.asked.last().copied());
+        let answers = self.answers.iter().map(|answer| answer.at);
+        let mut moments: Vec<Duration> = start.into_iter().chain(answers).chain(end).collect();
+        moments.sort_unstable();
         moments
             .windows(2)
             .map(|pair| Gap {
