@@ -9,6 +9,7 @@ pub mod frames;
 pub mod links;
 pub mod netlink;
 pub mod notify;
+pub mod plumbing;
 pub mod program;
 pub mod roles;
 pub mod track;

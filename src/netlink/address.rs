@@ -34,6 +34,20 @@ pub struct Address {
 }
 
 impl Address {
+    /// As much of an address as deleting it takes.
+    #[must_use]
+    pub fn bare(ifindex: u32, address: IpAddr, prefix: u8) -> Self {
+        Self {
+            ifindex,
+            address,
+            prefix,
+            label: None,
+            scope: 0,
+            broadcast: None,
+            prefix_route: false,
+        }
+    }
+
     /// Adds the address unless it is there (EEXIST). `None` = for ever.
     pub fn add(&self, lease: Option<Duration>, batch: &mut Batch) {
         batch.push(

@@ -45,6 +45,17 @@ pub enum NetlinkError {
     Refused { request: String, errno: Errno },
 }
 
+impl NetlinkError {
+    #[must_use]
+    pub fn errno(&self) -> Errno {
+        match self {
+            Self::Open(error) => error.raw_os_error().map_or(Errno::EIO, Errno::from_raw),
+            Self::Send(errno) | Self::Receive(errno) | Self::Refused { errno, .. } => *errno,
+            Self::Decode(_) => Errno::EPROTO,
+        }
+    }
+}
+
 /// One request of a batch that the kernel refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Failure {
@@ -176,11 +187,8 @@ impl Netlink {
     pub fn request(&mut self, message: RouteNetlinkMessage, flags: u16) -> Result<(), Errno> {
         let mut batch = Batch::new();
         batch.push(message, flags);
-        match self.run(&mut batch) {
-            Ok(failures) => failures.first().map_or(Ok(()), |failure| Err(failure.errno)),
-            Err(NetlinkError::Send(errno) | NetlinkError::Receive(errno)) => Err(errno),
-            Err(_) => Err(Errno::EPROTO),
-        }
+        let failures = self.run(&mut batch).map_err(|error| error.errno())?;
+        failures.first().map_or(Ok(()), |failure| Err(failure.errno))
     }
 
     fn submit(&mut self, batch: &mut Batch, acknowledged: bool) -> Result<Vec<Failure>, NetlinkError> {

@@ -1,5 +1,6 @@
 //! Routes and policy rules that follow a virtual address, marked as ours.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use rtnetlink::packet_core::{NLM_F_CREATE, NLM_F_EXCL};
@@ -91,6 +92,17 @@ impl Route {
         message
     }
 
+    /// The kernel shows all that we gave it, and more.
+    fn is_shown_by(&self, shown: &RouteMessage) -> bool {
+        let ours = self.message();
+        ours.header.address_family == shown.header.address_family
+            && ours.header.destination_prefix_length == shown.header.destination_prefix_length
+            && ours
+                .attributes
+                .iter()
+                .all(|attribute| shown.attributes.contains(attribute))
+    }
+
     /// What `ip route` takes: directly connected without a gateway, IPv6 knows no scopes.
     fn natural_scope(&self) -> RouteScope {
         if self.via.is_none() && !self.ipv6 {
@@ -136,21 +148,60 @@ impl Rule {
         attributes.extend(self.device.clone().map(RuleAttribute::Iifname));
         message
     }
+
+    fn is_shown_by(&self, shown: &RuleMessage) -> bool {
+        let ours = self.message();
+        ours.header.family == shown.header.family
+            && ours.header.src_len == shown.header.src_len
+            && ours.header.dst_len == shown.header.dst_len
+            && ours
+                .attributes
+                .iter()
+                .all(|attribute| shown.attributes.contains(attribute))
+    }
 }
 
-/// Deletes routes and rules that an earlier run left behind, and says how many.
-pub fn delete_leftover_routes_and_rules(netlink: &mut Netlink) -> Result<usize, NetlinkError> {
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.to {
+            Some((to, prefix)) => write!(f, "{to}/{prefix}")?,
+            None => write!(f, "default")?,
+        }
+        self.via.map_or(Ok(()), |via| write!(f, " via {via}"))?;
+        self.table.map_or(Ok(()), |table| write!(f, " table {table}"))
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.from {
+            Some((from, prefix)) => write!(f, "from {from}/{prefix}")?,
+            None => write!(f, "from all")?,
+        }
+        self.to
+            .map_or(Ok(()), |(to, prefix)| write!(f, " to {to}/{prefix}"))?;
+        write!(f, " table {}", self.table.unwrap_or(TABLE_MAIN))
+    }
+}
+
+/// Deletes routes and rules that carry our mark, except those given, and says how many.
+pub fn delete_leftover_routes_and_rules(
+    netlink: &mut Netlink,
+    routes: &[&Route],
+    rules: &[&Rule],
+) -> Result<usize, NetlinkError> {
     let mut batch = Batch::new();
     for message in netlink.dump_routes()? {
-        if message.header.protocol == RouteProtocol::Other(TAG) {
+        let ours = message.header.protocol == RouteProtocol::Other(TAG);
+        if ours && !routes.iter().any(|route| route.is_shown_by(&message)) {
             batch.push(RouteNetlinkMessage::DelRoute(message), 0);
         }
     }
     for message in netlink.dump_rules()? {
-        if message
+        let ours = message
             .attributes
-            .contains(&RuleAttribute::Protocol(RouteProtocol::Other(TAG)))
-        {
+            .contains(&RuleAttribute::Protocol(RouteProtocol::Other(TAG)));
+        if ours && !rules.iter().any(|rule| rule.is_shown_by(&message)) {
             batch.push(RouteNetlinkMessage::DelRule(message), 0);
         }
     }

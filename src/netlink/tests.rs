@@ -265,7 +265,19 @@ fn routes_and_rules_come_and_go_and_leave_another_s_equal_route_alone() {
         assert_eq!(state(), before);
 
         assert_eq!(netlink.run(&mut add).unwrap(), []);
-        assert_eq!(delete_leftover_routes_and_rules(&mut netlink).unwrap(), 5);
+        let kept: Vec<_> = routes.iter().collect();
+        assert_eq!(
+            delete_leftover_routes_and_rules(&mut netlink, &kept, &[&rule]).unwrap(),
+            0
+        );
+        assert_eq!(
+            delete_leftover_routes_and_rules(&mut netlink, &kept[1..], &[]).unwrap(),
+            2
+        );
+        assert_eq!(
+            delete_leftover_routes_and_rules(&mut netlink, &[], &[]).unwrap(),
+            3
+        );
         assert_eq!(state(), before);
     });
 }
