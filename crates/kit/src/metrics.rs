@@ -27,10 +27,12 @@ const CONNECTIONS_MAX: usize = 8;
 /// hyper's smallest.
 const BUFFER_BYTES_MAX: usize = 8192;
 
-/// For the request's head, and for the whole exchange.
+/// For the request's head, for making the metrics, and for the whole exchange.
 #[derive(Clone, Copy, Debug)]
 pub struct Timeouts {
     pub request: Duration,
+    /// Shorter than a scrape server's patience (10 s is usual), so that it hears why there is nothing.
+    pub text: Duration,
     pub exchange: Duration,
 }
 
@@ -38,15 +40,18 @@ impl Default for Timeouts {
     fn default() -> Self {
         Self {
             request: Duration::from_secs(5),
+            text: Duration::from_secs(3),
             exchange: Duration::from_secs(10),
         }
     }
 }
 
-/// Serves until dropped. `text` makes the current metrics.
-pub async fn serve<F>(listener: TcpListener, timeouts: Timeouts, text: F) -> io::Result<()>
+/// Serves until dropped. `text` makes the current metrics; it is called once for each scrape, and dropped unfinished
+/// when it is late or nobody waits for it any more.
+pub async fn serve<F, T>(listener: TcpListener, timeouts: Timeouts, text: F) -> io::Result<()>
 where
-    F: Fn() -> String + Send + Sync + 'static,
+    F: Fn() -> T + Send + Sync + 'static,
+    T: Future<Output = String> + Send + 'static,
 {
     listener.set_nonblocking(true)?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
@@ -70,8 +75,15 @@ where
     }
 }
 
-async fn converse<F: Fn() -> String>(stream: TcpStream, timeouts: Timeouts, text: Arc<F>) {
-    let answer = service_fn(|request| std::future::ready(Ok::<_, Infallible>(answer(&request, &*text))));
+async fn converse<F, T>(stream: TcpStream, timeouts: Timeouts, text: Arc<F>)
+where
+    F: Fn() -> T,
+    T: Future<Output = String>,
+{
+    let answer = service_fn(|request: Request<Incoming>| {
+        let text = text.clone();
+        async move { Ok::<_, Infallible>(answer(&request, timeouts.text, &*text).await) }
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(timeouts.request)
@@ -82,9 +94,18 @@ async fn converse<F: Fn() -> String>(stream: TcpStream, timeouts: Timeouts, text
     let _ = timeout(timeouts.exchange, connection).await;
 }
 
-fn answer(request: &Request<Incoming>, text: impl Fn() -> String) -> Response<String> {
+async fn answer<T>(request: &Request<Incoming>, patience: Duration, text: impl Fn() -> T) -> Response<String>
+where
+    T: Future<Output = String>,
+{
     let (status, body) = match (request.uri().path(), request.method()) {
-        ("/metrics", &Method::GET | &Method::HEAD) => (StatusCode::OK, text()),
+        ("/metrics", &Method::GET | &Method::HEAD) => match timeout(patience, text()).await {
+            Ok(text) => (StatusCode::OK, text),
+            Err(_) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                format!("no metrics within {patience:?}: the daemon is busy or hangs; see its log\n"),
+            ),
+        },
         ("/metrics", _) => (
             StatusCode::METHOD_NOT_ALLOWED,
             "only GET is possible here\n".to_owned(),
@@ -121,9 +142,19 @@ mod tests {
     async fn start(timeouts: Timeouts) -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        tokio::spawn(serve(listener, timeouts, || {
+        // As a daemon's, it is not ready at once.
+        tokio::spawn(serve(listener, timeouts, || async {
+            tokio::task::yield_now().await;
             "adverts_total 3\n# EOF\n".to_owned()
         }));
+        address
+    }
+
+    /// Serves metrics that are never made.
+    async fn start_hung(timeouts: Timeouts) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(serve(listener, timeouts, std::future::pending));
         address
     }
 
@@ -181,9 +212,49 @@ mod tests {
         let timeouts = Timeouts {
             request: Duration::from_millis(50),
             exchange: Duration::from_millis(100),
+            ..Timeouts::default()
         };
         let address = start(timeouts).await;
         exchange(address, "GET /met").await;
+    }
+
+    #[tokio::test]
+    async fn metrics_that_are_not_made_in_time_are_answered_with_503() {
+        let timeouts = Timeouts {
+            text: Duration::from_millis(50),
+            ..Timeouts::default()
+        };
+        let address = start_hung(timeouts).await;
+        let answer = exchange(address, "GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+        assert!(answer.contains("content-type: text/plain"), "{answer}");
+        assert!(
+            answer.ends_with("no metrics within 50ms: the daemon is busy or hangs; see its log\n"),
+            "{answer}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_hung_maker_holds_its_connection_no_longer_than_an_exchange_may_last() {
+        let timeouts = Timeouts {
+            exchange: Duration::from_millis(50),
+            ..Timeouts::default()
+        };
+        let address = start_hung(timeouts).await;
+        let answer = exchange(address, "GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        assert_eq!(answer, "", "closed without an answer");
+    }
+
+    #[tokio::test]
+    async fn a_hung_maker_keeps_nobody_from_being_refused() {
+        let address = start_hung(Timeouts::default()).await;
+        let mut waiting = TcpStream::connect(address).await.unwrap();
+        waiting
+            .write_all(b"GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n")
+            .await
+            .unwrap();
+        let answer = exchange(address, "GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
     }
 
     #[tokio::test]
