@@ -10,7 +10,7 @@ mod status;
 use serde::{Deserialize, Serialize};
 
 pub use event::{Event, kind};
-pub use explain::{arithmetic, cause_in_words, explain};
+pub use explain::{arithmetic, cause_in_words, explain, reason};
 pub use status::*;
 
 /// What a client may ask for, e.g. `{"request":"drain","router":"VI_1"}`.

@@ -32,6 +32,18 @@ pub fn explain(
     sentences
 }
 
+/// The first of those sentences without its subject: what keeps the router where it is.
+#[must_use]
+pub fn reason(router: &RouterStatus, checks: &[CheckStatus], clock: &dyn Fn(Timestamp) -> String) -> String {
+    let teller = Teller {
+        router,
+        checks,
+        clock,
+    };
+    let clause = teller.present();
+    clause.strip_prefix("because ").unwrap_or(&clause).to_owned()
+}
+
 /// `101`, or with its sum `99 = 101 - 2 (chk_haproxy)`.
 #[must_use]
 pub fn arithmetic(router: &RouterStatus) -> String {
@@ -65,7 +77,7 @@ pub fn cause_in_words(cause: &super::Cause) -> String {
         ),
         cause::PREEMPTED => format!("{peer} announced {theirs} and ours is {ours}"),
         cause::LINK_LOST => "its interface was lost".into(),
-        cause::UNFIT => "a check that releases the role failed".into(),
+        cause::UNFIT => "a check or the operator released the role".into(),
         cause::HANDED_OVER => format!("the role was handed over to {peer}"),
         cause::ADOPTED => "it continued the role of an earlier process".into(),
         cause::GROUP => "its sync group decided so".into(),
@@ -189,16 +201,21 @@ impl Teller<'_> {
     }
 
     fn unfit(&self) -> String {
-        let releasing: Vec<String> = self
-            .router
-            .contributions
-            .iter()
-            .filter(|it| it.releases)
-            .map(|it| self.check_in_words(it))
-            .collect();
-        match releasing.as_slice() {
-            [] => "because a check has released the role".into(),
-            checks => format!("because {} releases the role", checks.join(" and ")),
+        let releasing = self.router.contributions.iter().filter(|it| it.releases);
+        let pending = |it: &&Contribution| {
+            let check = self.check(&it.check);
+            check.is_some_and(|check| check.verdict == Verdict::Pending)
+        };
+        let (pending, failing): (Vec<_>, Vec<_>) = releasing.partition(pending);
+        let words = |checks: &[&Contribution]| -> String {
+            let words: Vec<String> = checks.iter().map(|it| self.check_in_words(it)).collect();
+            words.join("; ")
+        };
+        match (failing.as_slice(), pending.as_slice()) {
+            ([], []) => "because a check has released the role".into(),
+            ([], [one]) => format!("because the first result of {} is awaited", one.check),
+            ([], _) => "because the first results of its checks are awaited".into(),
+            (failing, _) => format!("because a failing check releases the role: {}", words(failing)),
         }
     }
 
@@ -243,8 +260,12 @@ impl Teller<'_> {
             return None;
         }
         let when = (self.clock)(router.since);
-        let about_the_past =
-            router.state == State::Active && router.phase.is_none() && router.active_peer.is_none();
+        // Where the first sentence says it all. Nothing but the present matters to a router that takes no part.
+        let about_the_past = match router.state {
+            State::Active => router.phase.is_none() && router.active_peer.is_none(),
+            State::Initialize => true,
+            State::Backup | State::Unknown => false,
+        };
         if about_the_past || (router.cause.code.is_empty() && router.cause.text.is_empty()) {
             return Some(format!("it has been so since {when}"));
         }

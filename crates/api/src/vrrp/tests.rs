@@ -109,7 +109,29 @@ fn a_released_router_names_the_check_that_released_it() {
     });
     assert_eq!(
         explain(&router, &[failing_check()], &clock)[0],
-        "VI_1 is INITIALIZE because chk_haproxy failing since 12:03:04: exit 1 releases the role"
+        "VI_1 is INITIALIZE because a failing check releases the role: chk_haproxy failing since 12:03:04: exit 1"
+    );
+}
+
+#[test]
+fn a_check_without_a_result_is_awaited_not_blamed() {
+    let mut router = router(State::Initialize);
+    router.phase = Some(Phase::Unfit);
+    router.contributions.push(Contribution {
+        check: "chk_haproxy".into(),
+        releases: true,
+        ..Contribution::default()
+    });
+    let pending = CheckStatus {
+        verdict: Verdict::Pending,
+        ..failing_check()
+    };
+    assert_eq!(
+        explain(&router, &[pending], &clock),
+        [
+            "VI_1 is INITIALIZE because the first result of chk_haproxy is awaited",
+            "it has been so since 12:03:05",
+        ]
     );
 }
 

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 use warren_api::vrrp::{
-    AddressStatus, CheckStatus, Peer, Phase, RouterStatus, State, Status, Verdict, arithmetic, cause_in_words,
+    AddressStatus, CheckStatus, Peer, Phase, RouterStatus, State, Status, Verdict, arithmetic, reason,
 };
 use warren_api::{Micros, Timestamp};
 
@@ -91,7 +91,8 @@ impl Page<'_> {
             router.version,
             router.learned_interval_us.unwrap_or(router.interval_us),
         ));
-        self.row("because", &clean(&cause_in_words(&router.cause)));
+        let why = reason(router, &self.status.checks, &|time| self.clock.words(time));
+        self.row("because", &clean(&why));
         if let Some(other) = &router.dual_active {
             let what = other
                 .address

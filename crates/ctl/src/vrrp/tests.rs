@@ -146,7 +146,7 @@ VI_1  ACTIVE  since 12:03:04 (1 m)  priority 99 = 101 - 2 (chk_haproxy)  eth0 vr
   rejected   3 bad-checksum, 1 bad-ttl
 
 VI_2  INITIALIZE (drained)  since 12:04:59  priority 100  eth1 vrid 52 v2 1 s
-  because    the operator drained it
+  because    it was drained; `warren resume VI_2` ends that
 
 group pair  ACTIVE  since 12:03:04 (1 m)  VI_1
 
