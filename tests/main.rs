@@ -3,4 +3,5 @@
 mod command_line;
 mod guides;
 mod pages;
+mod scripts;
 mod units;
