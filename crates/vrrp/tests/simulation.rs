@@ -129,6 +129,7 @@ impl Story {
             duplicates: world.rng.below(20),
             failing_sends: world.rng.below(20),
             jitter: world.rng.time(slowest * 2),
+            reorders: true,
             ..Weather::FAIR
         };
         for _ in 0..10 + world.rng.below(15) {
@@ -230,15 +231,33 @@ impl Story {
 
     fn agree(&mut self, when: &str) -> Outcome {
         let end = self.world.now + self.patience();
-        while let Some(disagreement) = self.disagreement() {
+        loop {
+            let changes = self.changes();
+            let disagreement = self.disagreement();
+            if disagreement.is_none() {
+                // What is on the wire arrives; what a torn group seems to agree on may be a chance of the moment.
+                let settling = if self.torn() {
+                    self.slowest() * 5
+                } else {
+                    Duration::ZERO
+                };
+                self.world.run(settling + SLACK * 2);
+                if !self.torn() || self.changes() == changes {
+                    return self.unbroken();
+                }
+            }
             if self.world.now >= end {
-                return Err(format!("no agreement {when}: {disagreement}"));
+                return Err(format!("no agreement {when}: {disagreement:?}"));
             }
             self.world.run(self.slowest() / 4);
         }
-        // What is on the wire arrives.
-        self.world.run(SLACK * 2);
-        self.unbroken()
+    }
+
+    fn changes(&self) -> usize {
+        let changes = self.world.notes.iter();
+        changes
+            .filter(|note| matches!(note.what, What::Changed { .. }))
+            .count()
     }
 
     fn unbroken(&self) -> Outcome {

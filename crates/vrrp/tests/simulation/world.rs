@@ -61,8 +61,10 @@ pub(crate) struct Weather {
     pub(crate) duplicates: u64,
     pub(crate) failing_sends: u64,
     pub(crate) latency: Duration,
-    /// On top of the latency; more than the time between two packets reorders them.
+    /// On top of the latency.
     pub(crate) jitter: Duration,
+    /// Packets of one sender may overtake each other.
+    pub(crate) reorders: bool,
     /// How late a host wakes up when nothing is wrong with it.
     pub(crate) lateness: Duration,
 }
@@ -74,6 +76,7 @@ impl Weather {
         failing_sends: 0,
         latency: Duration::from_micros(50),
         jitter: Duration::from_micros(150),
+        reorders: false,
         lateness: Duration::from_micros(100),
     };
 }
@@ -102,6 +105,8 @@ pub(crate) struct Node {
     pub(crate) holds: bool,
     given: Option<Fitness>,
     generation: u64,
+    /// When the last packet sent so far arrives.
+    heard_until: Instant,
     inbox: VecDeque<Input>,
 }
 
@@ -181,6 +186,7 @@ impl World {
                     holds: false,
                     given: None,
                     generation: 0,
+                    heard_until: Instant::ZERO,
                     inbox: VecDeque::new(),
                 });
             }
@@ -452,7 +458,11 @@ impl World {
 
     /// Puts a packet on the way to `node`.
     pub(crate) fn deliver(&mut self, node: usize, advert: Input) {
-        let at = self.now + self.weather.latency + self.rng.time(self.weather.jitter);
+        let mut at = self.now + self.weather.latency + self.rng.time(self.weather.jitter);
+        if !self.weather.reorders {
+            at = at.max(self.nodes[node].heard_until);
+        }
+        self.nodes[node].heard_until = at;
         self.at(at, Event::Deliver { node, advert });
     }
 
