@@ -83,7 +83,8 @@ pub struct Router {
     clock: Instant,
     source: Option<IpAddr>,
     fitness: Option<Fitness>,
-    surrender: Surrender,
+    /// Until a `Fitness` that is not fit: see `Input::Surrender`.
+    surrendered: bool,
     /// Go to Active when Initialize is left before this: the role was ours a moment ago.
     adopting: Option<Instant>,
     stopping: bool,
@@ -109,16 +110,6 @@ enum Role {
     Active(Active),
 }
 
-/// See `Input::Surrender`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Surrender {
-    No,
-    /// Waiting for the operator to drain.
-    Held,
-    /// Drained; waiting for the resume.
-    Drained,
-}
-
 impl Router {
     /// A router in Initialize.
     #[must_use]
@@ -130,7 +121,7 @@ impl Router {
             clock: Instant::ZERO,
             source: None,
             fitness: None,
-            surrender: Surrender::No,
+            surrendered: false,
             adopting: None,
             stopping: false,
             active: None,
@@ -230,13 +221,15 @@ impl Router {
         if self.state() != State::Initialize {
             return None;
         }
-        Some(match (self.stopping, self.source, self.fitness, self.surrender) {
-            (true, _, _, _) => WaitingFor::Nothing,
-            (false, None, _, _) => WaitingFor::Link,
-            (false, Some(_), None, _) => WaitingFor::Checks,
-            (false, Some(_), Some(_), Surrender::Held | Surrender::Drained) => WaitingFor::Resume,
-            (false, Some(_), Some(_), Surrender::No) => WaitingFor::Fitness,
-        })
+        Some(
+            match (self.stopping, self.source, self.fitness, self.surrendered) {
+                (true, _, _, _) => WaitingFor::Nothing,
+                (false, None, _, _) => WaitingFor::Link,
+                (false, Some(_), None, _) => WaitingFor::Checks,
+                (false, Some(_), Some(_), true) => WaitingFor::Resume,
+                (false, Some(_), Some(_), false) => WaitingFor::Fitness,
+            },
+        )
     }
 
     /// The router believed to be active, while we are Backup.
@@ -333,7 +326,7 @@ impl Router {
     }
 
     fn is_fit(&self) -> bool {
-        self.fitness.is_some_and(|fitness| fitness.fit) && self.surrender == Surrender::No && !self.stopping
+        self.fitness.is_some_and(|fitness| fitness.fit) && !self.surrendered && !self.stopping
     }
 
     fn link_ready(&mut self, now: Instant, source: IpAddr) {
@@ -414,11 +407,7 @@ impl Router {
         };
         let (skew, before) = (self.skew(), self.ours());
         self.fitness = Some(fitness);
-        self.surrender = match (self.surrender, fitness.fit) {
-            (Surrender::Held, false) => Surrender::Drained,
-            (Surrender::Drained, true) => Surrender::No,
-            (kept @ (Surrender::No | Surrender::Held | Surrender::Drained), true | false) => kept,
-        };
+        self.surrendered &= fitness.fit;
         match self.role {
             Role::Initialize => self.start(now),
             Role::Backup(backup) if self.is_fit() => self.backup_worth(now, backup, skew, before),
@@ -430,10 +419,10 @@ impl Router {
 
     /// Why a router that is not fit to stay leaves.
     fn leaving(&self) -> Leaving {
-        match (self.stopping, self.surrender) {
-            (true, Surrender::No | Surrender::Held | Surrender::Drained) => Leaving::Shutdown,
-            (false, Surrender::Held | Surrender::Drained) => Leaving::Surrendered,
-            (false, Surrender::No) => Leaving::Unfit,
+        match (self.stopping, self.surrendered) {
+            (true, _) => Leaving::Shutdown,
+            (false, true) => Leaving::Surrendered,
+            (false, false) => Leaving::Unfit,
         }
     }
 
@@ -462,10 +451,7 @@ impl Router {
     }
 
     fn give_in(&mut self, now: Instant) {
-        self.surrender = match self.fitness {
-            Some(Fitness { fit: false, .. }) => Surrender::Drained,
-            Some(Fitness { fit: true, .. }) | None => Surrender::Held,
-        };
+        self.surrendered = self.fitness.is_none_or(|fitness| fitness.fit);
         match self.role {
             Role::Initialize => {}
             Role::Backup(_) => self.enter(now, State::Initialize, Cause::Surrendered),

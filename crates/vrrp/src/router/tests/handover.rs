@@ -156,6 +156,40 @@ fn demotion_below_nobody_is_just_advertised() {
 }
 
 #[test]
+fn demoted_router_that_recovers_above_all_others_goes_on_at_once() {
+    let mut rig = Rig::backup();
+    rig.hear(4, 50);
+    let mut rig = rig.promoted();
+    rig.skip(10 * MS);
+    assert_eq!(rig.give(fit(40)), [advert(0)]);
+    assert_eq!(rig.give(fit(45)), []);
+    assert_eq!(rig.give(fit(51)), [advert(51)]);
+}
+
+#[test]
+fn router_that_could_not_resign_says_nothing_once_a_successor_speaks() {
+    let mut rig = Rig::active();
+    rig.sends_work = false;
+    rig.give(unfit(100));
+    let left = transition(
+        State::Active,
+        State::Initialize,
+        Cause::HandedOver { peer: host(4) },
+    );
+    assert_eq!(rig.hear(4, 1), [Effect::Release, left]);
+}
+
+#[test]
+fn role_surrendered_while_unfit_comes_back_with_fitness() {
+    let mut rig = Rig::new();
+    rig.give(Input::LinkReady { source: host(5) });
+    rig.give(unfit(100));
+    rig.give(Input::Surrender);
+    rig.give(fit(100));
+    assert_eq!(rig.router.state(), State::Backup);
+}
+
+#[test]
 fn demoted_router_that_becomes_unfit_leaves() {
     let mut rig = demoted();
     assert_eq!(rig.give(unfit(98)), [], "priority 0 is out already");
