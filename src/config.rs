@@ -7,11 +7,16 @@
 //! Nothing here touches the system: whether an interface exists is for `warren check` and the daemon to say.
 
 mod build;
+pub mod exit;
+mod import;
+mod keepalived;
 mod load;
 pub mod plan;
+mod report;
 mod short_forms;
 
 pub use build::build;
+pub use import::{import, translate};
 pub use load::{ConfigError, Format, Loaded, Sources, load};
 
 use std::collections::BTreeMap;
@@ -434,4 +439,13 @@ pub struct Rule {
     pub mark: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub device: Option<String>,
+}
+
+/// The name of this host, as the kernel has it. It selects the `[host.NAME]` overrides.
+#[must_use]
+pub fn host_name() -> String {
+    nix::unistd::gethostname().map_or_else(
+        |_| "localhost".to_owned(),
+        |name| name.to_string_lossy().into_owned(),
+    )
 }

@@ -9,7 +9,6 @@ mod check;
 mod command;
 mod group;
 mod notify;
-mod report;
 mod router;
 
 #[cfg(test)]
@@ -25,9 +24,9 @@ use warren_kit::duration::HumanDuration;
 use warren_vrrp::Family;
 
 use self::check::Checks;
-use self::report::Report;
 use self::router::{Surroundings, family_name};
 use super::plan::{Lease, Plan, RouterPlan};
+use super::report::Report;
 use super::{CheckUse, Router, Vrrp};
 
 const ROUTERS_MAX: usize = 4096;

@@ -7,7 +7,7 @@ use warren_kit::config::{Config, Invalid, read};
 use warren_kit::diagnostics::{Diagnostic, SourceFile};
 
 use super::plan::Plan;
-use super::{Vrrp, build};
+use super::{Vrrp, build, keepalived};
 
 /// The sections a warren.toml may have.
 const ROLES: [&str; 1] = ["vrrp"];
@@ -66,8 +66,6 @@ pub enum ConfigError {
     Unreadable(#[from] warren_kit::config::ConfigError),
     #[error("{path} has no [vrrp] section; add one, or name another file", path = .0.display())]
     NoSection(PathBuf),
-    #[error("{path} is not in TOML, the only format read so far; translate it", path = .0.display())]
-    NotSupported(PathBuf),
     #[error("{}", .sources.render(.diagnostics, false).trim_end())]
     Invalid {
         sources: Sources,
@@ -95,7 +93,7 @@ impl ConfigError {
 pub fn load(path: &Path, format: Format, host: &str) -> Result<Loaded, ConfigError> {
     match format {
         Format::Toml => load_toml(path, host),
-        Format::Keepalived => Err(ConfigError::NotSupported(path.to_owned())),
+        Format::Keepalived => load_keepalived(path, host),
     }
 }
 
@@ -111,7 +109,7 @@ fn load_toml(path: &Path, host: &str) -> Result<Loaded, ConfigError> {
     };
 
     let mut complaints = Vec::new();
-    let built = build(&file, name).map_err(|found| complaints.extend(found));
+    let built = build(&file, host).map_err(|found| complaints.extend(found));
     for other in config.hosts().filter(|other| *other != name) {
         let others = config.section::<Vrrp>(VRRP, other).map_err(invalid)?;
         let found = others
@@ -127,6 +125,28 @@ fn load_toml(path: &Path, host: &str) -> Result<Loaded, ConfigError> {
             sources,
         }),
         _ => Err(ConfigError::invalid(sources, complaints)),
+    }
+}
+
+fn load_keepalived(path: &Path, host: &str) -> Result<Loaded, ConfigError> {
+    let imported = keepalived::read(path, host)?;
+    let (file, sources) = (imported.file, imported.sources);
+    let mut warnings = match imported.diagnostics {
+        Ok(warnings) => warnings,
+        Err(diagnostics) => return Err(ConfigError::invalid(sources, diagnostics)),
+    };
+    match build(&file, host) {
+        Ok((plan, more)) => {
+            warnings.extend(more);
+            warnings.sort_by_key(|warning| warning.span.start);
+            Ok(Loaded {
+                plan,
+                file,
+                warnings,
+                sources,
+            })
+        }
+        Err(diagnostics) => Err(ConfigError::invalid(sources, diagnostics)),
     }
 }
 
@@ -258,16 +278,16 @@ priority = 150
 
     #[test]
     fn a_host_is_known_by_its_whole_name_or_by_the_part_up_to_the_first_dot() {
-        for (host, priority, name) in [
-            ("beta", 200, "beta"),
-            ("beta.example.org", 200, "beta"),
-            ("gamma.example.org", 150, "gamma.example.org"),
-            ("gamma", 254, "gamma"),
-            ("alpha.example.org", 254, "alpha"),
+        for (host, priority) in [
+            ("beta", 200),
+            ("beta.example.org", 200),
+            ("gamma.example.org", 150),
+            ("gamma", 254),
+            ("alpha.example.org", 254),
         ] {
             let plan = loaded(PAIR, host).unwrap().plan;
             assert_eq!(plan.routers[0].priority, priority, "{host}");
-            assert_eq!(plan.router_id, name, "{host}");
+            assert_eq!(plan.router_id, host);
         }
     }
 

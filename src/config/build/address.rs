@@ -6,8 +6,8 @@ use std::ops::Range;
 use toml::Spanned;
 use warren_vrrp::Family;
 
-use super::report::Report;
 use crate::config::plan::{AddressPlan, RoutePlan, RulePlan};
+use crate::config::report::Report;
 use crate::config::{Address, AddressTable, Route, Rule};
 
 /// rtnetlink's numbers.

@@ -6,9 +6,9 @@ use std::time::Duration;
 use toml::Spanned;
 use warren_kit::duration::HumanDuration;
 
-use super::report::Report;
 use crate::config::Announce;
 use crate::config::plan::AnnouncePlan;
+use crate::config::report::Report;
 
 const ROUNDS_MAX: usize = 16;
 const ROUND_OFFSETS: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(3600);

@@ -9,8 +9,8 @@ use std::time::Duration;
 use toml::Spanned;
 
 use super::command::{argv, asked_process, user};
-use super::report::{Report, suggestion};
 use crate::config::plan::{CheckKind, CheckPlan, CheckWeight, ProcessPlan, UserPlan};
+use crate::config::report::{Report, suggestion};
 use crate::config::{Check, CheckUse};
 
 const INTERVAL: Duration = Duration::from_secs(1);

@@ -7,9 +7,9 @@ use std::ops::Range;
 
 use toml::Spanned;
 
-use super::report::Report;
 use crate::config::Command;
 use crate::config::plan::UserPlan;
+use crate::config::report::Report;
 
 const WORDS_MAX: usize = 256;
 

@@ -5,9 +5,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::notify::notify;
-use super::report::{Report, suggestion};
 use crate::config::Vrrp;
 use crate::config::plan::{GroupPlan, RouterPlan, UserPlan};
+use crate::config::report::{Report, suggestion};
 
 /// The group of every router that has one.
 pub(super) fn memberships<'a>(report: &mut Report, file: &'a Vrrp) -> BTreeMap<&'a str, &'a str> {

@@ -6,8 +6,8 @@ use toml::Spanned;
 
 use super::check::absolute;
 use super::command::{argv, user};
-use super::report::Report;
 use crate::config::plan::{NotifyPlan, UserPlan};
+use crate::config::report::Report;
 use crate::config::{Command, Notify};
 
 const TIMEOUT: Duration = Duration::from_secs(30);

@@ -15,10 +15,10 @@ use super::address::{address, route, rule};
 use super::announce::announce;
 use super::check::Checks;
 use super::notify::notify;
-use super::report::Report;
 use crate::config::plan::{
     AddressPlan, CheckWeight, Delivery, PeerPlan, RouterPlan, UserPlan, VirtualMacPlan,
 };
+use crate::config::report::Report;
 use crate::config::{Address, Announce, CheckUse, Peer, Router, VirtualMac};
 
 /// The count field of an advertisement has one byte.

@@ -13,13 +13,13 @@ use warren_kit::duration::HumanDuration;
 use warren_kit::suggest::did_you_mean;
 
 #[derive(Default)]
-pub(super) struct Report {
+pub(in crate::config) struct Report {
     diagnostics: Vec<Diagnostic>,
 }
 
 impl Report {
     /// Warnings, or everything if there is an error among it. In the order of the file.
-    pub(super) fn finish(mut self) -> Result<Vec<Diagnostic>, Vec<Diagnostic>> {
+    pub(in crate::config) fn finish(mut self) -> Result<Vec<Diagnostic>, Vec<Diagnostic>> {
         self.diagnostics.sort_by_key(|diagnostic| diagnostic.span.start);
         if self.diagnostics.iter().any(Diagnostic::is_error) {
             Err(self.diagnostics)
@@ -28,20 +28,30 @@ impl Report {
         }
     }
 
-    pub(super) fn push(&mut self, diagnostic: Diagnostic) {
+    pub(in crate::config) fn push(&mut self, diagnostic: Diagnostic) {
         self.diagnostics.push(diagnostic);
     }
 
-    pub(super) fn error(&mut self, span: Range<usize>, message: impl Into<String>, help: impl Into<String>) {
+    pub(in crate::config) fn error(
+        &mut self,
+        span: Range<usize>,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
         self.push(Diagnostic::error(span, message).help(help));
     }
 
-    pub(super) fn warn(&mut self, span: Range<usize>, message: impl Into<String>, help: impl Into<String>) {
+    pub(in crate::config) fn warn(
+        &mut self,
+        span: Range<usize>,
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
         self.push(Diagnostic::warning(span, message).help(help));
     }
 
     /// A number that must lie in `range`.
-    pub(super) fn number<T: TryFrom<i64>>(
+    pub(in crate::config) fn number<T: TryFrom<i64>>(
         &mut self,
         what: &str,
         value: Option<&Spanned<i64>>,
@@ -62,7 +72,7 @@ impl Report {
     }
 
     /// A duration that must lie in `range`.
-    pub(super) fn duration(
+    pub(in crate::config) fn duration(
         &mut self,
         what: &str,
         value: Option<&Spanned<HumanDuration>>,
@@ -84,7 +94,7 @@ impl Report {
     }
 
     /// One of a few words.
-    pub(super) fn choice<T: Clone>(
+    pub(in crate::config) fn choice<T: Clone>(
         &mut self,
         what: &str,
         span: Range<usize>,
@@ -104,7 +114,7 @@ impl Report {
     }
 
     /// An interface name as the kernel takes it.
-    pub(super) fn interface(&mut self, span: Range<usize>, name: &str) -> String {
+    pub(in crate::config) fn interface(&mut self, span: Range<usize>, name: &str) -> String {
         let fits = (1..=15).contains(&name.len()) && name != "." && name != "..";
         if !fits || name.contains(|c: char| c == '/' || c.is_whitespace() || c.is_control()) {
             self.error(
@@ -117,7 +127,7 @@ impl Report {
     }
 
     /// The name of a router, check or group: it stands in commands, log fields and lines that scripts split at blanks.
-    pub(super) fn name(&mut self, what: &str, name: &Spanned<String>) {
+    pub(in crate::config) fn name(&mut self, what: &str, name: &Spanned<String>) {
         const LENGTH_MAX: usize = 64;
         let text = name.get_ref();
         let awkward = |c: char| c.is_whitespace() || c.is_control() || c == '"';
@@ -131,7 +141,7 @@ impl Report {
     }
 
     /// Everything that can grow has a limit.
-    pub(super) fn at_most(&mut self, span: Range<usize>, what: &str, count: usize, most: usize) {
+    pub(in crate::config) fn at_most(&mut self, span: Range<usize>, what: &str, count: usize, most: usize) {
         if count > most {
             self.error(
                 span,
@@ -142,7 +152,7 @@ impl Report {
     }
 
     /// Two keys that exclude each other, or any other contradiction with a second place.
-    pub(super) fn conflict(
+    pub(in crate::config) fn conflict(
         &mut self,
         span: Range<usize>,
         message: impl Display,
@@ -159,7 +169,7 @@ impl Report {
 }
 
 /// "did you mean", or the list if the word resembles nothing.
-pub(super) fn suggestion<'a>(word: &str, names: impl Iterator<Item = &'a str> + Clone) -> String {
+pub(in crate::config) fn suggestion<'a>(word: &str, names: impl Iterator<Item = &'a str> + Clone) -> String {
     const LISTED_MAX: usize = 12;
     if let Some(meant) = did_you_mean(word, names.clone()) {
         return format!("did you mean \"{meant}\"?");
