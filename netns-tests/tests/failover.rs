@@ -48,6 +48,10 @@ every_pair!(
     a_lower_priority_started_first_is_preempted,
     a_sync_group_moves_together,
     a_virtual_mac_moves_with_the_role,
+    an_owner_is_active_at_once,
+    a_delayed_failback_waits_its_time,
+    routes_and_excluded_addresses_follow_the_role,
+    notify_scripts_hear_every_state_in_order,
 );
 
 fn the_higher_priority_becomes_active_and_returns(flavours: Flavours) {
@@ -475,4 +479,121 @@ fn client_knows_the_virtual_mac(pair: &Pair, holder: Flavour) {
         let entry = pair.client.sh("ip neigh show 10.77.9.1");
         assert!(entry.contains("00:00:5e:00:01:33"), "{entry}");
     }
+}
+
+fn an_owner_is_active_at_once(flavours: Flavours) {
+    let mut pair = Pair::boot(flavours, Router::new(255), Router::new(254));
+    pair.b.start();
+    pair.eventually_served_by("b");
+    pair.a.start();
+    pair.eventually_served_by("a");
+    pair.a.host.crash();
+    eventually(PATIENCE, "b serves", || pair_serves_without_a(&pair));
+}
+
+fn a_delayed_failback_waits_its_time(flavours: Flavours) {
+    let delayed = |priority| Router::new(priority).line("preempt_delay 2");
+    let mut pair = Pair::boot(flavours, delayed(200), delayed(150));
+    pair.b.start();
+    pair.eventually_served_by("b");
+    pair.a.start();
+    let started = now();
+    pair.stays_with("b", Duration::from_millis(1500));
+    pair.eventually_served_by("a");
+    let (first, _) = pair.adverts("a", started).first().cloned().expect("a advertises");
+    assert!(
+        first - started >= Duration::from_millis(2000),
+        "{:?}",
+        first - started
+    );
+}
+
+fn routes_and_excluded_addresses_follow_the_role(flavours: Flavours) {
+    let more = |priority| {
+        Router::new(priority)
+            .line("virtual_ipaddress_excluded {\n        10.77.9.7/32\n        fd77::9:7/128\n    }")
+            .line("virtual_routes {\n        10.99.0.0/16 via 10.77.0.3 dev eth0 metric 50\n    }")
+    };
+    let mut pair = Pair::start(flavours, more(200), more(150));
+    let excluded = ["10.77.9.7".parse().unwrap(), "fd77::9:7".parse().unwrap()];
+    let state = |node: &crate::pair::Node| {
+        let has = excluded.map(|address| node.host.has(address));
+        (
+            has,
+            node.host
+                .sh("ip route show 10.99.0.0/16")
+                .contains("via 10.77.0.3"),
+        )
+    };
+    for (holder, other) in [("a", "b"), ("b", "a")] {
+        eventually(
+            PATIENCE,
+            &format!("{holder} has everything and {other} nothing"),
+            || {
+                let (mine, theirs) = if holder == "a" {
+                    (state(&pair.a), state(&pair.b))
+                } else {
+                    (state(&pair.b), state(&pair.a))
+                };
+                if mine == ([true; 2], true) && theirs == ([false; 2], false) {
+                    Ok(())
+                } else {
+                    Err((mine, theirs))
+                }
+            },
+        );
+        if holder == "a" {
+            pair.a.stop();
+        }
+    }
+    pair.eventually_served_by("b");
+}
+
+/// keepalived's arguments: what, name, state, priority.
+fn notify_scripts_hear_every_state_in_order(flavours: Flavours) {
+    let mut pair = Pair::boot(flavours, Router::new(200), Router::new(150));
+    for node in [&mut pair.a, &mut pair.b] {
+        let told = node.host.directory().join("told");
+        let script = node.host.write(
+            "notify.sh",
+            &format!("#!/bin/sh\necho \"$*\" >> {}\n", told.display()),
+        );
+        node.host.sh(&format!(
+            "chmod 755 {} {}",
+            script.display(),
+            node.host.directory().display()
+        ));
+        node.router = node
+            .router
+            .clone()
+            .line(&format!("notify \"{}\" root", script.display()));
+        node.file = node.router.file();
+        node.start();
+    }
+    pair.eventually_served_by("a");
+    pair.a.stop();
+    pair.eventually_served_by("b");
+    pair.a.start();
+    pair.eventually_served_by("a");
+    let told = |node: &crate::pair::Node| {
+        let text = std::fs::read_to_string(node.host.directory().join("told")).unwrap_or_default();
+        text.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let line = |state: &str, priority: u8| format!("INSTANCE VI_1 {state} {priority}");
+    let a = ["BACKUP", "MASTER", "STOP", "BACKUP", "MASTER"].map(|state| line(state, 200));
+    eventually(PATIENCE, "a's script heard everything", || {
+        if told(&pair.a) == a {
+            Ok(())
+        } else {
+            Err(told(&pair.a))
+        }
+    });
+    let b = ["BACKUP", "MASTER", "BACKUP"].map(|state| line(state, 150));
+    eventually(PATIENCE, "b's script heard everything", || {
+        if told(&pair.b).ends_with(&b) {
+            Ok(())
+        } else {
+            Err(told(&pair.b))
+        }
+    });
 }

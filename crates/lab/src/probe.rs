@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -56,7 +57,7 @@ pub struct ProbeReport {
 }
 
 impl Probe {
-    /// Asks `address` from `client` every `period`.
+    /// Asks `address` from `client` every `period`. Comes back with the first answer, or after a second without any.
     pub fn start(client: &Host, address: IpAddr, period: Duration) -> Self {
         let socket = client.enter(|| {
             let any: SocketAddr = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" }
@@ -73,10 +74,13 @@ impl Probe {
             let (socket, stop) = (socket.try_clone().expect("a second handle"), Arc::clone(&stop));
             std::thread::spawn(move || ask(&socket, server, period, &stop))
         };
+        let (told, first_answer) = sync_channel(1);
         let hearing = {
             let stop = Arc::clone(&stop);
-            std::thread::spawn(move || hear(&socket, address, &stop))
+            std::thread::spawn(move || hear(&socket, address, &stop, &told))
         };
+        // Nobody may be there; the probe goes on all the same.
+        let _ = first_answer.recv_timeout(Duration::from_secs(1));
         Self {
             stop,
             asking,
@@ -203,7 +207,7 @@ fn ask(socket: &UdpSocket, server: SocketAddr, period: Duration, stop: &AtomicBo
     asked
 }
 
-fn hear(socket: &UdpSocket, address: IpAddr, stop: &AtomicBool) -> Vec<Answer> {
+fn hear(socket: &UdpSocket, address: IpAddr, stop: &AtomicBool, told: &SyncSender<()>) -> Vec<Answer> {
     let mut answers = Vec::new();
     let mut bytes = [0u8; 256];
     while !stop.load(Ordering::Relaxed) {
@@ -219,6 +223,8 @@ fn hear(socket: &UdpSocket, address: IpAddr, stop: &AtomicBool) -> Vec<Answer> {
         };
         if from.ip() == address {
             let number = usize::try_from(u64::from_be_bytes(*number)).unwrap_or(usize::MAX);
+            // Full or forgotten once the first answer has been waited for.
+            let _ = told.try_send(());
             answers.push(Answer {
                 number,
                 at,
