@@ -6,6 +6,8 @@
 
 pub mod address;
 pub mod batch;
+mod interfaces;
+pub mod monitor;
 pub mod route;
 
 use std::net::IpAddr;
@@ -14,6 +16,8 @@ use rtnetlink::packet_route::AddressFamily;
 
 pub use address::{Address, leftovers};
 pub use batch::{Batch, Failure, Netlink, NetlinkError};
+pub use interfaces::{Change, Interface, Interfaces};
+pub use monitor::Monitor;
 pub use route::{Route, Rule, delete_leftover_routes_and_rules};
 
 fn family(address: IpAddr) -> AddressFamily {
