@@ -14,6 +14,8 @@ use std::time::Duration;
 
 use nix::unistd::{AccessFlags, access, getegid, geteuid};
 use rustix::thread::CapabilitySet;
+use tokio::sync::watch;
+use tokio::time::timeout;
 use warren_kit::accounts::{self, AccountError, Identity};
 use warren_kit::child::{Outcome, RunError, Spec};
 
@@ -62,6 +64,8 @@ pub enum ProgramError {
     Path { path: PathBuf, source: std::io::Error },
     #[error("not run as root, because {0}, or let another user run it")]
     Insecure(Weak),
+    #[error("it is not run beside its killed predecessor, which has not died: look for processes in state D")]
+    Undead,
     #[error(transparent)]
     Run(#[from] RunError),
 }
@@ -82,6 +86,8 @@ pub(crate) struct Program {
     words: Vec<String>,
     identity: Option<Identity>,
     security: ScriptSecurity,
+    /// Runs that were killed and have not died yet.
+    dying: watch::Sender<usize>,
 }
 
 impl Program {
@@ -99,15 +105,25 @@ impl Program {
             words: words.to_vec(),
             identity,
             security: policy.security,
+            dying: watch::Sender::new(0),
         })
     }
 
     /// Runs it with `extra` arguments to its end or the deadline. The warning is for [`ScriptSecurity::Warn`].
+    ///
+    /// A run that was killed and cannot die (a hung disk) is given until the deadline; there is never a second beside it.
     pub(crate) async fn run(
         &self,
         extra: &[&str],
         deadline: Duration,
     ) -> Result<(Outcome, Option<Weak>), ProgramError> {
+        let mut dying = self.dying.subscribe();
+        if timeout(deadline, dying.wait_for(|count| *count == 0))
+            .await
+            .is_err()
+        {
+            return Err(ProgramError::Undead);
+        }
         let (spec, weak) = self.spec(extra, deadline)?;
         Ok((warren_kit::child::run(&spec).await?, weak))
     }
@@ -130,6 +146,7 @@ impl Program {
             identity: self.identity,
             deadline,
             output_bytes_max: OUTPUT_BYTES_MAX,
+            dying: Some(self.dying.clone()),
             ..Spec::new(words)
         };
         Ok((spec, weak))
@@ -299,6 +316,25 @@ mod tests {
             outcome.text(),
             format!("{}\n{}\none two\n", nobody.uid, nobody.gid)
         );
+    }
+
+    /// Nothing but a hung kernel cannot die of SIGKILL, so the test says that something has not.
+    #[tokio::test]
+    async fn nothing_runs_beside_a_killed_run_that_cannot_die() {
+        let program = Program::prepare(&words(&["true"]), None, &policy(ScriptSecurity::Warn)).unwrap();
+        program.dying.send_replace(1);
+        for _ in 0..2 {
+            let result = program.run(&[], Duration::from_millis(50)).await;
+            assert!(
+                matches!(result, Err(ProgramError::Undead)),
+                "a failure at every deadline: {result:?}"
+            );
+        }
+        let (result, ()) = tokio::join!(program.run(&[], Duration::from_secs(5)), async {
+            tokio::task::yield_now().await;
+            program.dying.send_replace(0);
+        });
+        assert!(result.unwrap().0.success());
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! A check by a program of the operator's: exit status 0 is success.
 //!
-//! A failure counts at the deadline, whether or not the killed program has died. The next attempt does not wait for
-//! that either: a program that hangs for ever fails every interval, as the threshold expects.
+//! A failure counts at the deadline, whether or not the killed program has died. While it has not (a hung disk), no second
+//! one is started beside it: each attempt waits for it until its own deadline and then fails, so that a program that
+//! hangs for ever fails as often as the threshold expects.
 
 use std::time::Duration;
 

@@ -22,6 +22,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
+use tokio::sync::watch;
 
 use crate::accounts::Identity;
 
@@ -59,6 +60,9 @@ pub struct Spec {
     pub deadline: Duration,
     /// How much of the end of the output is kept.
     pub output_bytes_max: usize,
+    /// Counts the runs with this sender that were killed and have not died yet, for callers that want no second run
+    /// beside one that cannot die.
+    pub dying: Option<watch::Sender<usize>>,
 }
 
 impl Spec {
@@ -72,6 +76,7 @@ impl Spec {
             identity: None,
             deadline: Duration::from_secs(10),
             output_bytes_max: 4096,
+            dying: None,
         }
     }
 }
@@ -198,6 +203,7 @@ struct Running {
     child: Option<Child>,
     /// While the leader is not reaped its number cannot be given to another process.
     group: Option<Pid>,
+    dying: Option<watch::Sender<usize>>,
 }
 
 impl Running {
@@ -227,6 +233,7 @@ impl Running {
             Self {
                 child: Some(child),
                 group,
+                dying: spec.dying.clone(),
             },
             output,
         ))
@@ -253,7 +260,7 @@ impl Running {
             matches!(child.try_wait(), Ok(Some(_))),
             tokio::runtime::Handle::try_current(),
         ) {
-            let counted = Dying::new();
+            let counted = Dying::new(self.dying.take());
             runtime.spawn(async move {
                 let _ = child.wait().await;
                 drop(counted);
@@ -268,18 +275,24 @@ impl Drop for Running {
     }
 }
 
-struct Dying;
+struct Dying(Option<watch::Sender<usize>>);
 
 impl Dying {
-    fn new() -> Self {
+    fn new(own: Option<watch::Sender<usize>>) -> Self {
         DYING.fetch_add(1, Ordering::Relaxed);
-        Self
+        if let Some(own) = &own {
+            own.send_modify(|count| *count += 1);
+        }
+        Self(own)
     }
 }
 
 impl Drop for Dying {
     fn drop(&mut self) {
         DYING.fetch_sub(1, Ordering::Relaxed);
+        if let Some(own) = &self.0 {
+            own.send_modify(|count| *count -= 1);
+        }
     }
 }
 

@@ -77,6 +77,21 @@ async fn a_killed_program_is_reaped_in_the_background() {
 }
 
 #[tokio::test]
+async fn a_caller_sees_how_many_of_its_killed_runs_have_not_died() {
+    let (dying, mut count) = watch::channel(0);
+    let undead = Dying::new(Some(dying.clone()));
+    assert_eq!(*count.borrow(), 1);
+    drop(undead);
+    assert_eq!(*count.borrow(), 0);
+
+    let mut spec = shell("exec sleep 1000");
+    (spec.deadline, spec.dying) = (Duration::from_millis(100), Some(dying));
+    assert_eq!(run(&spec).await.unwrap().exit, Exit::TimedOut);
+    let died = tokio::time::timeout(Duration::from_secs(5), count.wait_for(|count| *count == 0)).await;
+    assert!(died.is_ok(), "what can die is counted out again");
+}
+
+#[tokio::test]
 async fn a_dropped_run_kills_the_group() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("pid");
