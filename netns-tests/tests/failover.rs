@@ -52,6 +52,7 @@ every_pair!(
     a_delayed_failback_waits_its_time,
     routes_and_excluded_addresses_follow_the_role,
     notify_scripts_hear_every_state_in_order,
+    a_daemon_started_before_its_link_waits_for_it,
 );
 
 fn the_higher_priority_becomes_active_and_returns(flavours: Flavours) {
@@ -596,4 +597,18 @@ fn notify_scripts_hear_every_state_in_order(flavours: Flavours) {
             Err(told(&pair.b))
         }
     });
+}
+
+/// IFF_UP is not enough to be heard: the first advert and the first announcement must reach the others.
+fn a_daemon_started_before_its_link_waits_for_it(flavours: Flavours) {
+    let mut pair = Pair::boot(flavours, Router::new(200), Router::new(150));
+    pair.a.host.set_link(false);
+    pair.a.start();
+    pair.b.start();
+    eventually(PATIENCE, "b serves", || pair_serves_without_a(&pair));
+    assert!(!pair.a.host.has(pair.vip()));
+    pair.a.host.set_link(true);
+    pair.eventually_served_by("a");
+    client_knows(&pair, "a");
+    pair.stays_with("a", Duration::from_secs(1));
 }

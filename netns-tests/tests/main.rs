@@ -3,6 +3,7 @@
 mod failover;
 mod hostile;
 mod lab;
+mod operator;
 mod pair;
 mod recovery;
 mod scale;

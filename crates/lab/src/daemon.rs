@@ -85,7 +85,8 @@ impl Daemon {
             .args(["vrrp", option])
             .arg(&configuration)
             .arg("--runtime-dir")
-            .arg(&runtime);
+            .arg(&runtime)
+            .args(["--log-console", "--no-syslog"]);
         Self {
             process: host.spawn_command(command),
             flavour: Flavour::Warren,
