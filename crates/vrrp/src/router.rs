@@ -14,7 +14,7 @@
 //! the addresses until another active is heard, so that nobody is without them); or it *listens* (it was away for
 //! longer than it can explain and lets the others speak first).
 //!
-//! What a change of state means for the outside is derived in one place, [`Router::enter`], from the old and the
+//! What a change of state means for the outside is derived in one place, `Router::enter`, from the old and the
 //! new state alone. `router/backup.rs` and `router/active.rs` only decide which state is next.
 //!
 //! Deliberately absent: ARP and ND duties, accept mode and MAC addresses (the shell's), counters of rejected packets

@@ -53,3 +53,21 @@ impl Sub<Duration> for Instant {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arithmetic_saturates_at_both_ends() {
+        let late = Instant::from_nanos(u64::MAX - 1);
+        assert_eq!(late + Duration::from_secs(1), Instant::from_nanos(u64::MAX));
+        assert_eq!(late + Duration::MAX, Instant::from_nanos(u64::MAX));
+        assert_eq!(Instant::from_nanos(5) - Duration::from_secs(1), Instant::ZERO);
+        assert_eq!(Instant::ZERO.since(late), Duration::ZERO);
+        assert_eq!(
+            Instant::from_nanos(7).since(Instant::from_nanos(5)),
+            Duration::from_nanos(2)
+        );
+    }
+}

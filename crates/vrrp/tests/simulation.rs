@@ -106,8 +106,12 @@ impl Story {
         self.agree("after the chaos")?;
         self.quiet("after the chaos")?;
         self.stranger()?;
-        match self.world.rng.below(4) {
-            0 => self.crash_of_the_active()?,
+        match self.world.rng.below(6) {
+            0 => self.loss_of_the_active("died", World::crash)?,
+            4 => self.loss_of_the_active("lost its links", |world, host| {
+                world.nodes_of(host).for_each(|node| world.set_link(node, false));
+            })?,
+            5 => self.stall_of_the_active()?,
             1 => self.hand_over("unfit", |world, host| world.set_worth(host, 0, false))?,
             2 => self.hand_over("shut down", |world, host| {
                 let grace = world.nodes[host * world.links].router.settings().interval * 2 + SLACK;
@@ -136,7 +140,7 @@ impl Story {
             let host = world.rng.below(world.hosts.len() as u64) as usize;
             let node = host * world.links + world.rng.below(world.links as u64) as usize;
             let interval = world.nodes[node].router.settings().interval;
-            match world.rng.below(12) {
+            match world.rng.below(13) {
                 0 => world.set_link(node, false),
                 1 => world.set_link(node, true),
                 2 | 3 => world.crash(host),
@@ -156,6 +160,15 @@ impl Story {
                     world.side = sides;
                 }
                 10 => world.side.fill(0),
+                11 => {
+                    let faster = Settings {
+                        interval: interval / 2,
+                        ..self.settings[host].clone()
+                    };
+                    world
+                        .nodes_of(host)
+                        .for_each(|node| world.give(node, Input::Settings(faster.clone())));
+                }
                 _ => world.deaf = Some((host, world.rng.below(world.hosts.len() as u64) as usize)),
             }
             let pause = world.rng.time(slowest * 2);
@@ -171,6 +184,9 @@ impl Story {
         world.deaf = None;
         for host in 0..world.hosts.len() {
             world.restart(host, false);
+            world.nodes_of(host).for_each(|node| {
+                world.give(node, Input::Settings(self.settings[host].clone()));
+            });
             world.set_worth(host, 0, true);
             for node in world.nodes_of(host) {
                 world.set_link(node, true);
@@ -254,7 +270,7 @@ impl Story {
     }
 
     fn changes(&self) -> usize {
-        let changes = self.world.notes.iter();
+        let changes = self.world.recent().iter();
         changes
             .filter(|note| matches!(note.what, What::Changed { .. }))
             .count()
@@ -285,7 +301,7 @@ impl Story {
     }
 
     fn adverts_of(&self, of: usize) -> Vec<Instant> {
-        let of_node = self.world.notes.iter().filter(|note| note.node == of);
+        let of_node = self.world.recent().iter().filter(|note| note.node == of);
         of_node
             .filter(|note| matches!(note.what, What::Advert(_)))
             .map(|note| note.at)
@@ -296,7 +312,7 @@ impl Story {
         self.unbroken()?;
         let changed = self
             .world
-            .notes
+            .recent()
             .iter()
             .find(|note| matches!(note.what, What::Changed { .. }));
         changed.map_or(Ok(()), |note| Err(format!("a change of state {when}: {note:?}")))
@@ -381,8 +397,8 @@ impl Story {
         others.map(|node| node.router.skew()).min().unwrap_or_default()
     }
 
-    /// From the last advert of the dead router to the first of its successor.
-    fn crash_of_the_active(&mut self) -> Outcome {
+    /// From the last advert of the router that is gone to the first of its successor.
+    fn loss_of_the_active(&mut self, how: &str, lose: impl FnOnce(&mut World, usize)) -> Outcome {
         let host = self.active_host();
         let pause = self.world.rng.time(self.settings[host].interval);
         self.world.run(pause);
@@ -393,8 +409,8 @@ impl Story {
             .last_sent()
             .unwrap_or_default();
         self.world.forget();
-        self.world.crash(host);
-        self.agree("after the active router died")?;
+        lose(&mut self.world, host);
+        self.agree(&format!("after the active router {how}"))?;
         let first = self.first_change_to_active()?;
         if first.since(last_sent) > promised && !torn {
             return Err(format!(
@@ -405,8 +421,19 @@ impl Story {
         Ok(())
     }
 
+    /// The active router freezes with the addresses and comes back minutes, in its own measure, later: agreement again.
+    fn stall_of_the_active(&mut self) -> Outcome {
+        let host = self.active_host();
+        let interval = self.settings[host].interval;
+        let time = interval + self.world.rng.time(interval * 10);
+        self.world.forget();
+        self.world.stall(host, time);
+        self.world.run(time + SLACK);
+        self.agree("after the active router froze")
+    }
+
     fn first_change_to_active(&self) -> Result<Instant, String> {
-        let mut changes = self.world.notes.iter();
+        let mut changes = self.world.recent().iter();
         let first = changes.find(|note| {
             matches!(
                 note.what,
@@ -458,7 +485,7 @@ impl Story {
     /// The old holder lets go as soon as it hears the new one: nobody else than these changes state, unless skews are
     /// so close that two others try.
     fn unheld_twice(&self, how: &str, host: usize) -> Outcome {
-        let outranked = self.world.notes.iter().any(|note| {
+        let outranked = self.world.recent().iter().any(|note| {
             note.node / self.world.links == host
                 && matches!(
                     &note.what,
@@ -499,10 +526,10 @@ impl Story {
             );
         }
         for note in world
-            .notes
+            .history()
             .iter()
             .rev()
-            .take(400)
+            .take(1000)
             .collect::<Vec<_>>()
             .into_iter()
             .rev()

@@ -154,11 +154,13 @@ impl Router {
     /// The sync group stepped down. The one that outranked it may be slow to speak on this link, so the wait is that of
     /// the slowest router remembered.
     pub(super) fn hold_back(&mut self, now: Instant) {
-        if self.active.is_none() {
-            let slowest = self.peers().iter().map(|peer| peer.interval).max();
-            self.learn(slowest.unwrap_or_default().max(self.settings.interval));
-        }
-        let wait = now + self.active_down();
+        let slowest = self
+            .peers()
+            .iter()
+            .map(|peer| peer.interval)
+            .max()
+            .unwrap_or_default();
+        let wait = now + self.active_down_of(self.learned.max(slowest));
         if let Role::Backup(backup) = &mut self.role {
             backup.hold = true;
             backup.defer_until = wait;

@@ -137,7 +137,8 @@ pub(crate) struct World {
     pub(crate) side: Vec<u8>,
     /// The second does not hear the first.
     pub(crate) deaf: Option<(usize, usize)>,
-    pub(crate) notes: Vec<Note>,
+    notes: Vec<Note>,
+    forgotten: usize,
     /// Since the last `forget`: fewest and most holders of a link's addresses at any instant.
     pub(crate) fewest: usize,
     pub(crate) most: usize,
@@ -159,6 +160,7 @@ impl World {
             links,
             grouped: links > 1,
             notes: Vec::new(),
+            forgotten: 0,
             fewest: 0,
             most: 0,
             broken: None,
@@ -216,20 +218,27 @@ impl World {
 
     /// Every living router is Backup or steadily Active if it is fit, and in Initialize if it is not.
     pub(crate) fn settled(&self) -> bool {
-        self.nodes
-            .iter()
-            .filter(|node| self.hosts[node.host].alive)
-            .all(|node| {
-                let fit = self.hosts[node.host].fit;
-                node.router.phase() == Phase::Steady && fit == (node.router.state() != State::Initialize)
-            })
+        let reachable = |node: &&Node| self.hosts[node.host].alive && node.up;
+        self.nodes.iter().filter(reachable).all(|node| {
+            let fit = self.hosts[node.host].fit;
+            node.router.phase() == Phase::Steady && fit == (node.router.state() != State::Initialize)
+        })
     }
 
     pub(crate) fn forget(&mut self) {
-        self.notes.clear();
+        self.forgotten = self.notes.len();
         self.fewest = usize::MAX;
         self.most = 0;
         self.count_holders();
+    }
+
+    /// What was noted since the last `forget`.
+    pub(crate) fn recent(&self) -> &[Note] {
+        &self.notes[self.forgotten..]
+    }
+
+    pub(crate) fn history(&self) -> &[Note] {
+        &self.notes
     }
 
     pub(crate) fn note(&mut self, node: usize, what: What) {

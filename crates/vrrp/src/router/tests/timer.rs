@@ -169,6 +169,11 @@ fn any_input() -> impl Strategy<Value = Input> {
         1 => Just(Input::Adopt),
         1 => Just(Input::GroupTakeOver),
         1 => Just(Input::GroupStepDown),
+        1 => Just(Input::Surrender),
+        1 => (1u64..500, 1u8..5).prop_map(|(ms, dead_after)| {
+            let settings = Rig::new().router.settings().clone();
+            Input::Settings(Settings { interval: Duration::from_millis(ms), dead_after, ..settings })
+        }),
         1 => prop::bool::ANY.prop_map(|ok| Input::Sent { ok }),
     ]
 }
@@ -184,13 +189,13 @@ proptest! {
         for (ms, input) in inputs {
             rig.skip(Duration::from_millis(ms));
             let before = (rig.router.state(), rig.router.phase(), rig.router.deadline());
-            let listens_or_sent = matches!(input, Input::Sent { .. });
+            let sent = matches!(input, Input::Sent { .. });
             let effects = rig.give(input.clone());
             if before.0 == State::Active
                 && before.1 == Phase::Steady
                 && rig.router.state() == State::Active
                 && rig.router.phase() == Phase::Steady
-                && !listens_or_sent
+                && !sent
                 && !effects.iter().any(|effect| matches!(effect, Effect::SendAdvert { .. }))
             {
                 prop_assert!(rig.router.deadline() <= before.2, "{input:?} put the advert off");
