@@ -56,9 +56,12 @@ fn run(cli: Cli) -> Result<ExitCode, Report> {
             roles::vrrp(&arguments.options())?;
         }
         Command::Check { files, host } => {
-            roles::check(&files, host.as_deref(), cli.color.on_stdout(), &mut out)?
+            let colour = cli.color.on_stdout();
+            return Ok(roles::check(&files, host.as_deref(), colour, &mut out)?.into());
         }
-        Command::Import { file } => roles::import(&file, &mut out)?,
+        Command::Import { file } => {
+            return Ok(roles::import(&file, cli.color.on_stderr(), &mut out)?.into());
+        }
         Command::Links { directory, force } => {
             links::make(&std::env::current_exe()?, &directory, force, &mut out)?;
         }
@@ -184,18 +187,13 @@ fn keepalived(parsed: Keepalived, arguments: &[OsString]) -> Result<ExitCode, Re
 
 /// `keepalived -t`
 fn test(config: &Path, messages: Option<&Path>) -> Result<ExitCode, Report> {
+    let config = [config.into()];
     let checked = match messages {
-        Some(file) => roles::check(&[config.into()], None, false, &mut File::create(file)?),
-        None => roles::check(
-            &[config.into()],
-            None,
-            Colour::Auto.on_stderr(),
-            &mut io::stderr(),
-        ),
+        Some(file) => roles::check(&config, None, false, &mut File::create(file)?)?,
+        None => roles::check(&config, None, Colour::Auto.on_stderr(), &mut io::stderr())?,
     };
     Ok(match checked {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(report) if report.code() == Code::Config => CONFIG_TEST_FAILED.into(),
-        Err(report) => return Err(report),
+        Code::Success => ExitCode::SUCCESS,
+        _ => CONFIG_TEST_FAILED.into(),
     })
 }

@@ -1,7 +1,7 @@
 //! What the command line sets going: one function for each thing that is not a conversation with a running daemon.
 
-use std::io::Write;
-use std::path::PathBuf;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 
 use warren_kit::report::{Code, Report};
 
@@ -19,44 +19,46 @@ pub fn vrrp(options: &VrrpOptions) -> Result<(), Report> {
     ))
 }
 
-/// Says what is wrong with configuration files.
-pub fn check(files: &[PathBuf], host: Option<&str>, colour: bool, out: &mut dyn Write) -> Result<(), Report> {
-    let host = host.map_or_else(host_name, |host| Ok(host.to_owned()))?;
-    let mut wrong = 0;
+/// Says what is wrong with configuration files, with carets.
+pub fn check(
+    files: &[PathBuf],
+    host: Option<&str>,
+    colour: bool,
+    out: &mut dyn Write,
+) -> Result<Code, Report> {
+    let host = host.map_or_else(config::host_name, str::to_owned);
+    let mut code = Code::Success;
     for file in files {
         match config::load(file, config::Format::of(file), &host) {
             Ok(loaded) => {
                 out.write_all(loaded.render_warnings(colour).as_bytes())?;
+                let routers = loaded.plan.routers.len();
                 writeln!(
                     out,
-                    "{}: right, {} virtual routers",
+                    "{}: right, {routers} virtual router{}",
                     file.display(),
-                    loaded.plan.routers.len()
+                    if routers == 1 { "" } else { "s" }
                 )?;
             }
             Err(error) => {
-                wrong += 1;
                 out.write_all(error.render(colour).as_bytes())?;
+                code = Code::Config;
             }
         }
     }
-    match wrong {
-        0 => Ok(()),
-        _ => Err(Report::new(
-            Code::Config,
-            format!("{wrong} of {} files cannot be run", files.len()),
-        )),
+    Ok(code)
+}
+
+/// Prints the warren.toml that a keepalived.conf means; what is wrong with it goes to standard error.
+pub fn import(file: &Path, colour: bool, out: &mut dyn Write) -> Result<Code, Report> {
+    match config::load(file, config::Format::Keepalived, &config::host_name()) {
+        Ok(loaded) => {
+            out.write_all(config::translate(&loaded).as_bytes())?;
+            Ok(Code::Success)
+        }
+        Err(error) => {
+            io::stderr().write_all(error.render(colour).as_bytes())?;
+            Ok(Code::Config)
+        }
     }
-}
-
-fn host_name() -> Result<String, Report> {
-    Ok(nix::unistd::gethostname()?.to_string_lossy().into_owned())
-}
-
-/// Prints the warren.toml that a keepalived.conf means.
-pub fn import(file: &std::path::Path, _out: &mut dyn Write) -> Result<(), Report> {
-    Err(Report::new(
-        Code::Runtime,
-        format!("this build cannot import {}", file.display()),
-    ))
 }

@@ -93,3 +93,59 @@ fn a_configuration_that_cannot_be_run_fails_the_test_and_the_start() {
     assert_eq!(out, "");
     assert!(err.contains("error"), "{err}");
 }
+
+const KEEPALIVED: &str = "\
+vrrp_instance VI_1 {
+    interface eth0
+    virtual_router_id 51
+    priority 101
+    virtual_ipaddress {
+        192.0.2.100
+    }
+}
+";
+
+#[test]
+fn a_keepalived_conf_becomes_a_warren_toml_that_is_right() {
+    let directory = tempfile::tempdir().unwrap();
+    let old = directory.path().join("keepalived.conf");
+    std::fs::write(&old, KEEPALIVED).unwrap();
+    let (code, toml, err) = run(warren().arg("import").arg(&old));
+    assert_eq!(code, Some(0), "{err}");
+    let new = directory.path().join("warren.toml");
+    std::fs::write(&new, toml).unwrap();
+    let (code, out, _) = run(warren().arg("check").arg(&old).arg(&new));
+    assert_eq!(code, Some(0), "{out}");
+    assert_eq!(out.matches("right, 1 virtual router\n").count(), 2, "{out}");
+    let linked = linked();
+    let (code, _, err) = run(keepalived(linked.path()).arg("-tf").arg(&old));
+    assert_eq!(code, Some(0), "{err}");
+}
+
+#[test]
+fn a_mistake_in_a_file_is_shown_where_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("warren.toml");
+    std::fs::write(&file, "[vrrp]\nrouterid = \"x\"\n").unwrap();
+    let (code, out, err) = run(warren().arg("check").arg(&file));
+    assert_eq!((code, err.as_str()), (Some(78), ""));
+    assert!(
+        out.contains("warren.toml:2:1") && out.contains("router_id"),
+        "{out}"
+    );
+
+    let old = directory.path().join("keepalived.conf");
+    std::fs::write(&old, "vrrp_instance VI_1 {\n    state SLAVE\n}\n").unwrap();
+    let (code, out, err) = run(warren().arg("import").arg(&old));
+    assert_eq!((code, out.as_str()), (Some(78), ""));
+    assert!(err.contains("SLAVE"), "{err}");
+
+    // The same, where `keepalived -t` was told to write it.
+    let linked = linked();
+    let messages = directory.path().join("messages");
+    let mut option = std::ffi::OsString::from("--config-test=");
+    option.push(&messages);
+    let (code, out, err) = run(keepalived(linked.path()).arg(option).arg("-f").arg(&old));
+    assert_eq!((code, out.as_str(), err.as_str()), (Some(3), "", ""));
+    assert!(std::fs::read_to_string(messages).unwrap().contains("SLAVE"));
+}
