@@ -130,7 +130,7 @@ pub enum Command {
         #[command(subcommand)]
         what: ConfigWhat,
     },
-    /// Write the man pages, the shell completions or the configuration reference.
+    /// Write the man pages, the shell completions, or the reference of configuration or metrics.
     Docs {
         #[command(subcommand)]
         what: DocsWhat,
@@ -165,6 +165,11 @@ pub enum DocsWhat {
     },
     /// `config.md`.
     Config {
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
+    /// `metrics.md`.
+    Metrics {
         #[arg(value_name = "DIR")]
         directory: PathBuf,
     },

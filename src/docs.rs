@@ -1,5 +1,5 @@
 //! Pages made from the program itself, so that they cannot say anything else than it does: man pages and completions
-//! from `cli.rs`, the configuration reference from `config.rs`.
+//! from `cli.rs`, the configuration reference from `config.rs`, that of the metrics from `metrics/families.rs`.
 
 pub mod reference;
 
@@ -45,6 +45,14 @@ pub fn completions(directory: &Path) -> Result<(), DocsError> {
 
 /// Writes `config.md`.
 pub fn config(directory: &Path) -> Result<(), DocsError> {
-    let path = directory.join("config.md");
-    std::fs::write(&path, reference::page()).map_err(|source| DocsError { path, source })
+    write(directory.join("config.md"), reference::page())
+}
+
+/// Writes `metrics.md`.
+pub fn metrics(directory: &Path) -> Result<(), DocsError> {
+    write(directory.join("metrics.md"), crate::metrics::page())
+}
+
+fn write(path: PathBuf, page: String) -> Result<(), DocsError> {
+    std::fs::write(&path, page).map_err(|source| DocsError { path, source })
 }

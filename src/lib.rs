@@ -3,16 +3,27 @@
 
 pub mod cli;
 pub mod config;
+mod control;
+mod daemon;
 pub mod daemonise;
 pub mod docs;
 pub mod frames;
+pub mod guard;
+mod history;
+mod instance;
 pub mod links;
+mod metrics;
 pub mod netlink;
 pub mod notify;
 pub mod plumbing;
 pub mod program;
+mod protocol;
+mod realtime;
 pub mod roles;
+mod status;
 pub mod track;
+mod wire;
+mod words;
 
 #[cfg(test)]
 mod namespace;

@@ -53,7 +53,7 @@ fn run(cli: Cli) -> Result<ExitCode, Report> {
     match cli.command {
         Command::Vrrp(arguments) => {
             drop(out);
-            roles::vrrp(&arguments.options())?;
+            return roles::vrrp(&arguments.options());
         }
         Command::Check { files, host } => {
             let colour = cli.color.on_stdout();
@@ -72,6 +72,7 @@ fn run(cli: Cli) -> Result<ExitCode, Report> {
             DocsWhat::Man { directory } => docs::man(&directory)?,
             DocsWhat::Completions { directory } => docs::completions(&directory)?,
             DocsWhat::Config { directory } => docs::config(&directory)?,
+            DocsWhat::Metrics { directory } => docs::metrics(&directory)?,
         },
         conversation => return converse(conversation, cli.color, &mut out),
     }
@@ -179,7 +180,7 @@ fn keepalived(parsed: Keepalived, arguments: &[OsString]) -> Result<ExitCode, Re
                 let names = without_effect.join(", ");
                 writeln!(io::stderr(), "keepalived: warning: without effect here: {names}")?;
             }
-            roles::vrrp(&options)?;
+            return roles::vrrp(&options);
         }
     }
     Ok(ExitCode::SUCCESS)

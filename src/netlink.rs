@@ -7,6 +7,7 @@
 pub mod address;
 pub mod batch;
 mod interfaces;
+pub mod macvlan;
 pub mod monitor;
 pub mod route;
 
@@ -14,7 +15,7 @@ use std::net::IpAddr;
 
 use rtnetlink::packet_route::AddressFamily;
 
-pub use address::{Address, leftovers};
+pub use address::{Address, leftovers, present};
 pub use batch::{Batch, Failure, Netlink, NetlinkError};
 pub use interfaces::{Change, Interface, Interfaces};
 pub use monitor::Monitor;

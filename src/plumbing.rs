@@ -19,6 +19,7 @@ mod announce;
 mod holding;
 mod lease;
 mod port;
+pub mod probe;
 mod steps;
 mod thread;
 

@@ -2,21 +2,100 @@
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
+use warren_kit::logging;
 use warren_kit::report::{Code, Report};
 
-use crate::cli::VrrpOptions;
-use crate::config;
+use crate::cli::{Mode, VrrpOptions};
+use crate::config::Format;
+use crate::netlink::{self, Batch, Netlink};
+use crate::{config, daemon, guard};
 
 /// Runs the failover daemon until it is told to stop.
-pub fn vrrp(options: &VrrpOptions) -> Result<(), Report> {
-    Err(Report::new(
-        Code::Runtime,
-        format!(
-            "this build has no failover daemon to run {} with",
-            options.config.display()
-        ),
-    ))
+pub fn vrrp(options: &VrrpOptions) -> Result<ExitCode, Report> {
+    let options = options.clone().absolute()?;
+    // The worker leaves them alone too: a Ctrl-C or a stop of the whole control group is the guard's to deal with.
+    let signals = guard::take_signals()?;
+    let _flushed_at_the_end = logging::init(&log_options(&options)?)?;
+    match options.mode {
+        Mode::Guard => {
+            let command = guard::WorkerCommand {
+                // Not /proc/self/exe: after an upgrade that is still the old file.
+                program: std::env::current_exe()?,
+                name: "warren".into(),
+                arguments: options.arguments(),
+                restart: options.restart,
+            };
+            let _pid_file = options.pid_file.as_deref().map(PidFile::write).transpose()?;
+            Ok(guard::run(command, signals).into())
+        }
+        Mode::Worker => {
+            let _pid_file = options
+                .worker_pid_file
+                .as_deref()
+                .map(PidFile::write)
+                .transpose()?;
+            daemon::run(&options)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Mode::CleanUp => {
+            clean_up()?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn log_options(options: &VrrpOptions) -> Result<logging::Options, Report> {
+    let mut log = logging::Options::from_environment("warren-vrrp")?;
+    // keepalived's custom: syslog, and the terminal only when asked. Under systemd the journal is both.
+    if options.format == Format::Keepalived && !log.journal {
+        log.syslog = !options.log.no_syslog;
+        if !options.log.console && log.syslog && Path::new("/dev/log").exists() {
+            log.console = None;
+        }
+    }
+    if options.log.detail && std::env::var_os(logging::FILTER_VARIABLE).is_none() {
+        log.filter = "debug".parse()?;
+    }
+    Ok(log)
+}
+
+/// Takes away the addresses, routes and rules that carry our mark.
+fn clean_up() -> Result<(), Report> {
+    let mut netlink = Netlink::open()?;
+    let mut batch = Batch::new();
+    for address in netlink::leftovers(&mut netlink)? {
+        address.delete(&mut batch);
+    }
+    if !batch.is_empty() {
+        netlink.run(&mut batch)?;
+    }
+    netlink::delete_leftover_routes_and_rules(&mut netlink, &[], &[])?;
+    Ok(())
+}
+
+/// A file with this process's number, for as long as it runs. Never read by us: nothing depends on it.
+struct PidFile(PathBuf);
+
+impl PidFile {
+    fn write(path: &Path) -> Result<Self, Report> {
+        std::fs::write(path, format!("{}\n", std::process::id())).map_err(|error| {
+            let text = format!(
+                "pid file {} not written: {error}; name another with --pid-file",
+                path.display()
+            );
+            Report::new(Code::Runtime, text)
+        })?;
+        Ok(Self(path.to_owned()))
+    }
+}
+
+impl Drop for PidFile {
+    fn drop(&mut self) {
+        // Gone already is as good.
+        let _ = std::fs::remove_file(&self.0);
+    }
 }
 
 /// Says what is wrong with configuration files, with carets.
@@ -29,7 +108,7 @@ pub fn check(
     let host = host.map_or_else(config::host_name, str::to_owned);
     let mut code = Code::Success;
     for file in files {
-        match config::load(file, config::Format::of(file), &host) {
+        match config::load(file, Format::of(file), &host) {
             Ok(loaded) => {
                 out.write_all(loaded.render_warnings(colour).as_bytes())?;
                 let routers = loaded.plan.routers.len();
@@ -51,7 +130,7 @@ pub fn check(
 
 /// Prints the warren.toml that a keepalived.conf means; what is wrong with it goes to standard error.
 pub fn import(file: &Path, colour: bool, out: &mut dyn Write) -> Result<Code, Report> {
-    match config::load(file, config::Format::Keepalived, &config::host_name()) {
+    match config::load(file, Format::Keepalived, &config::host_name()) {
         Ok(loaded) => {
             out.write_all(config::translate(&loaded).as_bytes())?;
             Ok(Code::Success)

@@ -49,3 +49,15 @@ fn the_configuration_reference_is_that_of_this_program() {
         "docs/config.md is out of date; run scripts/gen"
     );
 }
+
+#[test]
+fn the_table_of_metrics_is_that_of_this_program() {
+    let fresh = tempfile::tempdir().unwrap();
+    warren::docs::metrics(fresh.path()).unwrap();
+    let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/metrics.md");
+    let old = std::fs::read_to_string(kept).unwrap_or_default();
+    assert!(
+        old == files(fresh.path())["metrics.md"],
+        "docs/metrics.md is out of date; run scripts/gen"
+    );
+}

@@ -147,6 +147,16 @@ impl Address {
     }
 }
 
+/// Every address there is, whoever added it.
+pub fn present(netlink: &mut Netlink) -> Result<Vec<Address>, NetlinkError> {
+    let messages = netlink.dump_addresses()?;
+    Ok(messages
+        .iter()
+        .filter_map(Address::parse)
+        .map(|(address, _)| address)
+        .collect())
+}
+
 /// Addresses an earlier run left behind, by their tag.
 pub fn leftovers(netlink: &mut Netlink) -> Result<Vec<Address>, NetlinkError> {
     let messages = netlink.dump_addresses()?;

@@ -289,6 +289,16 @@ impl World {
         self.boot(host);
     }
 
+    /// Leaves in good order: not fit any more, and for good.
+    pub(crate) fn shut_down(&mut self, host: usize) {
+        self.hosts[host].fit = false;
+        for node in self.nodes_of(host) {
+            let grace = self.nodes[node].router.settings().interval * 2 + Duration::from_millis(1);
+            self.note(node, What::Did("shuts down".to_owned()));
+            self.give(node, Input::Shutdown { grace });
+        }
+    }
+
     pub(crate) fn stall(&mut self, host: usize, time: Duration) {
         self.note(host * self.links, What::Did(format!("stalls for {time:?}")));
         self.hosts[host].stalled_until = self.hosts[host].stalled_until.max(self.now + time);

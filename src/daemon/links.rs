@@ -1,0 +1,523 @@
+//! Which interfaces the virtual routers live on: sockets, virtual MACs, readiness, and who else is there.
+
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use warren_api::vrrp::{self as api, kind};
+use warren_vrrp::{Family, Input, State};
+
+use super::{Daemon, REPAIR_WINDOW};
+use crate::config::plan::RouterPlan;
+use crate::guard::messages::{FromWorker, HeldAddress, Holding as GuardHolding};
+use crate::history::{event, with};
+use crate::instance::{Instance, Link};
+use crate::netlink::macvlan::VirtualMac;
+use crate::netlink::monitor::{Change, Interface};
+use crate::plumbing;
+use crate::protocol::{Command, Slot, resignation};
+use crate::wire::{ForeignObserver, Receiver, Sender, VridSet};
+use crate::words;
+
+/// Packets with foreign VRIDs looked at per interface and look.
+const FOREIGN_PACKETS: usize = 32;
+/// Foreign virtual routers remembered.
+const FOREIGN_MAX: usize = 256;
+
+/// Sockets, virtual MACs and foreign routers.
+#[derive(Default)]
+pub(super) struct Links {
+    wires: Vec<Wire>,
+    virtual_macs: BTreeMap<Slot, VirtualMac>,
+    foreign: BTreeMap<(String, u8, IpAddr), (api::ForeignRouter, Instant)>,
+}
+
+/// The sockets of one interface and family. Its position is the protocol thread's name for it.
+struct Wire {
+    interface: String,
+    index: u32,
+    family: Family,
+    receiver: Arc<Receiver>,
+    sender: Arc<Sender>,
+    observer: Option<ForeignObserver>,
+    open: bool,
+}
+
+impl Links {
+    /// The wire for this interface, opened if need be. True if it is new to the protocol thread.
+    fn wire(&mut self, interface: &str, index: u32, family: Family) -> io::Result<(usize, bool)> {
+        let same = |wire: &Wire| wire.open && wire.index == index && wire.family == family;
+        if let Some(position) = self.wires.iter().position(same) {
+            return Ok((position, false));
+        }
+        let wire = Wire {
+            interface: interface.to_owned(),
+            index,
+            family,
+            receiver: Arc::new(Receiver::open(interface, index, family)?),
+            sender: Arc::new(Sender::open(interface, index, family)?),
+            observer: None,
+            open: true,
+        };
+        match self.wires.iter().position(|wire| !wire.open) {
+            Some(free) => {
+                self.wires[free] = wire;
+                Ok((free, true))
+            }
+            None => {
+                self.wires.push(wire);
+                Ok((self.wires.len() - 1, true))
+            }
+        }
+    }
+
+    /// Takes the virtual MAC interfaces away again.
+    pub(super) fn remove_virtual_macs(&mut self) {
+        for (_, virtual_mac) in std::mem::take(&mut self.virtual_macs) {
+            if let Err(error) = virtual_mac.remove() {
+                tracing::warn!(%error, "virtual MAC interface not removed");
+            }
+        }
+    }
+
+    pub(super) fn foreign(&self) -> Vec<api::ForeignRouter> {
+        self.foreign
+            .values()
+            .map(|(router, heard)| api::ForeignRouter {
+                heard_ago_us: words::micros(heard.elapsed()),
+                ..router.clone()
+            })
+            .collect()
+    }
+}
+
+impl Daemon {
+    /// Brings every router in line with the interfaces as they are now.
+    pub(super) fn attach_all(&mut self) {
+        let slots: Vec<Slot> = self
+            .instances
+            .iter()
+            .flatten()
+            .map(|instance| instance.slot)
+            .collect();
+        for slot in slots {
+            self.attach(slot);
+        }
+        self.update_filters();
+    }
+
+    /// Brings one router in line with its interface.
+    pub(super) fn attach(&mut self, slot: Slot) {
+        let Some(instance) = self.instance(slot).filter(|instance| !instance.leaving) else {
+            return;
+        };
+        let plan = instance.plan.clone();
+        match self.link_for(slot, &plan) {
+            Ok(link) => {
+                let changed = self
+                    .instance(slot)
+                    .is_some_and(|instance| instance.link.as_ref() != Some(&link));
+                if changed {
+                    if let Some(instance) = self.instance_mut(slot) {
+                        instance.link = Some(link);
+                    }
+                    self.install(slot);
+                    let adopting = self
+                        .instance_mut(slot)
+                        .is_some_and(|it| std::mem::take(&mut it.adopting));
+                    if adopting {
+                        self.protocol.input(slot, Input::Adopt);
+                    }
+                }
+                self.refresh_source(slot, &plan);
+            }
+            Err(problem) => self.detach(slot, problem),
+        }
+    }
+
+    /// Tells protocol, plumbing and guard what the router is, as its plan and link say now.
+    pub(super) fn install(&mut self, slot: Slot) {
+        let Some(instance) = self.instance(slot) else {
+            return;
+        };
+        let Some(installation) = instance.installation() else {
+            return;
+        };
+        self.protocol.send(Command::Install(Box::new(installation)));
+        let lease = self.lease_of(&instance.plan);
+        let find = |name: &str| {
+            let interface = self.monitor.interfaces().by_name(name)?;
+            Some(plumbing::Link {
+                index: interface.index,
+                mac: interface.mac,
+                forwarding: interface.forwarding,
+            })
+        };
+        match plumbing::Holding::resolve(&instance.plan, lease, &find) {
+            Ok(holding) => self.plumbing.install(usize::from(slot), holding),
+            Err(missing) => {
+                let text = missing.to_string();
+                let event = event(kind::LINK, Some(instance.name()), text);
+                self.history.record(event);
+            }
+        }
+        self.hold(slot);
+    }
+
+    /// Tells the guard what it would have to undo.
+    fn hold(&self, slot: Slot) {
+        let Some(instance) = self.instance(slot) else {
+            return;
+        };
+        let (Some(source), Some(installation), Some(link)) =
+            (instance.source, instance.installation(), instance.link.as_ref())
+        else {
+            return;
+        };
+        let index_of = |device: &Option<String>| match device {
+            Some(name) => self
+                .monitor
+                .interfaces()
+                .by_name(name)
+                .map(|interface| interface.index),
+            None => Some(link.carrier_index),
+        };
+        let addresses = instance
+            .plan
+            .addresses
+            .iter()
+            .chain(&instance.plan.excluded)
+            .filter_map(|address| {
+                Some(HeldAddress {
+                    interface_index: index_of(&address.device)?,
+                    address: address.address,
+                    prefix: address.prefix,
+                })
+            })
+            .collect();
+        self.tell_guard(&FromWorker::Hold(GuardHolding {
+            slot,
+            router: instance.name().to_owned(),
+            resign: resignation(&installation, source),
+            addresses,
+        }));
+    }
+
+    fn link_for(&mut self, slot: Slot, plan: &RouterPlan) -> Result<Link, String> {
+        let family = plan.settings.family;
+        let base = self
+            .monitor
+            .interfaces()
+            .by_name(&plan.interface)
+            .ok_or_else(|| format!("interface {} does not exist", plan.interface))?
+            .clone();
+        let carrier = self.carrier(slot, plan, &base)?;
+        let transmit_base = plan
+            .virtual_mac
+            .as_ref()
+            .is_none_or(|virtual_mac| virtual_mac.transmit_base);
+        let sending = if transmit_base { &base } else { &carrier };
+        let receive_on = self.open_wire(&base, family)?;
+        let send_on = self.open_wire(sending, family)?;
+        Ok(Link {
+            interface_index: base.index,
+            receive_on,
+            send_on,
+            send_interface: sending.name.clone(),
+            send_interface_index: sending.index,
+            carrier: carrier.name,
+            carrier_index: carrier.index,
+            carrier_mac: carrier.mac,
+        })
+    }
+
+    /// The interface that carries the addresses: with a virtual MAC one of its own, made now if it is not there.
+    fn carrier(&mut self, slot: Slot, plan: &RouterPlan, base: &Interface) -> Result<Interface, String> {
+        let Some(wanted) = &plan.virtual_mac else {
+            return Ok(base.clone());
+        };
+        if let Entry::Vacant(vacant) = self.links.virtual_macs.entry(slot) {
+            let made = VirtualMac::create(wanted, base.index, &base.name, plan.settings.family)
+                .map_err(|error| format!("virtual MAC interface {} not made: {error}", wanted.name))?;
+            vacant.insert(made);
+            self.monitor.refresh().map_err(|error| error.to_string())?;
+        }
+        let carrier = self.monitor.interfaces().by_name(&wanted.name);
+        carrier
+            .cloned()
+            .ok_or_else(|| format!("virtual MAC interface {} has gone", wanted.name))
+    }
+
+    fn open_wire(&mut self, interface: &Interface, family: Family) -> Result<usize, String> {
+        let (position, new) = self
+            .links
+            .wire(&interface.name, interface.index, family)
+            .map_err(|error| format!("no socket on {}: {error}; CAP_NET_RAW is needed", interface.name))?;
+        if new {
+            let wire = &self.links.wires[position];
+            self.protocol.send(Command::Wire {
+                wire: position,
+                receiver: Some(Arc::clone(&wire.receiver)),
+                sender: Some(Arc::clone(&wire.sender)),
+            });
+        }
+        Ok(position)
+    }
+
+    /// The interface is gone: so are its sockets.
+    fn detach(&mut self, slot: Slot, problem: String) {
+        let gone = |daemon: &Self, index: u32| daemon.monitor.interfaces().by_index(index).is_none();
+        for position in 0..self.links.wires.len() {
+            if self.links.wires[position].open && gone(self, self.links.wires[position].index) {
+                self.links.wires[position].open = false;
+                self.protocol.send(Command::Wire {
+                    wire: position,
+                    receiver: None,
+                    sender: None,
+                });
+            }
+        }
+        self.links.virtual_macs.remove(&slot);
+        if let Some(instance) = self.instance_mut(slot) {
+            instance.link = None;
+        }
+        self.lose_link(slot, problem);
+    }
+
+    /// Looks whether the interface can be spoken from, and as whom.
+    fn refresh_source(&mut self, slot: Slot, plan: &RouterPlan) {
+        match self.usable_source(plan, slot) {
+            Ok(source) => {
+                let Some(instance) = self.instance_mut(slot) else {
+                    return;
+                };
+                if instance.source == Some(source) {
+                    return;
+                }
+                instance.source = Some(source);
+                instance.link_problem = None;
+                let text = format!("{} is ready; speaking as {source}", plan.interface);
+                let event = event(kind::LINK, Some(instance.name()), text);
+                self.history.record(event);
+                self.hold(slot);
+                self.protocol.input(slot, Input::LinkReady { source });
+                self.reassess_all();
+            }
+            Err(problem) => self.lose_link(slot, problem),
+        }
+    }
+
+    fn lose_link(&mut self, slot: Slot, problem: String) {
+        let Some(instance) = self.instance_mut(slot) else {
+            return;
+        };
+        if instance.source.is_none() && instance.link_problem.as_ref() == Some(&problem) {
+            return;
+        }
+        let had_link = instance.source.take().is_some();
+        instance.link_problem = Some(problem.clone());
+        let event = event(kind::LINK, Some(instance.name()), problem);
+        self.history.record(event);
+        if had_link {
+            self.protocol.input(slot, Input::LinkLost);
+            self.reassess_all();
+        }
+    }
+
+    fn usable_source(&self, plan: &RouterPlan, slot: Slot) -> Result<IpAddr, String> {
+        let interfaces = self.monitor.interfaces();
+        let family = plan.settings.family;
+        let link = self.instance(slot).and_then(|instance| instance.link.as_ref());
+        let base = interfaces
+            .by_name(&plan.interface)
+            .ok_or("interface does not exist")?;
+        if !plan.ignore_interface_down && !base.operational() {
+            return Err(format!(
+                "interface {} is down ({})",
+                base.name,
+                base.operstate_word()
+            ));
+        }
+        // IPv6 adverts leave with the link-local address of the interface they leave by.
+        let speaker = match (family, link) {
+            (Family::V6, Some(link)) => interfaces.by_index(link.send_interface_index).unwrap_or(base),
+            _ => base,
+        };
+        let configured = plan.source;
+        if let Some(source) = configured {
+            return if base.has(source) || speaker.has(source) {
+                Ok(source)
+            } else {
+                Err(format!(
+                    "{source} is not on {}; add it or remove `source`",
+                    base.name
+                ))
+            };
+        }
+        let ours = |address: IpAddr| {
+            self.instances.iter().flatten().any(|instance| {
+                let plan = &instance.plan;
+                // An owner's address is a virtual one and the interface's own at once.
+                instance.plan.priority != 255
+                    && plan
+                        .addresses
+                        .iter()
+                        .chain(&plan.excluded)
+                        .any(|held| held.address == address)
+            })
+        };
+        speaker.source(family, &ours).ok_or_else(|| match family {
+            Family::V4 => format!("interface {} has no IPv4 address of its own", speaker.name),
+            Family::V6 => format!("interface {} has no usable link-local address", speaker.name),
+        })
+    }
+
+    /// Lets through what is ours on each wire, and the rest to the observer.
+    pub(super) fn update_filters(&mut self) {
+        for position in 0..self.links.wires.len() {
+            let mut vrids = VridSet::default();
+            for instance in self.instances.iter().flatten() {
+                if instance
+                    .link
+                    .as_ref()
+                    .is_some_and(|link| link.receive_on == position)
+                {
+                    vrids.insert(instance.plan.settings.vrid.get());
+                }
+            }
+            let wire = &mut self.links.wires[position];
+            if !wire.open {
+                continue;
+            }
+            if let Err(error) = wire.receiver.listen_to(&vrids) {
+                tracing::error!(interface = wire.interface, %error, "packet filter refused");
+            }
+            if vrids != VridSet::default() {
+                wire.observer = ForeignObserver::open(&wire.interface, wire.index, wire.family, &vrids).ok();
+            }
+        }
+    }
+
+    /// From netlink.
+    pub(super) fn take_changes(&mut self, changes: Vec<Change>) {
+        let mut interfaces_changed = false;
+        for change in changes {
+            match change {
+                Change::Interface { name, up } => {
+                    self.tracker.interface(&name, up);
+                    interfaces_changed = true;
+                }
+                Change::Addresses { .. } => interfaces_changed = true,
+                Change::Deleted { index, address } => {
+                    self.repair(index, address);
+                    interfaces_changed = true;
+                }
+            }
+        }
+        if interfaces_changed && self.stopping.is_none() {
+            self.attach_all();
+        }
+    }
+
+    /// Looks for VRIDs that are not ours.
+    pub(super) fn look_for_foreign(&mut self) {
+        let now = Instant::now();
+        let mut found = Vec::new();
+        for wire in self.links.wires.iter().filter(|wire| wire.open) {
+            let Some(observer) = &wire.observer else { continue };
+            observer.look(FOREIGN_PACKETS, |vrid, priority, source| {
+                let key = (wire.interface.clone(), vrid, source);
+                let router = api::ForeignRouter {
+                    interface: wire.interface.clone(),
+                    vrid,
+                    family: if wire.family == Family::V4 {
+                        "ipv4".into()
+                    } else {
+                        "ipv6".into()
+                    },
+                    address: Some(source),
+                    priority,
+                    ..api::ForeignRouter::default()
+                };
+                found.push((key, router));
+            });
+        }
+        for (key, router) in found {
+            let known = self.links.foreign.contains_key(&key);
+            if !known && self.links.foreign.len() >= FOREIGN_MAX {
+                continue;
+            }
+            if !known {
+                let text = format!(
+                    "VRID {} on {} belongs to {}: do not use it here",
+                    router.vrid, router.interface, key.2
+                );
+                self.history.record(event(kind::FOREIGN, None, text));
+            }
+            self.links.foreign.insert(key, (router, now));
+        }
+    }
+
+    /// The instance that holds `address` on the interface with this index.
+    pub(super) fn holder_of(&self, index: u32, address: IpAddr) -> Option<&Instance> {
+        self.instances.iter().flatten().find(|instance| {
+            let Some(link) = &instance.link else { return false };
+            let plan = &instance.plan;
+            plan.addresses.iter().chain(&plan.excluded).any(|held| {
+                let on = match &held.device {
+                    Some(device) => self
+                        .monitor
+                        .interfaces()
+                        .by_name(device)
+                        .map(|interface| interface.index),
+                    None => Some(link.carrier_index),
+                };
+                held.address == address && on == Some(index)
+            })
+        })
+    }
+}
+
+impl Daemon {
+    /// An address of ours was deleted by somebody else: put it back, but do not fight over it for ever.
+    fn repair(&mut self, index: u32, address: IpAddr) {
+        let limit = usize::try_from(self.plan.repair_limit).unwrap_or(usize::MAX);
+        let Some(slot) = self.holder_of(index, address).map(|instance| instance.slot) else {
+            return;
+        };
+        let Some(instance) = self.instance_mut(slot) else {
+            return;
+        };
+        if instance.state != State::Active || instance.surrendered {
+            return;
+        }
+        let now = Instant::now();
+        instance
+            .repairs
+            .retain(|at| now.duration_since(*at) < REPAIR_WINDOW);
+        let name = instance.name().to_owned();
+        let fields = |count: usize| [("address", address.to_string()), ("count", count.to_string())];
+        if instance.repairs.len() < limit {
+            instance.repairs.push_back(now);
+            instance.repairs_total += 1;
+            let count = instance.repairs.len();
+            self.plumbing.repair(usize::from(slot));
+            let text = format!("{address} was deleted by somebody else; put back");
+            self.history
+                .record(with(event(kind::REPAIR, Some(&name), text), fields(count)));
+        } else {
+            instance.surrendered = true;
+            self.protocol.input(slot, Input::Surrender);
+            let text = format!(
+                "{address} was deleted {limit} times within a minute; the role is given up: stop whatever deletes it, \
+                 then `warren resume {name}`"
+            );
+            self.history
+                .record(with(event(kind::REPAIR, Some(&name), text), fields(limit)));
+            self.reassess_all();
+        }
+    }
+}

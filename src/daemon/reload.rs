@@ -1,0 +1,255 @@
+//! A new configuration: read, checked and planned before anything changes, then applied where it differs.
+
+use std::time::Duration;
+
+use warren_api::vrrp::{self as api, kind};
+use warren_kit::accounts;
+use warren_vrrp::Input;
+
+use super::Daemon;
+use crate::config;
+use crate::config::plan::{Lease, Plan, RouterPlan, UserPlan};
+use crate::guard::messages::FromWorker;
+use crate::history::event;
+use crate::instance::{Instance, rules};
+use crate::program::{ProgramPolicy, ScriptSecurity};
+use crate::protocol::{Command, Slot};
+use crate::words;
+
+/// How long a router that is taken out of the configuration waits for another to take over.
+const REMOVAL_GRACE: Duration = Duration::from_secs(1);
+
+impl Daemon {
+    /// All of the new configuration is applied, or none of it. Says what has changed.
+    pub(super) fn reload(&mut self) -> Result<String, String> {
+        let options = &self.options;
+        let loaded = config::load(&options.config, options.format, &self.host)
+            .map_err(|error| format!("{}the old configuration stays in force", error.render(false)))?;
+        self.warnings = loaded.warning_lines().collect();
+        let summary = self.apply(loaded.plan);
+        self.config_read = words::timestamp();
+        self.history.record(event(
+            kind::RELOAD,
+            None,
+            format!("configuration read: {summary}"),
+        ));
+        Ok(summary)
+    }
+
+    fn apply(&mut self, plan: Plan) -> String {
+        let mut removed = 0;
+        let mut added = 0;
+        let mut changed = 0;
+        let old = std::mem::replace(&mut self.plan, plan.clone());
+        let policy = program_policy(&plan);
+        self.tracker.reconfigure(plan.checks.clone(), policy.clone());
+        self.reports
+            .retain(|name, _| plan.checks.iter().any(|check| check.name == *name));
+        self.notifier.reconfigure(&plan, &policy);
+
+        let slots: Vec<Slot> = self
+            .instances
+            .iter()
+            .flatten()
+            .map(|instance| instance.slot)
+            .collect();
+        for slot in slots {
+            let Some(instance) = self.instance(slot).filter(|instance| !instance.leaving) else {
+                continue;
+            };
+            let successor = plan
+                .routers
+                .iter()
+                .find(|router| router.name == instance.plan.name);
+            match successor {
+                Some(successor) if instance.is_same_router(successor) => {
+                    changed += usize::from(self.go_over(slot, successor, &plan, &old));
+                }
+                _ => {
+                    self.take_out(slot);
+                    removed += 1;
+                }
+            }
+        }
+        for router in &plan.routers {
+            if self.slot_of(&router.name).is_none() {
+                self.add(router.clone(), &plan);
+                added += 1;
+            }
+        }
+        self.groups = self.regroup(&plan);
+        self.tell_groups();
+        self.attach_all();
+        self.reassess_all();
+        self.tell_beat();
+        self.tell_guard(&FromWorker::Status(self.summary()));
+        format!("{added} routers added, {removed} removed, {changed} changed, the others untouched")
+    }
+
+    /// A router that stays: only what differs is passed on. True if anything did.
+    fn go_over(&mut self, slot: Slot, successor: &RouterPlan, plan: &Plan, old: &Plan) -> bool {
+        let checks = rules(successor, plan);
+        let lease_changed = old.lease != plan.lease;
+        let Some(instance) = self.instance_mut(slot) else {
+            return false;
+        };
+        let mut before = instance.plan.clone();
+        // Check indices shift when others are edited; the names decide.
+        before.checks.clone_from(&successor.checks);
+        let differs = before != *successor;
+        let rules_differ = instance.checks != checks;
+        let group = plan
+            .routers
+            .iter()
+            .position(|router| router.name == successor.name)
+            .and_then(|index| {
+                plan.groups
+                    .iter()
+                    .position(|group| group.routers.contains(&index))
+            });
+        instance.group = group;
+        instance.plan = successor.clone();
+        instance.checks = checks;
+        if differs || lease_changed {
+            self.install(slot);
+        }
+        differs || rules_differ
+    }
+
+    /// Leaves the role, if it has it, and is forgotten afterwards.
+    pub(super) fn take_out(&mut self, slot: Slot) {
+        let Some(instance) = self.instance_mut(slot) else {
+            return;
+        };
+        instance.leaving = true;
+        let was_idle = instance.state == warren_vrrp::State::Initialize;
+        self.protocol
+            .input(slot, Input::Shutdown { grace: REMOVAL_GRACE });
+        if was_idle {
+            self.forget(slot);
+        }
+    }
+
+    /// The router has left.
+    pub(super) fn forget(&mut self, slot: Slot) {
+        let Some(instance) = self.instances.get_mut(usize::from(slot)).and_then(Option::take) else {
+            return;
+        };
+        self.protocol.send(Command::Remove { slot });
+        self.plumbing.remove(usize::from(slot));
+        self.tell_guard(&FromWorker::Forget { slot });
+        self.history
+            .record(event(kind::RELOAD, Some(instance.name()), "removed"));
+        self.update_filters();
+    }
+
+    pub(super) fn add(&mut self, router: RouterPlan, plan: &Plan) {
+        let free = self
+            .instances
+            .iter()
+            .position(Option::is_none)
+            .unwrap_or(self.instances.len());
+        let Ok(slot) = Slot::try_from(free) else { return };
+        if free == self.instances.len() {
+            self.instances.push(None);
+        }
+        self.instances[free] = Some(Instance::new(slot, router, plan));
+    }
+
+    /// Group states for a new plan; groups that stay keep theirs.
+    pub(super) fn regroup(&self, plan: &Plan) -> Vec<api::GroupStatus> {
+        plan.groups
+            .iter()
+            .map(|group| {
+                let known = self
+                    .groups
+                    .iter()
+                    .find(|known| known.name == *group.name)
+                    .cloned();
+                let fresh = || api::GroupStatus {
+                    name: group.name.to_string(),
+                    since: words::timestamp(),
+                    ..api::GroupStatus::default()
+                };
+                let routers = group.routers.iter().filter_map(|index| plan.routers.get(*index));
+                api::GroupStatus {
+                    routers: routers.map(|router| router.name.to_string()).collect(),
+                    ..known.unwrap_or_else(fresh)
+                }
+            })
+            .collect()
+    }
+
+    pub(super) fn tell_groups(&self) {
+        let groups = self
+            .plan
+            .groups
+            .iter()
+            .map(|group| {
+                let names = group
+                    .routers
+                    .iter()
+                    .filter_map(|index| self.plan.routers.get(*index));
+                names.filter_map(|router| self.slot_of(&router.name)).collect()
+            })
+            .collect();
+        self.protocol.send(Command::Groups(groups));
+    }
+
+    /// Tells guard and protocol thread how often the one hears from the other.
+    pub(super) fn tell_beat(&self) {
+        let shortest = self
+            .plan
+            .routers
+            .iter()
+            .map(|router| router.settings.interval)
+            .min();
+        let limit = (2 * shortest.unwrap_or(Duration::from_secs(1))).max(Duration::from_millis(250));
+        self.tell_guard(&FromWorker::BeatLimit(limit));
+        self.protocol.send(Command::BeatEvery(limit / 4));
+    }
+
+    /// How long the kernel keeps this router's addresses without renewal.
+    pub(super) fn lease_of(&self, router: &RouterPlan) -> Option<Duration> {
+        match self.plan.lease {
+            Lease::Off => None,
+            Lease::Fixed(lease) => Some(lease),
+            Lease::Auto => {
+                let settings = &router.settings;
+                // The longest skew there is: the lease must not depend on a priority that moves.
+                let skew = if settings.version == warren_vrrp::Version::V2 {
+                    Duration::from_secs(1)
+                } else {
+                    settings.interval
+                };
+                let down = settings.interval * u32::from(settings.dead_after) + skew;
+                Some(Duration::from_secs(
+                    down.as_millis()
+                        .div_ceil(1000)
+                        .max(1)
+                        .try_into()
+                        .unwrap_or(u64::MAX),
+                ))
+            }
+        }
+    }
+}
+
+/// The rules that a plan's programs run under.
+pub(super) fn program_policy(plan: &Plan) -> ProgramPolicy {
+    // keepalived's rule: programs that name no user run as this one where it exists.
+    const DEFAULT_USER: &str = "keepalived_script";
+    let root = nix::unistd::geteuid().is_root();
+    let exists = root && accounts::identity(DEFAULT_USER, None).is_ok();
+    ProgramPolicy {
+        security: if plan.script_security {
+            ScriptSecurity::Enforce
+        } else {
+            ScriptSecurity::Warn
+        },
+        default_user: exists.then(|| UserPlan {
+            user: DEFAULT_USER.to_owned(),
+            group: None,
+        }),
+    }
+}

@@ -1,0 +1,337 @@
+//! From the command line to a running worker: what has to be there before the first advert, and nothing else.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use nix::sys::stat::{SFlag, fstat};
+use tokio::sync::mpsc;
+use warren_api::vrrp::{self as api, kind};
+use warren_kit::control::{ControlSocket, Limits, serve};
+use warren_kit::report::{Code, Report};
+use warren_kit::{accounts, child, runtime_dir};
+
+use super::links::Links;
+use super::reload::program_policy;
+use super::{Daemon, Inbox};
+use crate::cli::VrrpOptions;
+use crate::config;
+use crate::control::{ASKS_MAX, Desk};
+use crate::guard::messages::{Channel, FromWorker, Received, ToWorker};
+use crate::history::{History, event};
+use crate::netlink::monitor::Monitor;
+use crate::notify::Notifier;
+use crate::track::Tracker;
+use crate::words::timestamp;
+use crate::{plumbing, protocol, realtime};
+
+/// Name of the control socket in the runtime directory.
+pub(crate) const SOCKET: &str = "vrrp.sock";
+/// Messages of each kind that may wait for the control thread. A mass take-over of 4096 routers fits.
+const EVENTS_MAX: usize = 16 * 1024;
+/// How long the guard may take to say what to adopt.
+const BEGIN_LIMIT: Duration = Duration::from_secs(2);
+
+/// A role of an earlier worker.
+pub(super) type Adoptions = BTreeMap<String, u8>;
+
+/// The way to the guard and back.
+pub(super) struct GuardLine {
+    channel: Channel,
+    incoming: tokio::net::UnixDatagram,
+    buffer: Vec<u8>,
+}
+
+impl GuardLine {
+    fn new(channel: Channel) -> io::Result<Self> {
+        // A socket that keeps message boundaries is a datagram socket to everybody but its peer.
+        let incoming = std::os::unix::net::UnixDatagram::from(channel.try_clone()?.into_fd());
+        incoming.set_nonblocking(true)?;
+        Ok(Self {
+            channel,
+            incoming: tokio::net::UnixDatagram::from_std(incoming)?,
+            buffer: Vec::new(),
+        })
+    }
+
+    /// The next order; `None` when the guard is gone.
+    pub(super) async fn hear(&mut self) -> Option<ToWorker> {
+        loop {
+            self.incoming.readable().await.ok()?;
+            let received = self.incoming.try_io(tokio::io::Interest::READABLE, || {
+                match self.channel.receive(&mut self.buffer)? {
+                    Received::Nothing => Err(io::ErrorKind::WouldBlock.into()),
+                    other => Ok(other),
+                }
+            });
+            match received {
+                Ok(Received::Message(message)) => return Some(message),
+                Ok(Received::Closed) => return None,
+                Ok(Received::Nothing) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => {
+                    tracing::error!(%error, "message from the guard not understood");
+                    return None;
+                }
+            }
+        }
+    }
+
+    pub(super) fn tell(&self, message: &FromWorker) {
+        // The guard reads all the time. If it does not, it is stopped or gone, and the beat tells it more than this.
+        if let Err(error) = self.channel.send(message) {
+            tracing::warn!(%error, "guard not told");
+        }
+    }
+}
+
+/// Waits for what the guard wants adopted. Without a guard there is nothing.
+fn begin(channel: &Channel) -> Adoptions {
+    let mut adoptions = Adoptions::new();
+    let mut buffer = Vec::new();
+    let deadline = Instant::now() + BEGIN_LIMIT;
+    while Instant::now() < deadline {
+        match channel.receive(&mut buffer) {
+            Ok(Received::Message(ToWorker::Adopt { router, priority })) => {
+                adoptions.insert(router, priority);
+            }
+            Ok(Received::Message(ToWorker::Begin) | Received::Closed) | Err(_) => break,
+            Ok(Received::Message(_)) => {}
+            Ok(Received::Nothing) => {
+                let mut fds = [nix::poll::PollFd::new(
+                    channel.as_fd(),
+                    nix::poll::PollFlags::POLLIN,
+                )];
+                let _ = nix::poll::poll(&mut fds, nix::poll::PollTimeout::from(100u8));
+            }
+        }
+    }
+    adoptions
+}
+
+/// The channel that a guard passes as standard input; none if standard input is anything else.
+fn inherited_channel() -> Option<Channel> {
+    let stdin = io::stdin();
+    let kind = fstat(stdin.as_fd())
+        .ok()
+        .map(|stat| SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT);
+    (kind == Some(SFlag::S_IFSOCK))
+        .then(|| stdin.as_fd().try_clone_to_owned().ok().map(Channel::from_fd))
+        .flatten()
+}
+
+pub(super) fn run(options: &VrrpOptions) -> Result<(), Report> {
+    let began = Instant::now();
+    // Programs that this thread starts get none of our capabilities.
+    if let Err(error) = child::clear_ambient_capabilities() {
+        tracing::debug!(%error, "no ambient capabilities to clear");
+    }
+    let channel = inherited_channel();
+    let adoptions = channel.as_ref().map(begin).unwrap_or_default();
+    let host = options.host.clone().unwrap_or_else(host_name);
+    let loaded = config::load(&options.config, options.format, &host)
+        .map_err(|error| Report::new(Code::Config, error.render(false).trim_end().to_owned()))?;
+    for warning in loaded.warning_lines() {
+        tracing::warn!("{warning}");
+    }
+    realtime::limit_runaway(protocol::RUNAWAY_LIMIT);
+    let memory = realtime::lock_memory();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let warnings = loaded.warning_lines().collect();
+    let made = Made {
+        options: options.clone(),
+        host,
+        plan: loaded.plan,
+        warnings,
+        memory,
+    };
+    runtime.block_on(async move {
+        let (mut daemon, mut inbox) = made.start(channel, &adoptions).await?;
+        tracing::info!(
+            elapsed_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
+            routers = daemon.instances.len(),
+            adopted = adoptions.len(),
+            "started"
+        );
+        daemon.serve(&mut inbox).await;
+        daemon.finish(inbox).await;
+        Ok(())
+    })
+}
+
+fn host_name() -> String {
+    nix::unistd::gethostname().map_or_else(|_| "localhost".into(), |name| name.to_string_lossy().into_owned())
+}
+
+/// What is known before anything runs.
+struct Made {
+    options: VrrpOptions,
+    host: String,
+    plan: config::plan::Plan,
+    warnings: Vec<String>,
+    memory: Result<(), String>,
+}
+
+impl Made {
+    async fn start(self, channel: Option<Channel>, adoptions: &Adoptions) -> Result<(Daemon, Inbox), Report> {
+        let Self {
+            options,
+            host,
+            plan,
+            warnings,
+            memory,
+        } = self;
+        let runtime_dir = runtime_dir::for_daemon(options.runtime_dir.as_deref())?;
+        let plumbing_priority = plan
+            .realtime_priority
+            .map(|priority| priority.saturating_sub(1).max(1));
+        let (plumbing, plumbing_reports, _) = plumbing::Plumbing::start(plumbing::Options {
+            realtime_priority: plumbing_priority,
+            ..plumbing::Options::default()
+        })?;
+        let monitor = Monitor::start(&[plumbing.port()])?;
+        let (events, protocol_events) = mpsc::channel(EVENTS_MAX);
+        let to_guard = channel.as_ref().map(Channel::try_clone).transpose()?;
+        let (protocol, scheduling) =
+            protocol::start(events, plumbing.clone(), to_guard, plan.realtime_priority)?;
+        let (reports, checks) = mpsc::channel(EVENTS_MAX);
+        let policy = program_policy(&plan);
+        let tracker = Tracker::start(Vec::new(), policy.clone(), reports);
+        let notifier = Notifier::start(&plan, &policy);
+        let (desk, asks) = mpsc::channel(ASKS_MAX);
+        let now = timestamp();
+        let startup_delay = plan.startup_delay;
+        let mut daemon = Daemon {
+            guard: channel.map(GuardLine::new).transpose()?,
+            options,
+            runtime_dir,
+            host,
+            plan: plan.clone(),
+            warnings,
+            instances: Vec::new(),
+            groups: Vec::new(),
+            links: Links::default(),
+            monitor,
+            protocol,
+            plumbing,
+            tracker,
+            reports: BTreeMap::new(),
+            notifier,
+            history: History::default(),
+            started: now,
+            config_read: now,
+            realtime: api::Realtime::default(),
+            hold_off_until: (!startup_delay.is_zero()).then(|| Instant::now() + startup_delay),
+            stopping: None,
+            restarts: 0,
+            drains: Vec::new(),
+        };
+        daemon.history.record(event(
+            kind::DAEMON,
+            None,
+            format!("started with {}", daemon.options.config.display()),
+        ));
+        daemon.tell_beat();
+        for router in &plan.routers {
+            daemon.add(router.clone(), &plan);
+        }
+        daemon.groups = daemon.regroup(&plan);
+        daemon.tell_groups();
+        daemon.adopt(adoptions);
+        // Adopted roles first of all: their neighbours are waiting for an advert.
+        daemon.attach_all();
+        daemon.reassess_all();
+        daemon.tracker.reconfigure(plan.checks.clone(), policy);
+        daemon.tell_interfaces();
+        daemon.note_scheduling(scheduling.await.ok(), memory);
+        // Once the protocol thread has answered, every adopted role has been claimed: what is left over is nobody's.
+        daemon.view().await;
+        daemon.plumbing.sweep();
+        daemon.open_control(desk)?;
+        daemon.open_metrics()?;
+        daemon.tell_guard(&FromWorker::Status(daemon.summary()));
+        daemon.tell_guard(&FromWorker::Ready);
+        let inbox = Inbox {
+            protocol: protocol_events,
+            plumbing: plumbing_reports,
+            checks,
+            asks,
+        };
+        Ok((daemon, inbox))
+    }
+}
+
+impl Daemon {
+    /// Tells the routers whose role goes on; they take it up as soon as they have a link.
+    fn adopt(&mut self, adoptions: &Adoptions) {
+        for instance in self.instances.iter_mut().flatten() {
+            if let Some(priority) = adoptions.get(&*instance.plan.name) {
+                instance.adopted = Some(*priority);
+                instance.adopting = true;
+            }
+        }
+    }
+
+    /// Interface checks hear about everything that exists.
+    fn tell_interfaces(&mut self) {
+        let states: Vec<(String, bool)> = self
+            .monitor
+            .interfaces()
+            .iter()
+            .map(|interface| (interface.name.clone(), interface.operational()))
+            .collect();
+        for (name, up) in states {
+            self.tracker.interface(&name, up);
+        }
+    }
+
+    fn note_scheduling(&mut self, scheduling: Option<Result<(), String>>, memory: Result<(), String>) {
+        let scheduling = scheduling.unwrap_or_else(|| Err("the protocol thread did not start".into()));
+        let reasons: Vec<String> = [scheduling.as_ref().err(), memory.as_ref().err()]
+            .into_iter()
+            .flatten()
+            .cloned()
+            .collect();
+        if let Err(reason) = &scheduling
+            && self.plan.realtime_priority.is_some()
+        {
+            let text = format!("adverts are sent without real-time scheduling: {reason}");
+            tracing::warn!("{text}");
+            self.warnings.push(text);
+        }
+        if let Err(reason) = &memory {
+            let text = format!("memory is not locked: {reason}");
+            tracing::warn!("{text}");
+            self.warnings.push(text);
+        }
+        self.realtime = api::Realtime {
+            scheduling: scheduling.is_ok(),
+            priority: self.plan.realtime_priority,
+            memory_locked: memory.is_ok(),
+            reason: (!reasons.is_empty()).then(|| reasons.join("; ")),
+        };
+    }
+
+    fn open_control(&self, desk: mpsc::Sender<crate::control::Ask>) -> Result<(), Report> {
+        let group = self
+            .plan
+            .control_group
+            .as_deref()
+            .map(accounts::group_id)
+            .transpose()?;
+        let socket = ControlSocket::bind(&self.runtime_dir.join(SOCKET), group)?;
+        tokio::spawn(async move {
+            if let Err(error) = serve(socket, Limits::default(), Desk(desk)).await {
+                tracing::error!(%error, "control socket not served");
+            }
+        });
+        Ok(())
+    }
+
+    fn open_metrics(&self) -> Result<(), Report> {
+        Ok(())
+    }
+}

@@ -1,0 +1,185 @@
+//! What the guard would have to undo: which roles the worker holds, with their addresses and ready-made packets.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use super::messages::Holding;
+use crate::netlink::address::Address;
+use crate::netlink::batch::{Batch, Netlink};
+use crate::wire::socket_address;
+
+/// Holdings of the running worker and, while it starts, of the one before.
+#[derive(Default, Serialize, Deserialize)]
+pub(super) struct Custody {
+    current: BTreeMap<u16, Entry>,
+    /// Active roles of the worker before, until the present one has said that it is ready.
+    handover: Vec<Entry>,
+    #[serde(skip)]
+    tools: Tools,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Entry {
+    holding: Holding,
+    active: bool,
+    priority: u8,
+}
+
+/// Sockets opened in good time: an emergency is no time to run out of descriptors.
+#[derive(Default)]
+struct Tools {
+    v4: Option<Socket>,
+    v6: Option<Socket>,
+    netlink: Option<Netlink>,
+}
+
+impl Custody {
+    /// The roles a new worker is to adopt, with the priority each was held at.
+    pub(super) fn begin_handover(&mut self) -> Vec<(String, u8)> {
+        let ended = std::mem::take(&mut self.current);
+        self.handover
+            .extend(ended.into_values().filter(|entry| entry.active));
+        self.handover
+            .iter()
+            .map(|entry| (entry.holding.router.clone(), entry.priority))
+            .collect()
+    }
+
+    /// The new worker runs; what it did not take over it has cleaned up itself.
+    pub(super) fn end_handover(&mut self) {
+        self.handover.clear();
+    }
+
+    pub(super) fn hold(&mut self, holding: Holding) {
+        self.tools.prepare(&holding);
+        let slot = holding.slot;
+        match self.current.get_mut(&slot) {
+            Some(entry) => entry.holding = holding,
+            None => {
+                self.current.insert(
+                    slot,
+                    Entry {
+                        holding,
+                        active: false,
+                        priority: 0,
+                    },
+                );
+            }
+        }
+    }
+
+    pub(super) fn forget(&mut self, slot: u16) {
+        self.current.remove(&slot);
+    }
+
+    pub(super) fn note_role(&mut self, slot: u16, active: bool, priority: u8) {
+        if let Some(entry) = self.current.get_mut(&slot) {
+            entry.active = active;
+            entry.priority = priority;
+        }
+    }
+
+    pub(super) fn active_roles(&self) -> usize {
+        self.current.values().filter(|entry| entry.active).count()
+    }
+
+    /// Resigns every active role and removes its addresses.
+    pub(super) fn release_all(&mut self) {
+        let ended = std::mem::take(&mut self.current);
+        let entries: Vec<Entry> = self
+            .handover
+            .drain(..)
+            .chain(ended.into_values())
+            .filter(|entry| entry.active)
+            .collect();
+        for entry in &entries {
+            self.tools.resign(&entry.holding);
+        }
+        self.tools.remove_addresses(&entries);
+        if !entries.is_empty() {
+            tracing::warn!(
+                roles = entries.len(),
+                "roles resigned and their addresses removed"
+            );
+        }
+    }
+}
+
+impl Tools {
+    fn prepare(&mut self, holding: &Holding) {
+        let raw = |domain| {
+            Socket::new(
+                domain,
+                Type::RAW.cloexec().nonblocking(),
+                Some(Protocol::from(255)),
+            )
+        };
+        let has = |v4: bool| {
+            holding
+                .resign
+                .iter()
+                .any(|packet| packet.destination.is_ipv4() == v4)
+        };
+        if self.v4.is_none() && has(true) {
+            self.v4 = raw(Domain::IPV4).ok();
+        }
+        if self.v6.is_none() && has(false) {
+            self.v6 = raw(Domain::IPV6).ok();
+        }
+        if self.netlink.is_none() {
+            self.netlink = Netlink::open().ok();
+        }
+    }
+
+    fn resign(&mut self, holding: &Holding) {
+        self.prepare(holding);
+        for packet in &holding.resign {
+            let socket = if packet.destination.is_ipv4() {
+                &self.v4
+            } else {
+                &self.v6
+            };
+            let Some(socket) = socket else { continue };
+            let sent = socket
+                .bind_device(Some(packet.interface.as_bytes()))
+                .and_then(|()| {
+                    socket.send_to(
+                        &packet.bytes,
+                        &socket_address(packet.destination, packet.interface_index),
+                    )
+                });
+            if let Err(error) = sent {
+                tracing::error!(router = holding.router, %error, "resignation not sent");
+            }
+        }
+    }
+
+    fn remove_addresses(&mut self, entries: &[Entry]) {
+        let mut batch = Batch::new();
+        for held in entries.iter().flat_map(|entry| &entry.holding.addresses) {
+            let address = Address {
+                ifindex: held.interface_index,
+                address: held.address,
+                prefix: held.prefix,
+                label: None,
+                scope: 0,
+                broadcast: None,
+                prefix_route: false,
+            };
+            address.delete(&mut batch);
+        }
+        if batch.is_empty() {
+            return;
+        }
+        // An address that is gone already is no failure worth a word: that is what was wanted.
+        match self.netlink.as_mut().map(|netlink| netlink.run(&mut batch)) {
+            Some(Ok(_)) => {}
+            Some(Err(error)) => {
+                tracing::error!(%error, "addresses not removed; they expire with their lease")
+            }
+            None => tracing::error!("no netlink socket; addresses expire with their lease"),
+        }
+    }
+}

@@ -1,0 +1,631 @@
+//! The real-time thread: it feeds packets and time to the virtual routers and carries out what they answer.
+//!
+//! ```text
+//!   control thread ── Command ──▶ ┌──────────────┐ ── Event ──────────▶ control thread (log, history, notify)
+//!   raw sockets ───── packet ───▶ │   protocol   │ ── claim, announce ─▶ plumbing thread (addresses, ARP, ND)
+//!   clock ─────────── deadline ─▶ └──────────────┘ ── Role, Beat ──────▶ guard process
+//!                                      │ adverts
+//!                                      ▼ raw sockets
+//! ```
+//!
+//! Invariant: nothing here blocks but the one wait in [`Protocol::wait`]; nothing allocates per packet, writes a log or
+//! asks the kernel about addresses. Everything slow happens behind one of the channels, each of which is bounded and
+//! never waited for.
+//!
+//! Invariant: received packets are looked at before an expired timer is believed.
+
+mod agenda;
+mod seat;
+
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::sys::time::TimeSpec;
+use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
+use tokio::sync::oneshot;
+use warren_kit::clock;
+
+use warren_vrrp::group;
+use warren_vrrp::packet::{Reject, vrid_of};
+use warren_vrrp::router::AnnounceReason;
+use warren_vrrp::{Cause, Effect, Input, Instant, State};
+
+use crate::guard::messages::{Channel, FromWorker};
+use crate::plumbing::{self, Plumbing};
+use crate::wire::{self, PACKET_MAX, Receiver, Sender};
+
+use agenda::Agenda;
+use seat::Seat;
+pub(crate) use seat::{Installation, SeatView, resignation};
+
+/// Index of a virtual router for as long as the worker lives; given by the control thread.
+pub(crate) type Slot = u16;
+
+/// Commands that may wait for the thread. The control thread waits when they are full, which only a storm of reloads does.
+const COMMANDS_MAX: usize = 4096;
+/// Packets read from one socket before everything else gets its turn.
+const PACKETS_PER_TURN: usize = 64;
+/// How long the thread may use the processor without a pause before the kernel stops the worker: a runaway real-time
+/// thread would starve the host that it is meant to keep reachable.
+pub(crate) const RUNAWAY_LIMIT: Duration = Duration::from_millis(1000);
+
+/// What an epoll event is about; sockets follow as `WIRES + index`.
+const WAKE: u64 = 0;
+const TIMER: u64 = 1;
+const WIRES: u64 = 2;
+/// Descriptors looked at after one wait; the rest follows in the next turn.
+const READY_MAX: usize = 32;
+
+/// From the control thread.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// A socket pair for an interface and family, or its end.
+    Wire {
+        wire: usize,
+        receiver: Option<Arc<Receiver>>,
+        sender: Option<Arc<Sender>>,
+    },
+    /// A new virtual router, or one whose settings changed; state and timers of a known one stay.
+    Install(Box<Installation>),
+    /// Forget the router. It has been shut down before if it was active.
+    Remove { slot: Slot },
+    /// Something happened to a router.
+    Input { slot: Slot, input: Input },
+    /// Sync groups, as lists of slots.
+    Groups(Vec<Vec<Slot>>),
+    /// How often the guard wants to hear from us.
+    BeatEvery(Duration),
+    /// Leave with every router.
+    Shutdown { grace: Duration },
+    /// A picture of every router, for status and metrics.
+    View(oneshot::Sender<View>),
+    /// End the thread.
+    Exit,
+}
+
+/// A picture of the thread and its routers.
+#[derive(Debug, Default)]
+pub(crate) struct View {
+    pub(crate) taken: Instant,
+    pub(crate) seats: Vec<SeatView>,
+    pub(crate) lateness: Lateness,
+    /// Events that the control thread was too slow to take.
+    pub(crate) events_lost: u64,
+}
+
+/// How late deadlines were seen.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Lateness {
+    pub(crate) max: Duration,
+    /// Counts for < 100 µs, < 300 µs, < 1 ms, < 3 ms, < 10 ms, < 30 ms, < 100 ms and above.
+    pub(crate) buckets: [u64; 8],
+    pub(crate) sum: Duration,
+}
+
+/// Upper bounds of [`Lateness::buckets`].
+pub(crate) const LATENESS_BOUNDS: [Duration; 7] = [
+    Duration::from_micros(100),
+    Duration::from_micros(300),
+    Duration::from_millis(1),
+    Duration::from_millis(3),
+    Duration::from_millis(10),
+    Duration::from_millis(30),
+    Duration::from_millis(100),
+];
+
+impl Lateness {
+    fn note(&mut self, late: Duration) {
+        self.max = self.max.max(late);
+        self.sum += late;
+        let bucket = LATENESS_BOUNDS
+            .iter()
+            .position(|bound| late < *bound)
+            .unwrap_or(LATENESS_BOUNDS.len());
+        self.buckets[bucket] += 1;
+    }
+}
+
+/// To the control thread.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// A router changed state; `priority` is its effective one.
+    Transition {
+        slot: Slot,
+        from: State,
+        to: State,
+        cause: Cause,
+        priority: u8,
+    },
+    /// The first packet refused for this reason in a while; `count` since the last such event.
+    Rejected {
+        slot: Slot,
+        reject: Reject,
+        source: std::net::IpAddr,
+        count: u64,
+    },
+    /// A peer advertises other addresses than ours.
+    AddressesDiffer { slot: Slot, peer: std::net::IpAddr },
+    /// Another address owner (priority 255) besides ourselves.
+    RivalOwner { slot: Slot, peer: std::net::IpAddr },
+    /// As active, a lower-priority active was heard.
+    LowerPriorityActive {
+        slot: Slot,
+        peer: std::net::IpAddr,
+        priority: u8,
+    },
+    /// Adverts cannot be sent, or (without an error) can be again.
+    SendFailed { slot: Slot, error: Option<io::Error> },
+    /// Every router has left.
+    Stopped,
+}
+
+/// The control thread's handle.
+#[derive(Debug, Clone)]
+pub(crate) struct Handle {
+    commands: mpsc::SyncSender<Command>,
+    wake: Arc<EventFd>,
+}
+
+impl Handle {
+    /// Hands a command over. Only a thread that has ended refuses, and then the worker is about to end as well.
+    pub(crate) fn send(&self, command: Command) {
+        if self.commands.send(command).is_ok() {
+            // A full counter wakes just as well.
+            let _ = self.wake.write(1);
+        }
+    }
+
+    pub(crate) fn input(&self, slot: Slot, input: Input) {
+        self.send(Command::Input { slot, input });
+    }
+}
+
+/// Starts the thread.
+pub(crate) fn start(
+    events: tokio::sync::mpsc::Sender<Event>,
+    plumbing: Plumbing,
+    guard: Option<Channel>,
+    realtime_priority: Option<u8>,
+) -> io::Result<(Handle, oneshot::Receiver<Result<(), String>>)> {
+    let (commands, queue) = mpsc::sync_channel(COMMANDS_MAX);
+    let wake = Arc::new(EventFd::from_value_and_flags(
+        0,
+        EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK,
+    )?);
+    let (granted, scheduling) = oneshot::channel();
+    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
+    let timer = TimerFd::new(
+        ClockId::CLOCK_BOOTTIME,
+        TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK,
+    )?;
+    epoll.add(&*wake, EpollEvent::new(EpollFlags::EPOLLIN, WAKE))?;
+    epoll.add(&timer, EpollEvent::new(EpollFlags::EPOLLIN, TIMER))?;
+    let protocol = Protocol {
+        epoll,
+        timer,
+        armed: None,
+        commands: queue,
+        wake: Arc::clone(&wake),
+        events,
+        events_lost: 0,
+        plumbing,
+        guard,
+        seats: Vec::new(),
+        wires: Vec::new(),
+        groups: Vec::new(),
+        agenda: Agenda::default(),
+        buffer: vec![0; PACKET_MAX],
+        control: wire::control_buffer(),
+        lateness: Lateness::default(),
+        beat_every: Duration::from_millis(60),
+        beat_due: Instant::ZERO,
+        leaving: false,
+    };
+    std::thread::Builder::new()
+        .name("protocol".into())
+        .stack_size(512 * 1024)
+        .spawn(move || {
+            let _ = granted.send(crate::realtime::become_realtime(realtime_priority));
+            protocol.run();
+        })?;
+    Ok((Handle { commands, wake }, scheduling))
+}
+
+struct Wire {
+    receiver: Option<Arc<Receiver>>,
+    sender: Option<Arc<Sender>>,
+    /// The router for each VRID.
+    by_vrid: Box<[Option<Slot>; 256]>,
+    /// Nothing more to read, as of this turn.
+    drained: bool,
+}
+
+struct Protocol {
+    epoll: Epoll,
+    timer: TimerFd,
+    /// What the timer is set to.
+    armed: Option<Instant>,
+    commands: mpsc::Receiver<Command>,
+    wake: Arc<EventFd>,
+    events: tokio::sync::mpsc::Sender<Event>,
+    events_lost: u64,
+    plumbing: Plumbing,
+    guard: Option<Channel>,
+    seats: Vec<Option<Box<Seat>>>,
+    wires: Vec<Wire>,
+    groups: Vec<Vec<Slot>>,
+    agenda: Agenda,
+    buffer: Vec<u8>,
+    control: Vec<u8>,
+    lateness: Lateness,
+    beat_every: Duration,
+    beat_due: Instant,
+    leaving: bool,
+}
+
+fn now() -> Instant {
+    Instant::from_nanos(clock::boottime_nanos())
+}
+
+impl Protocol {
+    fn run(mut self) {
+        let mut ready = [EpollEvent::empty(); READY_MAX];
+        loop {
+            self.beat();
+            let count = self.wait(&mut ready);
+            if !self.take_commands() {
+                return;
+            }
+            for wire in &mut self.wires {
+                wire.drained = false;
+            }
+            for event in ready.iter().take(count) {
+                if let Some(wire) = event.data().checked_sub(WIRES) {
+                    self.drain(usize::try_from(wire).unwrap_or(usize::MAX));
+                }
+            }
+            self.fire();
+            if self.leaving {
+                self.finish_leaving();
+            }
+        }
+    }
+
+    /// Waits for a packet, a command or the next deadline. The only place where this thread rests.
+    fn wait(&mut self, ready: &mut [EpollEvent]) -> usize {
+        let next = self
+            .agenda
+            .next()
+            .map_or(self.beat_due, |due| due.min(self.beat_due));
+        if self.armed != Some(next) {
+            // Zero would switch the timer off.
+            let at = TimeSpec::from_duration(Duration::from_nanos(next.as_nanos().max(1)));
+            let set = self
+                .timer
+                .set(Expiration::OneShot(at), TimerSetTimeFlags::TFD_TIMER_ABSTIME);
+            debug_assert!(set.is_ok(), "an absolute time is always accepted");
+            self.armed = Some(next);
+        }
+        let count = self.epoll.wait(ready, EpollTimeout::NONE).unwrap_or(0);
+        if ready.iter().take(count).any(|event| event.data() == TIMER) {
+            self.armed = None;
+        }
+        count
+    }
+
+    /// False when the thread has been told to end.
+    fn take_commands(&mut self) -> bool {
+        let _ = self.wake.read();
+        while let Ok(command) = self.commands.try_recv() {
+            match command {
+                Command::Wire {
+                    wire,
+                    receiver,
+                    sender,
+                } => self.install_wire(wire, receiver, sender),
+                Command::Install(installation) => self.install(*installation),
+                Command::Remove { slot } => self.remove(slot),
+                Command::Input { slot, input } => self.feed(slot, now(), &input),
+                Command::Groups(groups) => self.groups = groups,
+                Command::BeatEvery(period) => self.beat_every = period,
+                Command::Shutdown { grace } => self.shut_down(grace),
+                Command::View(reply) => {
+                    let _ = reply.send(self.view());
+                }
+                Command::Exit => return false,
+            }
+        }
+        true
+    }
+
+    fn install_wire(&mut self, index: usize, receiver: Option<Arc<Receiver>>, sender: Option<Arc<Sender>>) {
+        while self.wires.len() <= index {
+            self.wires.push(Wire {
+                receiver: None,
+                sender: None,
+                by_vrid: Box::new([None; 256]),
+                drained: false,
+            });
+        }
+        let wire = &mut self.wires[index];
+        if let Some(old) = wire.receiver.take() {
+            let _ = self.epoll.delete(&*old);
+        }
+        if let Some(new) = &receiver {
+            let event = EpollEvent::new(EpollFlags::EPOLLIN, WIRES + index as u64);
+            let added = self.epoll.add(&**new, event);
+            debug_assert!(added.is_ok(), "a fresh socket can be polled");
+        }
+        wire.receiver = receiver;
+        wire.sender = sender;
+    }
+
+    fn install(&mut self, installation: Installation) {
+        let slot = installation.slot;
+        let index = usize::from(slot);
+        if self.seats.len() <= index {
+            self.seats.resize_with(index + 1, || None);
+            self.agenda.make_room(index + 1);
+        }
+        for wire in &mut self.wires {
+            for entry in wire.by_vrid.iter_mut().filter(|entry| **entry == Some(slot)) {
+                *entry = None;
+            }
+        }
+        if let Some(wire) = self.wires.get_mut(installation.receive_on) {
+            wire.by_vrid[usize::from(installation.settings.vrid.get())] = Some(slot);
+        }
+        match &mut self.seats[index] {
+            Some(seat) => {
+                let settings = installation.settings.clone();
+                let changed = *seat.router.settings() != settings;
+                seat.reinstall(installation);
+                if changed {
+                    self.feed(slot, now(), &Input::Settings(settings));
+                }
+            }
+            empty => *empty = Some(Box::new(Seat::new(installation))),
+        }
+    }
+
+    fn remove(&mut self, slot: Slot) {
+        if let Some(seat) = self.seats.get_mut(usize::from(slot)) {
+            *seat = None;
+        }
+        for wire in &mut self.wires {
+            for entry in wire.by_vrid.iter_mut().filter(|entry| **entry == Some(slot)) {
+                *entry = None;
+            }
+        }
+    }
+
+    /// Reads what one socket has, up to the budget of a turn.
+    fn drain(&mut self, index: usize) {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        for _ in 0..PACKETS_PER_TURN {
+            let Some(wire) = self.wires.get_mut(index) else {
+                break;
+            };
+            let Some(receiver) = wire.receiver.as_deref() else {
+                break;
+            };
+            match receiver.receive(&mut buffer, &mut self.control) {
+                Ok(Some((envelope, payload))) => {
+                    let slot = vrid_of(payload).and_then(|vrid| wire.by_vrid[usize::from(vrid)]);
+                    if let Some(slot) = slot {
+                        self.hear(slot, &envelope, payload);
+                    }
+                }
+                Ok(None) => {}
+                Err(_) => {
+                    // Nothing more, or the interface is gone, which netlink will tell the control thread.
+                    wire.drained = true;
+                    break;
+                }
+            }
+        }
+        self.buffer = buffer;
+    }
+
+    fn hear(&mut self, slot: Slot, envelope: &warren_vrrp::packet::Envelope, payload: &[u8]) {
+        let Some(seat) = self.seats.get_mut(usize::from(slot)).and_then(Option::as_mut) else {
+            return;
+        };
+        let now = now();
+        match seat.hear(now, envelope, payload) {
+            seat::Heard::Advert { input, note } => {
+                if let Some(event) = note {
+                    self.report(event);
+                }
+                self.feed(slot, now, &input);
+            }
+            // A refused packet touches counters only.
+            seat::Heard::Refused { report } => {
+                if let Some(event) = report {
+                    self.report(event);
+                }
+            }
+        }
+    }
+
+    /// Lets every router whose deadline has come act, after a last look at what has arrived for it.
+    fn fire(&mut self) {
+        while let Some(slot) = self.agenda.due(now()) {
+            let Some(seat) = self.seats.get(usize::from(slot)).and_then(Option::as_ref) else {
+                continue;
+            };
+            let wire = seat.receive_on();
+            // An active router's own advert is due whatever others say; a backup must not act on a stale silence.
+            let waits_for_others = seat.router.state() != State::Active;
+            if waits_for_others && self.wires.get(wire).is_some_and(|wire| !wire.drained) {
+                self.drain(wire);
+            }
+            let Some(seat) = self.seats.get(usize::from(slot)).and_then(Option::as_ref) else {
+                continue;
+            };
+            let Some(deadline) = seat.router.deadline() else {
+                continue;
+            };
+            let now = now();
+            if deadline <= now {
+                self.lateness.note(now.since(deadline));
+                self.feed(slot, now, &Input::Deadline);
+            } else {
+                self.agenda.schedule(slot, deadline);
+            }
+        }
+    }
+
+    /// Gives one router an input and carries out what follows, sync group included.
+    fn feed(&mut self, slot: Slot, now: Instant, input: &Input) {
+        let Some(cause) = self.feed_one(slot, now, input) else {
+            return;
+        };
+        let Some(position) = self.groups.iter().position(|group| group.contains(&slot)) else {
+            return;
+        };
+        let members = std::mem::take(&mut self.groups[position]);
+        let changed = members
+            .iter()
+            .position(|member| *member == slot)
+            .unwrap_or_default();
+        // One step is enough: a change that was ordered orders nothing in turn.
+        let states: Vec<State> = members.iter().map(|member| self.state_of(*member)).collect();
+        for (index, order) in group::orders(&states, changed, &cause) {
+            self.feed_one(members[index], now, &order.into());
+        }
+        self.groups[position] = members;
+    }
+
+    /// Why its state changed, if it did.
+    fn feed_one(&mut self, slot: Slot, now: Instant, input: &Input) -> Option<Cause> {
+        let index = usize::from(slot);
+        self.seats.get_mut(index)?.as_mut()?.take(now, input);
+        let mut change = None;
+        while let Some(effect) = self.seats[index].as_mut().and_then(|seat| seat.router.poll()) {
+            if let Effect::Transition { cause, .. } = &effect {
+                change = Some(cause.clone());
+            }
+            self.carry_out(slot, now, effect);
+        }
+        if let Some(deadline) = self.seats[index].as_ref().and_then(|seat| seat.router.deadline()) {
+            self.agenda.schedule(slot, deadline);
+        }
+        change
+    }
+
+    fn state_of(&self, slot: Slot) -> State {
+        let seat = self.seats.get(usize::from(slot)).and_then(Option::as_ref);
+        seat.map_or(State::Initialize, |seat| seat.router.state())
+    }
+
+    fn carry_out(&mut self, slot: Slot, now: Instant, effect: Effect) {
+        let Some(seat) = self.seats.get_mut(usize::from(slot)).and_then(Option::as_mut) else {
+            return;
+        };
+        match effect {
+            Effect::SendAdvert { priority } => {
+                let sender = self
+                    .wires
+                    .get(seat.send_on())
+                    .and_then(|wire| wire.sender.as_deref());
+                let outcome = seat.send_advert(sender, priority);
+                seat.router.handle(now, &Input::Sent { ok: outcome.sent });
+                if let Some(event) = outcome.report {
+                    self.report(event);
+                }
+            }
+            Effect::Claim => {
+                self.tell_role(slot, true);
+                self.plumbing.claim(usize::from(slot));
+            }
+            Effect::Announce { reason } => {
+                // A claim announces what it has added by itself.
+                if reason == AnnounceReason::LowerPriorityActive {
+                    self.plumbing
+                        .announce(usize::from(slot), plumbing::Cause::LowerPriority);
+                    if let Some(event) = seat.lower_priority_event(now) {
+                        self.report(event);
+                    }
+                }
+            }
+            Effect::Release => {
+                self.plumbing.release(usize::from(slot));
+                self.tell_role(slot, false);
+            }
+            Effect::Transition { from, to, cause } => {
+                seat.note_transition(now, to);
+                let priority = seat.router.priority().map_or(0, |priority| priority.0);
+                self.report(Event::Transition {
+                    slot,
+                    from,
+                    to,
+                    cause,
+                    priority,
+                });
+            }
+        }
+    }
+
+    fn tell_role(&self, slot: Slot, active: bool) {
+        let Some(guard) = &self.guard else { return };
+        let priority = self.seats[usize::from(slot)]
+            .as_ref()
+            .and_then(|seat| seat.router.priority())
+            .map_or(0, |priority| priority.0);
+        // The guard drains its end all the time; if it does not, it is gone and so are we soon.
+        let _ = guard.send_small(&FromWorker::Role {
+            slot,
+            active,
+            priority,
+        });
+    }
+
+    fn beat(&mut self) {
+        let now = now();
+        if now < self.beat_due {
+            return;
+        }
+        self.beat_due = now + self.beat_every;
+        if let Some(guard) = &self.guard {
+            let _ = guard.send_small(&FromWorker::Beat);
+        }
+    }
+
+    fn report(&mut self, event: Event) {
+        if self.events.try_send(event).is_err() {
+            self.events_lost += 1;
+        }
+    }
+
+    fn shut_down(&mut self, grace: Duration) {
+        self.leaving = true;
+        // Groups do not matter any more: everybody leaves.
+        self.groups.clear();
+        for index in 0..self.seats.len() {
+            if let Ok(slot) = Slot::try_from(index) {
+                self.feed_one(slot, now(), &Input::Shutdown { grace });
+            }
+        }
+    }
+
+    fn finish_leaving(&mut self) {
+        if self.seats.iter().flatten().all(|seat| seat.router.stopped()) {
+            self.leaving = false;
+            self.report(Event::Stopped);
+        }
+    }
+
+    fn view(&self) -> View {
+        View {
+            taken: now(),
+            seats: self.seats.iter().flatten().map(|seat| seat.view()).collect(),
+            lateness: self.lateness,
+            events_lost: self.events_lost,
+        }
+    }
+}
