@@ -11,8 +11,9 @@
 //! it is longer than the 15 characters kept there, the file name in the command line decides. A path before the name is
 //! ignored.
 
+mod table;
+
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ use tokio::time::{Instant, sleep_until};
 use super::connector::{Connector, Notice};
 use super::{Attempt, Recorder};
 use crate::config::plan::{CheckPlan, ProcessPlan};
+use table::{Glimpse, Pattern, processes};
 
 /// While something is missing, or there may be too many.
 const SCAN_EAGER: Duration = Duration::from_millis(100);
@@ -41,8 +43,6 @@ const GLANCE_SHARE: u32 = 10;
 const SCAN_BATCH: usize = 64;
 /// Process file descriptors held. More matching processes than this are counted by scans alone.
 const GUARDED_MAX: usize = 256;
-/// Bytes of a name the kernel keeps.
-const COMM_MAX: usize = 15;
 
 /// How many processes match.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -421,133 +421,6 @@ async fn next_notice(connector: Option<&Connector>) -> std::io::Result<Notice> {
         Some(connector) => connector.next().await,
         None => std::future::pending().await,
     }
-}
-
-/// What a matching process looks like.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Pattern {
-    /// The kernel's name, and the whole name where that is longer.
-    Name {
-        kept: Vec<u8>,
-        whole: Option<Vec<u8>>,
-    },
-    CommandLine(Vec<Vec<u8>>),
-}
-
-impl Pattern {
-    fn new(plan: &ProcessPlan) -> Self {
-        if let Some(words) = &plan.command_line {
-            return Self::CommandLine(words.iter().map(|word| word.clone().into_bytes()).collect());
-        }
-        let name = file_name(plan.name.as_bytes()).to_vec();
-        if name.len() <= COMM_MAX {
-            Self::Name {
-                kept: name,
-                whole: None,
-            }
-        } else {
-            Self::Name {
-                kept: name[..COMM_MAX].to_vec(),
-                whole: Some(name),
-            }
-        }
-    }
-
-    fn matches(&self, glimpse: &mut Glimpse) -> bool {
-        match self {
-            Self::Name { kept, whole: None } => glimpse.name() == kept.as_slice(),
-            Self::Name {
-                kept,
-                whole: Some(whole),
-            } => {
-                // A script's interpreter comes first, the script itself second.
-                glimpse.name() == kept.as_slice()
-                    && glimpse
-                        .words()
-                        .take(2)
-                        .any(|word| file_name(word) == whole.as_slice())
-            }
-            Self::CommandLine(wanted) => {
-                let mut words = glimpse.words();
-                let first = words.next().zip(wanted.first());
-                let program = first.is_some_and(|(word, wanted)| {
-                    word == wanted.as_slice()
-                        || (!wanted.contains(&b'/') && file_name(word) == wanted.as_slice())
-                });
-                program && words.eq(wanted.iter().skip(1).map(Vec::as_slice))
-            }
-        }
-    }
-}
-
-fn file_name(path: &[u8]) -> &[u8] {
-    path.rsplit(|&byte| byte == b'/').next().unwrap_or(path)
-}
-
-/// A process as /proc shows it, read as far as somebody asks.
-struct Glimpse {
-    process: i32,
-    name: Option<Vec<u8>>,
-    command_line: Option<Vec<u8>>,
-    hidden: bool,
-}
-
-impl Glimpse {
-    fn new(process: i32) -> Self {
-        Self {
-            process,
-            name: None,
-            command_line: None,
-            hidden: false,
-        }
-    }
-
-    fn name(&mut self) -> &[u8] {
-        if self.name.is_none() {
-            let mut name = self.read("comm", 64);
-            name.pop_if(|last| *last == b'\n');
-            self.name = Some(name);
-        }
-        self.name.as_deref().unwrap_or_default()
-    }
-
-    fn words(&mut self) -> impl Iterator<Item = &[u8]> {
-        if self.command_line.is_none() {
-            let mut line = self.read("cmdline", 128 * 1024);
-            line.pop_if(|last| *last == 0);
-            self.command_line = Some(line);
-        }
-        self.command_line
-            .as_deref()
-            .unwrap_or_default()
-            .split(|&byte| byte == 0)
-    }
-
-    /// Not a zombie. `PID (NAME) STATE ...`, where the name may contain anything.
-    fn running(&mut self) -> bool {
-        let status = self.read("stat", 1024);
-        let state = status
-            .iter()
-            .rposition(|&byte| byte == b')')
-            .and_then(|end| status.get(end + 2));
-        state.is_some_and(|state| !b"ZXx".contains(state))
-    }
-
-    /// Empty if the process is gone meanwhile.
-    fn read(&mut self, file: &str, bytes_max: u64) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        let opened = std::fs::File::open(format!("/proc/{}/{file}", self.process));
-        match opened.and_then(|file| file.take(bytes_max).read_to_end(&mut bytes)) {
-            Ok(_) => {}
-            Err(error) => self.hidden |= error.kind() == std::io::ErrorKind::PermissionDenied,
-        }
-        bytes
-    }
-}
-
-fn processes() -> impl Iterator<Item = i32> {
-    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
 }
 
 #[cfg(test)]
