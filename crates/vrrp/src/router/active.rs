@@ -158,7 +158,6 @@ impl Router {
             }
             return;
         }
-        self.heard = Some(now);
         let better = peer.beats(self.ours(), self.source);
         match (active.course, better) {
             (
@@ -237,6 +236,7 @@ impl Router {
     /// Having just become Backup because of `peer`: wait for it.
     fn follow(&mut self, now: Instant, peer: Peer) {
         self.learn(peer.interval);
+        self.heard = Some(now);
         self.active = Some(peer);
         let down_due = now + self.active_down();
         if let Role::Backup(backup) = &mut self.role {

@@ -331,6 +331,19 @@ fn equal_priority_is_decided_by_the_address_as_an_unsigned_number() {
 }
 
 #[test]
+fn last_heard_is_the_last_advert_that_counted() {
+    let mut rig = Rig::active();
+    rig.hear(9, 50);
+    assert_eq!(rig.router.last_heard(), None, "discarded");
+    rig.hear(9, 200);
+    assert_eq!(rig.router.last_heard(), Some(rig.now));
+    let counted = rig.now;
+    rig.skip(MS);
+    rig.hear(7, 50);
+    assert_eq!(rig.router.last_heard(), Some(counted), "discarded");
+}
+
+#[test]
 fn resignation_heard_by_an_active_is_answered() {
     // shows RFC 9568 §6.4.3 [9568-6.4.3-4]
     let mut rig = Rig::active();
