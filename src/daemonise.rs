@@ -178,4 +178,24 @@ mod tests {
         drop(ready);
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
     }
+
+    #[test]
+    fn the_first_process_ends_well_once_the_second_says_that_it_is_ready() {
+        let ready = "[ \"$0\" = --daemonised ] || exit 9; printf 'READY=1' | nc -q 0 -w 1 -uU \"$NOTIFY_SOCKET\"; sleep 1";
+        if Command::new("nc")
+            .arg("-h")
+            .stderr(Stdio::null())
+            .status()
+            .is_err()
+        {
+            eprintln!("skipped: nc is not installed");
+            return;
+        }
+        let arguments = ["-c".into(), ready.into()];
+        let code = start("/bin/sh".as_ref(), &arguments, false).unwrap();
+        assert_eq!(format!("{code:?}"), format!("{:?}", ExitCode::SUCCESS));
+        let failing = ["-c".into(), "exit 78".into()];
+        let code = start("/bin/sh".as_ref(), &failing, false).unwrap();
+        assert_eq!(format!("{code:?}"), format!("{:?}", ExitCode::from(78)));
+    }
 }

@@ -189,9 +189,12 @@ fn keepalived(parsed: Keepalived, arguments: &[OsString]) -> Result<ExitCode, Re
 /// `keepalived -t`
 fn test(config: &Path, messages: Option<&Path>) -> Result<ExitCode, Report> {
     let config = [config.into()];
+    // As the host it is, whatever name: what this machine lacks now may be there when the daemon runs.
+    let host = warren::config::host_name();
+    let host = Some(host.as_str());
     let checked = match messages {
-        Some(file) => roles::check(&config, None, false, &mut File::create(file)?)?,
-        None => roles::check(&config, None, Colour::Auto.on_stderr(), &mut io::stderr())?,
+        Some(file) => roles::check(&config, host, false, &mut File::create(file)?)?,
+        None => roles::check(&config, host, Colour::Auto.on_stderr(), &mut io::stderr())?,
     };
     Ok(match checked {
         Code::Success => ExitCode::SUCCESS,

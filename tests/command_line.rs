@@ -114,9 +114,11 @@ fn a_keepalived_conf_becomes_a_warren_toml_that_is_right() {
     assert_eq!(code, Some(0), "{err}");
     let new = directory.path().join("warren.toml");
     std::fs::write(&new, toml).unwrap();
-    let (code, out, _) = run(warren().arg("check").arg(&old).arg(&new));
-    assert_eq!(code, Some(0), "{out}");
-    assert_eq!(out.matches("right, 1 virtual router\n").count(), 2, "{out}");
+    for file in [&old, &new] {
+        let (code, out, _) = run(warren().args(["check", "--host", "alpha"]).arg(file));
+        assert_eq!(code, Some(0), "{out}");
+        assert!(out.contains("right, 1 virtual router"), "{out}");
+    }
     let linked = linked();
     let (code, _, err) = run(keepalived(linked.path()).arg("-tf").arg(&old));
     assert_eq!(code, Some(0), "{err}");
@@ -127,7 +129,7 @@ fn a_mistake_in_a_file_is_shown_where_it_is() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("warren.toml");
     std::fs::write(&file, "[vrrp]\nrouterid = \"x\"\n").unwrap();
-    let (code, out, err) = run(warren().arg("check").arg(&file));
+    let (code, out, err) = run(warren().args(["check", "--host", "alpha"]).arg(&file));
     assert_eq!((code, err.as_str()), (Some(78), ""));
     assert!(
         out.contains("warren.toml:2:1") && out.contains("router_id"),
