@@ -35,13 +35,14 @@ use crate::control::Ask;
 use crate::guard::messages::{FromWorker, ToWorker};
 use crate::history::{self, History, event, with};
 use crate::instance::Instance;
+use crate::metrics;
 use crate::netlink::monitor::Monitor;
 use crate::notify::{Notification, Notifier, NotifyState, Scope};
 use crate::plumbing;
 use crate::protocol::{self, Slot};
 use crate::track::{CheckReport, Tracker, Verdict};
 use crate::words;
-use links::Links;
+use links::{Links, Sighting};
 use start::GuardLine;
 
 /// How long routers wait on an orderly stop for another to take over; with the rest of the stop within 100 ms.
@@ -84,6 +85,8 @@ struct Daemon {
     hold_off_until: Option<Instant>,
     stopping: Option<Stopping>,
     restarts: u32,
+    sightings: mpsc::Sender<Sighting>,
+    transitions: BTreeMap<metrics::Transition, u64>,
     /// Answers to `drain` that wait for the role to be gone.
     drains: Vec<(Slot, oneshot::Sender<crate::control::Answer>)>,
 }
@@ -99,6 +102,8 @@ struct Inbox {
     plumbing: mpsc::Receiver<plumbing::Report>,
     checks: mpsc::Receiver<CheckReport>,
     asks: mpsc::Receiver<Ask>,
+    scrapes: mpsc::Receiver<oneshot::Sender<String>>,
+    sightings: mpsc::Receiver<Sighting>,
 }
 
 impl Daemon {
@@ -127,12 +132,17 @@ impl Daemon {
                 Some(report) = inbox.plumbing.recv() => self.take_plumbing(report),
                 Some(report) = inbox.checks.recv() => self.take_check(report),
                 Some(ask) = inbox.asks.recv() => self.answer(ask).await,
+                Some(scrape) = inbox.scrapes.recv() => {
+                    // A scraper that has hung up does not want it any more.
+                    let _ = scrape.send(self.metrics().await);
+                }
+                Some(sighting) = inbox.sightings.recv() => self.take_sighting(&sighting),
                 () = until(reclaim) => self.reclaim(),
                 () = until(hold_off) => {
                     self.hold_off_until = None;
                     self.reassess_all();
                 }
-                _ = probe.tick() => self.look_around().await,
+                _ = probe.tick() => self.look_around(),
             }
         }
     }
@@ -318,6 +328,13 @@ impl Daemon {
             words::state(to).word(),
             api::cause_in_words(&cause)
         );
+        let counted = metrics::Transition {
+            router: instance.name().to_owned(),
+            from: words::state(from),
+            to: words::state(to),
+            cause: cause.code.clone(),
+        };
+        *self.transitions.entry(counted).or_default() += 1;
         instance.state = to;
         instance.since = words::timestamp();
         instance.cause = cause.clone();
@@ -333,6 +350,10 @@ impl Daemon {
         if self.stopping.is_none() && !leaving {
             self.notifier.notify(told);
             self.follow_group(slot);
+            if to == State::Active {
+                // Beside the claim, not before it: nobody waits for the answer.
+                self.look_for_rival(slot);
+            }
         }
         if to != State::Active {
             self.answer_drains(slot);
@@ -544,8 +565,18 @@ impl Daemon {
     }
 
     /// Every few seconds: who else is there?
-    async fn look_around(&mut self) {
+    fn look_around(&mut self) {
         self.look_for_foreign();
+        let active: Vec<Slot> = self
+            .instances
+            .iter()
+            .flatten()
+            .filter(|instance| instance.state == State::Active)
+            .map(|instance| instance.slot)
+            .collect();
+        for slot in active {
+            self.look_for_rival(slot);
+        }
     }
 }
 

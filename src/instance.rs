@@ -67,6 +67,8 @@ pub(crate) struct Instance {
     pub(crate) state: State,
     pub(crate) since: Timestamp,
     pub(crate) cause: api::Cause,
+    /// How often the link was asked after an address.
+    pub(crate) looks: usize,
     pub(crate) dual_active: Option<api::DualActive>,
     pub(crate) repairs: VecDeque<Instant>,
     pub(crate) repairs_total: u64,
@@ -94,6 +96,7 @@ impl Instance {
             state: State::Initialize,
             since: timestamp(),
             cause: api::Cause::default(),
+            looks: 0,
             dual_active: None,
             repairs: VecDeque::new(),
             repairs_total: 0,

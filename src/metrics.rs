@@ -45,10 +45,6 @@ pub(crate) struct Transition {
 }
 
 /// OpenMetrics text of the daemon at the moment of `status`.
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "the daemon that serves it is being assembled")
-)]
 pub(crate) fn text(
     status: &Status,
     lateness: LoopLateness<'_>,

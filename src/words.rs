@@ -78,3 +78,8 @@ fn compared(base: api::Cause, peer: std::net::IpAddr, theirs: u8, ours: u8) -> a
         ..base
     }
 }
+
+/// As `ip link` prints it.
+pub(crate) fn hardware_address(mac: [u8; 6]) -> String {
+    mac.map(|byte| format!("{byte:02x}")).join(":")
+}

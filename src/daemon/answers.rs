@@ -14,8 +14,9 @@ use crate::control::{Answer, Ask};
 use crate::guard::messages::FromWorker;
 use crate::history::event;
 use crate::instance::Instance;
+use crate::metrics;
 use crate::netlink::{self, Netlink, NetlinkError};
-use crate::protocol::{Command, Slot, View};
+use crate::protocol::{Command, LATENESS_BOUNDS, Slot, View};
 use crate::status::{self, Plumbed};
 use crate::words;
 
@@ -155,7 +156,10 @@ impl Daemon {
     }
 
     pub(super) async fn status(&self) -> api::Status {
-        let view = self.view().await;
+        self.status_from(&self.view().await)
+    }
+
+    fn status_from(&self, view: &View) -> api::Status {
         let figures = self.plumbing.figures();
         let factor = figures.lease_factor.load(Relaxed);
         // Asked afresh: the monitor does not hear of our own doing.
@@ -172,7 +176,7 @@ impl Daemon {
                     announcements: 0,
                     lease: lease.map(|lease| crate::plumbing::effective_lease(lease, factor)),
                 };
-                status::router(instance, &view, &plumbed, self.hold_off_until.is_some())
+                status::router(instance, view, &plumbed, self.hold_off_until.is_some())
             })
             .collect();
         api::Status {
@@ -204,7 +208,7 @@ impl Daemon {
             groups: self.groups.clone(),
             checks: self.checks(),
             foreign: self.links.foreign(),
-            warnings: self.standing_warnings(&view),
+            warnings: self.standing_warnings(view),
         }
     }
 
@@ -230,6 +234,22 @@ impl Daemon {
             ));
         }
         warnings
+    }
+
+    /// For a scrape.
+    pub(super) async fn metrics(&self) -> String {
+        let view = self.view().await;
+        let lateness = view.lateness;
+        let mut buckets = Vec::with_capacity(LATENESS_BOUNDS.len());
+        for (bound, count) in LATENESS_BOUNDS.iter().zip(lateness.buckets) {
+            buckets.push((bound.as_secs_f64(), count));
+        }
+        let late = metrics::LoopLateness {
+            buckets: &buckets,
+            sum: lateness.sum.as_secs_f64(),
+            count: lateness.buckets.iter().sum(),
+        };
+        metrics::text(&self.status_from(&view), late, &self.transitions)
     }
 
     fn checks(&self) -> Vec<api::CheckStatus> {

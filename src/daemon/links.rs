@@ -5,19 +5,20 @@ use std::collections::btree_map::Entry;
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use warren_api::vrrp::{self as api, kind};
 use warren_vrrp::{Family, Input, State};
 
 use super::{Daemon, REPAIR_WINDOW};
-use crate::config::plan::RouterPlan;
+use crate::config::plan::{AddressPlan, RouterPlan};
+use crate::frames::Mac;
 use crate::guard::messages::{FromWorker, HeldAddress, Holding as GuardHolding};
 use crate::history::{event, with};
 use crate::instance::{Instance, Link};
 use crate::netlink::macvlan::VirtualMac;
 use crate::netlink::monitor::{Change, Interface};
-use crate::plumbing;
+use crate::plumbing::{self, probe};
 use crate::protocol::{Command, Slot, resignation};
 use crate::wire::{ForeignObserver, Receiver, Sender, VridSet};
 use crate::words;
@@ -26,6 +27,17 @@ use crate::words;
 const FOREIGN_PACKETS: usize = 32;
 /// Foreign virtual routers remembered.
 const FOREIGN_MAX: usize = 256;
+
+/// How long an address is asked after.
+const RIVAL_WAIT: Duration = Duration::from_millis(300);
+
+/// Who else answered for an address of ours.
+#[derive(Debug)]
+pub(super) struct Sighting {
+    slot: Slot,
+    address: IpAddr,
+    mac: Option<Mac>,
+}
 
 /// Sockets, virtual MACs and foreign routers.
 #[derive(Default)]
@@ -518,6 +530,90 @@ impl Daemon {
             self.history
                 .record(with(event(kind::REPAIR, Some(&name), text), fields(limit)));
             self.reassess_all();
+        }
+    }
+}
+
+impl Daemon {
+    /// Asks the link who holds one of the router's addresses; each look asks after the next one.
+    pub(super) fn look_for_rival(&mut self, slot: Slot) {
+        let Some(instance) = self.instance_mut(slot) else {
+            return;
+        };
+        let Some(link) = &instance.link else { return };
+        let (index, mac) = (link.carrier_index, link.carrier_mac);
+        let own_device = |address: &&AddressPlan| address.device.is_none();
+        let addresses: Vec<IpAddr> = instance
+            .plan
+            .addresses
+            .iter()
+            .filter(own_device)
+            .map(|address| address.address)
+            .collect();
+        if addresses.is_empty() {
+            return;
+        }
+        instance.looks = instance.looks.wrapping_add(1);
+        let address = addresses[instance.looks % addresses.len()];
+        let sightings = self.sightings.clone();
+        tokio::spawn(async move {
+            match probe::who_has(index, mac, address, RIVAL_WAIT).await {
+                // Full when hundreds of looks come back at once; the next look tells the same.
+                Ok(mac) => drop(sightings.try_send(Sighting { slot, address, mac })),
+                Err(error) => tracing::debug!(%address, %error, "address not asked after"),
+            }
+        });
+    }
+
+    /// Another hardware address answered for ours, or nobody did.
+    pub(super) fn take_sighting(&mut self, sighting: &Sighting) {
+        let Sighting { slot, address, mac } = *sighting;
+        let ours = |mac: Mac| {
+            self.monitor
+                .interfaces()
+                .iter()
+                .any(|interface| interface.mac == mac)
+        };
+        let rival = mac.filter(|mac| !ours(*mac));
+        let Some(instance) = self
+            .instance_mut(slot)
+            .filter(|instance| instance.state == State::Active)
+        else {
+            return;
+        };
+        let name = instance.name().to_owned();
+        let known = instance
+            .dual_active
+            .as_ref()
+            .is_some_and(|dual| dual.address == Some(address));
+        match rival {
+            Some(mac) => {
+                let mac = words::hardware_address(mac);
+                // The rightful holder says so again, every time.
+                self.plumbing
+                    .announce(usize::from(slot), plumbing::Cause::DualActive);
+                if !known {
+                    let dual = api::DualActive {
+                        address: Some(address),
+                        mac: mac.clone(),
+                        since: words::timestamp(),
+                    };
+                    if let Some(instance) = self.instance_mut(slot) {
+                        instance.dual_active = Some(dual);
+                    }
+                    let text =
+                        format!("{mac} answers for {address} as well: two hosts hold it; announced again");
+                    let fields = [("address", address.to_string()), ("mac", mac)];
+                    self.history
+                        .record(with(event(kind::DUAL_ACTIVE, Some(&name), text), fields));
+                }
+            }
+            None if known => {
+                instance.dual_active = None;
+                let text = format!("nobody else answers for {address} any more");
+                self.history.record(event(kind::DUAL_ACTIVE, Some(&name), text));
+            }
+            None => {}
         }
     }
 }

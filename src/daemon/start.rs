@@ -6,11 +6,11 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use nix::sys::stat::{SFlag, fstat};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use warren_api::vrrp::{self as api, kind};
 use warren_kit::control::{ControlSocket, Limits, serve};
 use warren_kit::report::{Code, Report};
-use warren_kit::{accounts, child, runtime_dir};
+use warren_kit::{accounts, child, metrics, runtime_dir};
 
 use super::links::Links;
 use super::reload::program_policy;
@@ -202,6 +202,8 @@ impl Made {
         let tracker = Tracker::start(Vec::new(), policy.clone(), reports);
         let notifier = Notifier::start(&plan, &policy);
         let (desk, asks) = mpsc::channel(ASKS_MAX);
+        let (scraper, scrapes) = mpsc::channel(ASKS_MAX);
+        let (sighted, sightings) = mpsc::channel(EVENTS_MAX);
         let now = timestamp();
         let startup_delay = plan.startup_delay;
         let mut daemon = Daemon {
@@ -227,6 +229,8 @@ impl Made {
             hold_off_until: (!startup_delay.is_zero()).then(|| Instant::now() + startup_delay),
             stopping: None,
             restarts: 0,
+            sightings: sighted,
+            transitions: BTreeMap::new(),
             drains: Vec::new(),
         };
         daemon.history.record(event(
@@ -251,7 +255,7 @@ impl Made {
         daemon.view().await;
         daemon.plumbing.sweep();
         daemon.open_control(desk)?;
-        daemon.open_metrics()?;
+        daemon.open_metrics(scraper)?;
         daemon.tell_guard(&FromWorker::Status(daemon.summary()));
         daemon.tell_guard(&FromWorker::Ready);
         let inbox = Inbox {
@@ -259,6 +263,8 @@ impl Made {
             plumbing: plumbing_reports,
             checks,
             asks,
+            scrapes,
+            sightings,
         };
         Ok((daemon, inbox))
     }
@@ -331,7 +337,31 @@ impl Daemon {
         Ok(())
     }
 
-    fn open_metrics(&self) -> Result<(), Report> {
+    /// Metrics are served where the configuration says, if it says so.
+    fn open_metrics(&self, scraper: mpsc::Sender<oneshot::Sender<String>>) -> Result<(), Report> {
+        let Some(address) = self.plan.metrics else {
+            return Ok(());
+        };
+        let listener = std::net::TcpListener::bind(address).map_err(|error| {
+            Report::new(
+                Code::Runtime,
+                format!("metrics cannot be served at {address}: {error}; change `metrics`"),
+            )
+        })?;
+        let text = move || {
+            let scraper = scraper.clone();
+            async move {
+                let (reply, text) = oneshot::channel();
+                // A daemon that is stopping has no metrics any more.
+                let _ = scraper.send(reply).await;
+                text.await.unwrap_or_default()
+            }
+        };
+        tokio::spawn(async move {
+            if let Err(error) = metrics::serve(listener, metrics::Timeouts::default(), text).await {
+                tracing::error!(%error, "metrics not served");
+            }
+        });
         Ok(())
     }
 }
