@@ -45,6 +45,11 @@ impl Paint {
     }
 }
 
+/// A warning for a line that is marked as one already.
+pub(crate) fn warning(text: &str) -> String {
+    clean(text).replacen(": warning: ", ": ", 1)
+}
+
 /// Scripts print what they like; what steers a terminal is replaced.
 pub(crate) fn clean(text: &str) -> String {
     text.chars()

@@ -14,7 +14,7 @@ use warren_kit::control::{Address, Client};
 use warren_kit::suggest::did_you_mean;
 
 use crate::clock::Clock;
-use crate::paint::{Paint, clean};
+use crate::paint::{self, Paint, clean};
 use crate::{Error, View, write_json};
 
 /// Name of the control socket in the runtime directory.
@@ -181,7 +181,12 @@ fn change(daemon: &Daemon, request: &Request, view: &mut View<'_>) -> Result<(),
     };
     let paint = Paint(view.colour);
     for warning in warnings {
-        writeln!(view.out, "{} {}", paint.waiting("warning:"), clean(&warning))?;
+        writeln!(
+            view.out,
+            "{} {}",
+            paint.waiting("warning:"),
+            paint::warning(&warning)
+        )?;
     }
     writeln!(view.out, "{}", clean(&message))?;
     Ok(())

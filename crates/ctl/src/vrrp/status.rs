@@ -9,7 +9,7 @@ use warren_api::vrrp::{
 use warren_api::{Micros, Timestamp};
 
 use crate::clock::Clock;
-use crate::paint::{Paint, clean};
+use crate::paint::{self, Paint, clean};
 
 /// Lines of a failing check's output that are shown.
 const OUTPUT_LINES: usize = 5;
@@ -73,7 +73,7 @@ impl Page<'_> {
         }
         for warning in &status.warnings {
             let label = self.paint.waiting("warning");
-            self.line(&format!("  {label}    {}", clean(warning)));
+            self.line(&format!("  {label}    {}", paint::warning(warning)));
         }
     }
 

@@ -121,7 +121,7 @@ fn sample() -> Status {
             priority: 100,
             heard_ago_us: Micros(3_000_000),
         }],
-        warnings: vec!["nobody answers for VI_2".into()],
+        warnings: vec!["k.conf:9:11: warning: nobody answers for VI_2".into()],
         ..Status::default()
     }
 }
@@ -135,7 +135,7 @@ fn the_status_reads_as_a_page() {
     let expected = "\
 alpha  warren 0.1.0  since 2026-11-20 11:00:00 (1 d 1 h)  /etc/warren/warren.toml
   real-time  not in full: RLIMIT_RTPRIO is 0; set LimitRTPRIO=50
-  warning    nobody answers for VI_2
+  warning    k.conf:9:11: nobody answers for VI_2
 
 VI_1  ACTIVE  since 12:03:04 (1 m)  priority 99 = 101 - 2 (chk_haproxy)  eth0 vrid 51 v3 100 ms
   because    10.0.0.2 was silent for 361 ms
