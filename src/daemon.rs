@@ -456,7 +456,8 @@ impl Daemon {
             }
         }
         for (slot, _, fitness) in assessed {
-            let Some(instance) = self.instance_mut(slot) else {
+            // Without a link the protocol thread does not know the router yet and would forget what it is told.
+            let Some(instance) = self.instance_mut(slot).filter(|instance| instance.link.is_some()) else {
                 continue;
             };
             let before = instance.fitness.replace(fitness);
