@@ -280,7 +280,10 @@ impl Pair {
     /// From the last advert of `a` to the first of `b` after `since`.
     #[track_caller]
     pub(crate) fn silence(&self, since: Duration) -> Duration {
-        let (first, _) = self.adverts("b", since).first().cloned().expect("b advertises");
+        // The sniffer may be a moment behind the kernel.
+        let (first, _) = eventually(PATIENCE, "b's first advert", || {
+            self.adverts("b", since).first().cloned().ok_or("none seen")
+        });
         let before = self.adverts("a", Duration::ZERO);
         let (last, _) = before
             .iter()
