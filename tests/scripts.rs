@@ -16,13 +16,15 @@ struct Service {
 }
 
 impl Service {
+    /// `name` is completed to one of this test run alone: others may run on the same host.
     fn new(name: &str) -> Self {
+        let name = format!("w{}{name}", std::process::id());
         let directory = tempfile::tempdir().unwrap();
         // A link, not a copy: the name is the link's, and no other test's fork can make it busy.
-        std::os::unix::fs::symlink("/bin/sleep", directory.path().join(name)).unwrap();
+        std::os::unix::fs::symlink("/bin/sleep", directory.path().join(&name)).unwrap();
         Self {
             directory,
-            name: name.to_owned(),
+            name,
             started: Vec::new(),
         }
     }
@@ -101,7 +103,7 @@ fn said(output: &Output) -> String {
 
 #[test]
 fn a_running_haproxy_is_left_alone() {
-    let mut service = Service::new("wr-chk-well");
+    let mut service = Service::new("-well");
     service.start();
     assert_eq!(service.check(&service.starter(), &[]), (Some(0), String::new()));
     assert_eq!(service.starts(), 0);
@@ -109,7 +111,7 @@ fn a_running_haproxy_is_left_alone() {
 
 #[test]
 fn a_dead_haproxy_is_started_once_and_then_given_up() {
-    let service = Service::new("wr-chk-dead");
+    let service = Service::new("-dead");
     let starter = service.starter();
     let (code, text) = service.check(&starter, &[]);
     assert_eq!(code, Some(0), "{text}");
@@ -117,7 +119,10 @@ fn a_dead_haproxy_is_started_once_and_then_given_up() {
     service.kill_started();
     let (code, text) = service.check(&starter, &[]);
     assert_eq!(code, Some(1), "{text}");
-    assert!(text.starts_with("wr-chk-dead is not running: started "), "{text}");
+    assert!(
+        text.starts_with(&format!("{} is not running: started ", service.name)),
+        "{text}"
+    );
     assert_eq!(service.starts(), 1);
 
     let (code, text) = service.check(&starter, &[("HAPROXY_RESTART_EVERY", "0")]);
@@ -127,7 +132,7 @@ fn a_dead_haproxy_is_started_once_and_then_given_up() {
 
 #[test]
 fn a_zombie_is_not_a_running_haproxy() {
-    let mut service = Service::new("wr-chk-zombie");
+    let mut service = Service::new("-zombie");
     service.start();
     service.started[0].kill().unwrap();
     let stat = format!("/proc/{}/stat", service.started[0].id());
@@ -137,7 +142,10 @@ fn a_zombie_is_not_a_running_haproxy() {
     let (code, text) = service.check("", &[]);
     assert_eq!(
         (code, text.as_str()),
-        (Some(1), "wr-chk-zombie is not running: it is not ours to start\n")
+        (
+            Some(1),
+            format!("{} is not running: it is not ours to start\n", service.name).as_str()
+        )
     );
     service.started[0].wait().unwrap();
     service.started.clear();
@@ -145,12 +153,12 @@ fn a_zombie_is_not_a_running_haproxy() {
 
 #[test]
 fn every_way_to_fail_says_why() {
-    let service = Service::new("wr-chk-fail");
+    let service = Service::new("-fail");
     for (start, environment, expected) in [
         (
             "echo no such unit; exit 5",
             ("X", ""),
-            "no such unit\nwr-chk-fail is not running: `echo no such unit; exit 5` ended with status 5\n",
+            "is not running: `echo no such unit; exit 5` ended with status 5\n",
         ),
         (
             "true",
@@ -171,7 +179,7 @@ fn every_way_to_fail_says_why() {
 
 #[test]
 fn a_state_file_with_nonsense_or_a_time_to_come_does_not_prevent_a_start() {
-    let service = Service::new("wr-chk-state");
+    let service = Service::new("-state");
     for nonsense in ["", "soon\n", "99999999999\n"] {
         fs::write(service.path("state"), nonsense).unwrap();
         let (code, text) = service.check(&service.starter(), &[]);

@@ -305,14 +305,26 @@ async fn a_file_whose_directory_comes_later_is_found_by_reading_again() {
     assert_eq!(next(&mut reports).await.value, 0);
 }
 
+/// A process that does not outlive its test.
+struct Service(std::process::Child);
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 #[tokio::test]
 async fn a_killed_process_is_reported_and_a_short_absence_is_not() {
     let directory = tempfile::tempdir().unwrap();
-    let program = directory.path().join("wr-track");
+    // Of this test run alone: others may run on the same host.
+    let name = format!("wr{}", std::process::id());
+    let program = directory.path().join(&name);
     std::os::unix::fs::symlink("/bin/sleep", &program).unwrap();
-    let spawn = || std::process::Command::new(&program).arg("1000").spawn().unwrap();
+    let spawn = || Service(std::process::Command::new(&program).arg("1000").spawn().unwrap());
     let process = ProcessPlan {
-        name: "wr-track".into(),
+        name,
         command_line: None,
         least: 1,
         most: None,
@@ -323,15 +335,14 @@ async fn a_killed_process_is_reported_and_a_short_absence_is_not() {
         down_delay: Duration::from_millis(600),
         ..process.clone()
     };
-    let mut child = spawn();
+    let child = spawn();
     let at_once = plan("at-once", CheckKind::Process(process));
     let (tracker, mut reports) = start(vec![at_once, plan("patient", CheckKind::Process(patient))]);
     for _ in 0..2 {
         assert_eq!(next(&mut reports).await.verdict, Verdict::Up);
     }
     let begin = Instant::now();
-    child.kill().unwrap();
-    child.wait().unwrap();
+    drop(child);
     let report = next(&mut reports).await;
     println!("from SIGKILL to the report: {:?}", begin.elapsed());
     assert_eq!(
@@ -344,10 +355,9 @@ async fn a_killed_process_is_reported_and_a_short_absence_is_not() {
         begin.elapsed()
     );
 
-    let mut child = spawn();
+    let child = spawn();
     assert_eq!(next(&mut reports).await.name.as_ref(), "at-once");
-    child.kill().unwrap();
-    child.wait().unwrap();
+    drop(child);
     let begin = Instant::now();
     let names = [next(&mut reports).await.name, next(&mut reports).await.name];
     assert_eq!(names.each_ref().map(AsRef::as_ref), ["at-once", "patient"]);

@@ -16,9 +16,10 @@ struct Program {
 }
 
 impl Program {
+    /// `name` is completed to one of this test run alone: others may run on the same host.
     fn new(name: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join(name);
+        let path = directory.path().join(own(name));
         // Not a copy: another test that forks while we write it would make it busy. The name is the link's.
         std::os::unix::fs::symlink("/bin/sleep", &path).unwrap();
         Self {
@@ -55,9 +56,14 @@ impl Drop for Running {
     }
 }
 
+/// A name with this test run's number; with short names it stays within what the kernel keeps.
+fn own(name: &str) -> String {
+    format!("w{}{name}", std::process::id())
+}
+
 fn named(name: &str) -> ProcessPlan {
     ProcessPlan {
-        name: name.to_owned(),
+        name: own(name),
         command_line: None,
         least: 1,
         most: None,
@@ -82,10 +88,10 @@ async fn until(census: &mut watch::Receiver<Option<Census>>, count: u32) -> Dura
 #[tokio::test]
 async fn the_end_of_a_process_is_seen_at_once() {
     for connector in [true, false] {
-        let program = Program::new("wr-end");
+        let program = Program::new("-end");
         let process = program.start();
         let processes = Processes::start_with(connector);
-        let mut census = processes.watch(&named("wr-end"));
+        let mut census = processes.watch(&named("-end"));
         until(&mut census, 1).await;
         // Time for the connector's first answer.
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -101,9 +107,9 @@ async fn the_end_of_a_process_is_seen_at_once() {
 #[tokio::test]
 async fn a_new_process_is_seen_within_a_scan_or_at_once() {
     for connector in [true, false] {
-        let program = Program::new("wr-new");
+        let program = Program::new("-new");
         let processes = Processes::start_with(connector);
-        let mut census = processes.watch(&named("wr-new"));
+        let mut census = processes.watch(&named("-new"));
         until(&mut census, 0).await;
         tokio::time::sleep(Duration::from_millis(30)).await;
         let begin = Instant::now();
@@ -117,9 +123,9 @@ async fn a_new_process_is_seen_within_a_scan_or_at_once() {
 
 #[tokio::test]
 async fn a_process_that_turns_into_another_program_is_seen() {
-    let program = Program::new("wr-exec");
+    let program = Program::new("-exec");
     let processes = Processes::start_with(false);
-    let mut census = processes.watch(&named("wr-exec"));
+    let mut census = processes.watch(&named("-exec"));
     until(&mut census, 0).await;
     let mut shell = Command::new("/bin/sh");
     shell
@@ -139,10 +145,10 @@ async fn a_process_that_turns_into_another_program_is_seen() {
 
 #[tokio::test]
 async fn a_service_that_replaces_itself_was_never_away() {
-    let program = Program::new("wr-replace");
+    let program = Program::new("-repl");
     let first = program.start();
     let processes = Processes::start_with(false);
-    let mut census = processes.watch(&named("wr-replace"));
+    let mut census = processes.watch(&named("-repl"));
     until(&mut census, 1).await;
     // In the calm second after a scan nobody looks for new processes.
     let _second = program.start();
@@ -162,7 +168,7 @@ async fn a_service_that_replaces_itself_was_never_away() {
 
 #[tokio::test]
 async fn a_zombie_is_not_running() {
-    let program = Program::new("wr-zombie");
+    let program = Program::new("-zombie");
     let mut process = program.start();
     process.0.kill().unwrap();
     let state = || std::fs::read_to_string(format!("/proc/{}/stat", process.0.id())).unwrap();
@@ -170,7 +176,7 @@ async fn a_zombie_is_not_running() {
         tokio::task::yield_now().await;
     }
     let processes = Processes::start_with(false);
-    let mut census = processes.watch(&named("wr-zombie"));
+    let mut census = processes.watch(&named("-zombie"));
     until(&mut census, 0).await;
     tokio::time::sleep(3 * SCAN_EAGER).await;
     assert_eq!(census.borrow().map(|census| census.count), Some(0));
@@ -179,34 +185,45 @@ async fn a_zombie_is_not_running() {
 #[tokio::test]
 async fn names_longer_than_the_kernel_keeps_are_told_apart_by_the_command_line() {
     let (one, other) = (
-        Program::new("wr-a-rather-long-name-1"),
-        Program::new("wr-a-rather-long-name-2"),
+        Program::new("-rather-long-name-1"),
+        Program::new("-rather-long-name-2"),
     );
     let (_one, _other) = (one.start(), other.start());
     let processes = Processes::start_with(false);
-    until(&mut processes.watch(&named("wr-a-rather-long-name-1")), 1).await;
+    until(&mut processes.watch(&named("-rather-long-name-1")), 1).await;
     until(
-        &mut processes.watch(&named("/usr/sbin/wr-a-rather-long-name-2")),
+        &mut processes.watch(&ProcessPlan {
+            name: format!("/usr/sbin/{}", own("-rather-long-name-2")),
+            ..named("")
+        }),
         1,
     )
     .await;
-    until(&mut processes.watch(&named("wr-a-rather-lon")), 2).await;
-    until(&mut processes.watch(&named("wr-a-rather-long-name-3")), 0).await;
+    until(
+        &mut processes.watch(&ProcessPlan {
+            name: own("-rather-long-name")[..15].to_owned(),
+            ..named("")
+        }),
+        2,
+    )
+    .await;
+    until(&mut processes.watch(&named("-rather-long-name-3")), 0).await;
 }
 
 #[tokio::test]
 async fn a_command_line_must_match_as_a_whole() {
-    let program = Program::new("wr-line");
+    let program = Program::new("-line");
     let _process = program.start();
     let processes = Processes::start_with(false);
     let full = program.path.to_str().unwrap();
+    let (name, elsewhere) = (own("-line"), format!("/elsewhere/{}", own("-line")));
     for (line, count) in [
-        (&["wr-line", "1000"][..], 1),
+        (&[&name, "1000"][..], 1),
         (&[full, "1000"], 1),
-        (&["wr-line"], 0),
-        (&["wr-line", "100"], 0),
-        (&["wr-line", "1000", ""], 0),
-        (&["/elsewhere/wr-line", "1000"], 0),
+        (&[&name], 0),
+        (&[&name, "100"], 0),
+        (&[&name, "1000", ""], 0),
+        (&[&elsewhere, "1000"], 0),
     ] {
         let words = line.iter().map(ToString::to_string).collect();
         let plan = ProcessPlan {
@@ -219,10 +236,10 @@ async fn a_command_line_must_match_as_a_whole() {
 
 #[tokio::test]
 async fn more_processes_than_are_guarded_are_still_counted() {
-    let program = Program::new("wr-many");
+    let program = Program::new("-many");
     let mut all: Vec<Running> = (0..GUARDED_MAX + 10).map(|_| program.start()).collect();
     let processes = Processes::start_with(false);
-    let mut census = processes.watch(&named("wr-many"));
+    let mut census = processes.watch(&named("-many"));
     until(&mut census, 266).await;
     drop(all.split_off(1));
     until(&mut census, 1).await;
@@ -267,10 +284,10 @@ fn quorum_and_limit_make_the_verdict() {
 /// One scan is what a missing process costs ten times a second.
 #[tokio::test]
 async fn a_scan_of_a_full_process_table_is_cheap() {
-    let program = Program::new("wr-crowd");
+    let program = Program::new("-crowd");
     let _crowd: Vec<Running> = (0..300).map(|_| program.start()).collect();
     let processes = Processes::start_with(false);
-    let mut census = processes.watch(&named("wr-nobody"));
+    let mut census = processes.watch(&named("-none"));
     until(&mut census, 0).await;
     tokio::time::sleep(YOUNG).await;
     let spent = || rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
