@@ -4,7 +4,7 @@
 //! state (`notify_master` and so on, no argument of ours), then the general one with
 //! `INSTANCE|GROUP NAME MASTER|BACKUP|FAULT|STOP PRIORITY`; the router's own before those of all routers. While they run,
 //! only the newest state is kept: **the final state wins**, whatever came between is not delivered late and out of order.
-//! Pipes (see [`fifo`]) get every change, in order.
+//! Pipes (see `notify/fifo.rs`) get every change, in order.
 //!
 //! A program that does not end in time is killed with its whole process group, and the next is run. Nothing here can
 //! hold up the protocol: programs run on the control thread's runtime and nobody waits for them, except

@@ -4,6 +4,9 @@
 //! Preparing resolves the user (through the name service: at start and reload only). Whether a program that runs as root
 //! can be changed by somebody else is looked at before every run, a few `stat` calls, so that both `chmod 777` and its
 //! repair take effect without a reload.
+//!
+//! What a program does may hang for as long as it likes. Its own file should be on a local disk: finding and starting it
+//! is done on the control thread.
 
 pub(crate) mod security;
 

@@ -1,9 +1,9 @@
 //! Health checks: what runs them, what they found, and who is told.
 //!
-//! One task per check. Scripts, TCP and HTTP are attempted every interval and counted by [`threshold`]; processes, files
-//! and interfaces are watched and need no attempts, so `rise`, `fall` and `interval` do not apply to files and interfaces,
-//! and give a process its delays (see [`process`]). A [`CheckReport`] is sent for the first result and whenever the verdict
-//! or a file's number changes; every attempt shows in the [`CheckStatus`].
+//! One task per check. Scripts, TCP and HTTP are attempted every interval and counted by [`threshold`]. Processes, files and
+//! interfaces are watched and need no attempts: `rise` and `fall` mean nothing for files and interfaces, and give a
+//! process its delays (see `track/process.rs`). A [`CheckReport`] is sent for the first result and whenever the verdict or
+//! a file's number changes; every attempt shows in the [`CheckStatus`].
 //!
 //! Everything lives on the control thread's runtime; a slow check never delays another. What a verdict does to a
 //! priority is the routers' business, not ours.
