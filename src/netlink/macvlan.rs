@@ -17,7 +17,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv6Addr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nix::errno::Errno;
@@ -203,7 +203,7 @@ fn bases() -> MutexGuard<'static, BTreeMap<PathBuf, Changed>> {
 }
 
 /// One setting is one file per network namespace, under the same path.
-fn key(path: &PathBuf) -> io::Result<PathBuf> {
+fn key(path: &Path) -> io::Result<PathBuf> {
     Ok(std::fs::read_link("/proc/thread-self/ns/net")?.join(path.strip_prefix("/").unwrap_or(path)))
 }
 
@@ -219,7 +219,7 @@ fn set(path: PathBuf, value: &str) -> io::Result<()> {
     std::fs::write(&path, value).map_err(|error| explain(&path, &error))
 }
 
-fn explain(path: &std::path::Path, error: &io::Error) -> io::Error {
+fn explain(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 

@@ -467,3 +467,114 @@ fn measured_expiry_by_phase() {
         }
     });
 }
+
+/// Mass claim of 255 routers of 20 addresses each, and single claims, in a release build.
+#[test]
+#[ignore = "a measurement, not a rule"]
+fn measured_claims() {
+    in_namespace(|| {
+        let mut stage = Stage::set();
+        for router in 0..255 {
+            let addresses: Vec<_> = (1..=20).map(|i| format!("10.9.{router}.{i}/32")).collect();
+            let texts: Vec<_> = addresses.iter().map(String::as_str).collect();
+            stage.plumbing.install(router, stage.holding(&texts));
+        }
+        let claimed = |stage: &mut Stage| match stage.report() {
+            Report::Claimed {
+                router,
+                elapsed,
+                announced,
+                refusals,
+            } if refusals.is_empty() => (router, elapsed, announced.unwrap()),
+            other => panic!("{other:?}"),
+        };
+        for _ in 0..5 {
+            stage.plumbing.claim(3);
+            println!("one router of 20: {:?}", claimed(&mut stage));
+            stage.released(3);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        for round in 0..2 {
+            let (cpu, start) = (process_cpu(), Instant::now());
+            (0..255).for_each(|router| stage.plumbing.claim(router));
+            let sent = start.elapsed();
+            let announced: Vec<_> = (0..255).map(|_| claimed(&mut stage).2).collect();
+            let frames = stage.plumbing.figures().frames_sent.load(Relaxed);
+            println!(
+                "round {round}: 255 routers of 20: commands {sent:?}, announced 1st {:?} 64th {:?} 128th {:?} last {:?}, cpu {:?}, frames {frames}",
+                announced[0],
+                announced[63],
+                announced[127],
+                announced[254],
+                process_cpu() - cpu
+            );
+            let (cpu, start) = (process_cpu(), Instant::now());
+            std::thread::sleep(Duration::from_secs(8));
+            println!(
+                "renewing: {:.2} % of a core of the process, figures {:?}",
+                (process_cpu() - cpu).as_secs_f64() / start.elapsed().as_secs_f64() * 100.0,
+                stage.plumbing.figures()
+            );
+            while stage.reports.try_recv().is_ok() {}
+            let start = Instant::now();
+            (0..255).for_each(|router| stage.plumbing.release(router));
+            (0..255).for_each(|_| drop(stage.report()));
+            println!("released in {:?}", start.elapsed());
+        }
+        stage.strike();
+    });
+}
+
+fn process_cpu() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+#[test]
+fn a_lease_that_ran_out_while_we_were_stopped_is_given_up_and_not_brought_back() {
+    in_namespace(|| {
+        let stage = Stage::set();
+        let holding = stage.holding(&["10.9.0.1/32", "fd99::1/128"]);
+        stage.strike();
+        // The thread's work without the thread, so that the clock can be what it likes.
+        let (reports, mut reported) = mpsc::channel(10);
+        let wanted = (0..ROUTERS).map(|_| AtomicBool::new(true)).collect();
+        let shared = Arc::new(Shared {
+            wanted,
+            missed: AtomicBool::new(false),
+            figures: Figures::default(),
+        });
+        let mut plumber =
+            thread::Plumber::new(Netlink::open().unwrap(), &[], shared.clone(), reports).unwrap();
+        plumber.execute(Command::Install {
+            router: 7,
+            holding: Box::new(holding),
+        });
+        plumber.execute(Command::Claim {
+            router: 7,
+            asked: Instant::now(),
+        });
+        assert!(matches!(reported.try_recv(), Ok(Report::Claimed { .. })));
+        let mut netlink = Netlink::open().unwrap();
+        plumber.renew(Instant::now() + Duration::from_millis(900));
+        assert!(reported.try_recv().is_err());
+        assert_eq!(leftovers(&mut netlink).unwrap().len(), 2, "not too late yet");
+        plumber.renew(Instant::now() + Duration::from_millis(1900));
+        assert!(matches!(
+            reported.try_recv(),
+            Ok(Report::Expired { router: 7, .. })
+        ));
+        assert_eq!(leftovers(&mut netlink).unwrap(), []);
+        assert!(!shared.wanted[7].load(Relaxed));
+        plumber.execute(Command::Repair {
+            router: 7,
+            asked: Instant::now(),
+        });
+        assert_eq!(leftovers(&mut netlink).unwrap(), [], "nor by a repair");
+        plumber.execute(Command::Claim {
+            router: 7,
+            asked: Instant::now(),
+        });
+        assert_eq!(leftovers(&mut netlink).unwrap().len(), 2, "only by a new claim");
+    });
+}

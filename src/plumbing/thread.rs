@@ -116,7 +116,7 @@ impl Plumber {
     }
 
     /// `false` = stop.
-    fn execute(&mut self, command: Command) -> bool {
+    pub(super) fn execute(&mut self, command: Command) -> bool {
         match command {
             Command::Claim { router, asked } => self.claim(router, asked),
             Command::Release { router, asked } => self.release(router, asked),
@@ -337,7 +337,7 @@ impl Plumber {
     }
 
     /// Renews the leases of routers that are due or nearly so, up to a slice.
-    fn renew(&mut self, now: Instant) {
+    pub(super) fn renew(&mut self, now: Instant) {
         let cpu = thread_cpu();
         let mut batch = Batch::new();
         let mut renewed = Vec::new();
