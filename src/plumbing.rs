@@ -20,6 +20,7 @@ mod holding;
 mod lease;
 mod port;
 pub mod probe;
+mod secondaries;
 mod steps;
 mod thread;
 

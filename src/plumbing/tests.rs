@@ -581,3 +581,21 @@ fn a_lease_that_ran_out_while_we_were_stopped_is_given_up_and_not_brought_back()
         assert_eq!(leftovers(&mut netlink).unwrap().len(), 2, "only by a new claim");
     });
 }
+
+#[test]
+fn releasing_one_router_leaves_the_other_s_address_of_the_same_network() {
+    in_namespace(|| {
+        let mut stage = Stage::set();
+        for (router, address) in [(1, "10.9.0.1/24"), (2, "10.9.0.2/24")] {
+            let holding = Holding {
+                lease: None,
+                ..stage.holding(&[address])
+            };
+            stage.plumbing.install(router, holding);
+            stage.claim(router);
+        }
+        stage.released(1);
+        assert_eq!(stage.held(), set(&["10.9.0.2"]));
+        stage.strike();
+    });
+}

@@ -18,6 +18,7 @@ use super::announce::Announcer;
 use super::holding::{Frame, Holding, frames};
 use super::lease::{EARLY, Lengthening, Phase, RENEWALS_PER_LEASE, effective};
 use super::port::Ports;
+use super::secondaries;
 use super::steps::{self, Key, key};
 use super::{Cause, Command, ROUTERS, Refusal, Report, Shared};
 use crate::netlink::{
@@ -203,7 +204,7 @@ impl Plumber {
         if number >= ROUTERS {
             return;
         }
-        let mut refusals = Vec::new();
+        let mut refusals = secondaries::promote(&holding);
         let frames = frames(&holding);
         if let Err(errno) = self.ports.open(frames.iter().map(|frame| frame.ifindex)) {
             refusals.push(Refusal {
