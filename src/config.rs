@@ -7,17 +7,21 @@
 //! Nothing here touches the system: whether an interface exists is for `warren check` and the daemon to say.
 
 mod build;
+mod check;
 pub mod exit;
 mod import;
 mod keepalived;
+pub mod lint;
 mod load;
 pub mod plan;
 mod report;
 mod short_forms;
+pub mod system;
 
 pub use build::build;
+pub use check::check;
 pub use import::{import, translate};
-pub use load::{ConfigError, Format, Loaded, Sources, load};
+pub use load::{ConfigError, Format, Loaded, Sources, load, load_as};
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};

@@ -50,10 +50,10 @@ pub(super) struct Imported {
     pub(super) diagnostics: Result<Vec<Diagnostic>, Vec<Diagnostic>>,
 }
 
-/// Reads a file and those it includes. `host` decides about lines that begin with `@`.
-pub(super) fn read(path: &Path, host: &str) -> Result<Imported, ConfigError> {
+/// Reads a file and those it includes. `config_id` decides about lines that begin with `@`.
+pub(super) fn read(path: &Path, config_id: &str) -> Result<Imported, ConfigError> {
     let mut report = Report::default();
-    let mut reader = source::Reader::new(host);
+    let mut reader = source::Reader::new(config_id);
     reader.read(&mut report, path)?;
     let statements = tree::parse(&mut report, reader.lines);
     let mut drafts = Drafts::default();

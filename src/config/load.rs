@@ -44,6 +44,8 @@ pub struct Loaded {
     pub file: Vrrp,
     pub warnings: Vec<Diagnostic>,
     pub sources: Sources,
+    /// The plan of every host the file speaks of, to be compared with each other.
+    pub hosts: Vec<(String, Plan)>,
 }
 
 impl Loaded {
@@ -91,10 +93,24 @@ impl ConfigError {
 
 /// Reads, checks and plans. `host` is this host's name, whole or short, and selects the `[host.NAME]` overrides.
 pub fn load(path: &Path, format: Format, host: &str) -> Result<Loaded, ConfigError> {
+    load_as(path, format, host, None)
+}
+
+/// The same with the name by which a keepalived.conf selects its `@` lines; the host's unless given.
+pub fn load_as(
+    path: &Path,
+    format: Format,
+    host: &str,
+    config_id: Option<&str>,
+) -> Result<Loaded, ConfigError> {
     match format {
         Format::Toml => load_toml(path, host),
-        Format::Keepalived => load_keepalived(path, host),
+        Format::Keepalived => load_keepalived(path, host, config_id.unwrap_or_else(|| short_name(host))),
     }
+}
+
+fn short_name(host: &str) -> &str {
+    host.split('.').next().unwrap_or(host)
 }
 
 fn load_toml(path: &Path, host: &str) -> Result<Loaded, ConfigError> {
@@ -110,12 +126,15 @@ fn load_toml(path: &Path, host: &str) -> Result<Loaded, ConfigError> {
 
     let mut complaints = Vec::new();
     let built = build(&file, host).map_err(|found| complaints.extend(found));
-    for other in config.hosts().filter(|other| *other != name) {
-        let others = config.section::<Vrrp>(VRRP, other).map_err(invalid)?;
-        let found = others
-            .and_then(|file| build(&file, other).err())
-            .unwrap_or_default();
-        add_complaints_of_host(&mut complaints, other, found);
+    let mut hosts = Vec::new();
+    for other in hosts_of(&config) {
+        let Some(section) = config.section::<Vrrp>(VRRP, other).map_err(invalid)? else {
+            continue;
+        };
+        match build(&section, other) {
+            Ok((plan, _)) => hosts.push((other.to_owned(), plan)),
+            Err(found) => add_complaints_of_host(&mut complaints, other, found),
+        }
     }
     match built {
         Ok((plan, warnings)) if complaints.is_empty() => Ok(Loaded {
@@ -123,13 +142,23 @@ fn load_toml(path: &Path, host: &str) -> Result<Loaded, ConfigError> {
             file,
             warnings,
             sources,
+            hosts,
         }),
         _ => Err(ConfigError::invalid(sources, complaints)),
     }
 }
 
-fn load_keepalived(path: &Path, host: &str) -> Result<Loaded, ConfigError> {
-    let imported = keepalived::read(path, host)?;
+/// Hosts with overrides; one alone is compared with those that have none.
+fn hosts_of<'a>(config: &'a Config<'_>) -> Vec<&'a str> {
+    let mut hosts: Vec<&str> = config.hosts().collect();
+    if hosts.len() == 1 {
+        hosts.push("other hosts");
+    }
+    hosts
+}
+
+fn load_keepalived(path: &Path, host: &str, config_id: &str) -> Result<Loaded, ConfigError> {
+    let imported = keepalived::read(path, config_id)?;
     let (file, sources) = (imported.file, imported.sources);
     let mut warnings = match imported.diagnostics {
         Ok(warnings) => warnings,
@@ -144,6 +173,7 @@ fn load_keepalived(path: &Path, host: &str) -> Result<Loaded, ConfigError> {
                 file,
                 warnings,
                 sources,
+                hosts: Vec::new(),
             })
         }
         Err(diagnostics) => Err(ConfigError::invalid(sources, diagnostics)),
@@ -167,7 +197,7 @@ fn add_complaints_of_host(complaints: &mut Vec<Diagnostic>, host: &str, found: V
 
 /// The whole name if the file knows it, else the part up to the first dot.
 fn host_in_file<'a>(config: &Config<'_>, host: &'a str) -> &'a str {
-    let short = host.split('.').next().unwrap_or(host);
+    let short = short_name(host);
     if config.hosts().any(|known| known == host) {
         host
     } else {

@@ -267,8 +267,8 @@ fn check_failback(
     } else if settings.failback == Failback::Manual && checks.iter().any(|check| check.weight.is_some()) {
         report.warn(
             failback.span(),
-            "without failback, a host with weights waits for ever behind a demoted one that still speaks",
-            "let the checks release the role (weight 0), or use failback \"auto\" or \"after 60s\"",
+            "without failback this host takes the role from a demoted one only if that hands it over, which keepalived does not",
+            "if keepalived is among the hosts, let the checks release the role (weight 0), or let this host fail back",
         );
     }
 }

@@ -44,7 +44,7 @@ struct Character {
 
 /// Reads a file and all it includes.
 pub(super) struct Reader<'a> {
-    /// The part of the host name that `@` lines are compared with.
+    /// What `@` lines are compared with.
     host: &'a str,
     pub(super) sources: Sources,
     pub(super) lines: Vec<Line>,
@@ -55,7 +55,7 @@ pub(super) struct Reader<'a> {
 impl<'a> Reader<'a> {
     pub(super) fn new(host: &'a str) -> Self {
         Self {
-            host: host.split('.').next().unwrap_or(host),
+            host,
             sources: Sources::default(),
             lines: Vec::new(),
             definitions: BTreeMap::new(),
@@ -544,7 +544,7 @@ mod tests {
     #[test]
     fn lines_for_other_hosts_are_left_out() {
         let text = "@alpha priority 1\n@beta priority 2\n@^beta state BACKUP\n@^alpha state MASTER\n@alpha $P=5\nvrid $P\n";
-        let (lines, _) = lines(text, "alpha.example.org");
+        let (lines, _) = lines(text, "alpha");
         assert_eq!(lines, [["priority", "1"], ["state", "BACKUP"], ["vrid", "5"]]);
     }
 

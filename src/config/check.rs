@@ -1,0 +1,131 @@
+//! `warren check`: everything that can be said about configuration files before they run.
+//!
+//! Each file by itself with the rules of `build`, the hosts of one file or of several together with `lint`, and a
+//! file that is meant for this host against the system it will run on.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use super::lint::{self, Finding, Severity};
+use super::load::{Format, Loaded, load};
+use super::plan::Plan;
+use super::{exit, host_name, system};
+
+/// Checks files, one for each host or one for all. Prints to `out`; the result is the exit code: 0 right (warnings
+/// allowed), 64 nothing to check, 78 something cannot be run.
+pub fn check(
+    paths: &[PathBuf],
+    host: Option<&str>,
+    format: Option<Format>,
+    out: &mut dyn Write,
+    color: bool,
+) -> u8 {
+    super::import::written(out, |out| {
+        if paths.is_empty() {
+            writeln!(out, "error: no file to check; name one or more")?;
+            return Ok(exit::USAGE);
+        }
+        let own = host_name();
+        let mut wrong = 0;
+        let mut loaded = Vec::new();
+        for path in paths {
+            match load(
+                path,
+                format.unwrap_or_else(|| Format::of(path)),
+                host.unwrap_or(&own),
+            ) {
+                Ok(one) => loaded.push((path, one)),
+                Err(error) => {
+                    wrong += 1;
+                    out.write_all(error.render(color).as_bytes())?;
+                }
+            }
+        }
+        for (path, one) in &loaded {
+            describe(out, path, one, color)?;
+        }
+        let mut findings = lint::compare(&hosts(&loaded));
+        if let ([(_, one)], None) = (loaded.as_slice(), host) {
+            findings.extend(system::check(&one.plan));
+        }
+        // The worst last, where the eye is.
+        findings.sort_by_key(|finding| finding.severity);
+        print(out, &findings, color)?;
+        let refuted = findings.iter().any(|finding| finding.severity == Severity::Error);
+        Ok(if wrong > 0 || refuted {
+            exit::CONFIG
+        } else {
+            exit::OK
+        })
+    })
+}
+
+fn describe(out: &mut dyn Write, path: &Path, loaded: &Loaded, color: bool) -> io::Result<()> {
+    let warnings = loaded.render_warnings(color);
+    if !warnings.is_empty() {
+        writeln!(out, "{warnings}")?;
+    }
+    let plan = &loaded.plan;
+    let count = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+    writeln!(
+        out,
+        "{}: right, {}, {}",
+        path.display(),
+        count(plan.routers.len(), "virtual router"),
+        count(plan.checks.len(), "check"),
+    )
+}
+
+/// Several files are several hosts; one file may speak of several.
+fn hosts(loaded: &[(&PathBuf, Loaded)]) -> Vec<(String, Plan)> {
+    match loaded {
+        [(_, one)] => one.hosts.clone(),
+        several => {
+            let mut named: Vec<(String, Plan)> = Vec::new();
+            for (path, one) in several {
+                let mut name = short_name(path);
+                if named.iter().any(|(known, _)| *known == name) {
+                    name = path.display().to_string();
+                }
+                named.push((name, one.plan.clone()));
+            }
+            named
+        }
+    }
+}
+
+/// Files are called after hosts (`alpha.conf`) or lie in directories called after them (`alpha/keepalived.conf`).
+fn short_name(path: &Path) -> String {
+    let stem = path
+        .file_stem()
+        .map(|stem| stem.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    let directory = path.parent().and_then(Path::file_name);
+    match directory {
+        Some(directory) if ["keepalived", "warren"].contains(&stem.as_str()) => {
+            directory.to_string_lossy().into_owned()
+        }
+        _ => stem,
+    }
+}
+
+fn print(out: &mut dyn Write, findings: &[Finding], color: bool) -> io::Result<()> {
+    for finding in findings {
+        let (word, code) = match finding.severity {
+            Severity::Note => ("note", "1;32"),
+            Severity::Warning => ("warning", "1;33"),
+            Severity::Error => ("error", "1;31"),
+        };
+        if color {
+            write!(out, "\x1b[{code}m{word}\x1b[0m: {}", finding.text)?;
+        } else {
+            write!(out, "{word}: {}", finding.text)?;
+        }
+        if finding.fix.is_empty() {
+            writeln!(out)?;
+        } else {
+            writeln!(out, "\n  help: {}", finding.fix)?;
+        }
+    }
+    Ok(())
+}
