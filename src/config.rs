@@ -8,8 +8,6 @@
 
 mod build;
 mod check;
-pub mod exit;
-mod import;
 mod keepalived;
 pub mod lint;
 mod load;
@@ -17,11 +15,12 @@ pub mod plan;
 mod report;
 mod short_forms;
 pub mod system;
+mod translate;
 
 pub use build::build;
 pub use check::check;
-pub use import::{import, translate};
 pub use load::{ConfigError, Format, Loaded, Sources, load, load_as};
+pub use translate::translate;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};

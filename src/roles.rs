@@ -98,34 +98,14 @@ impl Drop for PidFile {
     }
 }
 
-/// Says what is wrong with configuration files, with carets.
+/// Says what is wrong with configuration files, with carets, and with the hosts they describe together.
 pub fn check(
     files: &[PathBuf],
     host: Option<&str>,
     colour: bool,
     out: &mut dyn Write,
 ) -> Result<Code, Report> {
-    let host = host.map_or_else(config::host_name, str::to_owned);
-    let mut code = Code::Success;
-    for file in files {
-        match config::load(file, Format::of(file), &host) {
-            Ok(loaded) => {
-                out.write_all(loaded.render_warnings(colour).as_bytes())?;
-                let routers = loaded.plan.routers.len();
-                writeln!(
-                    out,
-                    "{}: right, {routers} virtual router{}",
-                    file.display(),
-                    if routers == 1 { "" } else { "s" }
-                )?;
-            }
-            Err(error) => {
-                out.write_all(error.render(colour).as_bytes())?;
-                code = Code::Config;
-            }
-        }
-    }
-    Ok(code)
+    Ok(config::check(files, host, None, out, colour)?)
 }
 
 /// Prints the warren.toml that a keepalived.conf means; what is wrong with it goes to standard error.

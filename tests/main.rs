@@ -1,6 +1,7 @@
 //! The whole binary and the files that ship with it, without privileges.
 
 mod command_line;
+mod configuration;
 mod guides;
 mod pages;
 mod scripts;

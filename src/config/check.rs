@@ -3,61 +3,61 @@
 //! Each file by itself with the rules of `build`, the hosts of one file or of several together with `lint`, and a
 //! file that is meant for this host against the system it will run on.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+
+use warren_kit::report::Code;
 
 use super::lint::{self, Finding, Severity};
 use super::load::{Format, Loaded, load};
 use super::plan::Plan;
-use super::{exit, host_name, system};
+use super::{host_name, system};
 
-/// Checks files, one for each host or one for all. Prints to `out`; the result is the exit code: 0 right (warnings
-/// allowed), 64 nothing to check, 78 something cannot be run.
+/// Checks files, one for each host or one for all, and prints to `out`: `Code::Success` if all is right (warnings
+/// allowed), `Code::Usage` without a file, `Code::Config` if something cannot be run.
 pub fn check(
     paths: &[PathBuf],
     host: Option<&str>,
     format: Option<Format>,
     out: &mut dyn Write,
     color: bool,
-) -> u8 {
-    super::import::written(out, |out| {
-        if paths.is_empty() {
-            writeln!(out, "error: no file to check; name one or more")?;
-            return Ok(exit::USAGE);
-        }
-        let own = host_name();
-        let mut wrong = 0;
-        let mut loaded = Vec::new();
-        for path in paths {
-            match load(
-                path,
-                format.unwrap_or_else(|| Format::of(path)),
-                host.unwrap_or(&own),
-            ) {
-                Ok(one) => loaded.push((path, one)),
-                Err(error) => {
-                    wrong += 1;
-                    out.write_all(error.render(color).as_bytes())?;
-                }
+) -> io::Result<Code> {
+    if paths.is_empty() {
+        writeln!(out, "error: no file to check; name one or more")?;
+        return Ok(Code::Usage);
+    }
+    let own = host_name();
+    let mut code = Code::Success;
+    let mut loaded = Vec::new();
+    for path in paths {
+        match load(
+            path,
+            format.unwrap_or_else(|| Format::of(path)),
+            host.unwrap_or(&own),
+        ) {
+            Ok(one) => loaded.push((path, one)),
+            Err(error) => {
+                code = Code::Config;
+                out.write_all(error.render(color).as_bytes())?;
             }
         }
-        for (path, one) in &loaded {
-            describe(out, path, one, color)?;
-        }
-        let mut findings = lint::compare(&hosts(&loaded));
-        if let ([(_, one)], None) = (loaded.as_slice(), host) {
-            findings.extend(system::check(&one.plan));
-        }
-        // The worst last, where the eye is.
-        findings.sort_by_key(|finding| finding.severity);
-        print(out, &findings, color)?;
-        let refuted = findings.iter().any(|finding| finding.severity == Severity::Error);
-        Ok(if wrong > 0 || refuted {
-            exit::CONFIG
-        } else {
-            exit::OK
-        })
-    })
+    }
+    for (path, one) in &loaded {
+        describe(out, path, one, color)?;
+    }
+    let mut findings = lint::compare(&hosts(&loaded));
+    // What is meant for this host is held against this system.
+    if let ([(_, one)], None) = (loaded.as_slice(), host) {
+        findings.extend(system::check(&one.plan));
+    }
+    // The worst last, where the eye is.
+    findings.sort_by_key(|finding| finding.severity);
+    print(out, &findings, color)?;
+    if findings.iter().any(|finding| finding.severity == Severity::Error) {
+        code = Code::Config;
+    }
+    Ok(code)
 }
 
 fn describe(out: &mut dyn Write, path: &Path, loaded: &Loaded, color: bool) -> io::Result<()> {
@@ -65,33 +65,30 @@ fn describe(out: &mut dyn Write, path: &Path, loaded: &Loaded, color: bool) -> i
     if !warnings.is_empty() {
         writeln!(out, "{warnings}")?;
     }
-    let plan = &loaded.plan;
-    let count = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
-    writeln!(
-        out,
-        "{}: right, {}, {}",
-        path.display(),
-        count(plan.routers.len(), "virtual router"),
-        count(plan.checks.len(), "check"),
-    )
+    let routers = loaded.plan.routers.len();
+    let plural = if routers == 1 { "" } else { "s" };
+    writeln!(out, "{}: right, {routers} virtual router{plural}", path.display())
 }
 
 /// Several files are several hosts; one file may speak of several.
 fn hosts(loaded: &[(&PathBuf, Loaded)]) -> Vec<(String, Plan)> {
-    match loaded {
-        [(_, one)] => one.hosts.clone(),
-        several => {
-            let mut named: Vec<(String, Plan)> = Vec::new();
-            for (path, one) in several {
-                let mut name = short_name(path);
-                if named.iter().any(|(known, _)| *known == name) {
-                    name = path.display().to_string();
-                }
-                named.push((name, one.plan.clone()));
-            }
-            named
-        }
+    if let [(_, one)] = loaded {
+        return one.hosts.clone();
     }
+    let short: Vec<String> = loaded.iter().map(|(path, _)| short_name(path)).collect();
+    let distinct = short.iter().collect::<BTreeSet<_>>().len() == short.len();
+    let name = |path: &Path, short: String| {
+        if distinct {
+            short
+        } else {
+            path.display().to_string()
+        }
+    };
+    loaded
+        .iter()
+        .zip(short)
+        .map(|((path, one), short)| (name(path, short), one.plan.clone()))
+        .collect()
 }
 
 /// Files are called after hosts (`alpha.conf`) or lie in directories called after them (`alpha/keepalived.conf`).

@@ -23,8 +23,13 @@ impl Daemon {
     /// All of the new configuration is applied, or none of it. Says what has changed.
     pub(super) fn reload(&mut self) -> Result<String, String> {
         let options = &self.options;
-        let loaded = config::load(&options.config, options.format, &self.host)
-            .map_err(|error| format!("{}the old configuration stays in force", error.render(false)))?;
+        let loaded = config::load_as(
+            &options.config,
+            options.format,
+            &self.host,
+            options.config_id.as_deref(),
+        )
+        .map_err(|error| format!("{}the old configuration stays in force", error.render(false)))?;
         self.warnings = loaded.warning_lines().collect();
         let summary = self.apply(loaded.plan);
         self.config_read = words::timestamp();

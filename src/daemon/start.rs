@@ -130,8 +130,13 @@ pub(super) fn run(options: &VrrpOptions) -> Result<(), Report> {
     let channel = inherited_channel();
     let adoptions = channel.as_ref().map(begin).unwrap_or_default();
     let host = options.host.clone().unwrap_or_else(host_name);
-    let loaded = config::load(&options.config, options.format, &host)
-        .map_err(|error| Report::new(Code::Config, error.render(false).trim_end().to_owned()))?;
+    let loaded = config::load_as(
+        &options.config,
+        options.format,
+        &host,
+        options.config_id.as_deref(),
+    )
+    .map_err(|error| Report::new(Code::Config, error.render(false).trim_end().to_owned()))?;
     for warning in loaded.warning_lines() {
         tracing::warn!("{warning}");
     }
