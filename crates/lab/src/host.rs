@@ -92,6 +92,12 @@ impl Host {
         &self.name
     }
 
+    /// The id of its first process, for tools that enter its namespaces; `None` once it has crashed.
+    pub fn init(&self) -> Option<u32> {
+        let init = self.init.lock().expect("no thread panicked with init");
+        init.as_ref().map(Child::id)
+    }
+
     /// A directory for files of this host, the same path inside and outside; removed with the host.
     pub fn directory(&self) -> &Path {
         self.directory.path()

@@ -51,6 +51,19 @@ impl Network {
         Host::boot(name, port, Arc::clone(&self.switch), &addresses)
     }
 
+    /// Gives this machine itself a cable to the switch: an interface with an address, which ends with the network.
+    pub fn plug_in_this_machine(&self, interface: &str, address: &str) {
+        let this = std::process::id();
+        self.switch.namespace.enter(|| {
+            ip_batch(&format!(
+                "link add machine type veth peer name {interface} netns {this}\nlink set machine master br0 up\n"
+            ));
+        });
+        ip_batch(&format!(
+            "address add {address} dev {interface}\nlink set {interface} up\n"
+        ));
+    }
+
     /// Drops every frame from one host to another; the other direction keeps working.
     pub fn block(&self, from: &Host, to: &Host) {
         self.nft(&format!(

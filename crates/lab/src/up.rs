@@ -1,0 +1,249 @@
+//! `lab up`: the demonstration. Two hosts share an address, a service behind each, a client that notices.
+//!
+//! One process, the [`keeper`], holds the machines and answers requests on a socket in the demonstration's directory; the
+//! commands here send one request each. In the foreground the keeper lives as long as the terminal's process does (its
+//! standard input is a pipe from there), detached until `--down`. With the keeper, every machine ends.
+//!
+//! Deliberately absent: anything the product does. What is shown is what the ordinary binary prints.
+
+pub(crate) mod keeper;
+pub(crate) mod service;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, ExitCode, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::{SigSet, Signal};
+use nix::unistd::Uid;
+use serde_json::Value;
+use warren_lab::warren_binary;
+
+pub(crate) const USAGE: &str =
+    "usage: scripts/up [--host-address] [--detach]   start it; Ctrl-C ends it, or with --detach:
+       scripts/up --down                       end it and leave nothing behind
+       scripts/up ask                          who answers a client at the shared address
+       scripts/up status                       who is active, since when and why
+       scripts/up service HOST stop|start      the service on a or b dies, or is back
+       scripts/up worker HOST                  kill -9 of the daemon's worker
+       scripts/up kill HOST, scripts/up boot HOST   the power fails, and is back
+       scripts/up events                       what happens, live
+       scripts/up shell [COMMAND...]           a shell (or one command) in the client's network";
+
+/// Runs one command of the demonstration, which lives in `directory`.
+pub(crate) fn run(directory: &Path, words: &[&str]) -> Result<ExitCode, String> {
+    match words {
+        ["--help" | "-h"] => {
+            println!("{USAGE}");
+            Ok(ExitCode::SUCCESS)
+        }
+        ["--down"] => print(directory, "down"),
+        ["ask" | "status"] | ["worker" | "kill" | "boot", _] | ["service", _, "stop" | "start"] => {
+            print(directory, &words.join(" "))
+        }
+        ["events"] => {
+            for follower in follow(directory)? {
+                // Followers go on until the terminal ends them.
+                let _ = follower.join();
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        ["shell", command @ ..] => Err(shell(directory, command)?),
+        options => start(directory, options),
+    }
+}
+
+fn start(directory: &Path, options: &[&str]) -> Result<ExitCode, String> {
+    if let Some(unknown) = options
+        .iter()
+        .find(|option| !["--detach", "--host-address"].contains(option))
+    {
+        return Err(format!("unknown: {unknown}\n\n{USAGE}"));
+    }
+    if UnixStream::connect(keeper::socket(directory)).is_ok() {
+        return Err("it is up already; end it with: scripts/up --down".to_owned());
+    }
+    own(directory)?;
+    let detach = options.contains(&"--detach");
+    // Blocked before the keeper starts, so that Ctrl-C finds somebody who ends it in order.
+    let mut interrupts = SigSet::empty();
+    interrupts.extend([Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]);
+    interrupts.thread_block().map_err(|error| error.to_string())?;
+    let (mut keeper, lifeline) = start_keeper(directory, detach, options.contains(&"--host-address"))?;
+    println!("{}", introduction(directory));
+    if detach {
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!("What happens, live; Ctrl-C ends everything.");
+    follow(directory)?;
+    let log = directory.join("keeper.log");
+    let ended = std::thread::spawn(move || {
+        let ended_well = keeper.wait().is_ok_and(|status| status.success());
+        if !ended_well {
+            eprintln!("{}", std::fs::read_to_string(log).unwrap_or_default());
+        }
+        // By `--down` from elsewhere, as well.
+        std::process::exit((!ended_well).into());
+    });
+    interrupts.wait().map_err(|error| error.to_string())?;
+    println!("\nending");
+    request(directory, "down")?;
+    drop((lifeline, ended.join()));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A directory of our own: in a place where others may write, somebody else could have made it first.
+fn own(directory: &Path) -> Result<(), String> {
+    let show = |error: std::io::Error| format!("{}: {error}", directory.display());
+    if !directory.exists() {
+        let mut builder = std::fs::DirBuilder::new();
+        builder.mode(0o700).create(directory).map_err(show)?;
+    }
+    let owner = std::fs::symlink_metadata(directory).map_err(show)?;
+    if owner.is_dir() && owner.uid() == Uid::effective().as_raw() {
+        Ok(())
+    } else {
+        Err(format!("{} belongs to somebody else", directory.display()))
+    }
+}
+
+/// The keeper is a session of its own: Ctrl-C is for this process, which then asks the keeper to end in order.
+fn start_keeper(
+    directory: &Path,
+    detach: bool,
+    host_address: bool,
+) -> Result<(Child, Option<ChildStdin>), String> {
+    let log = directory.join("keeper.log");
+    let errors = std::fs::File::create(&log).map_err(|error| format!("{}: {error}", log.display()))?;
+    let mut command = Command::new(std::env::current_exe().map_err(|error| error.to_string())?);
+    command.arg("keep").arg(directory);
+    command.args(host_address.then_some("--host-address"));
+    command
+        .stdin(if detach { Stdio::null() } else { Stdio::piped() })
+        .stdout(Stdio::piped())
+        .stderr(errors);
+    command.args((!detach).then_some("--until-stdin-ends"));
+    let mut keeper = command.spawn().map_err(|error| error.to_string())?;
+    let lifeline = keeper.stdin.take();
+    let mut said = String::new();
+    let output = keeper.stdout.take().ok_or("the keeper has no output")?;
+    BufReader::new(output)
+        .read_line(&mut said)
+        .map_err(|error| error.to_string())?;
+    if said == keeper::READY {
+        return Ok((keeper, lifeline));
+    }
+    let _ = keeper.wait();
+    let why = std::fs::read_to_string(&log).unwrap_or_default();
+    Err(format!("it does not come up:\n{why}"))
+}
+
+fn introduction(directory: &Path) -> String {
+    let (vip, port) = (keeper::VIP, service::PORT);
+    format!(
+        "Two hosts, a and b, share {vip}; a service on port {port} of each answers with the name of its host.
+
+  scripts/up ask               who answers a client at {vip}
+  scripts/up status            who is active, since when and why
+  scripts/up service a stop    the service on a dies: see who answers, and what a client noticed
+  scripts/up service a start   it is back
+  scripts/up worker b          kill -9 of a daemon's worker: its guard starts another
+  scripts/up kill a            the power of a fails; scripts/up boot a brings it back
+  scripts/up events            what happens, live
+  scripts/up shell             a shell in the client's network; then: nc {vip} {port}
+  scripts/up --down            end
+
+Both hosts run the same file, a copy of {}\n",
+        directory.join("warren.toml").display()
+    )
+}
+
+/// Sends one request and answers the reply.
+pub(crate) fn request(directory: &Path, line: &str) -> Result<String, String> {
+    let mut stream = UnixStream::connect(keeper::socket(directory))
+        .map_err(|_| "it is not up; start it with: scripts/up".to_owned())?;
+    let mut reply = String::new();
+    // The longest answer is a watched failure of a few seconds.
+    stream
+        .set_read_timeout(Some(Duration::from_secs(60)))
+        .and_then(|()| stream.write_all(format!("{line}\n").as_bytes()))
+        .and_then(|()| stream.read_to_string(&mut reply))
+        .map_err(|error| format!("no answer to `{line}`: {error}"))?;
+    match reply.split_once('\n') {
+        Some((keeper::DONE, text)) => Ok(text.to_owned()),
+        Some((_, text)) => Err(text.trim_end().to_owned()),
+        None => Err(format!(
+            "no answer to `{line}`: {} tells more",
+            directory.join("keeper.log").display()
+        )),
+    }
+}
+
+fn print(directory: &Path, line: &str) -> Result<ExitCode, String> {
+    print!("{}", request(directory, line)?);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn places(directory: &Path) -> Result<Value, String> {
+    serde_json::from_str(&request(directory, "places")?).map_err(|error| error.to_string())
+}
+
+/// Prints the events of both daemons as they come, again and again as hosts die and boot.
+fn follow(directory: &Path) -> Result<Vec<std::thread::JoinHandle<()>>, String> {
+    let names = keeper::HOSTS.map(|(name, _)| name);
+    places(directory)?;
+    Ok(names
+        .into_iter()
+        .map(|name| {
+            let directory = directory.to_owned();
+            std::thread::spawn(move || {
+                while let Ok(places) = places(&directory) {
+                    if let Some(runtime) = places["hosts"][name].as_str() {
+                        follow_one(name, &PathBuf::from(runtime));
+                    }
+                    std::thread::sleep(Duration::from_millis(200));
+                }
+            })
+        })
+        .collect())
+}
+
+fn follow_one(name: &str, runtime: &Path) {
+    let follower = Command::new(warren_binary())
+        .args(["events", "--follow", "--runtime-dir"])
+        .arg(runtime)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn();
+    // It ends with the daemon.
+    let Ok(mut follower) = follower else { return };
+    if let Some(lines) = follower.stdout.take() {
+        for line in BufReader::new(lines).lines().map_while(Result::ok) {
+            println!("{name} | {line}");
+        }
+    }
+    let _ = follower.wait();
+}
+
+/// Becomes a shell in the client's network; answers why it could not.
+fn shell(directory: &Path, command: &[&str]) -> Result<String, String> {
+    let places = places(directory)?;
+    let client = places["client"].as_u64().ok_or("the client is gone")?;
+    let mut enter = Command::new("nsenter");
+    enter.args(["--target", &client.to_string(), "--net", "--mount"]);
+    if !Uid::effective().is_root() {
+        enter.args(["--user", "--preserve-credentials"]);
+    }
+    if command.is_empty() {
+        let shell = std::env::var_os("SHELL").unwrap_or_else(|| "/bin/sh".into());
+        println!("the client's network; try: nc {} {}", keeper::VIP, service::PORT);
+        enter.arg(shell);
+    } else {
+        enter.args(command);
+    }
+    Ok(format!("nsenter: {}", enter.exec()))
+}

@@ -1,0 +1,338 @@
+//! The process that holds the machines of the demonstration, and does to them what it is asked.
+
+use std::collections::BTreeMap;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use nix::sys::signal::{SigSet, Signal};
+use serde_json::json;
+use warren_lab::{Host, Network, Process, now, warren_binary};
+
+use super::{request, service};
+
+/// What the keeper prints once everything runs.
+pub(crate) const READY: &str = "ready\n";
+/// First line of the reply to a request that was carried out; anything else is followed by the reason.
+pub(crate) const DONE: &str = "done";
+/// The shared address, from the block set aside for benchmarks (RFC 2544), so that it is nobody's.
+pub(crate) const VIP: Ipv4Addr = Ipv4Addr::new(198, 18, 77, 100);
+/// The hosts and their own addresses.
+pub(crate) const HOSTS: [(&str, &str); 2] = [("a", "198.18.77.1/24"), ("b", "198.18.77.2/24")];
+const CLIENT: &str = "198.18.77.3/24";
+/// With `--host-address`: this machine's own.
+const MACHINE: &str = "198.18.77.254/24";
+
+const CONFIGURATION: &str = r#"# Both hosts run this file.
+[vrrp.router.VI_1]
+interface = "eth0"
+vrid = 51
+addresses = ["198.18.77.100/24"]
+checks = ["echo"]
+
+[vrrp.check.echo]
+tcp = "127.0.0.1:7000"
+interval = "50ms"
+
+[host.b.vrrp.router.VI_1]
+priority = 250
+"#;
+
+/// How long the demonstration may take to come up, and how long a failure is watched.
+const PATIENCE: Duration = Duration::from_secs(20);
+const WATCH: Duration = Duration::from_millis(1500);
+
+pub(crate) fn socket(directory: &Path) -> PathBuf {
+    directory.join("up.sock")
+}
+
+/// Holds the machines until asked to end, by request, by signal or (if wanted) by the end of standard input.
+pub(crate) fn keep(directory: &Path, host_address: bool, until_stdin_ends: bool) -> io::Result<()> {
+    nix::unistd::setsid()?;
+    let mut signals = SigSet::empty();
+    signals.extend([Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]);
+    signals.thread_block()?;
+    let ask_to_end = |directory: PathBuf| move || drop(request(&directory, "down"));
+
+    let mut place = Demonstration::start(directory, host_address)?;
+    // One that nobody listens at is what a killed keeper left.
+    let _ = std::fs::remove_file(socket(directory));
+    let listener = UnixListener::bind(socket(directory))?;
+    let down = ask_to_end(directory.to_owned());
+    std::thread::spawn(move || signals.wait().map(|_| down()));
+    if until_stdin_ends {
+        let down = ask_to_end(directory.to_owned());
+        std::thread::spawn(move || io::stdin().read(&mut [0]).map(|_| down()));
+    }
+    print!("{READY}");
+    io::stdout().flush()?;
+    for stream in listener.incoming() {
+        let mut stream = stream?;
+        let mut line = String::new();
+        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        if BufReader::new(&mut stream).read_line(&mut line).is_err() {
+            continue;
+        }
+        let words: Vec<&str> = line.split_whitespace().collect();
+        if words == ["down"] {
+            drop(place);
+            std::fs::remove_dir_all(directory)?;
+            return reply(&mut stream, Ok("everything is down\n".to_owned()));
+        }
+        // Whoever asked may be gone; what was asked for is done.
+        let _ = reply(&mut stream, place.carry_out(&words));
+    }
+    Ok(())
+}
+
+fn reply(stream: &mut UnixStream, answer: Result<String, String>) -> io::Result<()> {
+    let text = match answer {
+        Ok(text) => format!("{DONE}\n{text}"),
+        Err(reason) => format!("refused\n{reason}\n"),
+    };
+    stream.write_all(text.as_bytes())
+}
+
+/// One host with what runs on it. Dropping it ends its processes, then the host.
+struct Machine {
+    daemon: Process,
+    service: Option<Process>,
+    host: Host,
+}
+
+struct Demonstration {
+    machines: BTreeMap<&'static str, Option<Machine>>,
+    client: Host,
+    network: Network,
+    configuration: PathBuf,
+}
+
+impl Demonstration {
+    fn start(directory: &Path, host_address: bool) -> io::Result<Self> {
+        let configuration = directory.join("warren.toml");
+        std::fs::write(&configuration, CONFIGURATION)?;
+        let network = Network::new();
+        let client = network.host_with("client", &[CLIENT]);
+        if host_address {
+            network.plug_in_this_machine("warren-up", MACHINE);
+        }
+        let mut place = Self {
+            machines: BTreeMap::new(),
+            client,
+            network,
+            configuration,
+        };
+        for (name, address) in HOSTS {
+            let machine = place.boot(name, address);
+            place.machines.insert(name, Some(machine));
+        }
+        warren_lab::eventually(PATIENCE, "a client is answered", || place.ask());
+        Ok(place)
+    }
+
+    fn boot(&self, name: &str, address: &str) -> Machine {
+        let host = self.network.host_with(name, &[address]);
+        let service = start_service(&host);
+        // The host has a /run of its own, where the directory of the demonstration may be.
+        let configuration = std::fs::read_to_string(&self.configuration).expect("the file is there");
+        let configuration = host.write("warren.toml", &configuration);
+        let runtime = runtime(&host);
+        std::fs::create_dir_all(&runtime).expect("a runtime directory");
+        let mut command = Command::new(warren_binary());
+        command.args(["vrrp", "--no-syslog", "--log-console", "--host", name, "--config"]);
+        command.arg(configuration).arg("--runtime-dir").arg(runtime);
+        Machine {
+            daemon: host.spawn_command(command),
+            service: Some(service),
+            host,
+        }
+    }
+
+    fn carry_out(&mut self, words: &[&str]) -> Result<String, String> {
+        match words {
+            ["ask"] => self.ask().map(|name| format!("{name}\n")),
+            ["status"] => Ok(self.status()),
+            ["places"] => Ok(self.places()),
+            ["boot", name] => {
+                let &(name, address) = HOSTS
+                    .iter()
+                    .find(|(host, _)| host == name)
+                    .ok_or_else(|| format!("there is no host {name}"))?;
+                if self.machines[name].is_some() {
+                    return Err(format!("{name} is running"));
+                }
+                let machine = self.boot(name, address);
+                self.machines.insert(name, Some(machine));
+                Ok(format!("{name} boots\n"))
+            }
+            ["kill", name] => {
+                let machine = self.machine(name)?.take();
+                Ok(self.watch(|| machine.iter().for_each(|machine| machine.host.crash())))
+            }
+            ["worker", name] => {
+                let machine = running(self.machine(name)?, name)?;
+                let worker = *machine.daemon.descendants().first().ok_or_else(|| {
+                    format!("the daemon of {name} has no worker:\n{}", machine.daemon.log())
+                })?;
+                let worker = nix::unistd::Pid::from_raw(worker);
+                // One that has died meanwhile is as dead as it should be.
+                Ok(self.watch(|| {
+                    let _ = nix::sys::signal::kill(worker, Signal::SIGKILL);
+                }))
+            }
+            ["service", name, "stop"] => {
+                let machine = running(self.machine(name)?, name)?;
+                let service = machine.service.take();
+                let service = service.ok_or_else(|| format!("the service on {name} is stopped already"))?;
+                Ok(self.watch(move || drop(service)))
+            }
+            ["service", name, "start"] => {
+                let machine = running(self.machine(name)?, name)?;
+                if machine.service.is_some() {
+                    return Err(format!("the service on {name} is running"));
+                }
+                machine.service = Some(start_service(&machine.host));
+                Ok(format!("the service on {name} runs\n"))
+            }
+            other => Err(format!("not understood: {other:?}")),
+        }
+    }
+
+    fn machine(&mut self, name: &str) -> Result<&mut Option<Machine>, String> {
+        self.machines
+            .get_mut(name)
+            .ok_or_else(|| format!("there is no host {name}, only a and b"))
+    }
+
+    fn ask(&self) -> Result<String, String> {
+        let patience = Duration::from_secs(1);
+        self.client
+            .enter(|| ask(patience))
+            .map_err(|error| format!("nobody answers at {VIP}: {error}"))
+    }
+
+    fn status(&self) -> String {
+        let mut text = String::new();
+        for (name, machine) in &self.machines {
+            let Some(machine) = machine else {
+                text += &format!("--- {name}: without power\n");
+                continue;
+            };
+            let service = if machine.service.is_some() {
+                "runs"
+            } else {
+                "is stopped"
+            };
+            text += &format!("--- {name}: its service {service}\n");
+            let output = Command::new(warren_binary())
+                .args(["status", "--runtime-dir"])
+                .arg(runtime(&machine.host))
+                .stdin(Stdio::null())
+                .output();
+            match output {
+                Ok(output) => {
+                    text += &String::from_utf8_lossy(&output.stdout);
+                    text += &String::from_utf8_lossy(&output.stderr);
+                }
+                Err(error) => text += &format!("warren status: {error}\n"),
+            }
+        }
+        text
+    }
+
+    /// Where everything is, for commands that go there themselves.
+    fn places(&self) -> String {
+        let hosts: BTreeMap<_, _> = self
+            .machines
+            .iter()
+            .map(|(name, machine)| (name, machine.as_ref().map(|machine| runtime(&machine.host))))
+            .collect();
+        json!({ "client": self.client.init(), "hosts": hosts }).to_string()
+    }
+
+    /// Lets something fail while a client connects again and again, and tells what the client noticed.
+    fn watch(&self, fail: impl FnOnce()) -> String {
+        let answers = Mutex::new(Vec::new());
+        let failed_at = std::thread::scope(|scope| {
+            let (end, answers) = (now() + Duration::from_millis(100) + WATCH, &answers);
+            let client = scope.spawn(move || self.client.enter(|| ask_until(end, answers)));
+            // Who answers before it fails.
+            std::thread::sleep(Duration::from_millis(100));
+            let failed_at = now();
+            fail();
+            client.join().expect("the client does not panic");
+            failed_at
+        });
+        tell(
+            &answers.into_inner().expect("the client did not panic"),
+            failed_at,
+        )
+    }
+}
+
+fn running<'a>(machine: &'a mut Option<Machine>, name: &str) -> Result<&'a mut Machine, String> {
+    machine
+        .as_mut()
+        .ok_or_else(|| format!("{name} has no power; scripts/up boot {name}"))
+}
+
+fn runtime(host: &Host) -> PathBuf {
+    host.directory().join("run")
+}
+
+fn start_service(host: &Host) -> Process {
+    let this = std::env::current_exe().expect("this program knows its path");
+    host.spawn(this, &["serve", host.name()])
+}
+
+/// One plain TCP connection: the name that the service says.
+fn ask(patience: Duration) -> io::Result<String> {
+    let server = SocketAddr::from((VIP, service::PORT));
+    let stream = TcpStream::connect_timeout(&server, patience)?;
+    stream.set_read_timeout(Some(patience))?;
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line)?;
+    match line.trim_end() {
+        "" => Err(io::ErrorKind::UnexpectedEof.into()),
+        name => Ok(name.to_owned()),
+    }
+}
+
+/// A connection each millisecond or so. One that does not come about within 20 ms is given up for another.
+fn ask_until(end: Duration, answers: &Mutex<Vec<(Duration, String)>>) {
+    while now() < end {
+        if let Ok(name) = ask(Duration::from_millis(20)) {
+            answers
+                .lock()
+                .expect("only this thread writes")
+                .push((now(), name));
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn tell(answers: &[(Duration, String)], failed_at: Duration) -> String {
+    let mut names: Vec<&str> = answers.iter().map(|(_, name)| name.as_str()).collect();
+    names.dedup();
+    let before = answers.iter().rfind(|(at, _)| *at <= failed_at);
+    let after = answers.iter().filter(|(at, _)| *at > failed_at);
+    let moments: Vec<Duration> = before.into_iter().chain(after).map(|(at, _)| *at).collect();
+    let longest = moments.windows(2).map(|pair| pair[1] - pair[0]).max();
+    let seconds = WATCH.as_secs_f64();
+    match (names.as_slice(), longest) {
+        ([], _) => format!("a client was not answered at all, for {seconds} s\n"),
+        (names, Some(longest)) => format!(
+            "answers from {}; the longest wait for one was {:.1} ms\n",
+            names.join(", then "),
+            longest.as_secs_f64() * 1e3
+        ),
+        (names, None) => format!(
+            "answers from {}, then none for {seconds} s\n",
+            names.join(", then ")
+        ),
+    }
+}

@@ -1,0 +1,166 @@
+//! `scripts/up`, typed as the README says: the address moves for a plain TCP client, and nothing stays.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use warren_lab::eventually;
+
+const VIP: &str = "198.18.77.100";
+
+/// One demonstration with a directory for everything it writes. Ended in any case when the test is.
+struct Up(PathBuf);
+
+impl Up {
+    fn new(name: &str) -> Self {
+        let everything = std::env::temp_dir().join(format!("up-test-{name}-{}", std::process::id()));
+        fs::create_dir(&everything).unwrap();
+        Self(everything)
+    }
+
+    fn directory(&self) -> PathBuf {
+        self.0.join("up")
+    }
+
+    fn command(&self, words: &str) -> Command {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let mut command = Command::new(root.join("scripts/up"));
+        command
+            .args(words.split_whitespace())
+            .env("WARREN_UP_DIR", self.directory())
+            // The directories of the hosts, which every daemon and its clients have in their arguments.
+            .env("TMPDIR", &self.0)
+            // What was tested until here; an operator gets the release build.
+            .env("WARREN_UP_PROFILE", "dev")
+            .stdin(Stdio::null());
+        command
+    }
+
+    fn try_type(&self, words: &str) -> Output {
+        self.command(words).output().expect("scripts/up starts")
+    }
+
+    #[track_caller]
+    fn type_in(&self, words: &str) -> String {
+        let output = self.try_type(words);
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(
+            output.status.success(),
+            "scripts/up {words}: {}\n{said}{}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        );
+        said
+    }
+
+    /// A plain TCP client in the network of the demonstration.
+    fn netcat(&self) -> String {
+        let output = self.try_type(&format!("shell nc -w 1 -N {VIP} 7000"));
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    #[track_caller]
+    fn left_nothing(&self) {
+        eventually(
+            Duration::from_secs(5),
+            "neither files nor processes are left",
+            || {
+                let files = fs::read_dir(&self.0).unwrap().map(|entry| entry.unwrap().path());
+                let files = files.map(|path| path.display().to_string());
+                let left: Vec<String> = files.chain(processes_that_mention(&self.0)).collect();
+                if left.is_empty() { Ok(()) } else { Err(left) }
+            },
+        );
+    }
+}
+
+impl Drop for Up {
+    fn drop(&mut self) {
+        let _ = self.try_type("--down");
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn processes_that_mention(path: &Path) -> Vec<String> {
+    let path = path.to_str().expect("a plain path");
+    fs::read_dir("/proc")
+        .expect("/proc is mounted")
+        .filter_map(|entry| fs::read_to_string(entry.ok()?.path().join("cmdline")).ok())
+        .map(|line| line.replace('\0', " "))
+        .filter(|line| line.contains(path))
+        .collect()
+}
+
+#[test]
+fn the_address_moves_for_a_plain_client_when_the_service_behind_it_dies() {
+    let up = Up::new("moves");
+    up.type_in("--detach");
+    assert!(
+        processes_that_mention(&up.0).len() > 4,
+        "daemons, services, keeper"
+    );
+    assert_eq!(up.netcat(), "a");
+    let noticed = up.type_in("service a stop");
+    println!("the service behind the active host died: {noticed}");
+    assert!(noticed.starts_with("answers from a, then b; "), "{noticed}");
+    assert_eq!(up.netcat(), "b");
+    let status = up.type_in("status");
+    assert!(status.contains("echo failing"), "{status}");
+
+    let again = up.try_type("--detach");
+    assert!(
+        !again.status.success(),
+        "a second demonstration in the same place"
+    );
+    up.type_in("--down");
+    up.left_nothing();
+    assert!(!up.try_type("ask").status.success());
+}
+
+#[test]
+fn a_host_without_power_is_replaced_and_boots_again() {
+    let up = Up::new("power");
+    up.type_in("--detach");
+    let noticed = up.type_in("kill a");
+    println!("the active host lost its power: {noticed}");
+    assert!(noticed.starts_with("answers from a, then b; "), "{noticed}");
+    up.type_in("boot a");
+    eventually(Duration::from_secs(10), "a serves again", || {
+        let answer = up.netcat();
+        if answer == "a" { Ok(()) } else { Err(answer) }
+    });
+    up.type_in("--down");
+    up.left_nothing();
+}
+
+#[test]
+fn in_the_foreground_it_follows_events_and_ends_with_the_terminal() {
+    for ending in [Some(Signal::SIGINT), None] {
+        let up = Up::new("foreground");
+        let mut terminal = up.command("").stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(terminal.stdout.take().unwrap()).lines();
+        lines
+            .by_ref()
+            .map_while(Result::ok)
+            .find(|line| line.contains("Ctrl-C"));
+        up.type_in("service a stop");
+        let event = lines
+            .by_ref()
+            .map_while(Result::ok)
+            .find(|line| line.starts_with("b | "));
+        assert!(event.is_some());
+        match ending {
+            Some(signal) => {
+                kill(Pid::from_raw(terminal.id().cast_signed()), signal).unwrap();
+                assert!(terminal.wait().unwrap().success());
+            }
+            None => terminal.kill().unwrap(),
+        }
+        terminal.wait().unwrap();
+        up.left_nothing();
+    }
+}
