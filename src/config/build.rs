@@ -14,7 +14,7 @@ mod router;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::time::Duration;
 
@@ -39,8 +39,44 @@ const STARTUP_DELAYS: std::ops::RangeInclusive<Duration> = Duration::ZERO..=Dura
 /// The plan and the warnings, or everything there is to complain about. `host` is this host's name.
 pub fn build(file: &Vrrp, host: &str) -> Result<(Plan, Vec<Diagnostic>), Vec<Diagnostic>> {
     let mut report = Report::default();
-    let plan = plan(&mut report, file, host);
+    let mut plan = plan(&mut report, file, host);
+    leave_out_unused(&mut report, file, &mut plan);
     report.finish().map(|warnings| (plan, warnings))
+}
+
+/// A check that nobody uses does not run, as in keepalived.
+fn leave_out_unused(report: &mut Report, file: &Vrrp, plan: &mut Plan) {
+    let uses = || {
+        plan.routers
+            .iter()
+            .flat_map(|router| &router.checks)
+            .map(|used| used.check)
+    };
+    let used: BTreeSet<usize> = uses().collect();
+    for (index, name) in file
+        .check
+        .keys()
+        .enumerate()
+        .filter(|(index, _)| !used.contains(index))
+    {
+        // After errors the uses are not all known.
+        if !report.has_errors() {
+            report.warn(
+                name.span(),
+                format!("no router uses the check \"{}\": it does not run", name.get_ref()),
+                "add it to the checks of a router, or remove it",
+            );
+        }
+    }
+    let new_index: BTreeMap<usize, usize> = used.iter().enumerate().map(|(new, old)| (*old, new)).collect();
+    for check in plan.routers.iter_mut().flat_map(|router| &mut router.checks) {
+        check.check = new_index.get(&check.check).copied().unwrap_or_default();
+    }
+    let mut index = 0;
+    plan.checks.retain(|_| {
+        index += 1;
+        used.contains(&(index - 1))
+    });
 }
 
 fn plan(report: &mut Report, file: &Vrrp, host: &str) -> Plan {

@@ -124,6 +124,8 @@ fn load_toml(path: &Path, host: &str) -> Result<Loaded, ConfigError> {
         return Err(ConfigError::NoSection(path.to_owned()));
     };
 
+    let mut sources = sources.clone();
+    sources.hide(passwords(&file));
     let mut complaints = Vec::new();
     let built = build(&file, host).map_err(|found| complaints.extend(found));
     let mut hosts = Vec::new();
@@ -131,6 +133,7 @@ fn load_toml(path: &Path, host: &str) -> Result<Loaded, ConfigError> {
         let Some(section) = config.section::<Vrrp>(VRRP, other).map_err(invalid)? else {
             continue;
         };
+        sources.hide(passwords(&section));
         match build(&section, other) {
             Ok((plan, _)) => hosts.push((other.to_owned(), plan)),
             Err(found) => add_complaints_of_host(&mut complaints, other, found),
@@ -148,6 +151,14 @@ fn load_toml(path: &Path, host: &str) -> Result<Loaded, ConfigError> {
     }
 }
 
+/// Where the secrets of a file stand.
+fn passwords(file: &Vrrp) -> impl Iterator<Item = Range<usize>> {
+    file.router
+        .values()
+        .filter_map(|router| router.password.as_ref())
+        .map(toml::Spanned::span)
+}
+
 /// Hosts with overrides; one alone is compared with those that have none.
 fn hosts_of<'a>(config: &'a Config<'_>) -> Vec<&'a str> {
     let mut hosts: Vec<&str> = config.hosts().collect();
@@ -159,7 +170,8 @@ fn hosts_of<'a>(config: &'a Config<'_>) -> Vec<&'a str> {
 
 fn load_keepalived(path: &Path, host: &str, config_id: &str) -> Result<Loaded, ConfigError> {
     let imported = keepalived::read(path, config_id)?;
-    let (file, sources) = (imported.file, imported.sources);
+    let (file, mut sources) = (imported.file, imported.sources);
+    sources.hide(passwords(&file));
     let mut warnings = match imported.diagnostics {
         Ok(warnings) => warnings,
         Err(diagnostics) => return Err(ConfigError::invalid(sources, diagnostics)),
@@ -227,6 +239,23 @@ impl Sources {
             .map_or(0, |(base, last)| base + last.text.len() + 1);
         self.files.push((base, file));
         base
+    }
+
+    /// Replaces text that must not appear in messages.
+    fn hide(&mut self, spans: impl Iterator<Item = Range<usize>>) {
+        for span in spans {
+            let Some((base, file)) = self.files.iter_mut().rev().find(|(base, _)| *base <= span.start) else {
+                continue;
+            };
+            let local = shift(&span, *base);
+            if file.text.is_char_boundary(local.start)
+                && file.text.is_char_boundary(local.end)
+                && local.end <= file.text.len()
+            {
+                let length = local.len();
+                file.text.replace_range(local, &"*".repeat(length));
+            }
+        }
     }
 
     /// With carets, one empty line between two; ends with a newline unless there is nothing.
@@ -330,6 +359,14 @@ priority = 150
             error.contains("as the host `gamma.example.org` sees it"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_password_is_not_shown_in_messages() {
+        let text = PAIR.replace("vrid = 51", "vrid = 51\npassword = \"s3cret\"");
+        let error = loaded(&text, "alpha").unwrap_err().to_string();
+        assert!(error.contains("password = ********"), "{error}");
+        assert!(!error.contains("s3cret"), "{error}");
     }
 
     #[test]

@@ -21,11 +21,15 @@ impl Report {
     /// Warnings, or everything if there is an error among it. In the order of the file.
     pub(in crate::config) fn finish(mut self) -> Result<Vec<Diagnostic>, Vec<Diagnostic>> {
         self.diagnostics.sort_by_key(|diagnostic| diagnostic.span.start);
-        if self.diagnostics.iter().any(Diagnostic::is_error) {
+        if self.has_errors() {
             Err(self.diagnostics)
         } else {
             Ok(self.diagnostics)
         }
+    }
+
+    pub(in crate::config) fn has_errors(&self) -> bool {
+        self.diagnostics.iter().any(Diagnostic::is_error)
     }
 
     pub(in crate::config) fn push(&mut self, diagnostic: Diagnostic) {

@@ -91,6 +91,8 @@ pub(super) fn route(report: &mut Report, route: &Spanned<Route>, router_family: 
         refuse_host_bits(report, &span, ip, prefix);
     }
     let addresses = [to.map(|(ip, _)| ip), route.via, route.source];
+    // 0.0.0.0/0 is how some write "default".
+    let to = to.filter(|(_, length)| *length > 0);
     let family = common_family(report, &span, addresses).unwrap_or(router_family);
     if route.via.is_none() && route.device.is_none() {
         report.error(

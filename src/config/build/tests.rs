@@ -225,7 +225,7 @@ fn a_groups_checks_count_for_every_member() {
 
 #[test]
 fn scripts_run_as_the_nearest_user_named() {
-    let text = router("notify = { master = \"/bin/a\" }")
+    let text = router("checks = [\"a\", \"b\"]\nnotify = { master = \"/bin/a\" }")
         + r#"
         [vrrp.check.a]
         script = "/bin/a"
@@ -256,7 +256,7 @@ fn scripts_run_as_the_nearest_user_named() {
 #[test]
 fn routes_and_rules_take_the_family_of_their_addresses() {
     let plan = accepted(&router(
-        r#"routes = [{ to = "default", via = "192.0.2.254", metric = 10 }, { to = "2001:db8:1::/48", device = "eth1", scope = "link" }]
+        r#"routes = [{ to = "0.0.0.0/0", via = "192.0.2.254", metric = 10 }, { to = "2001:db8:1::/48", device = "eth1", scope = "link" }]
            rules = [{ from = "192.0.2.1", table = 100, preference = 5 }, { mark = 1, table = 7 }]"#,
     ));
     let router = &plan.routers[0];
@@ -454,7 +454,11 @@ const HARMLESS: &[(&str, &str)] = &[
         "owner without failback",
         "ROUTER\npriority = 255\nfailback = \"manual\"",
     ),
-    ("shell operator", "[vrrp.check.c]\nscript = \"pidof a || exit 1\""),
+    ("check that nobody uses", "[vrrp.check.c]\nprocess = \"x\""),
+    (
+        "shell operator",
+        "ROUTER\nchecks = [\"c\"]\n[vrrp.check.c]\nscript = \"pidof a || exit 1\"",
+    ),
     ("public metrics", "[vrrp]\nmetrics = \"0.0.0.0:9112\""),
     (
         "checksum without a choice",
@@ -520,4 +524,18 @@ fn everything_that_can_grow_has_a_limit() {
             &errors[..errors.len().min(2000)]
         );
     }
+}
+
+#[test]
+fn a_check_that_nobody_uses_does_not_run() {
+    let text =
+        router("checks = [\"b\"]") + "[vrrp.check.a]\nprocess = \"a\"\n[vrrp.check.b]\nprocess = \"b\"\n";
+    let (plan, warnings) = planned(&text).unwrap();
+    let names: Vec<&str> = plan.checks.iter().map(|check| &*check.name).collect();
+    assert_eq!(names, ["b"]);
+    assert_eq!(plan.routers[0].checks[0].check, 0);
+    assert!(
+        warnings.contains("no router uses the check \"a\": it does not run"),
+        "{warnings}"
+    );
 }
