@@ -184,6 +184,9 @@ impl Guard {
             .env_remove("NOTIFY_SOCKET")
             .env_remove("WATCHDOG_USEC")
             .env_remove(successor::VARIABLE)
+            // glibc keeps freed memory at the end of its heap up to this; what reading a large configuration takes is
+            // not needed again, and all of it would stay locked in memory.
+            .env("MALLOC_TRIM_THRESHOLD_", "65536")
             // The channel travels as standard input: the one descriptor a child is given without unsafe code.
             .stdin(Stdio::from(theirs.into_fd()))
             .spawn()?;

@@ -48,10 +48,10 @@ pub fn vrrp(options: &VrrpOptions) -> Result<ExitCode, Report> {
 
 fn log_options(options: &VrrpOptions) -> Result<logging::Options, Report> {
     let mut log = logging::Options::from_environment("warren-vrrp")?;
-    // keepalived's custom: syslog, and the terminal only when asked. Under systemd the journal is both.
-    if options.format == Format::Keepalived && !log.journal {
+    // keepalived's custom outside systemd: syslog, and with its own format the terminal only when asked.
+    if !log.journal && Path::new("/dev/log").exists() {
         log.syslog = !options.log.no_syslog;
-        if !options.log.console && log.syslog && Path::new("/dev/log").exists() {
+        if options.format == Format::Keepalived && log.syslog && !options.log.console {
             log.console = None;
         }
     }

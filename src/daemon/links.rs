@@ -1,7 +1,7 @@
 //! Which interfaces the virtual routers live on: sockets, virtual MACs, readiness, and who else is there.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -28,6 +28,8 @@ const FOREIGN_PACKETS: usize = 32;
 /// Foreign virtual routers remembered.
 const FOREIGN_MAX: usize = 256;
 
+/// Questions open at a time.
+const LOOKS_MAX: usize = 4;
 /// How long an address is asked after.
 const RIVAL_WAIT: Duration = Duration::from_millis(300);
 
@@ -44,6 +46,9 @@ pub(super) struct Sighting {
 pub(super) struct Links {
     wires: Vec<Wire>,
     virtual_macs: BTreeMap<Slot, VirtualMac>,
+    /// Routers whose link is to be asked who holds an address, and how many questions are open.
+    to_look: VecDeque<Slot>,
+    looking: usize,
     foreign: BTreeMap<(String, u8, IpAddr), (api::ForeignRouter, Instant)>,
 }
 
@@ -119,6 +124,8 @@ impl Daemon {
             self.attach(slot);
         }
         self.update_filters();
+        // A sync group's members depend on each other's links.
+        self.reassess_all();
     }
 
     /// Brings one router in line with its interface.
@@ -316,7 +323,6 @@ impl Daemon {
                 self.history.record(event);
                 self.hold(slot);
                 self.protocol.input(slot, Input::LinkReady { source });
-                self.reassess_all();
             }
             Err(problem) => self.lose_link(slot, problem),
         }
@@ -335,7 +341,6 @@ impl Daemon {
         self.history.record(event);
         if had_link {
             self.protocol.input(slot, Input::LinkLost);
-            self.reassess_all();
         }
     }
 
@@ -535,8 +540,25 @@ impl Daemon {
 }
 
 impl Daemon {
-    /// Asks the link who holds one of the router's addresses; each look asks after the next one.
+    /// Puts a router on the list of those whose link is asked who holds an address.
     pub(super) fn look_for_rival(&mut self, slot: Slot) {
+        if !self.links.to_look.contains(&slot) {
+            self.links.to_look.push_back(slot);
+        }
+        self.look_on();
+    }
+
+    /// Asks on behalf of the next ones on the list. A few at a time: every open question hears all of the link's ARP.
+    fn look_on(&mut self) {
+        while self.links.looking < LOOKS_MAX
+            && let Some(slot) = self.links.to_look.pop_front()
+        {
+            self.look(slot);
+        }
+    }
+
+    /// Asks after one of the router's addresses; each look asks after the next one.
+    fn look(&mut self, slot: Slot) {
         let Some(instance) = self.instance_mut(slot) else {
             return;
         };
@@ -556,18 +578,24 @@ impl Daemon {
         instance.looks = instance.looks.wrapping_add(1);
         let address = addresses[instance.looks % addresses.len()];
         let sightings = self.sightings.clone();
+        self.links.looking += 1;
         tokio::spawn(async move {
-            match probe::who_has(index, mac, address, RIVAL_WAIT).await {
-                // Full when hundreds of looks come back at once; the next look tells the same.
-                Ok(mac) => drop(sightings.try_send(Sighting { slot, address, mac })),
-                Err(error) => tracing::debug!(%address, %error, "address not asked after"),
-            }
+            let mac = probe::who_has(index, mac, address, RIVAL_WAIT)
+                .await
+                .unwrap_or_else(|error| {
+                    tracing::debug!(%address, %error, "address not asked after");
+                    None
+                });
+            // Room for every open question; the daemon is gone if it is refused.
+            let _ = sightings.send(Sighting { slot, address, mac }).await;
         });
     }
 
     /// Another hardware address answered for ours, or nobody did.
     pub(super) fn take_sighting(&mut self, sighting: &Sighting) {
         let Sighting { slot, address, mac } = *sighting;
+        self.links.looking = self.links.looking.saturating_sub(1);
+        self.look_on();
         let ours = |mac: Mac| {
             self.monitor
                 .interfaces()

@@ -3,18 +3,17 @@
 use std::time::Duration;
 
 use warren_api::vrrp::{self as api, kind};
-use warren_kit::accounts;
 use warren_vrrp::Input;
 
 use super::Daemon;
-use crate::config;
-use crate::config::plan::{Lease, Plan, RouterPlan, UserPlan};
+use super::start::read_plan;
+use crate::config::plan::{Lease, Plan, RouterPlan};
 use crate::guard::messages::FromWorker;
 use crate::history::event;
 use crate::instance::{Instance, rules};
-use crate::program::{ProgramPolicy, ScriptSecurity};
+use crate::program::ProgramPolicy;
 use crate::protocol::{Command, Slot};
-use crate::words;
+use crate::{notify, track, words};
 
 /// How long a router that is taken out of the configuration waits for another to take over.
 const REMOVAL_GRACE: Duration = Duration::from_secs(1);
@@ -22,16 +21,10 @@ const REMOVAL_GRACE: Duration = Duration::from_secs(1);
 impl Daemon {
     /// All of the new configuration is applied, or none of it. Says what has changed.
     pub(super) fn reload(&mut self) -> Result<String, String> {
-        let options = &self.options;
-        let loaded = config::load_as(
-            &options.config,
-            options.format,
-            &self.host,
-            options.config_id.as_deref(),
-        )
-        .map_err(|error| format!("{}the old configuration stays in force", error.render(false)))?;
-        self.warnings = loaded.warning_lines().collect();
-        let summary = self.apply(loaded.plan);
+        let (plan, warnings) = read_plan(&self.options, &self.host)
+            .map_err(|text| format!("{text}the old configuration stays in force"))?;
+        self.warnings = warnings;
+        let summary = self.apply(plan);
         self.config_read = words::timestamp();
         self.history.record(event(
             kind::RELOAD,
@@ -46,11 +39,12 @@ impl Daemon {
         let mut added = 0;
         let mut changed = 0;
         let old = std::mem::replace(&mut self.plan, plan.clone());
-        let policy = program_policy(&plan);
+        let policy = ProgramPolicy::of(&plan);
         self.tracker.reconfigure(plan.checks.clone(), policy.clone());
         self.reports
             .retain(|name, _| plan.checks.iter().any(|check| check.name == *name));
         self.notifier.reconfigure(&plan, &policy);
+        self.warn_of_programs(&plan, &policy);
 
         let slots: Vec<Slot> = self
             .instances
@@ -85,7 +79,6 @@ impl Daemon {
         self.groups = self.regroup(&plan);
         self.tell_groups();
         self.attach_all();
-        self.reassess_all();
         self.tell_beat();
         self.tell_guard(&FromWorker::Status(self.summary()));
         format!("{added} routers added, {removed} removed, {changed} changed, the others untouched")
@@ -238,23 +231,20 @@ impl Daemon {
             }
         }
     }
-}
 
-/// The rules that a plan's programs run under.
-pub(super) fn program_policy(plan: &Plan) -> ProgramPolicy {
-    // keepalived's rule: programs that name no user run as this one where it exists.
-    const DEFAULT_USER: &str = "keepalived_script";
-    let root = nix::unistd::geteuid().is_root();
-    let exists = root && accounts::identity(DEFAULT_USER, None).is_ok();
-    ProgramPolicy {
-        security: if plan.script_security {
-            ScriptSecurity::Enforce
-        } else {
-            ScriptSecurity::Warn
-        },
-        default_user: exists.then(|| UserPlan {
-            user: DEFAULT_USER.to_owned(),
-            group: None,
-        }),
+    /// Programs that will only ever fail are told at once, not when they are needed.
+    pub(super) fn warn_of_programs(&mut self, plan: &Plan, policy: &ProgramPolicy) {
+        let checks = track::problems(&plan.checks, policy);
+        let checks = checks
+            .into_iter()
+            .map(|(name, problem)| format!("check {name}: {problem}"));
+        let programs = notify::problems(plan, policy);
+        let programs = programs
+            .into_iter()
+            .map(|(name, problem)| format!("notify of {name}: {problem}"));
+        for warning in checks.chain(programs) {
+            tracing::warn!("{warning}");
+            self.warnings.push(warning);
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::sys::stat::{SFlag, fstat};
@@ -13,15 +14,16 @@ use warren_kit::report::{Code, Report};
 use warren_kit::{accounts, child, metrics, runtime_dir};
 
 use super::links::Links;
-use super::reload::program_policy;
 use super::{Daemon, Inbox};
 use crate::cli::VrrpOptions;
 use crate::config;
+use crate::config::plan::Plan;
 use crate::control::{ASKS_MAX, Desk};
 use crate::guard::messages::{Channel, FromWorker, Received, ToWorker};
 use crate::history::{History, event};
 use crate::netlink::monitor::Monitor;
 use crate::notify::Notifier;
+use crate::program::ProgramPolicy;
 use crate::track::Tracker;
 use crate::words::timestamp;
 use crate::{plumbing, protocol, realtime};
@@ -130,14 +132,9 @@ pub(super) fn run(options: &VrrpOptions) -> Result<(), Report> {
     let channel = inherited_channel();
     let adoptions = channel.as_ref().map(begin).unwrap_or_default();
     let host = options.host.clone().unwrap_or_else(host_name);
-    let loaded = config::load_as(
-        &options.config,
-        options.format,
-        &host,
-        options.config_id.as_deref(),
-    )
-    .map_err(|error| Report::new(Code::Config, error.render(false).trim_end().to_owned()))?;
-    for warning in loaded.warning_lines() {
+    let (plan, warnings) =
+        read_plan(options, &host).map_err(|text| Report::new(Code::Config, text.trim_end().to_owned()))?;
+    for warning in &warnings {
         tracing::warn!("{warning}");
     }
     realtime::limit_runaway(protocol::RUNAWAY_LIMIT);
@@ -145,11 +142,10 @@ pub(super) fn run(options: &VrrpOptions) -> Result<(), Report> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let warnings = loaded.warning_lines().collect();
     let made = Made {
         options: options.clone(),
         host,
-        plan: loaded.plan,
+        plan,
         warnings,
         memory,
     };
@@ -167,6 +163,40 @@ pub(super) fn run(options: &VrrpOptions) -> Result<(), Report> {
     })
 }
 
+/// Reads and checks the configuration: the plan and its warnings, or the whole of what is wrong.
+///
+/// A thread of its own reads it, and its result is copied: the allocator gives back all that a parser has used only
+/// when it has done so in a place of its own. Many megabytes, with thousands of addresses.
+pub(super) fn read_plan(options: &VrrpOptions, host: &str) -> Result<(Plan, Vec<String>), String> {
+    let load = || {
+        config::load_as(
+            &options.config,
+            options.format,
+            host,
+            options.config_id.as_deref(),
+        )
+        .map(|loaded| (loaded.warning_lines().collect::<Vec<_>>(), loaded.plan))
+        .map_err(|error| error.render(false))
+    };
+    let read = std::thread::scope(|scope| scope.spawn(load).join());
+    match &read {
+        Ok(Ok((warnings, plan))) => Ok((copied(plan), warnings.clone())),
+        Ok(Err(text)) => Err(text.clone()),
+        Err(_) => Err("the configuration could not be read: its reader stopped".into()),
+    }
+}
+
+/// A copy that shares nothing with its original, not even names.
+fn copied(plan: &Plan) -> Plan {
+    let mut copy = plan.clone();
+    let names = copy.routers.iter_mut().map(|router| &mut router.name);
+    let names = names.chain(copy.checks.iter_mut().map(|check| &mut check.name));
+    for name in names.chain(copy.groups.iter_mut().map(|group| &mut group.name)) {
+        *name = Arc::from(&**name);
+    }
+    copy
+}
+
 fn host_name() -> String {
     nix::unistd::gethostname().map_or_else(|_| "localhost".into(), |name| name.to_string_lossy().into_owned())
 }
@@ -175,7 +205,7 @@ fn host_name() -> String {
 struct Made {
     options: VrrpOptions,
     host: String,
-    plan: config::plan::Plan,
+    plan: Plan,
     warnings: Vec<String>,
     memory: Result<(), String>,
 }
@@ -203,7 +233,7 @@ impl Made {
         let (protocol, scheduling) =
             protocol::start(events, plumbing.clone(), to_guard, plan.realtime_priority)?;
         let (reports, checks) = mpsc::channel(EVENTS_MAX);
-        let policy = program_policy(&plan);
+        let policy = ProgramPolicy::of(&plan);
         let tracker = Tracker::start(Vec::new(), policy.clone(), reports);
         let notifier = Notifier::start(&plan, &policy);
         let (desk, asks) = mpsc::channel(ASKS_MAX);
@@ -252,9 +282,9 @@ impl Made {
         daemon.adopt(adoptions);
         // Adopted roles first of all: their neighbours are waiting for an advert.
         daemon.attach_all();
-        daemon.reassess_all();
         daemon.tracker.reconfigure(plan.checks.clone(), policy);
         daemon.tell_interfaces();
+        daemon.warn_of_programs(&plan, &ProgramPolicy::of(&plan));
         daemon.note_scheduling(scheduling.await.ok(), memory);
         // Once the protocol thread has answered, every adopted role has been claimed: what is left over is nobody's.
         daemon.view().await;
