@@ -46,21 +46,20 @@ pub fn build(file: &Vrrp, host: &str) -> Result<(Plan, Vec<Diagnostic>), Vec<Dia
 
 /// A check that nobody uses does not run, as in keepalived.
 fn leave_out_unused(report: &mut Report, file: &Vrrp, plan: &mut Plan) {
-    let uses = || {
-        plan.routers
-            .iter()
-            .flat_map(|router| &router.checks)
-            .map(|used| used.check)
-    };
-    let used: BTreeSet<usize> = uses().collect();
-    for (index, name) in file
-        .check
-        .keys()
-        .enumerate()
-        .filter(|(index, _)| !used.contains(index))
-    {
-        // After errors the uses are not all known.
-        if !report.has_errors() {
+    let used: BTreeSet<usize> = plan
+        .routers
+        .iter()
+        .flat_map(|router| &router.checks)
+        .map(|used| used.check)
+        .collect();
+    // After errors the uses are not all known.
+    if !report.has_errors() {
+        let unused = file
+            .check
+            .keys()
+            .enumerate()
+            .filter(|(index, _)| !used.contains(index));
+        for (_, name) in unused {
             report.warn(
                 name.span(),
                 format!("no router uses the check \"{}\": it does not run", name.get_ref()),
