@@ -43,7 +43,7 @@ use crate::protocol::{self, Slot};
 use crate::track::{CheckReport, Tracker, Verdict};
 use crate::words;
 use links::{Links, Sighting};
-use start::GuardLine;
+use start::{GuardLine, Signals};
 
 /// How long routers wait on an orderly stop for another to take over; with the rest of the stop within 100 ms.
 const HAND_OVER_GRACE: Duration = Duration::from_millis(60);
@@ -104,6 +104,7 @@ struct Inbox {
     asks: mpsc::Receiver<Ask>,
     scrapes: mpsc::Receiver<oneshot::Sender<String>>,
     sightings: mpsc::Receiver<Sighting>,
+    signals: Signals,
 }
 
 impl Daemon {
@@ -128,6 +129,11 @@ impl Daemon {
                     self.take_event(event);
                 }
                 message = hear_guard(self.guard.as_mut()) => self.take_order(message),
+                order = inbox.signals.order() => {
+                    if self.guard.is_none() {
+                        self.take_order(Some(order));
+                    }
+                }
                 changes = self.monitor.changes() => self.take_changes(changes),
                 Some(report) = inbox.plumbing.recv() => self.take_plumbing(report),
                 Some(report) = inbox.checks.recv() => self.take_check(report),

@@ -113,14 +113,20 @@ impl Notifier {
     /// Opens the pipes and starts their readers. Must be called within a runtime.
     #[must_use]
     pub fn start(plan: &Plan, policy: &ProgramPolicy) -> Self {
-        let mut notifier = Self {
+        let mut notifier = Self::idle();
+        notifier.reconfigure(plan, policy);
+        notifier
+    }
+
+    /// One that has nobody to tell yet.
+    #[must_use]
+    pub fn idle() -> Self {
+        Self {
             queues: HashMap::new(),
             leaving: Vec::new(),
             pipes: HashMap::new(),
             counters: Arc::default(),
-        };
-        notifier.reconfigure(plan, policy);
-        notifier
+        }
     }
 
     /// Goes over to other programs and pipes. What is being delivered ends as it began; routers and groups that are gone

@@ -55,6 +55,7 @@ impl ProgramPolicy {
     /// user exists; any other user runs them itself.
     #[must_use]
     pub fn of(plan: &Plan) -> Self {
+        // Looks an account up: not to be done while neighbours wait for an advert.
         let exists = geteuid().is_root() && accounts::identity(CUSTOMARY_USER, None).is_ok();
         Self {
             security: if plan.script_security {

@@ -15,11 +15,12 @@ use crate::{config, daemon, guard};
 /// Runs the failover daemon until it is told to stop.
 pub fn vrrp(options: &VrrpOptions) -> Result<ExitCode, Report> {
     let options = options.clone().absolute()?;
-    // The worker leaves them alone too: a Ctrl-C or a stop of the whole control group is the guard's to deal with.
-    let signals = guard::take_signals()?;
-    let _flushed_at_the_end = logging::init(&log_options(&options)?)?;
+    let log = log_options(&options)?;
     match options.mode {
         Mode::Guard => {
+            // Before logging has its thread.
+            let signals = guard::take_signals()?;
+            let _flushed_at_the_end = logging::init(&log)?;
             let command = guard::WorkerCommand {
                 // Not /proc/self/exe: after an upgrade that is still the old file.
                 program: std::env::current_exe()?,
@@ -31,6 +32,7 @@ pub fn vrrp(options: &VrrpOptions) -> Result<ExitCode, Report> {
             Ok(guard::run(command, signals).into())
         }
         Mode::Worker => {
+            let _flushed_at_the_end = logging::init(&log)?;
             let _pid_file = options
                 .worker_pid_file
                 .as_deref()
@@ -40,6 +42,7 @@ pub fn vrrp(options: &VrrpOptions) -> Result<ExitCode, Report> {
             Ok(ExitCode::SUCCESS)
         }
         Mode::CleanUp => {
+            let _flushed_at_the_end = logging::init(&log)?;
             clean_up()?;
             Ok(ExitCode::SUCCESS)
         }

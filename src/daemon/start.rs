@@ -6,7 +6,9 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::SigSet;
 use nix::sys::stat::{SFlag, fstat};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use warren_api::vrrp::{self as api, kind};
 use warren_kit::control::{ControlSocket, Limits, serve};
@@ -23,7 +25,7 @@ use crate::guard::messages::{Channel, FromWorker, Received, ToWorker};
 use crate::history::{History, event};
 use crate::netlink::monitor::Monitor;
 use crate::notify::Notifier;
-use crate::program::ProgramPolicy;
+use crate::program::{ProgramPolicy, ScriptSecurity};
 use crate::track::Tracker;
 use crate::words::timestamp;
 use crate::{plumbing, protocol, realtime};
@@ -227,15 +229,18 @@ impl Made {
             realtime_priority: plumbing_priority,
             ..plumbing::Options::default()
         })?;
+        let signals = Signals::handle()?;
         let monitor = Monitor::start(&[plumbing.port()])?;
         let (events, protocol_events) = mpsc::channel(EVENTS_MAX);
         let to_guard = channel.as_ref().map(Channel::try_clone).transpose()?;
         let (protocol, scheduling) =
             protocol::start(events, plumbing.clone(), to_guard, plan.realtime_priority)?;
         let (reports, checks) = mpsc::channel(EVENTS_MAX);
-        let policy = ProgramPolicy::of(&plan);
-        let tracker = Tracker::start(Vec::new(), policy.clone(), reports);
-        let notifier = Notifier::start(&plan, &policy);
+        let no_programs = ProgramPolicy {
+            security: ScriptSecurity::Enforce,
+            default_user: None,
+        };
+        let tracker = Tracker::start(Vec::new(), no_programs, reports);
         let (desk, asks) = mpsc::channel(ASKS_MAX);
         let (scraper, scrapes) = mpsc::channel(ASKS_MAX);
         let (sighted, sightings) = mpsc::channel(EVENTS_MAX);
@@ -256,7 +261,7 @@ impl Made {
             plumbing,
             tracker,
             reports: BTreeMap::new(),
-            notifier,
+            notifier: Notifier::idle(),
             history: History::default(),
             started: now,
             config_read: now,
@@ -282,9 +287,11 @@ impl Made {
         daemon.adopt(adoptions);
         // Adopted roles first of all: their neighbours are waiting for an advert.
         daemon.attach_all();
-        daemon.tracker.reconfigure(plan.checks.clone(), policy);
+        let policy = ProgramPolicy::of(&plan);
+        daemon.notifier.reconfigure(&plan, &policy);
+        daemon.tracker.reconfigure(plan.checks.clone(), policy.clone());
         daemon.tell_interfaces();
-        daemon.warn_of_programs(&plan, &ProgramPolicy::of(&plan));
+        daemon.warn_of_programs(&plan, &policy);
         daemon.note_scheduling(scheduling.await.ok(), memory);
         // Once the protocol thread has answered, every adopted role has been claimed: what is left over is nobody's.
         daemon.view().await;
@@ -300,6 +307,7 @@ impl Made {
             asks,
             scrapes,
             sightings,
+            signals,
         };
         Ok((daemon, inbox))
     }
@@ -398,5 +406,44 @@ impl Daemon {
             }
         });
         Ok(())
+    }
+}
+
+/// Signals, for a worker that has no guard to deal with them; with one they are heard and left to it, so that a Ctrl-C
+/// or a stop of the whole control group does not end the worker under the guard's hands.
+pub(super) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    reload: Signal,
+    others: Vec<Signal>,
+}
+
+impl Signals {
+    /// Handlers, not a mask and not "ignore": programs that we start would inherit those.
+    fn handle() -> io::Result<Self> {
+        let kinds = [
+            SignalKind::quit(),
+            SignalKind::user_defined1(),
+            SignalKind::user_defined2(),
+        ];
+        let signals = Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            reload: signal(SignalKind::hangup())?,
+            others: kinds.into_iter().map(signal).collect::<Result<_, _>>()?,
+        };
+        // What the guard blocks for itself came with the exec.
+        SigSet::all().thread_unblock()?;
+        Ok(signals)
+    }
+
+    /// What a signal asks for.
+    pub(super) async fn order(&mut self) -> ToWorker {
+        debug_assert!(!self.others.is_empty(), "held so that their handlers stay");
+        tokio::select! {
+            _ = self.terminate.recv() => ToWorker::Stop,
+            _ = self.interrupt.recv() => ToWorker::Stop,
+            _ = self.reload.recv() => ToWorker::Reload,
+        }
     }
 }
