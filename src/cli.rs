@@ -163,7 +163,7 @@ pub enum DocsWhat {
         #[arg(value_name = "DIR")]
         directory: PathBuf,
     },
-    /// `config.md`.
+    /// `config.md` and `keepalived.md`.
     Config {
         #[arg(value_name = "DIR")]
         directory: PathBuf,

@@ -19,6 +19,7 @@ mod translate;
 
 pub use build::build;
 pub use check::check;
+pub use keepalived::page as keepalived_page;
 pub use load::{ConfigError, Format, Loaded, Sources, load, load_as};
 pub use translate::translate;
 

@@ -43,9 +43,10 @@ pub fn completions(directory: &Path) -> Result<(), DocsError> {
     Ok(())
 }
 
-/// Writes `config.md`.
+/// Writes `config.md` and `keepalived.md`.
 pub fn config(directory: &Path) -> Result<(), DocsError> {
-    write(directory.join("config.md"), reference::page())
+    write(directory.join("config.md"), reference::page())?;
+    write(directory.join("keepalived.md"), crate::config::keepalived_page())
 }
 
 /// Writes `metrics.md`.

@@ -41,13 +41,15 @@ fn completions_exist_for_the_shells_of_debian() {
 }
 
 #[test]
-fn the_configuration_reference_is_that_of_this_program() {
-    let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/config.md");
-    let old = std::fs::read_to_string(kept).unwrap_or_default();
-    assert!(
-        old == warren::docs::reference::page(),
-        "docs/config.md is out of date; run scripts/gen"
-    );
+fn the_configuration_references_are_those_of_this_program() {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    for (name, fresh) in [
+        ("config.md", warren::docs::reference::page()),
+        ("keepalived.md", warren::config::keepalived_page()),
+    ] {
+        let old = std::fs::read_to_string(docs.join(name)).unwrap_or_default();
+        assert!(old == fresh, "docs/{name} is out of date; run scripts/gen");
+    }
 }
 
 #[test]

@@ -55,6 +55,8 @@ pub(super) fn rules(report: &mut Report, block: &[Statement]) -> Vec<Spanned<Rul
 struct Options<'r, 's> {
     report: &'r mut Report,
     words: std::slice::Iter<'s, Word>,
+    /// The line was refused: what it lacks is no longer of interest.
+    refused: bool,
 }
 
 impl<'s> Options<'_, 's> {
@@ -142,6 +144,7 @@ impl<'s> Options<'_, 's> {
         );
         // What follows may belong to it.
         self.words = [].iter();
+        self.refused = true;
     }
 
     fn unknown(&mut self, option: &Word, known: &str) {
@@ -163,6 +166,7 @@ fn address(report: &mut Report, statement: &Statement) -> Option<Spanned<Address
     let mut options = Options {
         report,
         words: words.iter(),
+        refused: false,
     };
     while let Some(option) = options.next() {
         match option.text.as_str() {
@@ -212,6 +216,7 @@ fn route(report: &mut Report, statement: &Statement) -> Option<Spanned<Route>> {
     let mut options = Options {
         report,
         words: statement.words.iter(),
+        refused: false,
     };
     let mut to: Option<String> = None;
     while let Some(option) = options.next() {
@@ -246,6 +251,9 @@ fn route(report: &mut Report, statement: &Statement) -> Option<Spanned<Route>> {
         }
     }
     let Some(to) = to else {
+        if options.refused {
+            return None;
+        }
         options.report.error(
             statement.whole_span(),
             "the route has no destination",
@@ -274,6 +282,7 @@ fn rule(report: &mut Report, statement: &Statement) -> Option<Spanned<Rule>> {
     let mut options = Options {
         report,
         words: statement.words.iter(),
+        refused: false,
     };
     while let Some(option) = options.next() {
         match option.text.as_str() {
@@ -344,6 +353,7 @@ pub(super) fn peers(report: &mut Report, block: &[Statement]) -> Vec<Spanned<cra
         let mut options = Options {
             report,
             words: words.iter(),
+            refused: false,
         };
         while let Some(option) = options.next() {
             match option.text.as_str() {

@@ -218,13 +218,11 @@ pub(super) const INSTANCE: &Table<Instance> = &[
     ("no_virtual_ipaddress", Keyword::Implied),
     ("check_unicast_src", Keyword::Implied),
     ("track_src_ip", Keyword::Implied),
+    ("promote_secondaries", Keyword::Implied),
     // What cannot matter.
     ("no_accept", Keyword::NoEffect(ACCEPTING)),
     ("smtp_alert", Keyword::NoEffect(MAIL)),
-    (
-        "debug",
-        Keyword::NoEffect("`--log-level debug` shows every decision"),
-    ),
+    ("debug", Keyword::NoEffect("the flag -D shows every decision")),
     (
         "skip_check_adv_addr",
         Keyword::NoEffect("the comparison of addresses costs next to nothing"),
@@ -236,12 +234,6 @@ pub(super) const INSTANCE: &Table<Instance> = &[
     (
         "higher_prio_send_advert",
         Keyword::NoEffect("the winner announces its addresses in any case"),
-    ),
-    (
-        "promote_secondaries",
-        Keyword::NoEffect(
-            "set net.ipv4.conf.INTERFACE.promote_secondaries=1 in /etc/sysctl.d if addresses share a prefix",
-        ),
     ),
     (
         "garp_extra_if",

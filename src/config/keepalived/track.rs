@@ -260,7 +260,7 @@ fn demand(report: &mut Report, name: &Spanned<String>, present: bool, keyword: &
     }
 }
 
-const SCRIPT: &Table<Check> = &[
+pub(super) const SCRIPT: &Table<Check> = &[
     (
         "script",
         Keyword::Read(|check, arguments| check.script = command(arguments)),
@@ -325,13 +325,13 @@ fn weight(check: &mut Check, arguments: &mut Arguments<'_, '_>) {
 }
 
 #[derive(Default)]
-struct ProcessDraft {
+pub(super) struct ProcessDraft {
     check: Check,
     words: Vec<String>,
     full_command: bool,
 }
 
-const PROCESS: &Table<ProcessDraft> = &[
+pub(super) const PROCESS: &Table<ProcessDraft> = &[
     ("process", Keyword::Read(process_name)),
     (
         "weight",
@@ -389,7 +389,7 @@ fn delay(draft: &mut ProcessDraft, arguments: &mut Arguments<'_, '_>) {
     draft.check.down_delay = delay;
 }
 
-const FILE: &Table<Check> = &[
+pub(super) const FILE: &Table<Check> = &[
     ("file", Keyword::Read(file_path)),
     ("weight", Keyword::Read(weight)),
     (
