@@ -208,6 +208,9 @@ fn nft_rule(rule: &Value) -> Option<Rule> {
         if let Some(condition) = expression.get("match") {
             read.always = false;
             nft_condition(condition, &mut read)?;
+        } else if let Some(map) = expression.get("vmap") {
+            read.always = false;
+            read.action = nft_map(map);
         } else if expression.get("accept").is_some() {
             read.action = Action::Accept;
         } else if expression.get("drop").is_some() || expression.get("reject").is_some() {
@@ -249,6 +252,21 @@ fn nft_condition(condition: &Value, rule: &mut Rule) -> Option<()> {
         }
         _ if left["ct"]["key"].as_str() == Some("state") => (words.contains("new") != negated).then_some(()),
         _ => Some(()),
+    }
+}
+
+/// A verdict map accepts unless it is known not to speak of advertisements: a map of ports, states or other protocols.
+fn nft_map(map: &Value) -> Action {
+    let of_others = map["key"]["ct"].is_object()
+        || map["key"]["payload"]["field"]
+            .as_str()
+            .is_some_and(|field| ["dport", "sport"].contains(&field));
+    let of_protocols = map["key"]["meta"]["key"].as_str() == Some("l4proto");
+    let words = words_of(&map["data"]);
+    if of_others || of_protocols && !words.contains("vrrp") && !words.contains("112") {
+        Action::Continue
+    } else {
+        Action::Accept
     }
 }
 

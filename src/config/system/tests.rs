@@ -126,6 +126,10 @@ const ESTABLISHED: &str =
     r#"{"match":{"op":"in","left":{"ct":{"key":"state"}},"right":["established","related"]}}"#;
 const ETH0: &str = r#"{"match":{"op":"==","left":{"meta":{"key":"iifname"}},"right":"eth0"}}"#;
 const ETH1: &str = r#"{"match":{"op":"==","left":{"meta":{"key":"iifname"}},"right":"eth1"}}"#;
+const STATES: &str =
+    r#"{"vmap":{"key":{"ct":{"key":"state"}},"data":{"set":[["established",{"accept":null}]]}}}"#;
+const INTERFACES: &str =
+    r#"{"vmap":{"key":{"meta":{"key":"iifname"}},"data":{"set":[["eth0",{"jump":{"target":"lan"}}]]}}}"#;
 const ACCEPT: &str = r#"{"accept":null}"#;
 const DROP: &str = r#"{"drop":null}"#;
 
@@ -191,6 +195,8 @@ fn nftables_rules_decide_as_the_kernel_would() {
             vec![pair(TCP, r#"{"jump":{"target":"allowed"}}"#)],
             true,
         ),
+        ("a map of states", "drop", vec![STATES.to_owned()], true),
+        ("a map of interfaces", "drop", vec![INTERFACES.to_owned()], false),
         (
             "a jump to itself",
             "drop",
