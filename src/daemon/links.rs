@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use nix::sys::socket::LinkAddr;
 use warren_api::vrrp::{self as api, kind};
 use warren_vrrp::{Family, Input, State};
 
@@ -49,6 +50,8 @@ pub(super) struct Links {
     /// Routers whose link is to be asked who holds an address, and how many questions are open.
     to_look: VecDeque<Slot>,
     looking: usize,
+    /// Where questions are sent from, by interface.
+    link_addresses: BTreeMap<u32, LinkAddr>,
     foreign: BTreeMap<(String, u8, IpAddr), (api::ForeignRouter, Instant)>,
 }
 
@@ -88,6 +91,14 @@ impl Links {
                 self.wires.push(wire);
                 Ok((self.wires.len() - 1, true))
             }
+        }
+    }
+
+    /// Where questions on this interface are sent from.
+    fn link_address(&mut self, index: u32) -> io::Result<LinkAddr> {
+        match self.link_addresses.entry(index) {
+            Entry::Occupied(known) => Ok(*known.get()),
+            Entry::Vacant(vacant) => Ok(*vacant.insert(probe::link_address(index)?)),
         }
     }
 
@@ -577,10 +588,14 @@ impl Daemon {
         }
         instance.looks = instance.looks.wrapping_add(1);
         let address = addresses[instance.looks % addresses.len()];
+        let from = match self.links.link_address(index) {
+            Ok(from) => from,
+            Err(error) => return tracing::debug!(%address, %error, "address not asked after"),
+        };
         let sightings = self.sightings.clone();
         self.links.looking += 1;
         tokio::spawn(async move {
-            let mac = probe::who_has(index, mac, address, RIVAL_WAIT)
+            let mac = probe::who_has(from, mac, address, RIVAL_WAIT)
                 .await
                 .unwrap_or_else(|error| {
                     tracing::debug!(%address, %error, "address not asked after");

@@ -302,7 +302,7 @@ mod tests {
     use super::*;
     use crate::namespace::{eventually, in_namespace, ip};
     use crate::netlink::Batch;
-    use crate::plumbing::probe::who_has;
+    use crate::plumbing::probe::{link_address, who_has};
 
     const BASE: Mac = [2, 0, 0, 0, 0, 1];
     const ASKER: Mac = [2, 0, 0, 0, 0, 2];
@@ -356,7 +356,12 @@ mod tests {
                 .unwrap();
             for (address, expected) in [("10.9.0.9", v4.mac), ("10.9.0.1", BASE), ("fd99::9", v6.mac)] {
                 let ask = |own, ms| {
-                    let asked = who_has(v1, own, address.parse().unwrap(), Duration::from_millis(ms));
+                    let asked = who_has(
+                        link_address(v1).unwrap(),
+                        own,
+                        address.parse().unwrap(),
+                        Duration::from_millis(ms),
+                    );
                     runtime.block_on(asked).unwrap()
                 };
                 eventually(Duration::from_secs(3), || match ask(ASKER, 100) {

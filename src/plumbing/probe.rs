@@ -10,7 +10,7 @@ use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use nix::ifaddrs::getifaddrs;
-use nix::sys::socket::bind;
+use nix::sys::socket::{LinkAddr, bind};
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 use tokio::time::{Instant, timeout_at};
 
@@ -27,25 +27,15 @@ pub struct Prober {
 
 impl Prober {
     /// Needs a tokio runtime and CAP_NET_RAW.
-    pub fn open(ifindex: u32, ipv6: bool) -> io::Result<Self> {
+    pub fn open(link: LinkAddr, ipv6: bool) -> io::Result<Self> {
         let ethertype = if ipv6 { IPV6 } else { ARP };
         let protocol = Protocol::from(i32::from(ethertype.to_be()));
         let socket = Socket::new(Domain::PACKET, Type::RAW.nonblocking().cloexec(), Some(protocol))?;
         if ipv6 {
             socket.attach_filter(&neighbour_advertisements())?;
         }
-        let mut links = getifaddrs()?.filter_map(|interface| interface.address);
-        let link = links.find(|address| {
-            address
-                .as_link_addr()
-                .is_some_and(|link| link.ifindex() == ifindex as usize)
-        });
-        let link = link.ok_or_else(|| io::Error::other(format!("there is no interface {ifindex}")))?;
         // The protocol of this address is zero, which keeps that of the socket.
-        bind(
-            socket.as_raw_fd(),
-            link.as_link_addr().ok_or(io::ErrorKind::InvalidInput)?,
-        )?;
+        bind(socket.as_raw_fd(), &link)?;
         let socket = tokio::net::UdpSocket::from_std(UdpSocket::from(std::os::fd::OwnedFd::from(socket)))?;
         Ok(Self { socket, ipv6 })
     }
@@ -77,9 +67,17 @@ impl Prober {
     }
 }
 
+/// What a packet socket is bound to. Finding it reads every address of the host, so keep it.
+pub fn link_address(ifindex: u32) -> io::Result<LinkAddr> {
+    getifaddrs()?
+        .filter_map(|interface| interface.address?.as_link_addr().copied())
+        .find(|link| link.ifindex() == ifindex as usize)
+        .ok_or_else(|| io::Error::other(format!("there is no interface {ifindex}")))
+}
+
 /// Asks once.
-pub async fn who_has(ifindex: u32, own: Mac, address: IpAddr, wait: Duration) -> io::Result<Option<Mac>> {
-    Prober::open(ifindex, address.is_ipv6())?
+pub async fn who_has(link: LinkAddr, own: Mac, address: IpAddr, wait: Duration) -> io::Result<Option<Mac>> {
+    Prober::open(link, address.is_ipv6())?
         .who_has(own, address, wait)
         .await
 }
