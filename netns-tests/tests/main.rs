@@ -1,6 +1,5 @@
 //! Whole-system tests: real daemons on hosts made of namespaces. See `warren_lab`.
 
-mod demonstration;
 mod failover;
 mod hostile;
 mod lab;
