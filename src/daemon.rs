@@ -84,6 +84,8 @@ struct Daemon {
     /// No role before this.
     hold_off_until: Option<Instant>,
     stopping: Option<Stopping>,
+    /// When to remove what an earlier run left and nobody has taken up.
+    sweep_at: Option<Instant>,
     restarts: u32,
     sightings: mpsc::Sender<Sighting>,
     transitions: BTreeMap<metrics::Transition, u64>,
@@ -114,6 +116,7 @@ impl Daemon {
         probe.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let hold_off = self.hold_off_until;
+            let sweep = self.sweep_at;
             let reclaim = self
                 .instances
                 .iter()
@@ -144,6 +147,10 @@ impl Daemon {
                 }
                 Some(sighting) = inbox.sightings.recv() => self.take_sighting(&sighting),
                 () = until(reclaim) => self.reclaim(),
+                () = until(sweep) => {
+                    self.sweep_at = None;
+                    self.plumbing.sweep();
+                }
                 () = until(hold_off) => {
                     self.hold_off_until = None;
                     self.reassess_all();

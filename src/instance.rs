@@ -12,7 +12,7 @@ use warren_api::vrrp as api;
 use warren_vrrp::group::Member;
 use warren_vrrp::packet::{Auth, Interval, Password, UnicastPeer};
 use warren_vrrp::priority::{Assessment, CheckState, Fitness, Rule, effective};
-use warren_vrrp::{Priority, State};
+use warren_vrrp::{Input, Priority, State};
 
 use crate::config::plan::{CheckKind, Delivery, Plan, RouterPlan};
 use crate::protocol::{Installation, Slot};
@@ -55,8 +55,8 @@ pub(crate) struct Instance {
     pub(crate) drained: bool,
     /// Effective priority of an earlier worker whose role goes on, until every check has reported.
     pub(crate) adopted: Option<u8>,
-    /// The protocol thread has yet to be told of it.
-    pub(crate) adopting: bool,
+    /// What an earlier process left, as the protocol thread has yet to be told.
+    pub(crate) legacy: Option<Input>,
     pub(crate) surrendered: bool,
     /// When to claim again what expired while the process was stopped, should the role still be ours then.
     pub(crate) reclaim_at: Option<Instant>,
@@ -88,7 +88,7 @@ impl Instance {
             link_problem: Some("not looked at yet".into()),
             drained: false,
             adopted: None,
-            adopting: false,
+            legacy: None,
             reclaim_at: None,
             surrendered: false,
             assessment: None,

@@ -155,11 +155,8 @@ impl Daemon {
                         instance.link = Some(link);
                     }
                     self.install(slot);
-                    let adopting = self
-                        .instance_mut(slot)
-                        .is_some_and(|it| std::mem::take(&mut it.adopting));
-                    if adopting {
-                        self.protocol.input(slot, Input::Adopt);
+                    if let Some(legacy) = self.instance_mut(slot).and_then(|it| it.legacy.take()) {
+                        self.protocol.input(slot, legacy);
                     }
                 }
                 self.refresh_source(slot, &plan);

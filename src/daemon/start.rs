@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,6 +15,7 @@ use warren_api::vrrp::{self as api, kind};
 use warren_kit::control::{ControlSocket, Limits, serve};
 use warren_kit::report::{Code, Report};
 use warren_kit::{accounts, child, metrics, runtime_dir};
+use warren_vrrp::Input;
 
 use super::links::Links;
 use super::{Daemon, Inbox};
@@ -24,6 +26,7 @@ use crate::control::{ASKS_MAX, Desk};
 use crate::guard::messages::{Channel, FromWorker, Received, ToWorker};
 use crate::history::{History, event};
 use crate::netlink::monitor::Monitor;
+use crate::netlink::{self, Netlink};
 use crate::notify::Notifier;
 use crate::program::{ProgramPolicy, ScriptSecurity};
 use crate::track::Tracker;
@@ -268,6 +271,7 @@ impl Made {
             realtime: api::Realtime::default(),
             hold_off_until: (!startup_delay.is_zero()).then(|| Instant::now() + startup_delay),
             stopping: None,
+            sweep_at: None,
             restarts: 0,
             sightings: sighted,
             transitions: BTreeMap::new(),
@@ -285,6 +289,7 @@ impl Made {
         daemon.groups = daemon.regroup(&plan);
         daemon.tell_groups();
         daemon.adopt(adoptions);
+        daemon.find_orphans();
         // Adopted roles first of all: their neighbours are waiting for an advert.
         daemon.attach_all();
         let policy = ProgramPolicy::of(&plan);
@@ -295,7 +300,9 @@ impl Made {
         daemon.note_scheduling(scheduling.await.ok(), memory);
         // Once the protocol thread has answered, every adopted role has been claimed: what is left over is nobody's.
         daemon.view().await;
-        daemon.plumbing.sweep();
+        if daemon.sweep_at.is_none() {
+            daemon.plumbing.sweep();
+        }
         daemon.open_control(desk)?;
         daemon.open_metrics(scraper)?;
         daemon.tell_guard(&FromWorker::Status(daemon.summary()));
@@ -319,8 +326,30 @@ impl Daemon {
         for instance in self.instances.iter_mut().flatten() {
             if let Some(priority) = adoptions.get(&*instance.plan.name) {
                 instance.adopted = Some(*priority);
-                instance.adopting = true;
+                instance.legacy = Some(Input::Adopt);
             }
+        }
+    }
+
+    /// Looks for addresses of our routers that an earlier run left without a guard to speak for them. Their routers
+    /// listen for an interval and go on if nobody else has taken over; the sweep waits until then.
+    fn find_orphans(&mut self) {
+        let left = Netlink::open().and_then(|mut netlink| netlink::leftovers(&mut netlink));
+        let left: Vec<IpAddr> = match left {
+            Ok(left) => left.into_iter().map(|address| address.address).collect(),
+            Err(error) => return tracing::warn!(%error, "leftovers of an earlier run not looked for"),
+        };
+        let mut longest = Duration::ZERO;
+        for instance in self.instances.iter_mut().flatten() {
+            let addresses = &instance.plan.addresses;
+            let all_left = addresses.iter().all(|address| left.contains(&address.address));
+            if instance.legacy.is_none() && !addresses.is_empty() && all_left {
+                instance.legacy = Some(Input::Orphaned);
+                longest = longest.max(instance.plan.settings.interval);
+            }
+        }
+        if !longest.is_zero() {
+            self.sweep_at = Some(Instant::now() + longest * 2 + Duration::from_millis(50));
         }
     }
 

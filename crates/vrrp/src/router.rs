@@ -86,7 +86,7 @@ pub struct Router {
     /// Until a `Fitness` that is not fit: see `Input::Surrender`.
     surrendered: bool,
     /// Go to Active when Initialize is left before this: the role was ours a moment ago.
-    adopting: Option<Instant>,
+    adopting: Option<(Legacy, Instant)>,
     stopping: bool,
     /// Active_Adver_Interval.
     learned: Duration,
@@ -108,6 +108,15 @@ enum Role {
     Initialize,
     Backup(Backup),
     Active(Active),
+}
+
+/// What an earlier process left us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Legacy {
+    /// The role, without a pause.
+    Role,
+    /// The addresses, after a pause that may have been too long.
+    Addresses,
 }
 
 impl Router {
@@ -159,7 +168,8 @@ impl Router {
             Input::Deadline => self.wake(now),
             Input::Sent { ok } => self.sent(now, *ok),
             Input::Fitness(fitness) => self.change_fitness(now, *fitness),
-            Input::Adopt => self.adopt(now),
+            Input::Adopt => self.adopt(now, Legacy::Role),
+            Input::Orphaned => self.adopt(now, Legacy::Addresses),
             Input::GroupTakeOver => self.group_take_over(now),
             Input::GroupStepDown => self.group_step_down(now),
             Input::Surrender => self.give_in(now),
@@ -339,7 +349,12 @@ impl Router {
         if self.state() != State::Initialize || self.source.is_none() || !self.is_fit() {
             return;
         }
-        if self.adopting.take().is_some_and(|until| now < until) {
+        let legacy = self
+            .adopting
+            .take()
+            .filter(|(_, until)| now < *until)
+            .map(|(legacy, _)| legacy);
+        if legacy == Some(Legacy::Role) {
             self.enter(now, State::Active, Cause::Adopted);
         } else if self.ours() == Priority::OWNER {
             // RFC 9568 §6.4.1: the address owner MUST go to Active at once. [9568-6.4.1-1]
@@ -347,6 +362,10 @@ impl Router {
         } else {
             // RFC 9568 §6.4.1: any other router MUST start as Backup with a full down timer. [9568-6.4.1-2]
             self.enter(now, State::Backup, Cause::Started);
+            if legacy == Some(Legacy::Addresses) {
+                let listening = self.settings.interval.min(self.active_down());
+                self.role = Role::Backup(Backup::new(now, now + listening));
+            }
         }
     }
 
@@ -426,10 +445,10 @@ impl Router {
         }
     }
 
-    fn adopt(&mut self, now: Instant) {
+    fn adopt(&mut self, now: Instant, legacy: Legacy) {
         if self.state() == State::Initialize {
             // Later than this the others have taken over.
-            self.adopting = Some(now + self.active_down());
+            self.adopting = Some((legacy, now + self.active_down()));
             self.start(now);
         }
     }

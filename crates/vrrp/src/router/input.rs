@@ -68,6 +68,10 @@ pub enum Input {
     /// Heeded in Initialize only, and only once a `LinkReady` and a `Fitness` that is fit have been seen as well, in any
     /// order, within one active-down interval: what could not be held without a pause is elected anew.
     Adopt,
+    /// An earlier process held this role until a moment ago - nobody knows how long - and its addresses are still in
+    /// place. Heeded like `Adopt`, but the router starts as Backup and listens for one interval only: who took over in
+    /// the meantime is heard, and who has not yet noticed is spared the change.
+    Orphaned,
     /// The sync group decided: become active now. Ignored in Initialize.
     GroupTakeOver,
     /// The sync group decided: stop being active. An Active router hands over and is Backup as soon as another

@@ -489,3 +489,35 @@ fn outbox_that_nobody_polls_is_bounded_and_ends_with_the_last_word() {
     );
     assert!(effects.contains(&Effect::Release));
 }
+
+#[test]
+fn orphaned_role_is_taken_up_after_one_silent_interval() {
+    let mut rig = Rig::new();
+    rig.give(Input::Orphaned);
+    rig.give(Input::LinkReady { source: host(5) });
+    assert_eq!(
+        rig.give(fit(100)),
+        [transition(State::Initialize, State::Backup, Cause::Started)]
+    );
+    rig.skip(INTERVAL);
+    assert_eq!(rig.router.state(), State::Backup);
+    rig.give(Input::Deadline);
+    assert_eq!(rig.router.state(), State::Active);
+}
+
+#[test]
+fn orphaned_role_is_left_to_whoever_took_it_up() {
+    let mut rig = Rig::new();
+    rig.give(Input::Orphaned);
+    rig.give(Input::LinkReady { source: host(5) });
+    rig.give(fit(100));
+    rig.skip(INTERVAL / 2);
+    assert_eq!(rig.hear(9, 101), []);
+    rig.skip(INTERVAL);
+    rig.give(Input::Deadline);
+    assert_eq!(
+        rig.router.state(),
+        State::Backup,
+        "from here on the full down timer counts"
+    );
+}
