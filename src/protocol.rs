@@ -277,7 +277,8 @@ impl Protocol {
         loop {
             self.beat();
             let count = self.wait(&mut ready);
-            if !self.take_commands() {
+            let told = ready.iter().take(count).any(|event| event.data() == WAKE);
+            if told && !self.take_commands() {
                 return;
             }
             for wire in &mut self.wires {
