@@ -93,6 +93,8 @@ impl Process {
 
     /// Kills the process and all its descendants at once, as if all of them had crashed.
     pub fn kill(&mut self) {
+        // Stopped first: else one that dies a moment later can still say goodbye for the one that died before.
+        self.signal_all(Signal::SIGSTOP);
         let family = self.descendants();
         send(self.id(), Signal::SIGKILL);
         family.iter().for_each(|&id| send(id, Signal::SIGKILL));
