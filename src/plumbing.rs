@@ -11,7 +11,8 @@
 //! not lost, since each router's wanted role is kept beside it and compared when the queue has been read.
 //!
 //! A lease that ran out while this thread was stopped is not renewed, for the kernel would add the address again
-//! while another host may hold it by now: the router is reported as expired and stays released until it is claimed.
+//! while another host may hold it by now: the router is reported as expired and stays released until it is claimed, or
+//! until the protocol thread has heard another active and outranked it.
 //!
 //! Deliberately absent: decisions about roles, logs, and any wait other than for commands and for the clock.
 
@@ -32,6 +33,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use tokio::sync::mpsc;
+use warren_kit::clock;
 
 pub use announce::Cause;
 pub use holding::{Held, Holding, Link, MissingInterface};
@@ -124,12 +126,16 @@ pub struct Figures {
     pub reports_lost: AtomicU64,
     /// Highest delay between a command and its execution, since the start.
     pub command_delay_max_us: AtomicU64,
+    /// The boot-time clock, in nanoseconds, when the thread last showed that it is alive.
+    pub alive: AtomicU64,
 }
 
 /// State shared by the senders and the thread.
 struct Shared {
     /// The last role asked for, by router.
     wanted: Vec<AtomicBool>,
+    /// Announcements that have left, by router.
+    announced: Vec<AtomicU64>,
     /// A command did not fit: compare all roles with `wanted`.
     missed: AtomicBool,
     figures: Figures,
@@ -149,12 +155,15 @@ impl Plumbing {
         let (commands, received) = sync_channel(COMMANDS);
         let (reports, reported) = mpsc::channel(REPORTS);
         let wanted = (0..ROUTERS).map(|_| AtomicBool::new(false)).collect();
+        let announced = (0..ROUTERS).map(|_| AtomicU64::new(0)).collect();
         let figures = Figures {
             lease_factor: AtomicU32::new(1),
+            alive: AtomicU64::new(clock::boottime_nanos()),
             ..Figures::default()
         };
         let shared = Arc::new(Shared {
             wanted,
+            announced,
             missed: AtomicBool::new(false),
             figures,
         });
@@ -185,6 +194,15 @@ impl Plumbing {
     #[must_use]
     pub fn figures(&self) -> &Figures {
         &self.shared.figures
+    }
+
+    /// Announcement frames that have left for this router.
+    #[must_use]
+    pub fn announced(&self, router: usize) -> u64 {
+        self.shared
+            .announced
+            .get(router)
+            .map_or(0, |count| count.load(Relaxed))
     }
 
     /// Adds what the router holds and announces it. Never blocks. Claiming again puts back what is missing.

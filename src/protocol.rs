@@ -19,6 +19,7 @@ mod seat;
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -77,8 +78,8 @@ pub(crate) enum Command {
     Input { slot: Slot, input: Input },
     /// Sync groups, as lists of slots.
     Groups(Vec<Vec<Slot>>),
-    /// How often the guard wants to hear from us.
-    BeatEvery(Duration),
+    /// How often the guard wants to hear from us, and how long the plumbing thread may be silent for us to say so.
+    Beat { every: Duration, plumbing: Duration },
     /// Leave with every router.
     Shutdown { grace: Duration },
     /// A picture of every router, for status and metrics.
@@ -222,6 +223,7 @@ pub(crate) fn start(
         control: wire::control_buffer(),
         lateness: Lateness::default(),
         beat_every: Duration::from_millis(60),
+        plumbing_patience: plumbing::LONGEST_LEASE,
         beat_due: Instant::ZERO,
         leaving: false,
     };
@@ -263,8 +265,14 @@ struct Protocol {
     control: Vec<u8>,
     lateness: Lateness,
     beat_every: Duration,
+    plumbing_patience: Duration,
     beat_due: Instant,
     leaving: bool,
+}
+
+/// The beat speaks for the plumbing thread too: without it addresses expire while adverts go on.
+fn vouches(now: Instant, plumbing_alive: Instant, patience: Duration) -> bool {
+    now.since(plumbing_alive) <= patience
 }
 
 fn now() -> Instant {
@@ -332,7 +340,10 @@ impl Protocol {
                 Command::Remove { slot } => self.remove(slot),
                 Command::Input { slot, input } => self.feed(slot, now(), &input),
                 Command::Groups(groups) => self.groups = groups,
-                Command::BeatEvery(period) => self.beat_every = period,
+                Command::Beat { every, plumbing } => {
+                    self.beat_every = every;
+                    self.plumbing_patience = plumbing;
+                }
                 Command::Shutdown { grace } => self.shut_down(grace),
                 Command::View(reply) => {
                     let _ = reply.send(self.view());
@@ -592,7 +603,10 @@ impl Protocol {
             return;
         }
         self.beat_due = now + self.beat_every;
-        if let Some(guard) = &self.guard {
+        let alive = Instant::from_nanos(self.plumbing.figures().alive.load(Relaxed));
+        if let Some(guard) = &self.guard
+            && vouches(now, alive, self.plumbing_patience)
+        {
             let _ = guard.send_small(&FromWorker::Beat);
         }
     }
@@ -628,5 +642,24 @@ impl Protocol {
             lateness: self.lateness,
             events_lost: self.events_lost,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_beat_stops_when_plumbing_has_been_silent_for_longer_than_patience_and_not_before() {
+        let alive = Instant::from_nanos(5_000_000_000);
+        let patience = Duration::from_secs(1);
+        assert!(vouches(alive + patience, alive, patience));
+        assert!(!vouches(
+            alive + patience + Duration::from_nanos(1),
+            alive,
+            patience
+        ));
+        // It may have shown life after the clock was read here.
+        assert!(vouches(alive, alive + patience, patience));
     }
 }

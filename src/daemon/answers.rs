@@ -173,7 +173,7 @@ impl Daemon {
                 let lease = self.lease_of(&instance.plan);
                 let plumbed = Plumbed {
                     in_kernel: &in_kernel,
-                    announcements: 0,
+                    announcements: self.plumbing.announced(usize::from(instance.slot)),
                     lease: lease.map(|lease| crate::plumbing::effective_lease(lease, factor)),
                 };
                 status::router(instance, view, &plumbed, self.hold_off_until.is_some())

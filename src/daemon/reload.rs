@@ -13,10 +13,16 @@ use crate::history::event;
 use crate::instance::{Instance, rules};
 use crate::program::ProgramPolicy;
 use crate::protocol::{Command, Slot};
-use crate::{notify, track, words};
+use crate::{notify, plumbing, track, words};
 
 /// How long a router that is taken out of the configuration waits for another to take over.
 const REMOVAL_GRACE: Duration = Duration::from_secs(1);
+
+/// How long the plumbing thread may be silent before the worker counts as hung: half of the shortest lease, for the
+/// other half is left to act in, but no less than a busy machine may need.
+fn plumbing_patience(shortest_lease: Option<Duration>) -> Duration {
+    (shortest_lease.unwrap_or(plumbing::LONGEST_LEASE) / 2).max(Duration::from_secs(1))
+}
 
 impl Daemon {
     /// All of the new configuration is applied, or none of it. Says what has changed.
@@ -204,7 +210,15 @@ impl Daemon {
             .min();
         let limit = (2 * shortest.unwrap_or(Duration::from_secs(1))).max(Duration::from_millis(250));
         self.tell_guard(&FromWorker::BeatLimit(limit));
-        self.protocol.send(Command::BeatEvery(limit / 4));
+        let leases = self
+            .plan
+            .routers
+            .iter()
+            .filter_map(|router| self.lease_of(router));
+        self.protocol.send(Command::Beat {
+            every: limit / 4,
+            plumbing: plumbing_patience(leases.min()),
+        });
     }
 
     /// How long the kernel keeps this router's addresses without renewal.
@@ -246,5 +260,18 @@ impl Daemon {
             tracing::warn!("{warning}");
             self.warnings.push(warning);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plumbing_may_be_silent_for_half_of_the_shortest_lease_and_at_least_a_second() {
+        let seconds = Duration::from_secs;
+        assert_eq!(plumbing_patience(Some(seconds(1))), seconds(1));
+        assert_eq!(plumbing_patience(Some(seconds(8))), seconds(4));
+        assert_eq!(plumbing_patience(None), seconds(60));
     }
 }

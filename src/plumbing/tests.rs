@@ -544,6 +544,7 @@ fn a_lease_that_ran_out_while_we_were_stopped_is_given_up_and_not_brought_back()
         let wanted = (0..ROUTERS).map(|_| AtomicBool::new(true)).collect();
         let shared = Arc::new(Shared {
             wanted,
+            announced: (0..ROUTERS).map(|_| AtomicU64::new(0)).collect(),
             missed: AtomicBool::new(false),
             figures: Figures::default(),
         });
@@ -596,6 +597,35 @@ fn releasing_one_router_leaves_the_other_s_address_of_the_same_network() {
         }
         stage.released(1);
         assert_eq!(stage.held(), set(&["10.9.0.2"]));
+        stage.strike();
+    });
+}
+
+#[test]
+fn announcements_are_counted_by_router_until_it_is_removed_and_the_thread_shows_life_when_idle() {
+    in_namespace(|| {
+        let mut stage = Stage::set();
+        stage
+            .plumbing
+            .install(7, stage.holding(&["10.9.0.1/32", "10.9.0.2/32"]));
+        stage.plumbing.claim(7);
+        assert!(matches!(stage.report(), Report::Claimed { router: 7, .. }));
+        assert_eq!(stage.plumbing.announced(7), 2, "one frame for each address");
+        assert_eq!(stage.plumbing.announced(8), 0);
+        let alive = || stage.plumbing.figures().alive.load(Relaxed);
+        let before = alive();
+        eventually(SECOND, || {
+            if alive() > before {
+                Ok(())
+            } else {
+                Err("no sign of life".to_owned())
+            }
+        });
+        stage.plumbing.remove(7);
+        eventually(SECOND, || match stage.plumbing.announced(7) {
+            0 => Ok(()),
+            count => Err(count.to_string()),
+        });
         stage.strike();
     });
 }

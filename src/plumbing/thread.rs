@@ -13,6 +13,7 @@ use thread_priority::unix::{
 };
 use thread_priority::{ThreadPriority, ThreadPriorityValue};
 use tokio::sync::mpsc;
+use warren_kit::clock;
 
 use super::announce::Announcer;
 use super::holding::{Frame, Holding, frames};
@@ -31,13 +32,16 @@ const COMMANDS_PER_SLICE: usize = 64;
 const RENEWALS_PER_SLICE: usize = 64;
 /// Work without a pause that is not taken for a runaway by RLIMIT_RTTIME.
 const BUSY: Duration = Duration::from_millis(20);
-const IDLE: Duration = Duration::from_secs(3600);
+/// The thread shows that it is alive at least this often, idle or not: the beat to the guard depends on it.
+const LIFE_SIGN: Duration = Duration::from_millis(250);
 
 struct Router {
     holding: Holding,
     frames: Vec<Frame>,
     announcer: Announcer,
     held: bool,
+    /// The lease ran out; no claim or release since.
+    expired: bool,
     /// Addresses that were there before us: neither renewed nor deleted.
     foreign: HashSet<Key>,
     /// The lease given last, and a moment before it was given.
@@ -89,9 +93,10 @@ impl Plumber {
         }
         let mut last_pause = Instant::now();
         loop {
-            let patience = self
-                .due()
-                .map_or(IDLE, |due| due.saturating_duration_since(Instant::now()));
+            let patience = self.due().map_or(LIFE_SIGN, |due| {
+                due.saturating_duration_since(Instant::now()).min(LIFE_SIGN)
+            });
+            self.show_life();
             match commands.recv_timeout(patience) {
                 Ok(command) => {
                     let more = commands.try_iter().take(COMMANDS_PER_SLICE);
@@ -118,6 +123,7 @@ impl Plumber {
 
     /// `false` = stop.
     pub(super) fn execute(&mut self, command: Command) -> bool {
+        self.show_life();
         match command {
             Command::Claim { router, asked } => self.claim(router, asked),
             Command::Release { router, asked } => self.release(router, asked),
@@ -127,6 +133,9 @@ impl Plumber {
             Command::Remove { router } => {
                 self.release(router, Instant::now());
                 self.routers.remove(&router);
+                if let Some(count) = self.shared.announced.get(router) {
+                    count.store(0, Relaxed);
+                }
             }
             Command::Sweep => self.sweep(),
             Command::Stop => return false,
@@ -159,6 +168,8 @@ impl Plumber {
     }
 
     fn repair(&mut self, number: usize, asked: Instant) {
+        // What looks deleted may have expired while this process was stopped; another host may hold it by now.
+        self.expire_if_due(number);
         let Some(router) = self.routers.get_mut(&number).filter(|router| router.held) else {
             return;
         };
@@ -179,6 +190,7 @@ impl Plumber {
             return;
         };
         router.announcer.released();
+        router.expired = false;
         let refusals = if router.held {
             router.delete(&mut self.netlink)
         } else {
@@ -193,11 +205,18 @@ impl Plumber {
     }
 
     fn announce(&mut self, number: usize, cause: Cause) {
-        let Some(router) = self.routers.get_mut(&number).filter(|router| router.held) else {
+        self.expire_if_due(number);
+        let Some(router) = self.routers.get_mut(&number) else {
             return;
         };
-        router.announcer.request(cause, Instant::now());
-        self.send_due_frames(number);
+        if router.held {
+            router.announcer.request(cause, Instant::now());
+            self.send_due_frames(number);
+        } else if router.expired && cause == Cause::LowerPriority {
+            // Back from a pause, heard another active and outranks it: the role is ours still, and so are the addresses.
+            self.shared.wanted[number].store(true, Relaxed);
+            self.claim(number, Instant::now());
+        }
     }
 
     fn install(&mut self, number: usize, holding: Holding) {
@@ -330,6 +349,7 @@ impl Plumber {
             }
         }
         self.shared.figures.frames_sent.fetch_add(sent, Relaxed);
+        self.shared.announced[number].fetch_add(sent, Relaxed);
         self.shared.figures.frames_refused.fetch_add(refused, Relaxed);
         if let Some(refusal) = refusal {
             self.trouble(number, refusal);
@@ -413,6 +433,13 @@ impl Plumber {
         }
     }
 
+    fn expire_if_due(&mut self, number: usize) {
+        let router = self.routers.get(&number).filter(|router| router.held);
+        if let Some(late) = router.and_then(|router| router.expired_by(Instant::now())) {
+            self.expire(number, late);
+        }
+    }
+
     fn expire(&mut self, number: usize, late: Duration) {
         self.shared.wanted[number].store(false, Relaxed);
         let Some(router) = self.routers.get_mut(&number) else {
@@ -420,6 +447,7 @@ impl Plumber {
         };
         router.announcer.released();
         router.delete(&mut self.netlink);
+        router.expired = true;
         self.count_held();
         self.report(Report::Expired { router: number, late });
     }
@@ -465,6 +493,10 @@ impl Plumber {
             .store(held.sum::<usize>() as u32, Relaxed);
     }
 
+    fn show_life(&self) {
+        self.shared.figures.alive.store(clock::boottime_nanos(), Relaxed);
+    }
+
     fn note_delay(&self, asked: Instant) {
         let delay = asked.elapsed().as_micros() as u64;
         self.shared.figures.command_delay_max_us.fetch_max(delay, Relaxed);
@@ -484,6 +516,7 @@ impl Router {
             frames,
             announcer: Announcer::default(),
             held: false,
+            expired: false,
             foreign: HashSet::new(),
             lease: None,
             renewed: Instant::now(),
@@ -542,6 +575,7 @@ impl Router {
         let outcome = steps::carry_out(netlink, &steps, lease);
         self.foreign = outcome.already_there.iter().map(key).collect();
         self.held = true;
+        self.expired = false;
         self.renewal.clear();
         self.grant(factor, before);
         outcome.refusals
@@ -551,6 +585,7 @@ impl Router {
         let foreign = |address: &Address| self.foreign.contains(&key(address));
         let outcome = steps::carry_out(netlink, &steps::removing(&self.holding, foreign), None);
         self.held = false;
+        self.expired = false;
         self.foreign.clear();
         self.renewal.clear();
         self.lease = None;
