@@ -45,13 +45,19 @@ const DETACH_LIMIT: Duration = Duration::from_millis(100);
 /// First and longest pause before another attempt once restarting at once did not help.
 const BACKOFF_FIRST: Duration = Duration::from_secs(1);
 const BACKOFF_MAX: Duration = Duration::from_secs(30);
+/// A guard that wakes this much too late was away itself: what it has not heard meanwhile proves nothing.
+const OWN_ABSENCE: Duration = Duration::from_millis(100);
 /// Silence that counts as hung before the worker has named its own limit.
 const BEAT_LIMIT: Duration = Duration::from_secs(2);
+
+/// The worker is always of the guard's own binary, whatever has been installed meanwhile: the two speak a language that
+/// may differ between versions. An upgrade replaces the guard first.
+const OWN_BINARY: &str = "/proc/self/exe";
 
 /// How the worker is started.
 #[derive(Debug, Clone)]
 pub struct WorkerCommand {
-    /// The binary, as a path that leads to its successor once it has been replaced.
+    /// The binary that an upgrade starts, as a path that leads to its successor once it has been replaced.
     pub program: PathBuf,
     /// The name it is called by, which decides what the arguments mean.
     pub name: OsString,
@@ -104,6 +110,13 @@ struct Guard {
     signals: SignalFd,
     worker: Option<Worker>,
     custody: Custody,
+    /// Workers started so far.
+    starts: u32,
+    /// This process took the place of another binary's.
+    upgraded: bool,
+    /// The operator asked for the installed binary.
+    upgrade_wanted: bool,
+    /// Ends of workers within the last [`RESTART_WINDOW`].
     restarts: VecDeque<Instant>,
     backoff: Duration,
     /// When to try again, while there is no worker.
@@ -129,8 +142,17 @@ impl Guard {
     fn new(command: WorkerCommand, signals: SignalFd) -> io::Result<Self> {
         let service = ServiceManager::from_environment()?;
         let watchdog = service.watchdog().map(|interval| (interval / 3, Instant::now()));
+        let inherited = successor::inherited_custody().unwrap_or_else(|error| {
+            // Another version's may be unreadable. What it held then expires, or is swept by the worker.
+            tracing::error!(%error, "custody of the process before not understood; its roles are elected anew");
+            Some(Custody::default())
+        });
+        let upgraded = inherited.is_some();
         Ok(Self {
-            custody: successor::inherited_custody()?.unwrap_or_default(),
+            custody: inherited.unwrap_or_default(),
+            starts: 0,
+            upgraded,
+            upgrade_wanted: false,
             command,
             service,
             signals,
@@ -138,7 +160,7 @@ impl Guard {
             restarts: VecDeque::new(),
             backoff: BACKOFF_FIRST,
             retry_at: None,
-            was_ready: false,
+            was_ready: upgraded,
             stopping: None,
             watchdog,
             buffer: Vec::new(),
@@ -150,16 +172,21 @@ impl Guard {
             tracing::warn!(%error, "guard's memory not locked");
         }
         if let Err(error) = self.start_worker() {
-            tracing::error!(%error, program = %self.command.program.display(), "worker could not be started");
+            tracing::error!(%error, "worker could not be started");
             self.custody.release_all();
             return 1;
         }
         loop {
-            self.wait();
+            let due = self.next_wake();
+            self.wait(due);
+            self.allow_for_own_absence(due);
             if let Some(code) = self.handle_signals() {
                 return code;
             }
             self.read_messages();
+            if std::mem::take(&mut self.upgrade_wanted) && self.stopping.is_none() {
+                self.upgrade();
+            }
             if let Some(code) = self.watch_worker() {
                 return code;
             }
@@ -175,8 +202,11 @@ impl Guard {
         for (router, priority) in self.custody.begin_handover() {
             ours.send(&ToWorker::Adopt { router, priority })?;
         }
-        ours.send(&ToWorker::Begin)?;
-        let child = Command::new(&self.command.program)
+        ours.send(&ToWorker::Begin {
+            restarts: self.starts,
+            upgraded: self.upgraded && self.starts == 0,
+        })?;
+        let child = Command::new(OWN_BINARY)
             .arg0(&self.command.name)
             .args(&self.command.arguments)
             .arg("--worker")
@@ -205,12 +235,13 @@ impl Guard {
             last_beat: now,
             beat_limit: BEAT_LIMIT,
         });
+        self.starts = self.starts.saturating_add(1);
         self.retry_at = None;
         Ok(())
     }
 
-    fn wait(&self) {
-        let timeout = self.next_wake().map_or(PollTimeout::NONE, |at| {
+    fn wait(&self, due: Option<Instant>) {
+        let timeout = due.map_or(PollTimeout::NONE, |at| {
             let millis = at
                 .saturating_duration_since(Instant::now())
                 .as_micros()
@@ -230,6 +261,16 @@ impl Guard {
         let worker = self.worker.as_ref().map(|worker| worker.limit(self.stopping));
         let watchdog = self.watchdog.map(|(_, due)| due);
         [worker, self.retry_at, watchdog].into_iter().flatten().min()
+    }
+
+    /// A process that was stopped finds every limit passed, although the worker may have been as still as itself.
+    fn allow_for_own_absence(&mut self, due: Option<Instant>) {
+        let now = Instant::now();
+        if let Some(worker) = &mut self.worker
+            && due.is_some_and(|due| now.saturating_duration_since(due) > OWN_ABSENCE)
+        {
+            worker.last_beat = now;
+        }
     }
 
     fn handle_signals(&mut self) -> Option<u8> {
@@ -325,7 +366,7 @@ impl Guard {
             FromWorker::Status(line) => {
                 let _ = self.service.status(&line);
             }
-            FromWorker::Upgrade => self.upgrade(),
+            FromWorker::Upgrade => self.upgrade_wanted = true,
         }
     }
 
@@ -362,12 +403,14 @@ impl Guard {
         );
         let _ = worker.child.kill();
         // First what the neighbours wait for, then the funeral: a process in the kernel's hands may take its time.
-        self.custody.release_all();
+        let released = self.custody.release_all();
         let _ = worker.child.wait();
+        // Between its death sentence and its end it may have renewed a lease, which puts a missing address back.
+        self.custody.remove_again(&released);
         if self.stopping.is_some() {
             return Some(1);
         }
-        self.restarts.push_back(Instant::now());
+        self.note_end();
         self.retry_later();
         None
     }
@@ -390,17 +433,8 @@ impl Guard {
             self.custody.release_all();
             return Some(1);
         }
-        let now = Instant::now();
-        while self
-            .restarts
-            .front()
-            .is_some_and(|at| now.duration_since(*at) > RESTART_WINDOW)
-        {
-            self.restarts.pop_front();
-        }
-        if self.restarts.len() < RESTARTS_MAX {
+        if self.note_end() <= RESTARTS_MAX {
             tracing::error!(%status, roles, "worker ended; starting another, which adopts its roles");
-            self.restarts.push_back(now);
             match self.start_worker() {
                 Ok(()) => return None,
                 Err(error) => tracing::error!(%error, "worker could not be started"),
@@ -411,6 +445,19 @@ impl Guard {
         self.custody.release_all();
         self.retry_later();
         None
+    }
+
+    /// Counts the end of a worker: how many there were lately, this one included.
+    fn note_end(&mut self) -> usize {
+        let now = Instant::now();
+        self.restarts
+            .retain(|at| now.duration_since(*at) <= RESTART_WINDOW);
+        self.restarts.push_back(now);
+        // One more than allowed says as much as a thousand.
+        if self.restarts.len() > RESTARTS_MAX + 1 {
+            self.restarts.pop_front();
+        }
+        self.restarts.len()
     }
 
     fn retry_later(&mut self) {
@@ -458,6 +505,11 @@ impl Guard {
             }
             let _ = worker.child.kill();
             let _ = worker.child.wait();
+            // What it said before it ended counts.
+            self.worker = Some(worker);
+            self.read_messages();
+            self.worker = None;
+            self.upgrade_wanted = false;
         }
         // On success this does not return.
         let error = successor::replace(&self.command, &self.custody);

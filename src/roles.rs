@@ -32,6 +32,8 @@ pub fn vrrp(options: &VrrpOptions) -> Result<ExitCode, Report> {
             Ok(guard::run(command, signals).into())
         }
         Mode::Worker => {
+            // The kernel names a process after the path it was started by, and that was the guard's own.
+            nix::sys::prctl::set_name(c"warren").map_err(io::Error::from)?;
             let _flushed_at_the_end = logging::init(&log)?;
             let _pid_file = options
                 .worker_pid_file

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -40,8 +41,29 @@ const EVENTS_MAX: usize = 16 * 1024;
 /// How long the guard may take to say what to adopt.
 const BEGIN_LIMIT: Duration = Duration::from_secs(2);
 
-/// A role of an earlier worker.
-pub(super) type Adoptions = BTreeMap<String, u8>;
+/// What the guard says before anything runs. Without a guard there is nothing.
+#[derive(Default)]
+struct Beginning {
+    /// Roles of an earlier worker, by router, with the priority each was held at.
+    adoptions: BTreeMap<String, u8>,
+    restarts: u32,
+    upgraded: bool,
+}
+
+impl Beginning {
+    fn in_words(&self, config: &Path) -> String {
+        let config = config.display();
+        let roles = self.adoptions.len();
+        if self.upgraded {
+            format!("continued after an upgrade with {config}, {roles} roles taken over")
+        } else if self.restarts > 0 {
+            let count = self.restarts;
+            format!("restarted by the guard (restart {count}) with {config}, {roles} roles taken over")
+        } else {
+            format!("started with {config}")
+        }
+    }
+}
 
 /// The way to the guard and back.
 pub(super) struct GuardLine {
@@ -93,17 +115,24 @@ impl GuardLine {
     }
 }
 
-/// Waits for what the guard wants adopted. Without a guard there is nothing.
-fn begin(channel: &Channel) -> Adoptions {
-    let mut adoptions = Adoptions::new();
+/// Waits for what the guard wants adopted.
+fn begin(channel: &Channel) -> Beginning {
+    let mut beginning = Beginning::default();
     let mut buffer = Vec::new();
     let deadline = Instant::now() + BEGIN_LIMIT;
     while Instant::now() < deadline {
         match channel.receive(&mut buffer) {
             Ok(Received::Message(ToWorker::Adopt { router, priority })) => {
-                adoptions.insert(router, priority);
+                beginning.adoptions.insert(router, priority);
             }
-            Ok(Received::Message(ToWorker::Begin) | Received::Closed) | Err(_) => break,
+            Ok(Received::Message(ToWorker::Begin { restarts, upgraded })) => {
+                return Beginning {
+                    restarts,
+                    upgraded,
+                    ..beginning
+                };
+            }
+            Ok(Received::Closed) | Err(_) => break,
             Ok(Received::Message(_)) => {}
             Ok(Received::Nothing) => {
                 let mut fds = [nix::poll::PollFd::new(
@@ -114,7 +143,7 @@ fn begin(channel: &Channel) -> Adoptions {
             }
         }
     }
-    adoptions
+    beginning
 }
 
 /// The channel that a guard passes as standard input; none if standard input is anything else.
@@ -135,7 +164,7 @@ pub(super) fn run(options: &VrrpOptions) -> Result<(), Report> {
         tracing::debug!(%error, "no ambient capabilities to clear");
     }
     let channel = inherited_channel();
-    let adoptions = channel.as_ref().map(begin).unwrap_or_default();
+    let beginning = channel.as_ref().map(begin).unwrap_or_default();
     let host = options.host.clone().unwrap_or_else(host_name);
     let (plan, warnings) =
         read_plan(options, &host).map_err(|text| Report::new(Code::Config, text.trim_end().to_owned()))?;
@@ -155,11 +184,11 @@ pub(super) fn run(options: &VrrpOptions) -> Result<(), Report> {
         memory,
     };
     runtime.block_on(async move {
-        let (mut daemon, mut inbox) = made.start(channel, &adoptions).await?;
+        let (mut daemon, mut inbox) = made.start(channel, &beginning).await?;
         tracing::info!(
             elapsed_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
             routers = daemon.instances.len(),
-            adopted = adoptions.len(),
+            adopted = beginning.adoptions.len(),
             "started"
         );
         daemon.serve(&mut inbox).await;
@@ -216,7 +245,7 @@ struct Made {
 }
 
 impl Made {
-    async fn start(self, channel: Option<Channel>, adoptions: &Adoptions) -> Result<(Daemon, Inbox), Report> {
+    async fn start(self, channel: Option<Channel>, beginning: &Beginning) -> Result<(Daemon, Inbox), Report> {
         let Self {
             options,
             host,
@@ -272,23 +301,20 @@ impl Made {
             hold_off_until: (!startup_delay.is_zero()).then(|| Instant::now() + startup_delay),
             stopping: None,
             sweep_at: None,
-            restarts: 0,
+            restarts: beginning.restarts,
             sightings: sighted,
             transitions: BTreeMap::new(),
             drains: Vec::new(),
         };
-        daemon.history.record(event(
-            kind::DAEMON,
-            None,
-            format!("started with {}", daemon.options.config.display()),
-        ));
+        let started = beginning.in_words(&daemon.options.config);
+        daemon.history.record(event(kind::DAEMON, None, started));
         daemon.tell_beat();
         for router in &plan.routers {
             daemon.add(router.clone(), &plan);
         }
         daemon.groups = daemon.regroup(&plan);
         daemon.tell_groups();
-        daemon.adopt(adoptions);
+        daemon.adopt(beginning);
         daemon.find_orphans();
         // Adopted roles first of all: their neighbours are waiting for an advert.
         daemon.attach_all();
@@ -322,9 +348,9 @@ impl Made {
 
 impl Daemon {
     /// Tells the routers whose role goes on; they take it up as soon as they have a link.
-    fn adopt(&mut self, adoptions: &Adoptions) {
+    fn adopt(&mut self, beginning: &Beginning) {
         for instance in self.instances.iter_mut().flatten() {
-            if let Some(priority) = adoptions.get(&*instance.plan.name) {
+            if let Some(priority) = beginning.adoptions.get(&*instance.plan.name) {
                 instance.adopted = Some(*priority);
                 instance.legacy = Some(Input::Adopt);
             }

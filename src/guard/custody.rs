@@ -27,6 +27,9 @@ struct Entry {
     priority: u8,
 }
 
+/// Roles that were given up.
+pub(super) struct Released(Vec<Entry>);
+
 /// Sockets opened in good time: an emergency is no time to run out of descriptors.
 #[derive(Default)]
 struct Tools {
@@ -78,6 +81,9 @@ impl Custody {
         if let Some(entry) = self.current.get_mut(&slot) {
             entry.active = active;
             entry.priority = priority;
+            // From here on the present worker speaks for this router.
+            let router = &entry.holding.router;
+            self.handover.retain(|before| before.holding.router != *router);
         }
     }
 
@@ -85,8 +91,8 @@ impl Custody {
         self.current.values().filter(|entry| entry.active).count()
     }
 
-    /// Resigns every active role and removes its addresses.
-    pub(super) fn release_all(&mut self) {
+    /// Resigns every active role and removes its addresses; says which they were.
+    pub(super) fn release_all(&mut self) -> Released {
         let ended = std::mem::take(&mut self.current);
         let entries: Vec<Entry> = self
             .handover
@@ -104,6 +110,12 @@ impl Custody {
                 "roles resigned and their addresses removed"
             );
         }
+        Released(entries)
+    }
+
+    /// Removes what may have come back since.
+    pub(super) fn remove_again(&mut self, released: &Released) {
+        self.tools.remove_addresses(&released.0);
     }
 }
 

@@ -27,7 +27,12 @@ pub enum ToWorker {
     /// An earlier worker held this role until a moment ago, at this effective priority: go on as active.
     Adopt { router: String, priority: u8 },
     /// That was all; begin.
-    Begin,
+    Begin {
+        /// How often the guard has started a worker before.
+        restarts: u32,
+        /// This worker goes on for one of another binary.
+        upgraded: bool,
+    },
     /// Read the configuration again (SIGHUP).
     Reload,
     /// Stop: resign, hand over, release.
