@@ -8,6 +8,7 @@ mod pair;
 mod recovery;
 mod scale;
 mod tracking;
+mod upgrade;
 
 use warren_lab::Flavour;
 

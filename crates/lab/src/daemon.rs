@@ -34,7 +34,7 @@ impl Daemon {
             Flavour::Keepalived => Self::keepalived(host, keepalived_conf),
             Flavour::Warren => {
                 let configuration = host.write("keepalived.conf", keepalived_conf);
-                Self::warren_with(host, "-f", configuration)
+                Self::warren_with(&warren_binary(), host, "-f", configuration)
             }
         }
     }
@@ -73,14 +73,21 @@ impl Daemon {
     #[track_caller]
     pub fn warren(host: &Host, toml: &str) -> Self {
         let configuration = host.write("warren.toml", toml);
-        Self::warren_with(host, "--config", configuration)
+        Self::warren_with(&warren_binary(), host, "--config", configuration)
+    }
+
+    /// Starts a copy of warren that can be replaced, with a configuration in keepalived's format.
+    #[track_caller]
+    pub fn warren_copy(binary: &Path, host: &Host, keepalived_conf: &str) -> Self {
+        let configuration = host.write("keepalived.conf", keepalived_conf);
+        Self::warren_with(binary, host, "-f", configuration)
     }
 
     #[track_caller]
-    fn warren_with(host: &Host, option: &str, configuration: PathBuf) -> Self {
+    fn warren_with(binary: &Path, host: &Host, option: &str, configuration: PathBuf) -> Self {
         let runtime = host.directory().join("run");
         std::fs::create_dir_all(&runtime).expect("a runtime directory");
-        let mut command = Command::new(warren_binary());
+        let mut command = Command::new(binary);
         command
             .args(["vrrp", option])
             .arg(&configuration)
