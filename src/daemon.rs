@@ -16,6 +16,7 @@ mod answers;
 mod links;
 mod reload;
 mod start;
+mod statics;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -44,11 +45,14 @@ use crate::track::{CheckReport, Tracker, Verdict};
 use crate::words;
 use links::{Links, Sighting};
 use start::{GuardLine, Signals};
+use statics::StaticsKept;
 
 /// How long routers wait on an orderly stop for another to take over; with the rest of the stop within 100 ms.
 const HAND_OVER_GRACE: Duration = Duration::from_millis(60);
 /// How long `notify stop` programs may run.
 const STOP_NOTIFY_LIMIT: Duration = Duration::from_secs(1);
+/// How long removing the addresses may take.
+const STOP_PLUMBING_LIMIT: Duration = Duration::from_millis(500);
 /// How often other hosts are asked for our addresses and foreign VRIDs are looked for.
 const PROBE_EVERY: Duration = Duration::from_secs(5);
 /// Within this time the repairs of an address are counted.
@@ -70,6 +74,7 @@ struct Daemon {
     instances: Vec<Option<Instance>>,
     groups: Vec<api::GroupStatus>,
     links: Links,
+    statics: StaticsKept,
     monitor: Monitor,
     protocol: protocol::Handle,
     plumbing: plumbing::Plumbing,
@@ -219,6 +224,7 @@ impl Daemon {
             self.take_event(event);
         }
         self.plumbing.stop();
+        self.remove_statics();
         for instance in self.instances.iter().flatten() {
             self.notifier
                 .notify(about(instance, NotifyState::Stop, instance.plan.priority));
@@ -227,6 +233,11 @@ impl Daemon {
             self.notifier.notify(about_group(&group.name, NotifyState::Stop));
         }
         self.notifier.finish(STOP_NOTIFY_LIMIT).await;
+        // Its channel ends with the thread: what the routers have left is removed then.
+        let plumbing = async { while inbox.plumbing.recv().await.is_some() {} };
+        if tokio::time::timeout(STOP_PLUMBING_LIMIT, plumbing).await.is_err() {
+            tracing::warn!("addresses were not removed in time; they expire with their lease");
+        }
         self.links.remove_virtual_macs();
         self.protocol.send(protocol::Command::Exit);
         let took_ms = self

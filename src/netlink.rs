@@ -10,6 +10,7 @@ mod interfaces;
 pub mod macvlan;
 pub mod monitor;
 pub mod route;
+pub mod statics;
 
 use std::net::IpAddr;
 

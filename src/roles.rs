@@ -9,6 +9,7 @@ use warren_kit::report::{Code, Report};
 
 use crate::cli::{Mode, VrrpOptions};
 use crate::config::Format;
+use crate::netlink::statics::{Statics, Wanted};
 use crate::netlink::{self, Batch, Netlink};
 use crate::{config, daemon, guard};
 
@@ -77,6 +78,7 @@ fn clean_up() -> Result<(), Report> {
         netlink.run(&mut batch)?;
     }
     netlink::delete_leftover_routes_and_rules(&mut netlink, &[], &[])?;
+    Statics::open()?.apply(&Wanted::default())?;
     Ok(())
 }
 

@@ -7,6 +7,7 @@ mod operator;
 mod pair;
 mod recovery;
 mod scale;
+mod statics;
 mod tracking;
 mod upgrade;
 

@@ -443,6 +443,7 @@ impl Daemon {
             }
         }
         if interfaces_changed && self.stopping.is_none() {
+            self.keep_statics();
             self.attach_all();
         }
     }

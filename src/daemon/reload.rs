@@ -84,6 +84,7 @@ impl Daemon {
         }
         self.groups = self.regroup(&plan);
         self.tell_groups();
+        self.keep_statics();
         self.attach_all();
         self.tell_beat();
         self.tell_guard(&FromWorker::Status(self.summary()));

@@ -19,6 +19,7 @@ use warren_kit::{accounts, child, metrics, runtime_dir};
 use warren_vrrp::Input;
 
 use super::links::Links;
+use super::statics::StaticsKept;
 use super::{Daemon, Inbox};
 use crate::cli::VrrpOptions;
 use crate::config;
@@ -288,6 +289,7 @@ impl Made {
             instances: Vec::new(),
             groups: Vec::new(),
             links: Links::default(),
+            statics: StaticsKept::open()?,
             monitor,
             protocol,
             plumbing,
@@ -316,6 +318,11 @@ impl Made {
         daemon.tell_groups();
         daemon.adopt(beginning);
         daemon.find_orphans();
+        // Routers may speak from them.
+        daemon.keep_statics();
+        if !plan.static_addresses.is_empty() {
+            daemon.monitor.refresh()?;
+        }
         // Adopted roles first of all: their neighbours are waiting for an advert.
         daemon.attach_all();
         let policy = ProgramPolicy::of(&plan);

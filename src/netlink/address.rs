@@ -1,5 +1,6 @@
 //! An address as we give it to the kernel: tagged as ours, with a lifetime, without side effects.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
@@ -144,6 +145,12 @@ impl Address {
             prefix_route,
         };
         Some((address, tagged))
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "address {}/{}", self.address, self.prefix)
     }
 }
 

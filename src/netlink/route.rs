@@ -58,7 +58,7 @@ impl Route {
         batch.push(RouteNetlinkMessage::DelRoute(self.message()), 0);
     }
 
-    fn message(&self) -> RouteMessage {
+    pub(super) fn message(&self) -> RouteMessage {
         let mut message = RouteMessage::default();
         let header = &mut message.header;
         header.address_family = if self.ipv6 {
@@ -92,17 +92,6 @@ impl Route {
         message
     }
 
-    /// The kernel shows all that we gave it, and more.
-    fn is_shown_by(&self, shown: &RouteMessage) -> bool {
-        let ours = self.message();
-        ours.header.address_family == shown.header.address_family
-            && ours.header.destination_prefix_length == shown.header.destination_prefix_length
-            && ours
-                .attributes
-                .iter()
-                .all(|attribute| shown.attributes.contains(attribute))
-    }
-
     /// What `ip route` takes: directly connected without a gateway, IPv6 knows no scopes.
     fn natural_scope(&self) -> RouteScope {
         if self.via.is_none() && !self.ipv6 {
@@ -127,7 +116,7 @@ impl Rule {
         batch.push(RouteNetlinkMessage::DelRule(self.message()), 0);
     }
 
-    fn message(&self) -> RuleMessage {
+    pub(super) fn message(&self) -> RuleMessage {
         let mut message = RuleMessage::default();
         let header = &mut message.header;
         header.family = if self.ipv6 {
@@ -147,17 +136,6 @@ impl Rule {
         attributes.extend(self.mark.map(RuleAttribute::FwMark));
         attributes.extend(self.device.clone().map(RuleAttribute::Iifname));
         message
-    }
-
-    fn is_shown_by(&self, shown: &RuleMessage) -> bool {
-        let ours = self.message();
-        ours.header.family == shown.header.family
-            && ours.header.src_len == shown.header.src_len
-            && ours.header.dst_len == shown.header.dst_len
-            && ours
-                .attributes
-                .iter()
-                .all(|attribute| shown.attributes.contains(attribute))
     }
 }
 
@@ -184,16 +162,40 @@ impl fmt::Display for Rule {
     }
 }
 
+/// The kernel shows all that we gave it, and more.
+pub(super) fn shows_route(ours: &RouteMessage, shown: &RouteMessage) -> bool {
+    ours.header.address_family == shown.header.address_family
+        && ours.header.protocol == shown.header.protocol
+        && ours.header.destination_prefix_length == shown.header.destination_prefix_length
+        && ours
+            .attributes
+            .iter()
+            .all(|attribute| shown.attributes.contains(attribute))
+}
+
+/// As for routes.
+pub(super) fn shows_rule(ours: &RuleMessage, shown: &RuleMessage) -> bool {
+    ours.header.family == shown.header.family
+        && ours.header.src_len == shown.header.src_len
+        && ours.header.dst_len == shown.header.dst_len
+        && ours
+            .attributes
+            .iter()
+            .all(|attribute| shown.attributes.contains(attribute))
+}
+
 /// Deletes routes and rules that carry our mark, except those given, and says how many.
 pub fn delete_leftover_routes_and_rules(
     netlink: &mut Netlink,
     routes: &[&Route],
     rules: &[&Rule],
 ) -> Result<usize, NetlinkError> {
+    let routes: Vec<_> = routes.iter().map(|route| route.message()).collect();
+    let rules: Vec<_> = rules.iter().map(|rule| rule.message()).collect();
     let mut batch = Batch::new();
     for message in netlink.dump_routes()? {
         let ours = message.header.protocol == RouteProtocol::Other(TAG);
-        if ours && !routes.iter().any(|route| route.is_shown_by(&message)) {
+        if ours && !routes.iter().any(|route| shows_route(route, &message)) {
             batch.push(RouteNetlinkMessage::DelRoute(message), 0);
         }
     }
@@ -201,7 +203,7 @@ pub fn delete_leftover_routes_and_rules(
         let ours = message
             .attributes
             .contains(&RuleAttribute::Protocol(RouteProtocol::Other(TAG)));
-        if ours && !rules.iter().any(|rule| rule.is_shown_by(&message)) {
+        if ours && !rules.iter().any(|rule| shows_rule(rule, &message)) {
             batch.push(RouteNetlinkMessage::DelRule(message), 0);
         }
     }
