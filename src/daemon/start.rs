@@ -161,8 +161,8 @@ fn inherited_channel() -> Option<Channel> {
 pub(super) fn run(options: &VrrpOptions) -> Result<(), Report> {
     let began = Instant::now();
     // Programs that this thread starts get none of our capabilities.
-    if let Err(error) = child::clear_ambient_capabilities() {
-        tracing::debug!(%error, "no ambient capabilities to clear");
+    if let Err(error) = child::withhold_capabilities() {
+        tracing::warn!(%error, "capabilities not withheld from programs");
     }
     let channel = inherited_channel();
     let beginning = channel.as_ref().map(begin).unwrap_or_default();

@@ -8,7 +8,7 @@
 //! - A dropped [`run`] kills the group.
 //!
 //! There is no hook between fork and exec: it would need unsafe code. Capabilities are withheld by
-//! [`clear_ambient_capabilities`] on the thread that starts programs.
+//! [`withhold_capabilities`] on the thread that starts programs.
 
 use std::ffi::OsString;
 use std::io;
@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
+use rustix::thread::CapabilitySet;
 use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
@@ -139,8 +140,11 @@ pub enum RunError {
 }
 
 /// Takes from the calling thread the capabilities that programs it starts would inherit. The thread's own stay.
-pub fn clear_ambient_capabilities() -> io::Result<()> {
-    Ok(rustix::thread::clear_ambient_capability_set()?)
+pub fn withhold_capabilities() -> io::Result<()> {
+    let mut sets = rustix::thread::capabilities(None)?;
+    // With the inheritable ones go the ambient ones, and what a file marked to take them over would get.
+    sets.inheritable = CapabilitySet::empty();
+    Ok(rustix::thread::set_capabilities(None, sets)?)
 }
 
 /// Runs a program. Dropping the future kills its process group.

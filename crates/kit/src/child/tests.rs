@@ -172,10 +172,22 @@ async fn another_user_is_taken_where_we_may() {
 }
 
 #[test]
-fn ambient_capabilities_can_be_cleared_without_any_right() {
-    std::thread::spawn(|| clear_ambient_capabilities().unwrap())
-        .join()
-        .unwrap();
-    let status = fs::read_to_string("/proc/self/status").unwrap();
-    assert!(status.contains("CapAmb:"), "the kernel knows them");
+fn capabilities_are_withheld_without_any_right_and_ours_stay() {
+    let sets = || {
+        let status = fs::read_to_string("/proc/thread-self/status").unwrap();
+        let set = |name: &str| {
+            let line = status.lines().find(|line| line.starts_with(name));
+            line.unwrap().split_whitespace().nth(1).unwrap().to_owned()
+        };
+        ["CapInh:", "CapAmb:", "CapPrm:", "CapEff:"].map(set)
+    };
+    let (before, after) = std::thread::spawn(move || {
+        let before = sets();
+        withhold_capabilities().unwrap();
+        (before, sets())
+    })
+    .join()
+    .unwrap();
+    assert_eq!(after[..2], ["0000000000000000", "0000000000000000"]);
+    assert_eq!(after[2..], before[2..]);
 }
