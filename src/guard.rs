@@ -125,6 +125,8 @@ struct Guard {
     was_ready: bool,
     stopping: Option<Instant>,
     watchdog: Option<(Duration, Instant)>,
+    /// What the worker last said of itself, for the service manager.
+    summary: String,
     buffer: Vec<u8>,
 }
 
@@ -163,6 +165,7 @@ impl Guard {
             was_ready: upgraded,
             stopping: None,
             watchdog,
+            summary: "running".to_owned(),
             buffer: Vec::new(),
         })
     }
@@ -347,7 +350,7 @@ impl Guard {
                 worker.last_beat = Instant::now();
                 self.was_ready = true;
                 self.custody.end_handover();
-                let _ = self.service.ready("running");
+                let _ = self.service.ready(&self.summary);
             }
             FromWorker::Hold(holding) => self.custody.hold(holding),
             FromWorker::Forget { slot } => self.custody.forget(slot),
@@ -357,14 +360,16 @@ impl Guard {
                 priority,
             } => self.custody.note_role(slot, active, priority),
             FromWorker::Reloaded { ok } => {
-                let _ = self.service.ready(if ok {
-                    "running"
+                let _ = if ok {
+                    self.service.ready(&self.summary)
                 } else {
-                    "reload refused; see the log"
-                });
+                    let refused = format!("{}; reload refused, see the log", self.summary);
+                    self.service.ready(&refused)
+                };
             }
             FromWorker::Status(line) => {
                 let _ = self.service.status(&line);
+                self.summary = line;
             }
             FromWorker::Upgrade => self.upgrade_wanted = true,
         }
