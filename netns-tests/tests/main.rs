@@ -7,6 +7,7 @@ mod operator;
 mod pair;
 mod recovery;
 mod scale;
+mod service;
 mod statics;
 mod tracking;
 mod upgrade;
