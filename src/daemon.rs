@@ -549,6 +549,11 @@ impl Daemon {
                 }
                 return;
             }
+            Report::Unrecorded { error } => {
+                let text =
+                    format!("addresses not written down ({error}): after a crash they go with their lease");
+                return self.history.record(event(kind::DAEMON, None, text));
+            }
             Report::Scheduling { error } => {
                 tracing::debug!(error, "plumbing without real-time scheduling");
                 return;

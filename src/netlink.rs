@@ -16,7 +16,7 @@ use std::net::IpAddr;
 
 use rtnetlink::packet_route::AddressFamily;
 
-pub use address::{Address, leftovers, present};
+pub use address::{Address, kernel_keeps_tags, leftovers, present};
 pub use batch::{Batch, Failure, Netlink, NetlinkError};
 pub use interfaces::{Change, Interface, Interfaces};
 pub use monitor::Monitor;

@@ -14,11 +14,13 @@
 //! while another host may hold it by now: the router is reported as expired and stays released until it is claimed, or
 //! until the protocol thread has heard another active and outranked it.
 //!
-//! Deliberately absent: decisions about roles, logs, and any wait other than for commands and for the clock.
+//! Deliberately absent: decisions about roles, logs, and any wait other than for commands and for the clock. The ledger
+//! of old kernels is a file, but one in memory.
 
 mod announce;
 mod holding;
 mod lease;
+mod ledger;
 mod port;
 pub mod probe;
 mod secondaries;
@@ -38,8 +40,9 @@ use warren_kit::clock;
 pub use announce::Cause;
 pub use holding::{Held, Holding, Link, MissingInterface};
 pub use lease::{LONGEST as LONGEST_LEASE, effective as effective_lease};
+pub use ledger::{Ledger, leftovers};
 
-use crate::netlink::{Address, Netlink, NetlinkError};
+use crate::netlink::{Netlink, NetlinkError};
 
 /// Router numbers are below this.
 pub const ROUTERS: usize = 4096;
@@ -52,8 +55,8 @@ const REPORTS: usize = 2 * ROUTERS;
 pub struct Options {
     /// SCHED_RR priority; below the protocol thread's.
     pub realtime_priority: Option<u8>,
-    /// Addresses that an earlier run is known to have left, where the kernel keeps no tags (before 5.18).
-    pub recorded: Vec<Address>,
+    /// Where to write down which addresses are ours, if the kernel keeps no tags.
+    pub ledger: Option<Ledger>,
 }
 
 enum Command {
@@ -100,6 +103,8 @@ pub enum Report {
         addresses: usize,
         routes_and_rules: usize,
     },
+    /// The addresses could not be written down; told once.
+    Unrecorded { error: String },
     /// The thread could not get its priority or its timer precision.
     Scheduling { error: String },
 }
@@ -169,7 +174,7 @@ impl Plumbing {
         });
         let netlink = Netlink::open()?;
         let port = netlink.port();
-        let mut plumber = thread::Plumber::new(netlink, &options.recorded, shared.clone(), reports)?;
+        let mut plumber = thread::Plumber::new(netlink, options.ledger, shared.clone(), reports)?;
         let thread = std::thread::Builder::new()
             .name("plumbing".to_owned())
             .spawn(move || plumber.run(&received, options.realtime_priority))

@@ -6,11 +6,13 @@ use std::process::ExitCode;
 
 use warren_kit::logging;
 use warren_kit::report::{Code, Report};
+use warren_kit::runtime_dir;
 
 use crate::cli::{Mode, VrrpOptions};
 use crate::config::Format;
 use crate::netlink::statics::{Statics, Wanted};
 use crate::netlink::{self, Batch, Netlink};
+use crate::plumbing::{self, Ledger};
 use crate::{config, daemon, guard};
 
 /// Runs the failover daemon until it is told to stop.
@@ -46,7 +48,7 @@ pub fn vrrp(options: &VrrpOptions) -> Result<ExitCode, Report> {
         }
         Mode::CleanUp => {
             let _flushed_at_the_end = logging::init(&log)?;
-            clean_up()?;
+            clean_up(&options)?;
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -68,10 +70,13 @@ fn log_options(options: &VrrpOptions) -> Result<logging::Options, Report> {
 }
 
 /// Takes away the addresses, routes and rules that carry our mark.
-fn clean_up() -> Result<(), Report> {
+fn clean_up(options: &VrrpOptions) -> Result<(), Report> {
     let mut netlink = Netlink::open()?;
     let mut batch = Batch::new();
-    for address in netlink::leftovers(&mut netlink)? {
+    // Without a directory nothing was written down in it.
+    let ledger = runtime_dir::for_daemon(options.runtime_dir.as_deref());
+    let ledger = ledger.ok().and_then(|directory| Ledger::needed(&directory));
+    for address in plumbing::leftovers(&mut netlink, ledger.as_ref())? {
         address.delete(&mut batch);
     }
     if !batch.is_empty() {

@@ -27,8 +27,8 @@ use crate::config::plan::Plan;
 use crate::control::{ASKS_MAX, Desk};
 use crate::guard::messages::{Channel, FromWorker, Received, ToWorker};
 use crate::history::{History, event};
+use crate::netlink::Netlink;
 use crate::netlink::monitor::Monitor;
-use crate::netlink::{self, Netlink};
 use crate::notify::Notifier;
 use crate::program::{ProgramPolicy, ScriptSecurity};
 use crate::track::Tracker;
@@ -260,7 +260,7 @@ impl Made {
             .map(|priority| priority.saturating_sub(1).max(1));
         let (plumbing, plumbing_reports, _) = plumbing::Plumbing::start(plumbing::Options {
             realtime_priority: plumbing_priority,
-            ..plumbing::Options::default()
+            ledger: plumbing::Ledger::needed(&runtime_dir),
         })?;
         let signals = Signals::handle()?;
         let monitor = Monitor::start(&[plumbing.port()])?;
@@ -367,7 +367,8 @@ impl Daemon {
     /// Looks for addresses of our routers that an earlier run left without a guard to speak for them. Their routers
     /// listen for an interval and go on if nobody else has taken over; the sweep waits until then.
     fn find_orphans(&mut self) {
-        let left = Netlink::open().and_then(|mut netlink| netlink::leftovers(&mut netlink));
+        let ledger = plumbing::Ledger::needed(&self.runtime_dir);
+        let left = Netlink::open().and_then(|mut netlink| plumbing::leftovers(&mut netlink, ledger.as_ref()));
         let left: Vec<IpAddr> = match left {
             Ok(left) => left.into_iter().map(|address| address.address).collect(),
             Err(error) => return tracing::warn!(%error, "leftovers of an earlier run not looked for"),

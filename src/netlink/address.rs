@@ -164,6 +164,20 @@ pub fn present(netlink: &mut Netlink) -> Result<Vec<Address>, NetlinkError> {
         .collect())
 }
 
+/// Whether the kernel remembers the tag of an address (5.18 and later). One that cannot be asked is taken for old.
+#[must_use]
+pub fn kernel_keeps_tags() -> bool {
+    std::fs::read_to_string("/proc/sys/kernel/osrelease").is_ok_and(|release| keeps_tags(&release))
+}
+
+fn keeps_tags(release: &str) -> bool {
+    let mut numbers = release.split(['.', '-', '+', '\n']).map(str::parse);
+    let (Some(Ok(major)), Some(Ok(minor))) = (numbers.next(), numbers.next()) else {
+        return false;
+    };
+    (major, minor) >= (5_u32, 18_u32)
+}
+
 /// Addresses an earlier run left behind, by their tag.
 pub fn leftovers(netlink: &mut Netlink) -> Result<Vec<Address>, NetlinkError> {
     let messages = netlink.dump_addresses()?;
@@ -173,4 +187,23 @@ pub fn leftovers(netlink: &mut Netlink) -> Result<Vec<Address>, NetlinkError> {
         .filter(|(_, tagged)| *tagged)
         .map(|(a, _)| a)
         .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_are_kept_since_5_18() {
+        for (release, kept) in [
+            ("5.18.0", true),
+            ("5.17.15-generic", false),
+            ("6.1.0-13-amd64\n", true),
+            ("4.19.0", false),
+            ("6.0-rc1", true),
+            ("unknown", false),
+        ] {
+            assert_eq!(keeps_tags(release), kept, "{release}");
+        }
+    }
 }

@@ -12,7 +12,7 @@ use super::*;
 use crate::config::plan::AnnouncePlan;
 use crate::frames::{ArpForm, Mac, gratuitous_arp};
 use crate::namespace::{eventually, in_namespace, ip};
-use crate::netlink::{Batch, leftovers};
+use crate::netlink::{Address, Batch, leftovers};
 
 const MAC: Mac = [0x02, 0, 0, 0, 0, 1];
 const SECOND: Duration = Duration::from_secs(1);
@@ -45,7 +45,11 @@ impl Stage {
     }
 
     fn resume() -> Self {
-        let (plumbing, reports, thread) = Plumbing::start(Options::default()).unwrap();
+        Self::resume_with(Options::default())
+    }
+
+    fn resume_with(options: Options) -> Self {
+        let (plumbing, reports, thread) = Plumbing::start(options).unwrap();
         let sniffer = Socket::new(
             Domain::PACKET,
             Type::RAW,
@@ -549,7 +553,7 @@ fn a_lease_that_ran_out_while_we_were_stopped_is_given_up_and_not_brought_back()
             figures: Figures::default(),
         });
         let mut plumber =
-            thread::Plumber::new(Netlink::open().unwrap(), &[], shared.clone(), reports).unwrap();
+            thread::Plumber::new(Netlink::open().unwrap(), None, shared.clone(), reports).unwrap();
         plumber.execute(Command::Install {
             router: 7,
             holding: Box::new(holding),
@@ -627,5 +631,51 @@ fn announcements_are_counted_by_router_until_it_is_removed_and_the_thread_shows_
             count => Err(count.to_string()),
         });
         stage.strike();
+    });
+}
+
+/// What was there before us is not written down, so that it is never taken for ours.
+#[test]
+fn without_tags_the_ledger_tells_the_next_process_what_is_ours() {
+    in_namespace(|| {
+        let directory = tempfile::tempdir().unwrap();
+        let ledger = || Options {
+            ledger: Some(Ledger::at(directory.path())),
+            ..Options::default()
+        };
+        Stage::set().strike();
+        ip("address add 10.9.0.3/32 dev v0");
+        let stage = Stage::resume_with(ledger());
+        let index = stage.ifindex;
+        let own = |last: u8| (index, IpAddr::from([10, 9, 0, last]), 32);
+        let written = || Ledger::at(directory.path()).read();
+        for (router, addresses) in [(1, &["10.9.0.1/32", "10.9.0.3/32"][..]), (2, &["10.9.0.2/32"])] {
+            stage.plumbing.install(router, stage.holding(addresses));
+            stage.plumbing.claim(router);
+        }
+        eventually(SECOND, || match written() {
+            written if written == BTreeSet::from([own(1), own(2)]) => Ok(()),
+            written => Err(format!("{written:?}")),
+        });
+        stage.plumbing.release(2);
+        eventually(SECOND, || match written() {
+            written if written == BTreeSet::from([own(1)]) => Ok(()),
+            written => Err(format!("{written:?}")),
+        });
+        // The end of the process leaves it; as an old kernel has it, it carries no tag.
+        stage.strike();
+        ip("address del 10.9.0.1/32 dev v0");
+        ip("address add 10.9.0.1/32 dev v0");
+        let mut next = Stage::resume_with(ledger());
+        assert_eq!(next.held(), BTreeSet::new(), "no tags");
+        next.plumbing.sweep();
+        assert!(matches!(next.report(), Report::Swept { addresses: 1, .. }));
+        let left = ip("-o address show dev v0");
+        assert!(
+            !left.contains("10.9.0.1/32") && left.contains("10.9.0.3/32"),
+            "{left}"
+        );
+        next.strike();
+        assert_eq!(written(), BTreeSet::new());
     });
 }

@@ -21,10 +21,8 @@ use super::lease::{EARLY, Lengthening, Phase, RENEWALS_PER_LEASE, effective};
 use super::port::Ports;
 use super::secondaries;
 use super::steps::{self, Key, key};
-use super::{Cause, Command, ROUTERS, Refusal, Report, Shared};
-use crate::netlink::{
-    Address, Batch, Failure, Netlink, NetlinkError, delete_leftover_routes_and_rules, leftovers,
-};
+use super::{Cause, Command, Ledger, ROUTERS, Refusal, Report, Shared, leftovers};
+use crate::netlink::{Address, Batch, Failure, Netlink, NetlinkError, delete_leftover_routes_and_rules};
 
 /// Commands carried out before the clock is looked at again.
 const COMMANDS_PER_SLICE: usize = 64;
@@ -60,6 +58,9 @@ pub(super) struct Plumber {
     early: HashSet<usize>,
     /// Addresses of an earlier run, until they are claimed or swept.
     leftovers: HashSet<Key>,
+    ledger: Option<Ledger>,
+    /// The ledger may differ from what is held.
+    unrecorded: bool,
     lengthening: Lengthening,
     shared: Arc<Shared>,
     reports: mpsc::Sender<Report>,
@@ -68,11 +69,14 @@ pub(super) struct Plumber {
 impl Plumber {
     pub(super) fn new(
         mut netlink: Netlink,
-        recorded: &[Address],
+        ledger: Option<Ledger>,
         shared: Arc<Shared>,
         reports: mpsc::Sender<Report>,
     ) -> Result<Self, NetlinkError> {
-        let leftovers = leftovers(&mut netlink)?.iter().chain(recorded).map(key).collect();
+        let leftovers = leftovers(&mut netlink, ledger.as_ref())?
+            .iter()
+            .map(key)
+            .collect();
         let (ports, routers, early) = (Ports::default(), BTreeMap::new(), HashSet::new());
         let lengthening = Lengthening::default();
         Ok(Self {
@@ -81,6 +85,8 @@ impl Plumber {
             routers,
             early,
             leftovers,
+            ledger,
+            unrecorded: false,
             lengthening,
             shared,
             reports,
@@ -102,6 +108,7 @@ impl Plumber {
                     let more = commands.try_iter().take(COMMANDS_PER_SLICE);
                     for command in std::iter::once(command).chain(more) {
                         if !self.execute(command) {
+                            self.record();
                             return;
                         }
                     }
@@ -113,6 +120,7 @@ impl Plumber {
                 self.compare_roles();
             }
             self.work();
+            self.record();
             // Sleeping, however shortly, restarts the kernel's count of uninterrupted real-time work.
             if last_pause.elapsed() > BUSY {
                 std::thread::sleep(Duration::from_micros(1));
@@ -265,6 +273,7 @@ impl Plumber {
             Address::bare(ifindex, address, prefix).delete(&mut batch);
         }
         let _ = self.netlink.run(&mut batch);
+        self.count_held();
         let held = || self.routers.values().filter(|router| router.held);
         let routes: Vec<_> = held().flat_map(|router| &router.holding.routes).collect();
         let rules: Vec<_> = held().flat_map(|router| &router.holding.rules).collect();
@@ -481,7 +490,28 @@ impl Plumber {
         }
     }
 
-    fn count_held(&self) {
+    /// Writes down what is ours, once for many commands.
+    fn record(&mut self) {
+        let (Some(ledger), true) = (&self.ledger, self.unrecorded) else {
+            return;
+        };
+        let held = self.routers.values().filter(|router| router.held);
+        let keys = held.flat_map(|router| {
+            let keys = router.holding.addresses.iter().map(|held| key(&held.address));
+            keys.filter(|key| !router.foreign.contains(key))
+        });
+        let ours = keys.chain(self.leftovers.iter().copied()).collect();
+        self.unrecorded = false;
+        if let Err(error) = ledger.write(&ours) {
+            self.ledger = None;
+            self.report(Report::Unrecorded {
+                error: error.to_string(),
+            });
+        }
+    }
+
+    fn count_held(&mut self) {
+        self.unrecorded = true;
         let held = self
             .routers
             .values()
