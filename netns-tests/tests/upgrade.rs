@@ -299,3 +299,26 @@ fn a_worker_that_hangs_is_resigned_for_within_250_ms_at_100_ms_and_starts_again_
 fn a_worker_that_hangs_is_resigned_for_within_two_intervals_at_1_s() {
     hung_worker_is_replaced(Duration::from_secs(1));
 }
+
+#[test]
+fn an_owners_own_address_survives_its_hung_worker() {
+    let own = ["10.77.0.1/16"];
+    let (owner, other) = (Router::new(255).addresses(&own), Router::new(150).addresses(&own));
+    let mut pair = Pair::boot(PAIR, owner, other);
+    pair.a.start();
+    eventually_restarted(&pair.a, 0, State::Active);
+    let start = now();
+    signal(pair.a.daemon().worker(), Signal::SIGSTOP);
+    eventually(PATIENCE, "a resigns", || {
+        let adverts = pair.adverts("a", start);
+        let resigned = adverts.iter().any(|(_, advert)| advert.priority == 0);
+        if resigned { Ok(()) } else { Err(adverts.len()) }
+    });
+    eventually_restarted(&pair.a, 1, State::Active);
+    assert!(
+        pair.a
+            .host
+            .sh("ip address show dev eth0")
+            .contains("10.77.0.1/16")
+    );
+}

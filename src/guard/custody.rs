@@ -1,13 +1,13 @@
 //! What the guard would have to undo: which roles the worker holds, with their addresses and ready-made packets.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::messages::Holding;
-use crate::netlink::address::Address;
-use crate::netlink::batch::{Batch, Netlink};
+use crate::netlink::{Address, Batch, Netlink, kernel_keeps_tags, leftovers};
 use crate::wire::socket_address;
 
 /// Holdings of the running worker and, while it starts, of the one before.
@@ -169,29 +169,35 @@ impl Tools {
     }
 
     fn remove_addresses(&mut self, entries: &[Entry]) {
-        let mut batch = Batch::new();
-        for held in entries.iter().flat_map(|entry| &entry.holding.addresses) {
-            let address = Address {
-                ifindex: held.interface_index,
-                address: held.address,
-                prefix: held.prefix,
-                label: None,
-                scope: 0,
-                broadcast: None,
-                prefix_route: false,
-            };
-            address.delete(&mut batch);
-        }
-        if batch.is_empty() {
+        let held = entries.iter().flat_map(|entry| &entry.holding.addresses);
+        let mut held: Vec<Address> = held
+            .map(|held| Address::bare(held.interface_index, held.address, held.prefix))
+            .collect();
+        if held.is_empty() {
             return;
         }
+        let Some(netlink) = &mut self.netlink else {
+            return tracing::error!("no netlink socket; addresses expire with their lease");
+        };
+        // An owner's address may be the interface's own. If the kernel does not tell, all of them go: better none than
+        // a second holder.
+        if kernel_keeps_tags()
+            && let Ok(ours) = leftovers(netlink)
+        {
+            let ours: HashSet<_> = ours.iter().map(place).collect();
+            held.retain(|address| ours.contains(&place(address)));
+        }
+        let mut batch = Batch::new();
+        for address in &held {
+            address.delete(&mut batch);
+        }
         // An address that is gone already is no failure worth a word: that is what was wanted.
-        match self.netlink.as_mut().map(|netlink| netlink.run(&mut batch)) {
-            Some(Ok(_)) => {}
-            Some(Err(error)) => {
-                tracing::error!(%error, "addresses not removed; they expire with their lease")
-            }
-            None => tracing::error!("no netlink socket; addresses expire with their lease"),
+        if let Err(error) = netlink.run(&mut batch) {
+            tracing::error!(%error, "addresses not removed; they expire with their lease");
         }
     }
+}
+
+fn place(address: &Address) -> (u32, IpAddr, u8) {
+    (address.ifindex, address.address, address.prefix)
 }
