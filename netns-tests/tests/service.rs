@@ -246,6 +246,33 @@ fn a_guard_that_hangs_is_replaced_by_the_watchdog() {
 }
 
 #[test]
+fn guard_and_worker_are_locked_in_memory_where_that_is_allowed() {
+    let network = Network::new();
+    let host = network.host("a");
+    let check = recording_check("/run/warren/who", "warren");
+    let Some(manager) = Manager::boot(&host, &toml(&check)) else {
+        return;
+    };
+    // Stands for LimitMEMLOCK=infinity, which a systemd in a container cannot grant.
+    manager.drop_in("AmbientCapabilities=CAP_IPC_LOCK\\nCapabilityBoundingSet=CAP_IPC_LOCK");
+    manager.systemctl("start");
+    eventually_held(&host, true);
+    for id in [manager.guard(), manager.worker().expect("a worker")] {
+        assert_ne!(status(id, "VmLck"), "0 kB");
+    }
+    assert!(!manager.log().contains("not locked"), "{}", manager.log());
+    // Programs start all the same, with nothing locked of their own.
+    eventually(PATIENCE, "the check has run", || {
+        let file = manager.run(&["sh", "-c", "cat /run/warren/who 2>&1 || true"]);
+        if file.contains("CapAmb") {
+            Ok(())
+        } else {
+            Err(file)
+        }
+    });
+}
+
+#[test]
 fn an_ordinary_user_with_three_capabilities_serves_and_hands_none_to_scripts() {
     let network = Network::new();
     let host = network.host("a");

@@ -114,7 +114,7 @@ impl<'host> Manager<'host> {
         ]);
     }
 
-    /// Adds settings to the `[Service]` section.
+    /// Adds settings to the `[Service]` section; `\\n` between them is for printf.
     pub(super) fn drop_in(&self, settings: &str) {
         let line = format!("printf '[Service]\\n{settings}\\n' > /etc/systemd/system/{UNIT}.d/test.conf");
         self.run(&["sh", "-c", &line]);
