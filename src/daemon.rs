@@ -49,6 +49,8 @@ use statics::StaticsKept;
 
 /// How long routers wait on an orderly stop for another to take over; with the rest of the stop within 100 ms.
 const HAND_OVER_GRACE: Duration = Duration::from_millis(60);
+/// How long removing all addresses may take on an orderly stop.
+const RELEASE_LIMIT: Duration = Duration::from_secs(1);
 /// How long `notify stop` programs may run.
 const STOP_NOTIFY_LIMIT: Duration = Duration::from_secs(1);
 /// How long removing the addresses may take.
@@ -70,6 +72,8 @@ struct Daemon {
     host: String,
     plan: Plan,
     warnings: Vec<String>,
+    /// What the host does not grant; no configuration changes that.
+    shortcomings: Vec<String>,
     /// By slot.
     instances: Vec<Option<Instance>>,
     groups: Vec<api::GroupStatus>,
@@ -232,6 +236,15 @@ impl Daemon {
         for group in &self.groups {
             self.notifier.notify(about_group(&group.name, NotifyState::Stop));
         }
+        // The roles are given up, but only the end of the thread says that the addresses are gone as well.
+        let released = async {
+            while let Some(report) = inbox.plumbing.recv().await {
+                self.take_plumbing(report);
+            }
+        };
+        if tokio::time::timeout(RELEASE_LIMIT, released).await.is_err() {
+            tracing::error!("the kernel was too slow: addresses may be left, which expire with their lease");
+        }
         self.notifier.finish(STOP_NOTIFY_LIMIT).await;
         // Its channel ends with the thread: what the routers have left is removed then.
         let plumbing = async { while inbox.plumbing.recv().await.is_some() {} };
@@ -317,6 +330,7 @@ impl Daemon {
                 };
                 history::event(kind::LINK, Some(name), text)
             }),
+            protocol::Event::Removed { slot } => self.forget(slot),
             protocol::Event::Stopped => {}
         }
     }
@@ -381,9 +395,6 @@ impl Daemon {
         }
         if to != State::Active {
             self.answer_drains(slot);
-        }
-        if leaving && to == State::Initialize {
-            self.forget(slot);
         }
         self.tell_guard(&FromWorker::Status(self.summary()));
     }
@@ -597,6 +608,10 @@ impl Daemon {
     /// Every few seconds: who else is there?
     fn look_around(&mut self) {
         self.look_for_foreign();
+        // What was refused - a socket, a virtual MAC - may be granted by now, and no notification tells of that.
+        if self.stopping.is_none() && self.instances.iter().flatten().any(|it| it.link.is_none()) {
+            self.attach_all();
+        }
         let active: Vec<Slot> = self
             .instances
             .iter()

@@ -40,6 +40,8 @@ pub(crate) struct Link {
     pub(crate) carrier: String,
     pub(crate) carrier_index: u32,
     pub(crate) carrier_mac: [u8; 6],
+    /// The other interfaces that addresses and routes name, as they are now.
+    pub(crate) devices: Vec<(String, Option<u32>)>,
 }
 
 #[derive(Debug)]
@@ -202,6 +204,7 @@ impl Instance {
     }
 
     /// Whether `plan` can be gone over to without leaving the role: everything that makes a router another one is equal.
+    /// The name is for people, and a host has a VRID once per interface and family.
     pub(crate) fn is_same_router(&self, plan: &RouterPlan) -> bool {
         self.plan.interface == plan.interface
             && self.plan.settings.vrid == plan.settings.vrid

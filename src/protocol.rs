@@ -72,8 +72,8 @@ pub(crate) enum Command {
     },
     /// A new virtual router, or one whose settings changed; state and timers of a known one stay.
     Install(Box<Installation>),
-    /// Forget the router. It has been shut down before if it was active.
-    Remove { slot: Slot },
+    /// Leave with this router and forget it; [`Event::Removed`] is the last that is heard of it.
+    Remove { slot: Slot, grace: Duration },
     /// Something happened to a router.
     Input { slot: Slot, input: Input },
     /// Sync groups, as lists of slots.
@@ -160,6 +160,8 @@ pub(crate) enum Event {
     },
     /// Adverts cannot be sent, or (without an error) can be again.
     SendFailed { slot: Slot, error: Option<io::Error> },
+    /// The router has left and is forgotten. Whatever comes for this slot from now on is about another one.
+    Removed { slot: Slot },
     /// Every router has left.
     Stopped,
 }
@@ -337,7 +339,7 @@ impl Protocol {
                     sender,
                 } => self.install_wire(wire, receiver, sender),
                 Command::Install(installation) => self.install(*installation),
-                Command::Remove { slot } => self.remove(slot),
+                Command::Remove { slot, grace } => self.remove(slot, grace),
                 Command::Input { slot, input } => self.feed(slot, now(), &input),
                 Command::Groups(groups) => self.groups = groups,
                 Command::Beat { every, plumbing } => {
@@ -374,6 +376,8 @@ impl Protocol {
         }
         wire.receiver = receiver;
         wire.sender = sender;
+        // Whoever is to hear it is installed after it.
+        wire.by_vrid.fill(None);
     }
 
     fn install(&mut self, installation: Installation) {
@@ -404,15 +408,25 @@ impl Protocol {
         }
     }
 
-    fn remove(&mut self, slot: Slot) {
-        if let Some(seat) = self.seats.get_mut(usize::from(slot)) {
-            *seat = None;
+    fn remove(&mut self, slot: Slot, grace: Duration) {
+        match self.seats.get_mut(usize::from(slot)).and_then(Option::as_mut) {
+            Some(seat) => {
+                seat.removed = true;
+                self.feed(slot, now(), &Input::Shutdown { grace });
+            }
+            // Its link never came, so it was never installed.
+            None => self.report(Event::Removed { slot }),
         }
+    }
+
+    fn forget(&mut self, slot: Slot) {
+        self.seats[usize::from(slot)] = None;
         for wire in &mut self.wires {
             for entry in wire.by_vrid.iter_mut().filter(|entry| **entry == Some(slot)) {
                 *entry = None;
             }
         }
+        self.report(Event::Removed { slot });
     }
 
     /// Reads what one socket has, up to the budget of a turn.
@@ -524,8 +538,12 @@ impl Protocol {
             }
             self.carry_out(slot, now, effect);
         }
-        if let Some(deadline) = self.seats[index].as_ref().and_then(|seat| seat.router.deadline()) {
+        let seat = self.seats[index].as_ref()?;
+        if let Some(deadline) = seat.router.deadline() {
             self.agenda.schedule(slot, deadline);
+        }
+        if seat.removed && seat.router.stopped() {
+            self.forget(slot);
         }
         change
     }
@@ -570,7 +588,7 @@ impl Protocol {
                 self.tell_role(slot, false);
             }
             Effect::Transition { from, to, cause } => {
-                seat.note_transition(now, to);
+                seat.note_transition(to);
                 let priority = seat.router.priority().map_or(0, |priority| priority.0);
                 self.report(Event::Transition {
                     slot,
@@ -646,20 +664,4 @@ impl Protocol {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_beat_stops_when_plumbing_has_been_silent_for_longer_than_patience_and_not_before() {
-        let alive = Instant::from_nanos(5_000_000_000);
-        let patience = Duration::from_secs(1);
-        assert!(vouches(alive + patience, alive, patience));
-        assert!(!vouches(
-            alive + patience + Duration::from_nanos(1),
-            alive,
-            patience
-        ));
-        // It may have shown life after the clock was read here.
-        assert!(vouches(alive, alive + patience, patience));
-    }
-}
+mod tests;

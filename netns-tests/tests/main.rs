@@ -6,6 +6,7 @@ mod lab;
 mod operator;
 mod pair;
 mod recovery;
+mod reload;
 mod scale;
 mod service;
 mod statics;

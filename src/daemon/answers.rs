@@ -168,6 +168,8 @@ impl Daemon {
             .instances
             .iter()
             .flatten()
+            // One that leaves may have a successor of its name.
+            .filter(|instance| !instance.leaving)
             .map(|instance| {
                 let in_kernel = self.in_kernel(instance, &held);
                 let lease = self.lease_of(&instance.plan);
@@ -214,7 +216,7 @@ impl Daemon {
 
     /// What is not as it should be and has no other place.
     fn standing_warnings(&self, view: &View) -> Vec<String> {
-        let mut warnings = self.warnings.clone();
+        let mut warnings = [&self.shortcomings[..], &self.warnings].concat();
         for instance in self.instances.iter().flatten() {
             if let Some(problem) = &instance.link_problem {
                 warnings.push(format!("{}: {problem}", instance.name()));

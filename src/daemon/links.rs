@@ -1,7 +1,7 @@
 //! Which interfaces the virtual routers live on: sockets, virtual MACs, readiness, and who else is there.
 
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -28,6 +28,8 @@ use crate::words;
 const FOREIGN_PACKETS: usize = 32;
 /// Foreign virtual routers remembered.
 const FOREIGN_MAX: usize = 256;
+/// For how long after they were last heard.
+const FOREIGN_MEMORY: Duration = Duration::from_secs(600);
 
 /// Questions open at a time.
 const LOOKS_MAX: usize = 4;
@@ -45,7 +47,7 @@ pub(super) struct Sighting {
 /// Sockets, virtual MACs and foreign routers.
 #[derive(Default)]
 pub(super) struct Links {
-    wires: Vec<Wire>,
+    wires: Vec<Option<Wire>>,
     virtual_macs: BTreeMap<Slot, VirtualMac>,
     /// Routers whose link is to be asked who holds an address, and how many questions are open.
     to_look: VecDeque<Slot>,
@@ -63,14 +65,15 @@ struct Wire {
     receiver: Arc<Receiver>,
     sender: Arc<Sender>,
     observer: Option<ForeignObserver>,
-    open: bool,
+    /// What the receiver lets through.
+    vrids: VridSet,
 }
 
 impl Links {
     /// The wire for this interface, opened if need be. True if it is new to the protocol thread.
     fn wire(&mut self, interface: &str, index: u32, family: Family) -> io::Result<(usize, bool)> {
-        let same = |wire: &Wire| wire.open && wire.index == index && wire.family == family;
-        if let Some(position) = self.wires.iter().position(same) {
+        let same = |wire: &Wire| wire.index == index && wire.family == family;
+        if let Some(position) = self.wires.iter().position(|wire| wire.as_ref().is_some_and(same)) {
             return Ok((position, false));
         }
         let wire = Wire {
@@ -80,18 +83,15 @@ impl Links {
             receiver: Arc::new(Receiver::open(interface, index, family)?),
             sender: Arc::new(Sender::open(interface, index, family)?),
             observer: None,
-            open: true,
+            vrids: VridSet::default(),
         };
-        match self.wires.iter().position(|wire| !wire.open) {
-            Some(free) => {
-                self.wires[free] = wire;
-                Ok((free, true))
-            }
-            None => {
-                self.wires.push(wire);
-                Ok((self.wires.len() - 1, true))
-            }
-        }
+        let free = self.wires.iter().position(Option::is_none);
+        let position = free.unwrap_or_else(|| {
+            self.wires.push(None);
+            self.wires.len() - 1
+        });
+        self.wires[position] = Some(wire);
+        Ok((position, true))
     }
 
     /// Where questions on this interface are sent from.
@@ -104,10 +104,21 @@ impl Links {
 
     /// Takes the virtual MAC interfaces away again.
     pub(super) fn remove_virtual_macs(&mut self) {
-        for (_, virtual_mac) in std::mem::take(&mut self.virtual_macs) {
-            if let Err(error) = virtual_mac.remove() {
-                tracing::warn!(%error, "virtual MAC interface not removed");
-            }
+        while let Some((&slot, _)) = self.virtual_macs.first_key_value() {
+            self.remove_virtual_mac(slot);
+        }
+    }
+
+    /// Takes a router's virtual MAC interface away, unless its successor has taken it over.
+    pub(super) fn remove_virtual_mac(&mut self, slot: Slot) {
+        let Some(gone) = self.virtual_macs.remove(&slot) else {
+            return;
+        };
+        let index = gone.index();
+        if !self.virtual_macs.values().any(|other| other.index() == index)
+            && let Err(error) = gone.remove()
+        {
+            tracing::warn!(%error, "virtual MAC interface not removed");
         }
     }
 
@@ -125,6 +136,10 @@ impl Links {
 impl Daemon {
     /// Brings every router in line with the interfaces as they are now.
     pub(super) fn attach_all(&mut self) {
+        let interfaces = self.monitor.interfaces();
+        self.links
+            .link_addresses
+            .retain(|index, _| interfaces.by_index(*index).is_some());
         let slots: Vec<Slot> = self
             .instances
             .iter()
@@ -258,7 +273,24 @@ impl Daemon {
             carrier: carrier.name,
             carrier_index: carrier.index,
             carrier_mac: carrier.mac,
+            devices: self.devices(plan),
         })
+    }
+
+    fn devices(&self, plan: &RouterPlan) -> Vec<(String, Option<u32>)> {
+        let of_addresses = plan
+            .addresses
+            .iter()
+            .chain(&plan.excluded)
+            .filter_map(|address| address.device.as_ref());
+        let of_routes = plan.routes.iter().filter_map(|route| route.device.as_ref());
+        let names: BTreeSet<&String> = of_addresses.chain(of_routes).collect();
+        let interfaces = self.monitor.interfaces();
+        let index = |name: &str| interfaces.by_name(name).map(|interface| interface.index);
+        names
+            .into_iter()
+            .map(|name| (name.clone(), index(name)))
+            .collect()
     }
 
     /// The interface that carries the addresses: with a virtual MAC one of its own, made now if it is not there.
@@ -266,6 +298,10 @@ impl Daemon {
         let Some(wanted) = &plan.virtual_mac else {
             return Ok(base.clone());
         };
+        if self.monitor.interfaces().by_name(&wanted.name).is_none() {
+            // Somebody deleted it, or its base went and came back.
+            self.links.virtual_macs.remove(&slot);
+        }
         if let Entry::Vacant(vacant) = self.links.virtual_macs.entry(slot) {
             let made = VirtualMac::create(wanted, base.index, &base.name, plan.settings.family)
                 .map_err(|error| format!("virtual MAC interface {} not made: {error}", wanted.name))?;
@@ -283,8 +319,7 @@ impl Daemon {
             .links
             .wire(&interface.name, interface.index, family)
             .map_err(|error| format!("no socket on {}: {error}; CAP_NET_RAW is needed", interface.name))?;
-        if new {
-            let wire = &self.links.wires[position];
+        if new && let Some(wire) = &self.links.wires[position] {
             self.protocol.send(Command::Wire {
                 wire: position,
                 receiver: Some(Arc::clone(&wire.receiver)),
@@ -294,19 +329,7 @@ impl Daemon {
         Ok(position)
     }
 
-    /// The interface is gone: so are its sockets.
     fn detach(&mut self, slot: Slot, problem: String) {
-        let gone = |daemon: &Self, index: u32| daemon.monitor.interfaces().by_index(index).is_none();
-        for position in 0..self.links.wires.len() {
-            if self.links.wires[position].open && gone(self, self.links.wires[position].index) {
-                self.links.wires[position].open = false;
-                self.protocol.send(Command::Wire {
-                    wire: position,
-                    receiver: None,
-                    sender: None,
-                });
-            }
-        }
         self.links.virtual_macs.remove(&slot);
         if let Some(instance) = self.instance_mut(slot) {
             instance.link = None;
@@ -400,8 +423,28 @@ impl Daemon {
         })
     }
 
+    /// Closes the wires that no router uses any more: the interface is gone, or another one by now.
+    fn close_wires(&mut self) {
+        for position in 0..self.links.wires.len() {
+            let mut links = self
+                .instances
+                .iter()
+                .flatten()
+                .filter_map(|instance| instance.link.as_ref());
+            let used = links.any(|link| link.receive_on == position || link.send_on == position);
+            if !used && self.links.wires[position].take().is_some() {
+                self.protocol.send(Command::Wire {
+                    wire: position,
+                    receiver: None,
+                    sender: None,
+                });
+            }
+        }
+    }
+
     /// Lets through what is ours on each wire, and the rest to the observer.
     pub(super) fn update_filters(&mut self) {
+        self.close_wires();
         for position in 0..self.links.wires.len() {
             let mut vrids = VridSet::default();
             for instance in self.instances.iter().flatten() {
@@ -413,12 +456,16 @@ impl Daemon {
                     vrids.insert(instance.plan.settings.vrid.get());
                 }
             }
-            let wire = &mut self.links.wires[position];
-            if !wire.open {
+            // Every notification of the kernel's leads here; hardly any changes this.
+            let Some(wire) = self.links.wires[position]
+                .as_mut()
+                .filter(|wire| wire.vrids != vrids)
+            else {
                 continue;
-            }
-            if let Err(error) = wire.receiver.listen_to(&vrids) {
-                tracing::error!(interface = wire.interface, %error, "packet filter refused");
+            };
+            match wire.receiver.listen_to(&vrids) {
+                Ok(()) => wire.vrids = vrids,
+                Err(error) => tracing::error!(interface = wire.interface, %error, "packet filter refused"),
             }
             if vrids != VridSet::default() {
                 wire.observer = ForeignObserver::open(&wire.interface, wire.index, wire.family, &vrids).ok();
@@ -452,7 +499,7 @@ impl Daemon {
     pub(super) fn look_for_foreign(&mut self) {
         let now = Instant::now();
         let mut found = Vec::new();
-        for wire in self.links.wires.iter().filter(|wire| wire.open) {
+        for wire in self.links.wires.iter().flatten() {
             let Some(observer) = &wire.observer else { continue };
             observer.look(FOREIGN_PACKETS, |vrid, priority, source| {
                 let key = (wire.interface.clone(), vrid, source);
@@ -471,6 +518,9 @@ impl Daemon {
                 found.push((key, router));
             });
         }
+        self.links
+            .foreign
+            .retain(|_, (_, heard)| now.duration_since(*heard) < FOREIGN_MEMORY);
         for (key, router) in found {
             let known = self.links.foreign.contains_key(&key);
             if !known && self.links.foreign.len() >= FOREIGN_MAX {

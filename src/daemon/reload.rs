@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use warren_api::vrrp::{self as api, kind};
-use warren_vrrp::Input;
 
 use super::Daemon;
 use super::start::read_plan;
@@ -27,6 +26,10 @@ fn plumbing_patience(shortest_lease: Option<Duration>) -> Duration {
 impl Daemon {
     /// All of the new configuration is applied, or none of it. Says what has changed.
     pub(super) fn reload(&mut self) -> Result<String, String> {
+        if self.stopping.is_some() {
+            // A router added now would never leave.
+            return Err("the daemon is stopping; start it again with the new configuration".into());
+        }
         let (plan, warnings) = read_plan(&self.options, &self.host)
             .map_err(|text| format!("{text}the old configuration stays in force"))?;
         self.warnings = warnings;
@@ -45,6 +48,8 @@ impl Daemon {
         let mut added = 0;
         let mut changed = 0;
         let old = std::mem::replace(&mut self.plan, plan.clone());
+        self.transitions
+            .retain(|counted, _| plan.routers.iter().any(|router| *router.name == *counted.router));
         let policy = ProgramPolicy::of(&plan);
         self.tracker.reconfigure(plan.checks.clone(), policy.clone());
         self.reports
@@ -62,15 +67,11 @@ impl Daemon {
             let Some(instance) = self.instance(slot).filter(|instance| !instance.leaving) else {
                 continue;
             };
-            let successor = plan
-                .routers
-                .iter()
-                .find(|router| router.name == instance.plan.name);
-            match successor {
-                Some(successor) if instance.is_same_router(successor) => {
+            match plan.routers.iter().find(|router| instance.is_same_router(router)) {
+                Some(successor) => {
                     changed += usize::from(self.go_over(slot, successor, &plan, &old));
                 }
-                _ => {
+                None => {
                     self.take_out(slot);
                     removed += 1;
                 }
@@ -127,12 +128,11 @@ impl Daemon {
             return;
         };
         instance.leaving = true;
-        let was_idle = instance.state == warren_vrrp::State::Initialize;
-        self.protocol
-            .input(slot, Input::Shutdown { grace: REMOVAL_GRACE });
-        if was_idle {
-            self.forget(slot);
-        }
+        // Only the protocol thread knows what state it is in by now.
+        self.protocol.send(Command::Remove {
+            slot,
+            grace: REMOVAL_GRACE,
+        });
     }
 
     /// The router has left.
@@ -140,8 +140,8 @@ impl Daemon {
         let Some(instance) = self.instances.get_mut(usize::from(slot)).and_then(Option::take) else {
             return;
         };
-        self.protocol.send(Command::Remove { slot });
         self.plumbing.remove(usize::from(slot));
+        self.links.remove_virtual_mac(slot);
         self.tell_guard(&FromWorker::Forget { slot });
         self.history
             .record(event(kind::RELOAD, Some(instance.name()), "removed"));

@@ -52,6 +52,11 @@ struct Beginning {
 }
 
 impl Beginning {
+    /// An earlier worker ran until a moment ago.
+    fn goes_on(&self) -> bool {
+        self.restarts > 0 || self.upgraded || !self.adoptions.is_empty()
+    }
+
     fn in_words(&self, config: &Path) -> String {
         let config = config.display();
         let roles = self.adoptions.len();
@@ -286,6 +291,7 @@ impl Made {
             host,
             plan: plan.clone(),
             warnings,
+            shortcomings: Vec::new(),
             instances: Vec::new(),
             groups: Vec::new(),
             links: Links::default(),
@@ -300,7 +306,9 @@ impl Made {
             started: now,
             config_read: now,
             realtime: api::Realtime::default(),
-            hold_off_until: (!startup_delay.is_zero()).then(|| Instant::now() + startup_delay),
+            // The delay is for a host that boots. A worker that goes on for another would lose its roles by it.
+            hold_off_until: (!startup_delay.is_zero() && !beginning.goes_on())
+                .then(|| Instant::now() + startup_delay),
             stopping: None,
             sweep_at: None,
             restarts: beginning.restarts,
@@ -412,12 +420,12 @@ impl Daemon {
         {
             let text = format!("adverts are sent without real-time scheduling: {reason}");
             tracing::warn!("{text}");
-            self.warnings.push(text);
+            self.shortcomings.push(text);
         }
         if let Err(reason) = &memory {
             let text = format!("memory is not locked: {reason}");
             tracing::warn!("{text}");
-            self.warnings.push(text);
+            self.shortcomings.push(text);
         }
         self.realtime = api::Realtime {
             scheduling: scheduling.is_ok(),

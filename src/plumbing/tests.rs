@@ -679,3 +679,20 @@ fn without_tags_the_ledger_tells_the_next_process_what_is_ours() {
         assert_eq!(written(), BTreeSet::new());
     });
 }
+
+#[test]
+fn an_address_of_two_routers_goes_with_the_last_of_them() {
+    in_namespace(|| {
+        let mut stage = Stage::set();
+        for router in [1, 2] {
+            stage.plumbing.install(router, stage.holding(&["10.9.0.1/24"]));
+            stage.plumbing.claim(router);
+            assert!(matches!(stage.report(), Report::Claimed { .. }));
+        }
+        stage.released(1);
+        assert_eq!(stage.held(), set(&["10.9.0.1"]));
+        stage.released(2);
+        assert_eq!(stage.held(), set(&[]));
+        stage.strike();
+    });
+}

@@ -191,9 +191,31 @@ impl Plumber {
         });
     }
 
+    /// Leaves to other routers what they hold as well: when a router is replaced by one with another VRID, the new
+    /// one found the address there.
+    fn bequeath(&mut self, number: usize) {
+        let Some(mut leaving) = self.routers.remove(&number) else {
+            return;
+        };
+        for heir in self.routers.values_mut().filter(|router| router.held) {
+            // Hardly ever is there anything that was there before a router.
+            if heir.foreign.is_empty() {
+                continue;
+            }
+            for key in leaving.holding.addresses.iter().map(|held| key(&held.address)) {
+                if !leaving.foreign.contains(&key) && heir.foreign.remove(&key) {
+                    leaving.foreign.insert(key);
+                    heir.renewal.clear();
+                }
+            }
+        }
+        self.routers.insert(number, leaving);
+    }
+
     fn release(&mut self, number: usize, asked: Instant) {
         self.note_delay(asked);
         self.early.remove(&number);
+        self.bequeath(number);
         let Some(router) = self.routers.get_mut(&number) else {
             return;
         };

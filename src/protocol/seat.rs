@@ -110,6 +110,8 @@ pub(super) struct Outcome {
 pub(super) struct Seat {
     installation: Installation,
     pub(super) router: Router,
+    /// To be forgotten as soon as it has left.
+    pub(super) removed: bool,
     source: Option<IpAddr>,
     outgoing: Vec<Outgoing>,
     /// Form last heard from each peer.
@@ -121,6 +123,7 @@ pub(super) struct Seat {
     sending_fails: bool,
     addresses_differ: Option<IpAddr>,
     lower_priority_reported: Option<Instant>,
+    rival_reported: Option<Instant>,
 }
 
 /// When a reason was last reported, and how often it has come up since.
@@ -144,6 +147,7 @@ impl Seat {
             router: Router::new(installation.settings.clone()),
             outgoing: outgoing(&installation),
             installation,
+            removed: false,
             source: None,
             forms: Vec::with_capacity(FORMS_MAX),
             form_heard: None,
@@ -152,6 +156,7 @@ impl Seat {
             sending_fails: false,
             addresses_differ: None,
             lower_priority_reported: None,
+            rival_reported: None,
         }
     }
 
@@ -223,7 +228,7 @@ impl Seat {
         if let Some(form) = form {
             self.remember(source, form);
         }
-        let note = self.notice(source, differ, rival);
+        let note = self.notice(now, source, differ, rival);
         Heard::Advert {
             input: Input::Advert {
                 source,
@@ -262,7 +267,7 @@ impl Seat {
         }
     }
 
-    fn notice(&mut self, peer: IpAddr, differ: bool, rival: bool) -> Option<Event> {
+    fn notice(&mut self, now: Instant, peer: IpAddr, differ: bool, rival: bool) -> Option<Event> {
         let slot = self.installation.slot;
         if !differ {
             if self.addresses_differ == Some(peer) {
@@ -272,12 +277,12 @@ impl Seat {
             self.addresses_differ = Some(peer);
             return Some(Event::AddressesDiffer { slot, peer });
         }
-        (rival && self.router.state() == State::Active && self.reports_lower_priority_again())
-            .then_some(Event::RivalOwner { slot, peer })
-    }
-
-    fn reports_lower_priority_again(&self) -> bool {
-        self.counters.received % 1000 == 1
+        let silent = |at| now.since(at) >= REPORT_EVERY;
+        if !rival || self.router.state() != State::Active || !self.rival_reported.is_none_or(silent) {
+            return None;
+        }
+        self.rival_reported = Some(now);
+        Some(Event::RivalOwner { slot, peer })
     }
 
     /// What to report about a lower-priority active, if it has not been reported just now.
@@ -338,7 +343,7 @@ impl Seat {
         sender.send(&outgoing.packet, &outgoing.address)
     }
 
-    pub(super) fn note_transition(&mut self, _now: Instant, to: State) {
+    pub(super) fn note_transition(&mut self, to: State) {
         self.counters.became_active += u64::from(to == State::Active);
     }
 
