@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -80,9 +81,12 @@ fn inode(path: impl AsRef<Path>) -> u64 {
     std::fs::metadata(path).unwrap().ino()
 }
 
+/// By a process of its own: a file that this one writes may stay open in the child of another test for a moment, and
+/// nothing can be executed that is open for writing.
 fn copy_binary(directory: &Path, name: &str) -> PathBuf {
     let copy = directory.join(name);
-    std::fs::copy(warren_binary(), &copy).unwrap();
+    let copied = Command::new("cp").arg(warren_binary()).arg(&copy).status();
+    assert!(copied.unwrap().success());
     copy
 }
 
@@ -145,6 +149,35 @@ fn an_upgrade_keeps_process_role_and_every_probe_at_1_s() {
 }
 
 #[test]
+fn an_upgrade_to_a_file_that_is_no_program_goes_on_with_the_old_binary() {
+    let mut pair = Pair::boot(PAIR, Router::new(200), Router::new(150));
+    let directory = pair.a.host.directory().to_owned();
+    let binary = copy_binary(&directory, "warren");
+    pair.a.daemon = Some(Daemon::warren_copy(&binary, &pair.a.host, &pair.a.file));
+    pair.b.start();
+    pair.eventually_served_by("a");
+    let probe = Probe::start(&pair.client, pair.vip(), MILLISECOND);
+    let start = now();
+    let broken = copy_binary(&directory, "broken");
+    std::fs::write(&broken, "no program").unwrap();
+    std::fs::rename(&broken, &binary).unwrap();
+    let upgrade = pair.a.daemon().ctl(&pair.a.host, "upgrade");
+    assert!(upgrade.status.success(), "{upgrade:?}");
+    eventually_restarted(&pair.a, 1, State::Active);
+    assert!(
+        pair.a
+            .daemon()
+            .process
+            .log()
+            .contains("going on with the old one")
+    );
+    pair.stays_with("a", Duration::from_secs(1));
+    let report = probe.stop();
+    assert_eq!((report.holders(), report.lost(start)), (vec!["a".to_owned()], 0));
+    assert!(pair.adverts("b", start).is_empty());
+}
+
+#[test]
 fn a_worker_may_die_three_times_a_minute_and_the_fourth_time_the_role_is_given_up() {
     let pair = Pair::plain(PAIR);
     let probe = Probe::start(&pair.client, pair.vip(), MILLISECOND);
@@ -159,6 +192,9 @@ fn a_worker_may_die_three_times_a_minute_and_the_fourth_time_the_role_is_given_u
     assert_eq!((report.holders(), report.lost(start)), (vec!["a".to_owned()], 0));
     assert!(pair.adverts("b", start).is_empty());
     println!("three restarts: adverts paused for {silence:?} at most");
+    // An adopted role is announced again: this worker's count, not that of the first.
+    let announced = router(&pair.a).unwrap().counters.announcements_sent;
+    assert!(announced > 0, "{announced}");
 
     let worker = pair.a.daemon().worker();
     let start = now();
