@@ -16,8 +16,7 @@ use warren_vrrp::{Input, Priority, State};
 
 use crate::config::plan::{CheckKind, Delivery, Plan, RouterPlan};
 use crate::protocol::{Installation, Slot};
-use crate::track::CheckReport;
-use crate::track::Verdict;
+use crate::track::{CheckReport, Verdict};
 use crate::words::timestamp;
 
 /// A check as this router uses it, by name: indices shift when a configuration is edited.
@@ -140,8 +139,9 @@ impl Instance {
         let pending = states.iter().any(|state| state.ok.is_none());
         let assessment = effective(Priority(self.plan.priority), &states, self.drained);
         let fitness = match self.adopted {
-            // An earlier worker knew; its word holds until every check has spoken again.
-            Some(priority) if pending && !self.drained => Fitness {
+            // An earlier worker, or the time before a reload, knew; its word holds until every check has spoken, unless
+            // one says no.
+            Some(priority) if pending && !self.drained && assessment.failing.is_empty() => Fitness {
                 priority: Priority(priority),
                 fit: true,
             },
@@ -154,6 +154,23 @@ impl Instance {
         };
         self.assessment = Some(assessment);
         fitness
+    }
+
+    /// Checks that a reload adds must not move the role before they have said anything.
+    pub(crate) fn take_checks(&mut self, checks: Vec<CheckRule>) {
+        let was_fit = self
+            .assessment
+            .as_ref()
+            .filter(|assessment| assessment.fitness.fit);
+        if let Some(assessment) = was_fit {
+            let moved = i32::from(assessment.fitness.priority.0) - i32::from(assessment.base.0);
+            let priority = match self.plan.priority {
+                255 => 255,
+                base => (i32::from(base) + moved).clamp(1, 254),
+            };
+            self.adopted = u8::try_from(priority).ok();
+        }
+        self.checks = checks;
     }
 
     /// As a member of its sync group.

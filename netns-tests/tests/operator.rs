@@ -167,6 +167,33 @@ fn a_broken_file_is_refused_and_changes_nothing() {
 }
 
 #[test]
+fn a_check_added_by_a_reload_moves_no_role_before_its_first_result() {
+    let pair = Pair::plain(PAIR);
+    let start = now();
+    let before = router(&pair.a);
+    let checked = pair
+        .a
+        .router
+        .clone()
+        .block("vrrp_script slow {\n    script \"/bin/sleep 0.8\"\n    interval 5\n    user root\n}")
+        .line("track_script {\n        slow\n    }");
+    pair.a.daemon().reload(&checked.file());
+    eventually(PATIENCE, "the check is well", || {
+        let checks = status(&pair.a).checks;
+        let well = checks
+            .iter()
+            .any(|check| check.name == "slow" && check.verdict == warren_api::vrrp::Verdict::Well);
+        if well { Ok(()) } else { Err(checks) }
+    });
+    assert!(
+        pair.adverts("a", start)
+            .iter()
+            .all(|(_, advert)| advert.priority != 0)
+    );
+    assert_eq!(router(&pair.a).since, before.since);
+}
+
+#[test]
 fn an_upgrade_loses_no_probe() {
     let pair = Pair::plain(PAIR);
     let probe = Probe::start(&pair.client, pair.vip(), Duration::from_millis(1));

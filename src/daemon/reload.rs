@@ -115,7 +115,9 @@ impl Daemon {
             });
         instance.group = group;
         instance.plan = successor.clone();
-        instance.checks = checks;
+        if rules_differ {
+            instance.take_checks(checks);
+        }
         if differs || lease_changed {
             self.install(slot);
         }
