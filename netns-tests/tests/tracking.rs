@@ -4,7 +4,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use warren_lab::{Daemon, Echo, Flavour, Haproxy, Host, Network, Probe, Sniffer, eventually, now};
+use warren_lab::{
+    Daemon, Echo, Flavour, Haproxy, Host, Network, Probe, Sniffer, eventually, now, warren_binary,
+};
 
 use crate::failover::every_pair;
 use crate::pair::{PATIENCE, Pair, Router, ip};
@@ -74,6 +76,89 @@ fn the_tutorial_moves_the_address_with_haproxy(flavours: (Flavour, Flavour)) {
 
     master.start_haproxy();
     served_by(&client, vip, &master.host, &backup.host);
+}
+
+/// Seed 002: the check of the tutorial starts haproxy again, and stops keepalived if that does not help. Everything
+/// is called as the tutorial's machines call it, by the name of keepalived.
+#[test]
+fn the_tutorial_s_check_restarts_haproxy_or_stops_keepalived() {
+    let network = Network::new();
+    let client = network.host_with("client", &["10.211.55.10/24"]);
+    let vip = ip("10.211.55.77");
+    let node = |name: &str, address: &str, state: &str, priority: u8| {
+        let host = network.host_with(name, &[&format!("{address}/24")]);
+        let directory = host.directory().display();
+        host.write(
+            "haproxy.cfg",
+            &format!(
+                "defaults\n  mode tcp\n  timeout connect 1s\n  timeout client 10s\n  timeout server 10s\n\
+                 listen service\n  bind *:5670\n  server one 127.0.0.1:{}\n",
+                Echo::PORT
+            ),
+        );
+        host.write(
+            "haproxy_chk.sh",
+            &format!(
+                "#!/bin/sh\ndead() {{ [ `ps -C haproxy --no-header | wc -l` -eq 0 ]; }}\nif dead; then\n  \
+                 haproxy -D -f {directory}/haproxy.cfg\n  sleep 0.5\n  if dead; then killall keepalived; fi\nfi\n"
+            ),
+        );
+        host.write(
+            "keepalived.conf",
+            &format!(
+                "global_defs {{\n  router_id {name}\n}}\nvrrp_script chk_haproxy {{\n  script \
+                 \"{directory}/haproxy_chk.sh\"\n  interval 2\n  weight 2\n  user root\n}}\nvrrp_instance VI_1 {{\n  \
+                 state {state}\n  interface eth0\n  virtual_router_id 51\n  priority {priority}\n  advert_int 1\n  \
+                 authentication {{\n    auth_type PASS\n    auth_pass 1111\n  }}\n  track_script {{\n    \
+                 chk_haproxy\n  }}\n  virtual_ipaddress {{\n    {vip}\n  }}\n}}\n"
+            ),
+        );
+        std::os::unix::fs::symlink(warren_binary(), host.directory().join("keepalived")).unwrap();
+        host.sh(&format!("chmod 777 {directory}/haproxy_chk.sh"));
+        let echo = Echo::start(&host);
+        start_both(&host);
+        (host, echo)
+    };
+    let (first, _echo) = node("node1", "10.211.55.71", "MASTER", 100);
+    let (second, _other_echo) = node("node2", "10.211.55.72", "BACKUP", 90);
+    served_by(&client, vip, &first, &second);
+
+    // It dies, and is started again.
+    first.sh("killall -9 haproxy");
+    eventually(PATIENCE, "haproxy is back", || runs(&first, "pidof haproxy"));
+    served_by(&client, vip, &first, &second);
+
+    // It dies and cannot be started: keepalived is stopped, and leaves nothing behind.
+    let directory = first.directory().to_owned();
+    std::fs::rename(directory.join("haproxy.cfg"), directory.join("gone")).unwrap();
+    first.sh("killall -9 haproxy");
+    served_by(&client, vip, &second, &first);
+
+    std::fs::rename(directory.join("gone"), directory.join("haproxy.cfg")).unwrap();
+    eventually(PATIENCE, "keepalived is gone", || {
+        runs(&first, "! pidof keepalived")
+    });
+    start_both(&first);
+    served_by(&client, vip, &first, &second);
+}
+
+/// As `systemctl start` of both does: each goes into the background when it is ready.
+#[track_caller]
+fn start_both(host: &Host) {
+    let directory = host.directory().display();
+    host.sh(&format!("haproxy -D -f {directory}/haproxy.cfg"));
+    host.sh(&format!(
+        "{directory}/keepalived -D -f {directory}/keepalived.conf > {directory}/log 2>&1"
+    ));
+}
+
+fn runs(host: &Host, line: &str) -> Result<(), String> {
+    let output = host.try_sh(line);
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(format!("{output:?}"))
+    }
 }
 
 /// `holder` has the address, `other` has not, and a client that speaks through haproxy reaches `holder`.
