@@ -12,6 +12,9 @@ use std::path::{Path, PathBuf};
 
 const SYSTEM: &str = "/run/warren";
 
+/// Everybody may pass: each socket in it says by its own group and mode whom it admits.
+const MODE: u32 = 0o755;
+
 #[derive(Debug, thiserror::Error)]
 pub enum RuntimeDirError {
     #[error("no directory for sockets is known: give --runtime-dir, or run as root")]
@@ -66,7 +69,7 @@ impl Surroundings {
     }
 }
 
-/// The daemon's: made if it does not exist, open to the owner and readable by its group.
+/// The daemon's: made if it does not exist, writable by the owner only.
 pub fn for_daemon(flag: Option<&Path>) -> Result<PathBuf, RuntimeDirError> {
     let path = Surroundings::ours()
         .choose(flag)
@@ -95,9 +98,9 @@ fn create(path: &Path) -> Result<(), RuntimeDirError> {
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         fs::create_dir_all(parent).map_err(failed)?;
     }
-    match DirBuilder::new().mode(0o750).create(path) {
-        // The umask may have taken the group's rights.
-        Ok(()) => fs::set_permissions(path, fs::Permissions::from_mode(0o750)).map_err(failed),
+    match DirBuilder::new().mode(MODE).create(path) {
+        // The umask may have taken the rights of others.
+        Ok(()) => fs::set_permissions(path, fs::Permissions::from_mode(MODE)).map_err(failed),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             let existing = fs::metadata(path).map_err(failed)?;
             if !existing.is_dir() {
@@ -144,11 +147,11 @@ mod tests {
     }
 
     #[test]
-    fn the_directory_is_made_for_owner_and_group_and_kept_if_it_exists() {
+    fn the_directory_is_made_for_all_to_pass_and_kept_if_it_exists() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a/b");
         assert_eq!(for_daemon(Some(&path)).unwrap(), path);
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o750);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o755);
         fs::write(path.join("x"), "").unwrap();
         for_daemon(Some(&path)).unwrap();
         assert!(path.join("x").exists());

@@ -81,9 +81,14 @@ impl Client {
                 source,
             },
             io::ErrorKind::PermissionDenied => {
-                let (owner, group) = match std::fs::metadata(path) {
+                // Its directory may be what does not let us pass.
+                let nearest = path
+                    .ancestors()
+                    .find_map(|it| std::fs::metadata(it).ok())
+                    .ok_or(());
+                let (owner, group) = match nearest {
                     Ok(file) => (user_name(file.uid()), group_name(file.gid())),
-                    Err(_) => ("unknown".into(), "unknown".into()),
+                    Err(()) => ("unknown".into(), "unknown".into()),
                 };
                 ClientError::Denied {
                     path: path.clone(),
