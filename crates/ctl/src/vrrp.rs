@@ -4,7 +4,7 @@ mod events;
 mod status;
 
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use warren_api::Timestamp;
@@ -22,6 +22,10 @@ pub const SOCKET: &str = "vrrp.sock";
 
 /// Handing a role over waits for the other host; everything else is answered at once.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// A new binary answers within a fraction of a second.
+const UPGRADE_TIMEOUT: Duration = Duration::from_secs(10);
+const UPGRADE_POLL: Duration = Duration::from_millis(20);
 
 /// The daemon of one runtime directory.
 #[derive(Debug, Clone)]
@@ -170,9 +174,24 @@ pub fn reload(daemon: &Daemon, view: &mut View<'_>) -> Result<(), Error> {
     change(daemon, &Request::Reload {}, view)
 }
 
-/// Makes the daemon go on with the binary that is installed now.
+/// Makes the daemon go on with the binary that is installed now, and waits until it does.
 pub fn upgrade(daemon: &Daemon, view: &mut View<'_>) -> Result<(), Error> {
-    change(daemon, &Request::Upgrade {}, view)
+    let before = daemon.fetch()?.processes.worker;
+    change(daemon, &Request::Upgrade {}, view)?;
+    let deadline = Instant::now() + UPGRADE_TIMEOUT;
+    loop {
+        let status = daemon.fetch();
+        match &status {
+            Ok(status) if status.processes.worker != before => {
+                writeln!(view.out, "version {} runs", clean(&status.version))?;
+                return Ok(());
+            }
+            // The old one still, or none for the moment.
+            _ if Instant::now() < deadline => std::thread::sleep(UPGRADE_POLL),
+            Ok(_) => return Err(Error::NotUpgraded(UPGRADE_TIMEOUT)),
+            Err(_) => return status.map(drop),
+        }
+    }
 }
 
 fn change(daemon: &Daemon, request: &Request, view: &mut View<'_>) -> Result<(), Error> {
