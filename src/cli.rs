@@ -94,6 +94,7 @@ pub enum Command {
     },
     /// Maintenance: give a router's role to another host and take no part until resumed.
     Drain {
+        /// The virtual router, as `warren status` names it.
         #[arg(value_name = "ROUTER")]
         router: String,
         #[command(flatten)]
@@ -101,6 +102,7 @@ pub enum Command {
     },
     /// End the maintenance that `drain` began.
     Resume {
+        /// The virtual router, as `warren status` names it.
         #[arg(value_name = "ROUTER")]
         router: String,
         #[command(flatten)]

@@ -24,7 +24,7 @@ pub use load::{ConfigError, Format, Loaded, Sources, load, load_as};
 pub use translate::translate;
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -46,7 +46,7 @@ pub struct Vrrp {
     pub control_group: Option<Spanned<String>>,
     /// Where Prometheus metrics are served, e.g. `"127.0.0.1:9112"`. Off unless given.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub metrics: Option<Spanned<SocketAddr>>,
+    pub metrics: Option<Spanned<String>>,
     /// User (`"user"` or `"user:group"`) that scripts run as. Default: `keepalived_script` if it exists, else the daemon's own user.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub script_user: Option<Spanned<String>>,

@@ -93,13 +93,16 @@ pub(crate) fn transition(router: &str, from: State, to: State, cause: Cause, tex
 }
 
 fn log(event: &Event) {
-    let router = event.router.as_deref().unwrap_or("-");
+    // What there is nothing to say about is left out of the line.
+    let router = event.router.as_deref();
     let fields = event
         .fields
         .iter()
         .map(|(name, value)| format!("{name}={value}"))
         .collect::<Vec<_>>()
         .join(" ");
+    let fields = (!fields.is_empty()).then_some(fields);
+    let fields = fields.as_deref();
     match event.kind.as_str() {
         kind::DUAL_ACTIVE | kind::REPAIR => {
             tracing::error!(router, kind = event.kind, fields, "{}", event.text);

@@ -97,6 +97,13 @@ pub enum ProgramError {
     Run(#[from] RunError),
 }
 
+impl ProgramError {
+    /// The program or its user is not there, whoever asks.
+    pub(crate) fn is_missing(&self) -> bool {
+        matches!(self, Self::Account { .. } | Self::NotFound(_) | Self::Path { .. })
+    }
+}
+
 /// A place where others could change what root runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Weak(security::Weakness);

@@ -19,7 +19,13 @@ pub(crate) fn become_realtime(priority: Option<u8>) -> Result<(), String> {
     let value = ThreadPriorityValue::try_from(priority)?;
     let policy = ThreadSchedulePolicy::Realtime(RealtimeThreadSchedulePolicy::RoundRobin);
     set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Crossplatform(value), policy).map_err(
-        |error| format!("{error:?}: needs CAP_SYS_NICE or a real-time limit (LimitRTPRIO={priority})"),
+        |error| {
+            let reason = match error {
+                thread_priority::Error::OS(number) => std::io::Error::from_raw_os_error(number).to_string(),
+                other => format!("{other:?}"),
+            };
+            format!("{reason}: needs CAP_SYS_NICE or a real-time limit (LimitRTPRIO={priority})")
+        },
     )
 }
 

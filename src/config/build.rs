@@ -15,6 +15,7 @@ mod router;
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -116,7 +117,7 @@ fn plan(report: &mut Report, file: &Vrrp, host: &str) -> Plan {
             .control_group
             .as_ref()
             .map(|group| command::user(report, group).user),
-        metrics: file.metrics.as_ref().map(|address| metrics(report, address)),
+        metrics: file.metrics.as_ref().and_then(|address| metrics(report, address)),
         lease: lease(report, file.lease.as_ref()),
         startup_delay: report.duration(
             "startup_delay",
@@ -215,15 +216,23 @@ fn lease(report: &mut Report, file: Option<&Spanned<String>>) -> Lease {
     }
 }
 
-fn metrics(report: &mut Report, address: &Spanned<std::net::SocketAddr>) -> std::net::SocketAddr {
-    if !address.get_ref().ip().is_loopback() {
+fn metrics(report: &mut Report, text: &Spanned<String>) -> Option<SocketAddr> {
+    let Ok(address) = text.get_ref().parse::<SocketAddr>() else {
+        report.error(
+            text.span(),
+            format!("\"{}\" is not an IP address with a port", text.get_ref()),
+            "write one such as \"127.0.0.1:9112\" or \"[::1]:9112\"",
+        );
+        return None;
+    };
+    if !address.ip().is_loopback() {
         report.warn(
-            address.span(),
-            format!("everybody who reaches {} can read the metrics", address.get_ref()),
+            text.span(),
+            format!("everybody who reaches {address} can read the metrics"),
             "bind them to 127.0.0.1 or [::1] unless a firewall says who may",
         );
     }
-    *address.get_ref()
+    Some(address)
 }
 
 /// What no two routers of a host can share: the VRID on an interface, an address, a virtual MAC interface.

@@ -13,6 +13,8 @@ use super::lint::{self, Finding, Severity};
 use super::load::{Format, Loaded, load};
 use super::plan::Plan;
 use super::{host_name, system};
+use crate::program::ProgramPolicy;
+use crate::{notify, track};
 
 /// Checks files, one for each host or one for all, and prints to `out`: `Code::Success` if all is right (warnings
 /// allowed), `Code::Usage` without a file, `Code::Config` if something cannot be run.
@@ -50,6 +52,7 @@ pub fn check(
     // What is meant for this host is held against this system.
     if let ([(_, one)], None) = (loaded.as_slice(), host) {
         findings.extend(system::check(&one.plan));
+        findings.extend(programs(&one.plan));
     }
     // The worst last, where the eye is.
     findings.sort_by_key(|finding| finding.severity);
@@ -58,6 +61,32 @@ pub fn check(
         code = Code::Config;
     }
     Ok(code)
+}
+
+/// Programs that this host does not have, or not the user they are to run as. Whether the daemon's own user may run them
+/// is for the daemon to say.
+fn programs(plan: &Plan) -> Vec<Finding> {
+    let policy = ProgramPolicy::of(plan);
+    let checks = track::problems(&plan.checks, &policy).into_iter();
+    let checks = checks.map(|(name, problem)| {
+        (
+            format!("check {name}"),
+            problem,
+            "it counts as failed until it can run",
+        )
+    });
+    let told = notify::problems(plan, &policy).into_iter();
+    let told = told.map(|(name, problem)| {
+        (
+            format!("notify of {name}"),
+            problem,
+            "nobody is told until it can run",
+        )
+    });
+    let missing = checks.chain(told).filter(|(_, problem, _)| problem.is_missing());
+    missing
+        .map(|(name, problem, help)| Finding::warning(format!("{name}: {problem}"), help))
+        .collect()
 }
 
 fn describe(out: &mut dyn Write, path: &Path, loaded: &Loaded, color: bool) -> io::Result<()> {

@@ -216,7 +216,13 @@ pub(super) fn read_plan(options: &VrrpOptions, host: &str) -> Result<(Plan, Vec<
             options.config_id.as_deref(),
         )
         .map(|loaded| (loaded.warning_lines().collect::<Vec<_>>(), loaded.plan))
-        .map_err(|error| error.render(false))
+        .map_err(|error| match error.render(false) {
+            // With its place in the file, over several lines.
+            text if text.contains("\n --> ") || text.contains("\n  --> ") => {
+                format!("the configuration is wrong\n{text}")
+            }
+            text => text,
+        })
     };
     let read = std::thread::scope(|scope| scope.spawn(load).join());
     match &read {
