@@ -47,6 +47,8 @@ use links::{Links, Sighting};
 use start::{GuardLine, Signals};
 use statics::StaticsKept;
 
+/// How long to leave a guard alone that has no room for more.
+const GUARD_PAUSE: Duration = Duration::from_millis(5);
 /// How long routers wait on an orderly stop for another to take over; with the rest of the stop within 100 ms.
 const HAND_OVER_GRACE: Duration = Duration::from_millis(60);
 /// How long removing all addresses may take on an orderly stop.
@@ -124,8 +126,12 @@ impl Daemon {
         let mut probe = tokio::time::interval(PROBE_EVERY);
         probe.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
+            if let Some(guard) = &mut self.guard {
+                guard.catch_up();
+            }
             let hold_off = self.hold_off_until;
             let sweep = self.sweep_at;
+            let behind = self.guard.as_ref().is_some_and(GuardLine::is_behind);
             let reclaim = self
                 .instances
                 .iter()
@@ -155,6 +161,7 @@ impl Daemon {
                     let _ = scrape.send(self.metrics().await);
                 }
                 Some(sighting) = inbox.sightings.recv() => self.take_sighting(&sighting),
+                () = tokio::time::sleep(GUARD_PAUSE), if behind => {}
                 () = until(reclaim) => self.reclaim(),
                 () = until(sweep) => {
                     self.sweep_at = None;
@@ -194,7 +201,7 @@ impl Daemon {
                 if let Err(problem) = outcome {
                     tracing::error!("{problem}");
                 }
-                self.tell_guard(&FromWorker::Reloaded { ok });
+                self.tell_guard(FromWorker::Reloaded { ok });
             }
             Some(ToWorker::Stop) => self.begin_stop("told to stop"),
             // Nothing is undone: the next worker goes on with what is there.
@@ -259,8 +266,8 @@ impl Daemon {
         tracing::info!(took_ms, "stopped");
     }
 
-    fn tell_guard(&self, message: &FromWorker) {
-        if let Some(guard) = &self.guard {
+    fn tell_guard(&mut self, message: FromWorker) {
+        if let Some(guard) = &mut self.guard {
             guard.tell(message);
         }
     }
@@ -396,7 +403,7 @@ impl Daemon {
         if to != State::Active {
             self.answer_drains(slot);
         }
-        self.tell_guard(&FromWorker::Status(self.summary()));
+        self.tell_guard(FromWorker::Status(self.summary()));
     }
 
     /// A sync group is in the state that all its members share; while they differ it keeps the last one.

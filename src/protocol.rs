@@ -227,6 +227,7 @@ pub(crate) fn start(
         beat_every: Duration::from_millis(60),
         plumbing_patience: plumbing::LONGEST_LEASE,
         beat_due: Instant::ZERO,
+        roles_untold: false,
         leaving: false,
     };
     std::thread::Builder::new()
@@ -269,6 +270,8 @@ struct Protocol {
     beat_every: Duration,
     plumbing_patience: Duration,
     beat_due: Instant,
+    /// Some seat's role has yet to be told to the guard.
+    roles_untold: bool,
     leaving: bool,
 }
 
@@ -601,18 +604,35 @@ impl Protocol {
         }
     }
 
-    fn tell_role(&self, slot: Slot, active: bool) {
+    fn tell_role(&mut self, slot: Slot, active: bool) {
         let Some(guard) = &self.guard else { return };
-        let priority = self.seats[usize::from(slot)]
-            .as_ref()
-            .and_then(|seat| seat.router.priority())
-            .map_or(0, |priority| priority.0);
-        // The guard drains its end all the time; if it does not, it is gone and so are we soon.
-        let _ = guard.send_small(&FromWorker::Role {
+        let Some(seat) = self.seats.get_mut(usize::from(slot)).and_then(Option::as_mut) else {
+            return;
+        };
+        let role = FromWorker::Role {
             slot,
             active,
-            priority,
-        });
+            priority: seat.router.priority().map_or(0, |priority| priority.0),
+        };
+        seat.role_untold = guard.send_small(&role).is_err();
+        self.roles_untold |= seat.role_untold;
+    }
+
+    /// Makes good for roles that the guard had no room for: in a mass take-over it may not get to run for a while.
+    fn tell_roles_again(&mut self) {
+        self.roles_untold = false;
+        for index in 0..self.seats.len() {
+            let Some(seat) = self.seats[index].as_ref().filter(|seat| seat.role_untold) else {
+                continue;
+            };
+            let active = seat.router.state() == State::Active;
+            if let Ok(slot) = Slot::try_from(index) {
+                self.tell_role(slot, active);
+            }
+            if self.roles_untold {
+                return;
+            }
+        }
     }
 
     fn beat(&mut self) {
@@ -626,6 +646,9 @@ impl Protocol {
             && vouches(now, alive, self.plumbing_patience)
         {
             let _ = guard.send_small(&FromWorker::Beat);
+        }
+        if self.roles_untold {
+            self.tell_roles_again();
         }
     }
 

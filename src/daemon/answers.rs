@@ -142,7 +142,7 @@ impl Daemon {
             None,
             "starting the installed binary in place",
         ));
-        self.tell_guard(&FromWorker::Upgrade);
+        self.tell_guard(FromWorker::Upgrade);
         Answer::done(
             "starting the installed binary; addresses and roles stay",
             Vec::new(),

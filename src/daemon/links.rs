@@ -210,7 +210,7 @@ impl Daemon {
     }
 
     /// Tells the guard what it would have to undo.
-    fn hold(&self, slot: Slot) {
+    fn hold(&mut self, slot: Slot) {
         let Some(instance) = self.instance(slot) else {
             return;
         };
@@ -240,7 +240,7 @@ impl Daemon {
                 })
             })
             .collect();
-        self.tell_guard(&FromWorker::Hold(GuardHolding {
+        self.tell_guard(FromWorker::Hold(GuardHolding {
             slot,
             router: instance.name().to_owned(),
             resign: resignation(&installation, source),

@@ -88,7 +88,7 @@ impl Daemon {
         self.keep_statics();
         self.attach_all();
         self.tell_beat();
-        self.tell_guard(&FromWorker::Status(self.summary()));
+        self.tell_guard(FromWorker::Status(self.summary()));
         format!("{added} routers added, {removed} removed, {changed} changed, the others untouched")
     }
 
@@ -144,7 +144,7 @@ impl Daemon {
         };
         self.plumbing.remove(usize::from(slot));
         self.links.remove_virtual_mac(slot);
-        self.tell_guard(&FromWorker::Forget { slot });
+        self.tell_guard(FromWorker::Forget { slot });
         self.history
             .record(event(kind::RELOAD, Some(instance.name()), "removed"));
         self.update_filters();
@@ -204,7 +204,7 @@ impl Daemon {
     }
 
     /// Tells guard and protocol thread how often the one hears from the other.
-    pub(super) fn tell_beat(&self) {
+    pub(super) fn tell_beat(&mut self) {
         let shortest = self
             .plan
             .routers
@@ -212,7 +212,7 @@ impl Daemon {
             .map(|router| router.settings.interval)
             .min();
         let limit = (2 * shortest.unwrap_or(Duration::from_secs(1))).max(Duration::from_millis(250));
-        self.tell_guard(&FromWorker::BeatLimit(limit));
+        self.tell_guard(FromWorker::BeatLimit(limit));
         let leases = self
             .plan
             .routers

@@ -1,6 +1,6 @@
 //! From the command line to a running worker: what has to be there before the first advert, and nothing else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
@@ -75,6 +75,8 @@ impl Beginning {
 pub(super) struct GuardLine {
     channel: Channel,
     incoming: tokio::net::UnixDatagram,
+    /// What the guard had no room for, in order; of each kind and slot the last.
+    pending: VecDeque<FromWorker>,
     buffer: Vec<u8>,
 }
 
@@ -86,6 +88,7 @@ impl GuardLine {
         Ok(Self {
             channel,
             incoming: tokio::net::UnixDatagram::from_std(incoming)?,
+            pending: VecDeque::new(),
             buffer: Vec::new(),
         })
     }
@@ -113,11 +116,31 @@ impl GuardLine {
         }
     }
 
-    pub(super) fn tell(&self, message: &FromWorker) {
-        // The guard reads all the time. If it does not, it is stopped or gone, and the beat tells it more than this.
-        if let Err(error) = self.channel.send(message) {
-            tracing::warn!(%error, "guard not told");
+    pub(super) fn tell(&mut self, message: FromWorker) {
+        self.pending.retain(|earlier| !message.supersedes(earlier));
+        self.pending.push_back(message);
+        self.catch_up();
+    }
+
+    /// Sends what is left, as far as there is room. In a mass take-over the guard may not get to run for a while.
+    pub(super) fn catch_up(&mut self) {
+        while let Some(message) = self.pending.front() {
+            match self.channel.send(message) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) => {
+                    // It is gone, which `hear` says as well.
+                    tracing::warn!(%error, "guard not told");
+                    self.pending.clear();
+                }
+                Ok(()) => {
+                    self.pending.pop_front();
+                }
+            }
         }
+    }
+
+    pub(super) fn is_behind(&self) -> bool {
+        !self.pending.is_empty()
     }
 }
 
@@ -352,8 +375,8 @@ impl Made {
         }
         daemon.open_control(desk)?;
         daemon.open_metrics(scraper)?;
-        daemon.tell_guard(&FromWorker::Status(daemon.summary()));
-        daemon.tell_guard(&FromWorker::Ready);
+        daemon.tell_guard(FromWorker::Status(daemon.summary()));
+        daemon.tell_guard(FromWorker::Ready);
         let inbox = Inbox {
             protocol: protocol_events,
             plumbing: plumbing_reports,

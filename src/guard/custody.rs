@@ -16,6 +16,9 @@ pub(super) struct Custody {
     current: BTreeMap<u16, Entry>,
     /// Active roles of the worker before, until the present one has said that it is ready.
     handover: Vec<Entry>,
+    /// Roles whose holdings have yet to come: the two are told by different threads.
+    #[serde(skip)]
+    early: BTreeMap<u16, (bool, u8)>,
     #[serde(skip)]
     tools: Tools,
 }
@@ -42,6 +45,7 @@ impl Custody {
     /// The roles a new worker is to adopt, with the priority each was held at.
     pub(super) fn begin_handover(&mut self) -> Vec<(String, u8)> {
         let ended = std::mem::take(&mut self.current);
+        self.early.clear();
         self.handover
             .extend(ended.into_values().filter(|entry| entry.active));
         self.handover
@@ -61,20 +65,22 @@ impl Custody {
         match self.current.get_mut(&slot) {
             Some(entry) => entry.holding = holding,
             None => {
-                self.current.insert(
-                    slot,
-                    Entry {
-                        holding,
-                        active: false,
-                        priority: 0,
-                    },
-                );
+                let entry = Entry {
+                    holding,
+                    active: false,
+                    priority: 0,
+                };
+                self.current.insert(slot, entry);
+                if let Some((active, priority)) = self.early.remove(&slot) {
+                    self.note_role(slot, active, priority);
+                }
             }
         }
     }
 
     pub(super) fn forget(&mut self, slot: u16) {
         self.current.remove(&slot);
+        self.early.remove(&slot);
     }
 
     pub(super) fn note_role(&mut self, slot: u16, active: bool, priority: u8) {
@@ -84,6 +90,8 @@ impl Custody {
             // From here on the present worker speaks for this router.
             let router = &entry.holding.router;
             self.handover.retain(|before| before.holding.router != *router);
+        } else {
+            self.early.insert(slot, (active, priority));
         }
     }
 
@@ -94,6 +102,7 @@ impl Custody {
     /// Resigns every active role and removes its addresses; says which they were.
     pub(super) fn release_all(&mut self) -> Released {
         let ended = std::mem::take(&mut self.current);
+        self.early.clear();
         let entries: Vec<Entry> = self
             .handover
             .drain(..)
@@ -200,4 +209,54 @@ impl Tools {
 
 fn place(address: &Address) -> (u32, IpAddr, u8) {
     (address.ifindex, address.address, address.prefix)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn holding(slot: u16) -> Holding {
+        Holding {
+            slot,
+            router: format!("VI_{slot}"),
+            resign: Vec::new(),
+            addresses: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_role_counts_whether_it_is_told_before_its_holding_or_after() {
+        let mut custody = Custody::default();
+        custody.hold(holding(1));
+        custody.note_role(1, true, 100);
+        custody.note_role(2, true, 200);
+        custody.hold(holding(2));
+        custody.note_role(3, true, 50);
+        custody.forget(3);
+        custody.hold(holding(3));
+        assert_eq!(
+            custody.begin_handover(),
+            [("VI_1".to_owned(), 100), ("VI_2".to_owned(), 200)]
+        );
+    }
+
+    #[test]
+    fn a_role_that_the_next_worker_has_lost_again_is_not_handed_on() {
+        let mut custody = Custody::default();
+        for slot in [1, 2] {
+            custody.hold(holding(slot));
+            custody.note_role(slot, true, 100);
+        }
+        custody.begin_handover();
+        // The next worker numbers them otherwise, adopts both and is outranked in one; then it dies before it is ready.
+        for (slot, router) in [(2, "VI_1"), (1, "VI_2")] {
+            custody.hold(Holding {
+                router: router.into(),
+                ..holding(slot)
+            });
+            custody.note_role(slot, true, 100);
+        }
+        custody.note_role(1, false, 100);
+        assert_eq!(custody.begin_handover(), [("VI_1".to_owned(), 100)]);
+    }
 }

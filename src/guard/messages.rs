@@ -64,6 +64,19 @@ pub enum FromWorker {
     Upgrade,
 }
 
+impl FromWorker {
+    /// Whether the guard need not hear `earlier` any more once it hears this.
+    #[must_use]
+    pub fn supersedes(&self, earlier: &Self) -> bool {
+        match (self, earlier) {
+            (Self::Hold(new), Self::Hold(old)) => new.slot == old.slot,
+            (Self::Forget { slot }, Self::Hold(old)) => *slot == old.slot,
+            (Self::Status(_), Self::Status(_)) | (Self::BeatLimit(_), Self::BeatLimit(_)) => true,
+            _ => false,
+        }
+    }
+}
+
 /// One virtual router as the guard sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holding {

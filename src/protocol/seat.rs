@@ -112,6 +112,8 @@ pub(super) struct Seat {
     pub(super) router: Router,
     /// To be forgotten as soon as it has left.
     pub(super) removed: bool,
+    /// The guard had no room for the role as it is now.
+    pub(super) role_untold: bool,
     source: Option<IpAddr>,
     outgoing: Vec<Outgoing>,
     /// Form last heard from each peer.
@@ -148,6 +150,7 @@ impl Seat {
             outgoing: outgoing(&installation),
             installation,
             removed: false,
+            role_untold: false,
             source: None,
             forms: Vec::with_capacity(FORMS_MAX),
             form_heard: None,

@@ -10,6 +10,7 @@ use warren_vrrp::router::Failback;
 use warren_vrrp::{Family, Priority, Settings, Version};
 
 use super::*;
+use crate::guard::messages::Received;
 
 const SOURCE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 9, 0, 1));
 
@@ -107,4 +108,24 @@ fn the_beat_stops_when_plumbing_has_been_silent_for_longer_than_patience_and_not
     ));
     // It may have shown life after the clock was read here.
     assert!(vouches(alive, alive + patience, patience));
+}
+
+#[test]
+fn a_role_that_the_guard_had_no_room_for_is_told_as_soon_as_it_has() {
+    let (ours, theirs) = Channel::pair().unwrap();
+    while theirs.send_small(&FromWorker::Beat).is_ok() {}
+    let (handle, mut events) = with_an_active_router(Some(theirs));
+    while !matches!(events.blocking_recv().unwrap(), Event::Transition { .. }) {}
+    let mut buffer = Vec::new();
+    crate::namespace::eventually(Duration::from_secs(5), || {
+        match ours.receive(&mut buffer).unwrap() {
+            Received::Message(FromWorker::Role {
+                slot: 3,
+                active: true,
+                priority: 255,
+            }) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    });
+    handle.send(Command::Exit);
 }
