@@ -206,7 +206,7 @@ impl Daemon {
             Some(ToWorker::Stop) => self.begin_stop("told to stop"),
             // Nothing is undone: the next worker goes on with what is there.
             Some(ToWorker::Detach) => std::process::exit(0),
-            Some(ToWorker::Adopt { .. } | ToWorker::Begin { .. }) => {}
+            Some(ToWorker::Adopt(_) | ToWorker::Begin { .. }) => {}
             None => {
                 self.guard = None;
                 self.begin_stop("the guard is gone");

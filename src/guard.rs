@@ -19,7 +19,7 @@ use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -31,7 +31,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use warren_kit::systemd::ServiceManager;
 
 use custody::Custody;
-use messages::{Channel, FromWorker, Received, ToWorker};
+use messages::{Channel, FromWorker, ROLES_PER_MESSAGE, Received, ToWorker};
 
 /// A worker that dies more often than this within [`RESTART_WINDOW`] does not get its roles back at once.
 const RESTARTS_MAX: usize = 3;
@@ -134,6 +134,8 @@ struct Worker {
     child: Child,
     pidfd: std::os::fd::OwnedFd,
     channel: Channel,
+    /// It has closed its end.
+    hung_up: bool,
     started: Instant,
     ready: bool,
     last_beat: Instant,
@@ -202,14 +204,14 @@ impl Guard {
     fn start_worker(&mut self) -> io::Result<()> {
         let (ours, theirs) = Channel::pair()?;
         // Tell it before it runs: its first look at the channel finds everything.
-        for (router, priority) in self.custody.begin_handover() {
-            ours.send(&ToWorker::Adopt { router, priority })?;
+        for roles in self.custody.begin_handover().chunks(ROLES_PER_MESSAGE) {
+            ours.send(&ToWorker::Adopt(roles.to_vec()))?;
         }
         ours.send(&ToWorker::Begin {
             restarts: self.starts,
             upgraded: self.upgraded && self.starts == 0,
         })?;
-        let child = Command::new(OWN_BINARY)
+        let mut child = Command::new(OWN_BINARY)
             .arg0(&self.command.name)
             .args(&self.command.arguments)
             .arg("--worker")
@@ -227,12 +229,17 @@ impl Guard {
             .ok()
             .and_then(Pid::from_raw)
             .ok_or(io::ErrorKind::Other)?;
-        let pidfd = pidfd_open(pid, PidfdFlags::empty())?;
+        let pidfd = pidfd_open(pid, PidfdFlags::empty()).inspect_err(|_| {
+            // It was started, but cannot be watched.
+            let _ = child.kill();
+            let _ = child.wait();
+        })?;
         let now = Instant::now();
         self.worker = Some(Worker {
             child,
             pidfd,
             channel: ours,
+            hung_up: false,
             started: now,
             ready: false,
             last_beat: now,
@@ -253,8 +260,10 @@ impl Guard {
         });
         let mut fds = vec![PollFd::new(self.signals.as_fd(), PollFlags::POLLIN)];
         if let Some(worker) = &self.worker {
-            fds.push(PollFd::new(worker.channel.as_fd(), PollFlags::POLLIN));
             fds.push(PollFd::new(worker.pidfd.as_fd(), PollFlags::POLLIN));
+            if !worker.hung_up {
+                fds.push(PollFd::new(worker.channel.as_fd(), PollFlags::POLLIN));
+            }
         }
         // An interrupted wait is as good as a finished one: everything is looked at afresh.
         let _ = poll(&mut fds, timeout);
@@ -330,8 +339,12 @@ impl Guard {
             let Some(worker) = &mut self.worker else { return };
             match worker.channel.receive(&mut self.buffer) {
                 Ok(Received::Message(message)) => self.take(message),
-                // Its end shows in the pidfd.
-                Ok(Received::Nothing | Received::Closed) => return,
+                Ok(Received::Nothing) => return,
+                // Its end shows in the pidfd; the channel would only keep saying that it is closed.
+                Ok(Received::Closed) => {
+                    worker.hung_up = true;
+                    return;
+                }
                 Err(error) => {
                     tracing::error!(%error, "message from the worker not understood");
                     return;
@@ -392,8 +405,11 @@ impl Guard {
                 self.kill_hung()
             }
             Err(error) => {
-                tracing::error!(%error, "worker could not be waited for");
-                None
+                // Whoever started us ignores SIGCHLD: the kernel keeps no exit status then, but the end is an end.
+                tracing::error!(%error, "worker could not be waited for; taken for ended");
+                self.read_messages();
+                self.worker = None;
+                self.after_end(ExitStatus::from_raw(Signal::SIGKILL as i32))
             }
         }
     }

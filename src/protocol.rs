@@ -50,9 +50,17 @@ pub(crate) type Slot = u16;
 const COMMANDS_MAX: usize = 4096;
 /// Packets read from one socket before everything else gets its turn.
 const PACKETS_PER_TURN: usize = 64;
+/// Packets read before a silence is believed: more than a socket's queue holds, so that garbage hides no advert.
+const PACKETS_PER_LAST_LOOK: usize = 1024;
+/// Commands carried out before everything else gets its turn.
+const COMMANDS_PER_TURN: usize = 64;
 /// How long the thread may use the processor without a pause before the kernel stops the worker: a runaway real-time
 /// thread would starve the host that it is meant to keep reachable.
 pub(crate) const RUNAWAY_LIMIT: Duration = Duration::from_millis(1000);
+/// A wait of this length was a pause in the kernel's eyes, whatever else the processor was busy with.
+const PAUSE: Duration = Duration::from_millis(1);
+/// Work after which the thread takes a pause of its own, however short: a flood of packets is not a runaway.
+const BUSY: Duration = Duration::from_millis(250);
 
 /// What an epoll event is about; sockets follow as `WIRES + index`.
 const WAKE: u64 = 0;
@@ -227,6 +235,7 @@ pub(crate) fn start(
         beat_every: Duration::from_millis(60),
         plumbing_patience: plumbing::LONGEST_LEASE,
         beat_due: Instant::ZERO,
+        rested: now(),
         roles_untold: false,
         leaving: false,
     };
@@ -247,6 +256,15 @@ struct Wire {
     by_vrid: Box<[Option<Slot>; 256]>,
     /// Nothing more to read, as of this turn.
     drained: bool,
+    /// Packets read in this turn.
+    read: usize,
+}
+
+impl Wire {
+    /// There may be a packet that has not been looked at.
+    fn may_have_more(&self) -> bool {
+        self.receiver.is_some() && !self.drained && self.read < PACKETS_PER_LAST_LOOK
+    }
 }
 
 struct Protocol {
@@ -270,6 +288,8 @@ struct Protocol {
     beat_every: Duration,
     plumbing_patience: Duration,
     beat_due: Instant,
+    /// When this thread last slept.
+    rested: Instant,
     /// Some seat's role has yet to be told to the guard.
     roles_untold: bool,
     leaving: bool,
@@ -296,6 +316,7 @@ impl Protocol {
             }
             for wire in &mut self.wires {
                 wire.drained = false;
+                wire.read = 0;
             }
             for event in ready.iter().take(count) {
                 if let Some(wire) = event.data().checked_sub(WIRES) {
@@ -324,17 +345,37 @@ impl Protocol {
             debug_assert!(set.is_ok(), "an absolute time is always accepted");
             self.armed = Some(next);
         }
+        let before = now();
         let count = self.epoll.wait(ready, EpollTimeout::NONE).unwrap_or(0);
+        self.pause(before, now());
         if ready.iter().take(count).any(|event| event.data() == TIMER) {
             self.armed = None;
         }
         count
     }
 
+    /// Sleeps for a moment if it has been long since the kernel saw this thread rest, which would kill the worker.
+    fn pause(&mut self, before: Instant, after: Instant) {
+        if after.since(before) >= PAUSE {
+            self.rested = after;
+        } else if after.since(self.rested) >= BUSY {
+            std::thread::sleep(Duration::from_micros(1));
+            self.rested = now();
+        }
+    }
+
     /// False when the thread has been told to end.
     fn take_commands(&mut self) -> bool {
         let _ = self.wake.read();
-        while let Ok(command) = self.commands.try_recv() {
+        for turn in 0.. {
+            if turn == COMMANDS_PER_TURN {
+                // The rest comes after whatever is due by now.
+                let _ = self.wake.write(1);
+                break;
+            }
+            let Ok(command) = self.commands.try_recv() else {
+                break;
+            };
             match command {
                 Command::Wire {
                     wire,
@@ -366,6 +407,7 @@ impl Protocol {
                 sender: None,
                 by_vrid: Box::new([None; 256]),
                 drained: false,
+                read: 0,
             });
         }
         let wire = &mut self.wires[index];
@@ -442,6 +484,7 @@ impl Protocol {
             let Some(receiver) = wire.receiver.as_deref() else {
                 break;
             };
+            wire.read += 1;
             match receiver.receive(&mut buffer, &mut self.control) {
                 Ok(Some((envelope, payload))) => {
                     let slot = vrid_of(payload).and_then(|vrid| wire.by_vrid[usize::from(vrid)]);
@@ -490,7 +533,7 @@ impl Protocol {
             let wire = seat.receive_on();
             // An active router's own advert is due whatever others say; a backup must not act on a stale silence.
             let waits_for_others = seat.router.state() != State::Active;
-            if waits_for_others && self.wires.get(wire).is_some_and(|wire| !wire.drained) {
+            while waits_for_others && self.wires.get(wire).is_some_and(Wire::may_have_more) {
                 self.drain(wire);
             }
             let Some(seat) = self.seats.get(usize::from(slot)).and_then(Option::as_ref) else {

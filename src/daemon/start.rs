@@ -151,9 +151,7 @@ fn begin(channel: &Channel) -> Beginning {
     let deadline = Instant::now() + BEGIN_LIMIT;
     while Instant::now() < deadline {
         match channel.receive(&mut buffer) {
-            Ok(Received::Message(ToWorker::Adopt { router, priority })) => {
-                beginning.adoptions.insert(router, priority);
-            }
+            Ok(Received::Message(ToWorker::Adopt(roles))) => beginning.adoptions.extend(roles),
             Ok(Received::Message(ToWorker::Begin { restarts, upgraded })) => {
                 return Beginning {
                     restarts,

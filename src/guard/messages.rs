@@ -20,12 +20,14 @@ use serde::{Deserialize, Serialize};
 
 /// Longest message: a router with 255 IPv6 addresses and as many unicast peers stays well below.
 const MESSAGE_MAX: usize = 128 * 1024;
+/// Roles in one message: they are sent before anybody reads, and the kernel counts a small message as a large one.
+pub(super) const ROLES_PER_MESSAGE: usize = 256;
 
 /// From the guard to the worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ToWorker {
-    /// An earlier worker held this role until a moment ago, at this effective priority: go on as active.
-    Adopt { router: String, priority: u8 },
+    /// An earlier worker held these roles until a moment ago, each at this effective priority: go on as active.
+    Adopt(Vec<(String, u8)>),
     /// That was all; begin.
     Begin {
         /// How often the guard has started a worker before.
@@ -115,7 +117,9 @@ impl Channel {
         let (ours, theirs) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags)?;
         for end in [&ours, &theirs] {
             // Room for a whole configuration's holdings at start. Less is only slower.
-            let _ = setsockopt(end, sockopt::SndBuf, &(4 * MESSAGE_MAX));
+            if setsockopt(end, sockopt::SndBufForce, &(4 * MESSAGE_MAX)).is_err() {
+                let _ = setsockopt(end, sockopt::SndBuf, &(4 * MESSAGE_MAX));
+            }
         }
         Ok((Self(ours), Self(theirs)))
     }
@@ -222,5 +226,16 @@ mod tests {
             guard.receive::<FromWorker>(&mut buffer).unwrap(),
             Received::Closed
         );
+    }
+
+    #[test]
+    fn the_roles_of_the_largest_configuration_fit_the_channel_before_anybody_reads() {
+        let (guard, _worker) = Channel::pair().unwrap();
+        let roles: Vec<(String, u8)> = (0..4096)
+            .map(|n| (format!("a-router-of-some-length-{n:04}"), 255))
+            .collect();
+        for roles in roles.chunks(ROLES_PER_MESSAGE) {
+            guard.send(&ToWorker::Adopt(roles.to_vec())).unwrap();
+        }
     }
 }

@@ -129,3 +129,15 @@ fn a_role_that_the_guard_had_no_room_for_is_told_as_soon_as_it_has() {
     });
     handle.send(Command::Exit);
 }
+
+#[test]
+fn no_command_is_forgotten_when_more_come_than_one_turn_takes() {
+    let (handle, _events) = with_an_active_router(None);
+    for _ in 0..10 * COMMANDS_PER_TURN {
+        handle.send(Command::Groups(Vec::new()));
+    }
+    let (reply, view) = oneshot::channel();
+    handle.send(Command::View(reply));
+    assert_eq!(view.blocking_recv().unwrap().seats.len(), 1);
+    handle.send(Command::Exit);
+}
