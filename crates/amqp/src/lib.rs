@@ -1,0 +1,34 @@
+//! AMQP 0-9-1 on the wire, pure: no clock, no socket, no randomness, no logging.
+//!
+//! ```text
+//!                  ┌▶ frame::Tracker ──▶ where frames end, and which method each is       (a proxy, passing on)
+//!   octets read ───┤
+//!                  └▶ frame::Splitter ──▶ Frame                                          (whoever wants to understand)
+//! ```
+//!
+//! Sources: the AMQP 0-9-1 specification, and RabbitMQ 3.10 where it differs or says more: its extensions, and the
+//! texts of its errors, which are recorded in `recorded/`.
+//!
+//! Both directions everywhere: what a broker has to read, a health check has to write. Absent until somebody needs
+//! them: methods above class connection, and content headers.
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    deny(
+        missing_docs,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unwrap_used,
+        clippy::wildcard_enum_match_arm,
+    )
+)]
+
+pub mod frame;
+pub mod method;
+pub mod protocol;
+pub mod reply;
+
+pub use frame::{Frame, FrameKind, FrameMax};
+pub use method::MethodId;
+pub use reply::{Exception, ReplyCode};
