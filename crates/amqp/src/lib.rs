@@ -3,11 +3,11 @@
 //! ```text
 //!                  ┌▶ frame::Tracker ──▶ where frames end, and which method each is       (a proxy, passing on)
 //!   octets read ───┤
-//!                  └▶ frame::Splitter ──▶ Frame                                          (whoever wants to understand)
+//!                  └▶ frame::Splitter ──▶ Frame ──▶ connection::Method                   (whoever wants to understand)
 //! ```
 //!
-//! Sources: the AMQP 0-9-1 specification, and RabbitMQ 3.10 where it differs or says more: its extensions, and the
-//! texts of its errors, which are recorded in `recorded/`.
+//! Sources: the AMQP 0-9-1 specification, and RabbitMQ 3.10 where it differs or says more: its type letters in field
+//! tables, its extensions, and the texts of its errors, which are recorded in `recorded/`.
 //!
 //! Both directions everywhere: what a broker has to read, a health check has to write. Absent until somebody needs
 //! them: methods above class connection, and content headers.
@@ -28,7 +28,12 @@ pub mod frame;
 pub mod method;
 pub mod protocol;
 pub mod reply;
+pub mod table;
+mod text;
+mod wire;
 
 pub use frame::{Frame, FrameKind, FrameMax};
-pub use method::MethodId;
+pub use method::{MethodId, connection};
 pub use reply::{Exception, ReplyCode};
+pub use table::{Table, Value};
+pub use text::{SHORT_MAX, Secret, ShortString, TooLong};
