@@ -26,7 +26,7 @@ use tokio::time::{Instant, timeout_at};
 use warren_kit::child::Outcome;
 
 use crate::config::plan::{NotifyPlan, Plan};
-use crate::program::{Program, ProgramError, ProgramPolicy};
+use crate::program::{self, Program, ProgramError, ProgramPolicy};
 use fifo::Fifo;
 
 /// Whose state changed.
@@ -235,7 +235,7 @@ pub fn problems(plan: &Plan, policy: &ProgramPolicy) -> Vec<(String, ProgramErro
                 .map(move |words| (name, notify, words))
         });
     let failing = programs.filter_map(|(name, notify, words)| {
-        let error = Program::prepare(words, notify.user.as_ref(), policy).err()?;
+        let error = program::problem(words, notify.user.as_ref(), policy)?;
         Some((format!("{name}: {}", words.join(" ")), error))
     });
     failing.collect()

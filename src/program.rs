@@ -206,6 +206,25 @@ impl Program {
     }
 }
 
+/// Why `words` will not run on this host as it is now.
+pub(crate) fn problem(
+    words: &[String],
+    user: Option<&UserPlan>,
+    policy: &ProgramPolicy,
+) -> Option<ProgramError> {
+    let found = || {
+        let path = find(words.first().map_or("", String::as_str))?;
+        match std::fs::metadata(&path) {
+            Err(source) if source.kind() == std::io::ErrorKind::NotFound => {
+                Err(ProgramError::Path { path, source })
+            }
+            // What we may not see, the program's user may.
+            _ => Ok(()),
+        }
+    };
+    Program::prepare(words, user, policy).and_then(|_| found()).err()
+}
+
 /// The identity to switch to; `None` if we are that user already.
 fn obtainable(plan: &UserPlan) -> Result<Option<Identity>, ProgramError> {
     let user = || match &plan.group {
@@ -269,6 +288,16 @@ mod tests {
             security,
             default_user: None,
         }
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_is_a_problem_before_it_runs() {
+        let policy = policy(ScriptSecurity::Warn);
+        let of = |program: &str| problem(&words(&[program]), None, &policy).map(|error| error.to_string());
+        assert_eq!(of("true"), None);
+        assert_eq!(of("/bin/sh"), None);
+        assert!(of("/no/such/program").unwrap().contains("/no/such/program"));
+        assert!(of("no-such-program").unwrap().contains("install it"));
     }
 
     /// In a user namespace of one user there is nobody else to be.

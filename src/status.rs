@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use warren_api::vrrp as api;
 use warren_vrrp::packet::Reject;
 use warren_vrrp::priority::Rule;
-use warren_vrrp::router::{Peer, Phase, WaitingFor};
+use warren_vrrp::router::{Failback, Peer, Phase, WaitingFor};
 use warren_vrrp::{Family, Instant, State};
 
 use crate::instance::{CheckRule, Instance};
@@ -176,7 +176,11 @@ fn phase(instance: &Instance, seat: Option<&SeatView>, startup_delay: bool) -> O
     match (instance.state, seat.phase) {
         (State::Active, Phase::HandingOver) => return Some(api::Phase::HandingOver),
         (State::Active, Phase::Listening) => return Some(api::Phase::Listening),
-        (State::Backup, _) if seat.lower_active_since.is_some() => return Some(api::Phase::FailbackDelay),
+        (State::Backup, _)
+            if seat.lower_active_since.is_some() && instance.plan.settings.failback != Failback::Manual =>
+        {
+            return Some(api::Phase::FailbackDelay);
+        }
         _ => {}
     }
     match seat.waiting_for? {

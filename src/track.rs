@@ -28,7 +28,7 @@ use warren_api::{Micros, Timestamp};
 use warren_kit::clock::wall_clock;
 
 use crate::config::plan::{CheckKind, CheckPlan};
-use crate::program::{Program, ProgramError, ProgramPolicy};
+use crate::program::{self, Program, ProgramError, ProgramPolicy};
 use process::Processes;
 use threshold::Threshold;
 pub use threshold::Verdict;
@@ -204,7 +204,7 @@ impl Tracker {
 pub fn problems(checks: &[CheckPlan], policy: &ProgramPolicy) -> Vec<(Arc<str>, ProgramError)> {
     let scripts = checks.iter().filter_map(|check| match &check.kind {
         CheckKind::Script { argv, user } => {
-            Some((&check.name, Program::prepare(argv, user.as_ref(), policy).err()?))
+            Some((&check.name, program::problem(argv, user.as_ref(), policy)?))
         }
         _ => None,
     });

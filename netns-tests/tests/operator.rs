@@ -78,6 +78,24 @@ fn why_names_the_peer_and_both_priorities() {
 }
 
 #[test]
+fn why_says_that_nothing_fails_back_by_itself() {
+    let mut pair = Pair::boot(PAIR, Router::new(200).line("nopreempt"), Router::new(150));
+    pair.b.start();
+    pair.eventually_served_by("b");
+    pair.a.start();
+    eventually(PATIENCE, "a says what keeps it", || {
+        let output = pair.a.daemon().ctl(&pair.a.host, "why VI_1");
+        let why = String::from_utf8_lossy(&output.stdout).into_owned();
+        if why.contains("`failback` does not let this host take the role back") {
+            Ok(())
+        } else {
+            Err(why)
+        }
+    });
+    pair.stays_with("b", Duration::from_secs(1));
+}
+
+#[test]
 fn events_tell_the_transitions() {
     let mut pair = Pair::plain(PAIR);
     pair.a.stop();
