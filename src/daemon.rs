@@ -15,6 +15,8 @@
 mod answers;
 mod links;
 mod reload;
+mod repairs;
+mod rivals;
 mod start;
 mod statics;
 
@@ -43,7 +45,8 @@ use crate::plumbing;
 use crate::protocol::{self, Slot};
 use crate::track::{CheckReport, Tracker, Verdict};
 use crate::words;
-use links::{Links, Sighting};
+use links::Links;
+use rivals::{Rivals, Sighting};
 use start::{GuardLine, Signals};
 use statics::StaticsKept;
 
@@ -59,8 +62,6 @@ const STOP_NOTIFY_LIMIT: Duration = Duration::from_secs(1);
 const STOP_PLUMBING_LIMIT: Duration = Duration::from_millis(500);
 /// How often other hosts are asked for our addresses and foreign VRIDs are looked for.
 const PROBE_EVERY: Duration = Duration::from_secs(5);
-/// Within this time the repairs of an address are counted.
-const REPAIR_WINDOW: Duration = Duration::from_secs(60);
 
 /// Runs the worker until it is told to stop.
 pub(crate) fn run(options: &VrrpOptions) -> Result<(), Report> {
@@ -80,6 +81,7 @@ struct Daemon {
     instances: Vec<Option<Instance>>,
     groups: Vec<api::GroupStatus>,
     links: Links,
+    rivals: Rivals,
     statics: StaticsKept,
     monitor: Monitor,
     protocol: protocol::Handle,

@@ -209,7 +209,7 @@ impl Daemon {
             routers,
             groups: self.groups.clone(),
             checks: self.checks(),
-            foreign: self.links.foreign(),
+            foreign: self.rivals.foreign(),
             warnings: self.standing_warnings(view),
         }
     }
@@ -274,19 +274,12 @@ impl Daemon {
             return BTreeSet::new();
         };
         let plan = &instance.plan;
-        let index_of = |device: &Option<String>| match device {
-            Some(name) => self
-                .monitor
-                .interfaces()
-                .by_name(name)
-                .map(|interface| interface.index),
-            None => Some(link.carrier_index),
-        };
         plan.addresses
             .iter()
             .chain(&plan.excluded)
             .filter(|address| {
-                index_of(&address.device).is_some_and(|index| held.contains(&(index, address.address)))
+                self.place_of(link, address)
+                    .is_some_and(|index| held.contains(&(index, address.address)))
             })
             .map(|address| address.address)
             .collect()

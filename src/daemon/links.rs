@@ -1,60 +1,30 @@
-//! Which interfaces the virtual routers live on: sockets, virtual MACs, readiness, and who else is there.
+//! Which interfaces the virtual routers live on: sockets, virtual MACs and readiness.
 
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use nix::sys::socket::LinkAddr;
-use warren_api::vrrp::{self as api, kind};
-use warren_vrrp::{Family, Input, State};
+use warren_api::vrrp::kind;
+use warren_vrrp::{Family, Input};
 
-use super::{Daemon, REPAIR_WINDOW};
+use super::Daemon;
 use crate::config::plan::{AddressPlan, RouterPlan};
-use crate::frames::Mac;
 use crate::guard::messages::{FromWorker, HeldAddress, Holding as GuardHolding};
-use crate::history::{event, with};
-use crate::instance::{Instance, Link};
+use crate::history::event;
+use crate::instance::Link;
 use crate::netlink::macvlan::VirtualMac;
 use crate::netlink::monitor::{Change, Interface};
-use crate::plumbing::{self, probe};
+use crate::plumbing;
 use crate::protocol::{Command, Slot, resignation};
 use crate::wire::{ForeignObserver, Receiver, Sender, VridSet};
-use crate::words;
 
-/// Packets with foreign VRIDs looked at per interface and look.
-const FOREIGN_PACKETS: usize = 32;
-/// Foreign virtual routers remembered.
-const FOREIGN_MAX: usize = 256;
-/// For how long after they were last heard.
-const FOREIGN_MEMORY: Duration = Duration::from_secs(600);
-
-/// Questions open at a time.
-const LOOKS_MAX: usize = 4;
-/// How long an address is asked after.
-const RIVAL_WAIT: Duration = Duration::from_millis(300);
-
-/// Who else answered for an address of ours.
-#[derive(Debug)]
-pub(super) struct Sighting {
-    slot: Slot,
-    address: IpAddr,
-    mac: Option<Mac>,
-}
-
-/// Sockets, virtual MACs and foreign routers.
+/// Sockets and virtual MACs.
 #[derive(Default)]
 pub(super) struct Links {
     wires: Vec<Option<Wire>>,
     virtual_macs: BTreeMap<Slot, VirtualMac>,
-    /// Routers whose link is to be asked who holds an address, and how many questions are open.
-    to_look: VecDeque<Slot>,
-    looking: usize,
-    /// Where questions are sent from, by interface.
-    link_addresses: BTreeMap<u32, LinkAddr>,
-    foreign: BTreeMap<(String, u8, IpAddr), (api::ForeignRouter, Instant)>,
 }
 
 /// The sockets of one interface and family. Its position is the protocol thread's name for it.
@@ -94,12 +64,10 @@ impl Links {
         Ok((position, true))
     }
 
-    /// Where questions on this interface are sent from.
-    fn link_address(&mut self, index: u32) -> io::Result<LinkAddr> {
-        match self.link_addresses.entry(index) {
-            Entry::Occupied(known) => Ok(*known.get()),
-            Entry::Vacant(vacant) => Ok(*vacant.insert(probe::link_address(index)?)),
-        }
+    /// Those who hear the VRIDs that are not ours, with what they listen on.
+    pub(super) fn observers(&self) -> impl Iterator<Item = (&str, Family, &ForeignObserver)> {
+        let wires = self.wires.iter().flatten();
+        wires.filter_map(|wire| Some((&*wire.interface, wire.family, wire.observer.as_ref()?)))
     }
 
     /// Takes the virtual MAC interfaces away again.
@@ -121,25 +89,12 @@ impl Links {
             tracing::warn!(%error, "virtual MAC interface not removed");
         }
     }
-
-    pub(super) fn foreign(&self) -> Vec<api::ForeignRouter> {
-        self.foreign
-            .values()
-            .map(|(router, heard)| api::ForeignRouter {
-                heard_ago_us: words::micros(heard.elapsed()),
-                ..router.clone()
-            })
-            .collect()
-    }
 }
 
 impl Daemon {
     /// Brings every router in line with the interfaces as they are now.
     pub(super) fn attach_all(&mut self) {
-        let interfaces = self.monitor.interfaces();
-        self.links
-            .link_addresses
-            .retain(|index, _| interfaces.by_index(*index).is_some());
+        self.rivals.forget_gone(self.monitor.interfaces());
         let slots: Vec<Slot> = self
             .instances
             .iter()
@@ -219,14 +174,6 @@ impl Daemon {
         else {
             return;
         };
-        let index_of = |device: &Option<String>| match device {
-            Some(name) => self
-                .monitor
-                .interfaces()
-                .by_name(name)
-                .map(|interface| interface.index),
-            None => Some(link.carrier_index),
-        };
         let addresses = instance
             .plan
             .addresses
@@ -234,7 +181,7 @@ impl Daemon {
             .chain(&instance.plan.excluded)
             .filter_map(|address| {
                 Some(HeldAddress {
-                    interface_index: index_of(&address.device)?,
+                    interface_index: self.place_of(link, address)?,
                     address: address.address,
                     prefix: address.prefix,
                 })
@@ -248,6 +195,14 @@ impl Daemon {
         }));
     }
 
+    /// The interface that carries this address of a router with this link.
+    pub(super) fn place_of(&self, link: &Link, address: &AddressPlan) -> Option<u32> {
+        match &address.device {
+            Some(name) => Some(self.monitor.interfaces().by_name(name)?.index),
+            None => Some(link.carrier_index),
+        }
+    }
+
     fn link_for(&mut self, slot: Slot, plan: &RouterPlan) -> Result<Link, String> {
         let family = plan.settings.family;
         let base = self
@@ -255,7 +210,7 @@ impl Daemon {
             .interfaces()
             .by_name(&plan.interface)
             .ok_or_else(|| format!("interface {} does not exist", plan.interface))?
-            .clone();
+            .bare();
         let carrier = self.carrier(slot, plan, &base)?;
         let transmit_base = plan
             .virtual_mac
@@ -310,7 +265,7 @@ impl Daemon {
         }
         let carrier = self.monitor.interfaces().by_name(&wanted.name);
         carrier
-            .cloned()
+            .map(Interface::bare)
             .ok_or_else(|| format!("virtual MAC interface {} has gone", wanted.name))
     }
 
@@ -492,219 +447,6 @@ impl Daemon {
         if interfaces_changed && self.stopping.is_none() {
             self.keep_statics();
             self.attach_all();
-        }
-    }
-
-    /// Looks for VRIDs that are not ours.
-    pub(super) fn look_for_foreign(&mut self) {
-        let now = Instant::now();
-        let mut found = Vec::new();
-        for wire in self.links.wires.iter().flatten() {
-            let Some(observer) = &wire.observer else { continue };
-            observer.look(FOREIGN_PACKETS, |vrid, priority, source| {
-                let key = (wire.interface.clone(), vrid, source);
-                let router = api::ForeignRouter {
-                    interface: wire.interface.clone(),
-                    vrid,
-                    family: if wire.family == Family::V4 {
-                        "ipv4".into()
-                    } else {
-                        "ipv6".into()
-                    },
-                    address: Some(source),
-                    priority,
-                    ..api::ForeignRouter::default()
-                };
-                found.push((key, router));
-            });
-        }
-        self.links
-            .foreign
-            .retain(|_, (_, heard)| now.duration_since(*heard) < FOREIGN_MEMORY);
-        for (key, router) in found {
-            let known = self.links.foreign.contains_key(&key);
-            if !known && self.links.foreign.len() >= FOREIGN_MAX {
-                continue;
-            }
-            if !known {
-                let text = format!(
-                    "VRID {} on {} belongs to {}: do not use it here",
-                    router.vrid, router.interface, key.2
-                );
-                self.history.record(event(kind::FOREIGN, None, text));
-            }
-            self.links.foreign.insert(key, (router, now));
-        }
-    }
-
-    /// The instance that holds `address` on the interface with this index.
-    pub(super) fn holder_of(&self, index: u32, address: IpAddr) -> Option<&Instance> {
-        self.instances.iter().flatten().find(|instance| {
-            let Some(link) = &instance.link else { return false };
-            let plan = &instance.plan;
-            plan.addresses.iter().chain(&plan.excluded).any(|held| {
-                let on = match &held.device {
-                    Some(device) => self
-                        .monitor
-                        .interfaces()
-                        .by_name(device)
-                        .map(|interface| interface.index),
-                    None => Some(link.carrier_index),
-                };
-                held.address == address && on == Some(index)
-            })
-        })
-    }
-}
-
-impl Daemon {
-    /// An address of ours was deleted by somebody else: put it back, but do not fight over it for ever.
-    fn repair(&mut self, index: u32, address: IpAddr) {
-        let limit = usize::try_from(self.plan.repair_limit).unwrap_or(usize::MAX);
-        let Some(slot) = self.holder_of(index, address).map(|instance| instance.slot) else {
-            return;
-        };
-        let Some(instance) = self.instance_mut(slot) else {
-            return;
-        };
-        if instance.state != State::Active || instance.surrendered {
-            return;
-        }
-        let now = Instant::now();
-        instance
-            .repairs
-            .retain(|at| now.duration_since(*at) < REPAIR_WINDOW);
-        let name = instance.name().to_owned();
-        let fields = |count: usize| [("address", address.to_string()), ("count", count.to_string())];
-        if instance.repairs.len() < limit {
-            instance.repairs.push_back(now);
-            instance.repairs_total += 1;
-            let count = instance.repairs.len();
-            self.plumbing.repair(usize::from(slot));
-            let text = format!("{address} was deleted by somebody else; put back");
-            self.history
-                .record(with(event(kind::REPAIR, Some(&name), text), fields(count)));
-        } else {
-            instance.surrendered = true;
-            self.protocol.input(slot, Input::Surrender);
-            let text = format!(
-                "{address} was deleted {limit} times within a minute; the role is given up: stop whatever deletes it, \
-                 then `warren resume {name}`"
-            );
-            self.history
-                .record(with(event(kind::REPAIR, Some(&name), text), fields(limit)));
-            self.reassess_all();
-        }
-    }
-}
-
-impl Daemon {
-    /// Puts a router on the list of those whose link is asked who holds an address.
-    pub(super) fn look_for_rival(&mut self, slot: Slot) {
-        if !self.links.to_look.contains(&slot) {
-            self.links.to_look.push_back(slot);
-        }
-        self.look_on();
-    }
-
-    /// Asks on behalf of the next ones on the list. A few at a time: every open question hears all of the link's ARP.
-    fn look_on(&mut self) {
-        while self.links.looking < LOOKS_MAX
-            && let Some(slot) = self.links.to_look.pop_front()
-        {
-            self.look(slot);
-        }
-    }
-
-    /// Asks after one of the router's addresses; each look asks after the next one.
-    fn look(&mut self, slot: Slot) {
-        let Some(instance) = self.instance_mut(slot) else {
-            return;
-        };
-        let Some(link) = &instance.link else { return };
-        let (index, mac) = (link.carrier_index, link.carrier_mac);
-        let own_device = |address: &&AddressPlan| address.device.is_none();
-        let addresses: Vec<IpAddr> = instance
-            .plan
-            .addresses
-            .iter()
-            .filter(own_device)
-            .map(|address| address.address)
-            .collect();
-        if addresses.is_empty() {
-            return;
-        }
-        instance.looks = instance.looks.wrapping_add(1);
-        let address = addresses[instance.looks % addresses.len()];
-        let from = match self.links.link_address(index) {
-            Ok(from) => from,
-            Err(error) => return tracing::debug!(%address, %error, "address not asked after"),
-        };
-        let sightings = self.sightings.clone();
-        self.links.looking += 1;
-        tokio::spawn(async move {
-            let mac = probe::who_has(from, mac, address, RIVAL_WAIT)
-                .await
-                .unwrap_or_else(|error| {
-                    tracing::debug!(%address, %error, "address not asked after");
-                    None
-                });
-            // Room for every open question; the daemon is gone if it is refused.
-            let _ = sightings.send(Sighting { slot, address, mac }).await;
-        });
-    }
-
-    /// Another hardware address answered for ours, or nobody did.
-    pub(super) fn take_sighting(&mut self, sighting: &Sighting) {
-        let Sighting { slot, address, mac } = *sighting;
-        self.links.looking = self.links.looking.saturating_sub(1);
-        self.look_on();
-        let ours = |mac: Mac| {
-            self.monitor
-                .interfaces()
-                .iter()
-                .any(|interface| interface.mac == mac)
-        };
-        let rival = mac.filter(|mac| !ours(*mac));
-        let Some(instance) = self
-            .instance_mut(slot)
-            .filter(|instance| instance.state == State::Active)
-        else {
-            return;
-        };
-        let name = instance.name().to_owned();
-        let known = instance
-            .dual_active
-            .as_ref()
-            .is_some_and(|dual| dual.address == Some(address));
-        match rival {
-            Some(mac) => {
-                let mac = words::hardware_address(mac);
-                // The rightful holder says so again, every time.
-                self.plumbing
-                    .announce(usize::from(slot), plumbing::Cause::DualActive);
-                if !known {
-                    let dual = api::DualActive {
-                        address: Some(address),
-                        mac: mac.clone(),
-                        since: words::timestamp(),
-                    };
-                    if let Some(instance) = self.instance_mut(slot) {
-                        instance.dual_active = Some(dual);
-                    }
-                    let text =
-                        format!("{mac} answers for {address} as well: two hosts hold it; announced again");
-                    let fields = [("address", address.to_string()), ("mac", mac)];
-                    self.history
-                        .record(with(event(kind::DUAL_ACTIVE, Some(&name), text), fields));
-                }
-            }
-            None if known => {
-                instance.dual_active = None;
-                let text = format!("nobody else answers for {address} any more");
-                self.history.record(event(kind::DUAL_ACTIVE, Some(&name), text));
-            }
-            None => {}
         }
     }
 }

@@ -19,6 +19,7 @@ use warren_kit::{accounts, child, metrics, runtime_dir};
 use warren_vrrp::Input;
 
 use super::links::Links;
+use super::rivals::Rivals;
 use super::statics::StaticsKept;
 use super::{Daemon, Inbox};
 use crate::cli::VrrpOptions;
@@ -322,6 +323,7 @@ impl Made {
             instances: Vec::new(),
             groups: Vec::new(),
             links: Links::default(),
+            rivals: Rivals::default(),
             statics: StaticsKept::open()?,
             monitor,
             protocol,

@@ -75,6 +75,16 @@ impl Interface {
         }
     }
 
+    /// The interface without its addresses, of which there may be thousands: to be kept or passed on.
+    #[must_use]
+    pub fn bare(&self) -> Self {
+        Self {
+            name: self.name.clone(),
+            addresses: Vec::new(),
+            ..*self
+        }
+    }
+
     /// The address is here and can be used.
     #[must_use]
     pub fn has(&self, address: IpAddr) -> bool {
@@ -91,17 +101,16 @@ impl Interface {
     /// The address to speak from: the primary IPv4 address or the link-local IPv6 address that is the host's own.
     #[must_use]
     pub fn source(&self, family: Family, virtual_address: &dyn Fn(IpAddr) -> bool) -> Option<IpAddr> {
-        let mut own = self
-            .addresses
-            .iter()
-            .filter(|a| a.is_usable() && !a.tagged && !virtual_address(a.address));
-        let found = own.find(|assigned| match (family, assigned.address) {
+        let mut own = self.addresses.iter().filter(|a| a.is_usable() && !a.tagged);
+        let fits = |assigned: &Assigned| match (family, assigned.address) {
             (Family::V4, IpAddr::V4(_)) => !assigned
                 .flags
                 .intersects(AddressFlags::Secondary | AddressFlags::Deprecated),
             (Family::V6, IpAddr::V6(address)) => address.is_unicast_link_local(),
             _ => false,
-        });
+        };
+        // Whether an address is a virtual one takes longest to find out.
+        let found = own.find(|assigned| fits(assigned) && !virtual_address(assigned.address));
         found.map(|assigned| assigned.address)
     }
 
