@@ -54,8 +54,6 @@ use statics::StaticsKept;
 const GUARD_PAUSE: Duration = Duration::from_millis(5);
 /// How long routers wait on an orderly stop for another to take over; with the rest of the stop within 100 ms.
 const HAND_OVER_GRACE: Duration = Duration::from_millis(60);
-/// How long removing all addresses may take on an orderly stop.
-const RELEASE_LIMIT: Duration = Duration::from_secs(1);
 /// How long `notify stop` programs may run.
 const STOP_NOTIFY_LIMIT: Duration = Duration::from_secs(1);
 /// How long removing the addresses may take.
@@ -245,21 +243,16 @@ impl Daemon {
         for group in &self.groups {
             self.notifier.notify(about_group(&group.name, NotifyState::Stop));
         }
-        // The roles are given up, but only the end of the thread says that the addresses are gone as well.
-        let released = async {
+        // Its channel ends with the thread: what the routers have left is removed then.
+        let plumbing = async {
             while let Some(report) = inbox.plumbing.recv().await {
                 self.take_plumbing(report);
             }
         };
-        if tokio::time::timeout(RELEASE_LIMIT, released).await.is_err() {
-            tracing::error!("the kernel was too slow: addresses may be left, which expire with their lease");
-        }
-        self.notifier.finish(STOP_NOTIFY_LIMIT).await;
-        // Its channel ends with the thread: what the routers have left is removed then.
-        let plumbing = async { while inbox.plumbing.recv().await.is_some() {} };
         if tokio::time::timeout(STOP_PLUMBING_LIMIT, plumbing).await.is_err() {
             tracing::warn!("addresses were not removed in time; they expire with their lease");
         }
+        self.notifier.finish(STOP_NOTIFY_LIMIT).await;
         self.links.remove_virtual_macs();
         self.protocol.send(protocol::Command::Exit);
         let took_ms = self

@@ -209,7 +209,12 @@ impl Daemon {
             .monitor
             .interfaces()
             .by_name(&plan.interface)
-            .ok_or_else(|| format!("interface {} does not exist", plan.interface))?
+            .ok_or_else(|| {
+                format!(
+                    "interface {} does not exist; create it or correct `interface`",
+                    plan.interface
+                )
+            })?
             .bare();
         let carrier = self.carrier(slot, plan, &base)?;
         let transmit_base = plan
