@@ -162,7 +162,8 @@ fn an_upgrade_to_a_file_that_is_no_program_goes_on_with_the_old_binary() {
     std::fs::write(&broken, "no program").unwrap();
     std::fs::rename(&broken, &binary).unwrap();
     let upgrade = pair.a.daemon().ctl(&pair.a.host, "upgrade");
-    assert!(upgrade.status.success(), "{upgrade:?}");
+    assert!(!upgrade.status.success(), "{upgrade:?}");
+    assert!(String::from_utf8_lossy(&upgrade.stderr).contains("the old one goes on"));
     eventually_restarted(&pair.a, 1, State::Active);
     assert!(
         pair.a

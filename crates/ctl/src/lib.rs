@@ -32,6 +32,8 @@ pub enum Error {
         "the daemon answered something else than was asked for; client and daemon may be of different versions"
     )]
     Unexpected,
+    #[error("the installed binary does not start, and the old one goes on: see the daemon's log")]
+    OldBinary,
     #[error("the installed binary was not running after {0:?}: see the daemon's log")]
     NotUpgraded(std::time::Duration),
     #[error("the output could not be written: {0}")]

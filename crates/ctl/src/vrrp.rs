@@ -182,6 +182,10 @@ pub fn upgrade(daemon: &Daemon, view: &mut View<'_>) -> Result<(), Error> {
     loop {
         let status = daemon.fetch();
         match &status {
+            // The guard of a new binary has restarted nobody; the old one has, when it goes on.
+            Ok(status) if status.processes.worker != before && status.processes.restarts > 0 => {
+                return Err(Error::OldBinary);
+            }
             Ok(status) if status.processes.worker != before => {
                 writeln!(view.out, "version {} runs", clean(&status.version))?;
                 return Ok(());
