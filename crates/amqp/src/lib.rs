@@ -1,9 +1,10 @@
 //! AMQP 0-9-1 on the wire, pure: no clock, no socket, no randomness, no logging.
 //!
 //! ```text
-//!                  ┌▶ frame::Tracker ──▶ where frames end, and which method each is       (a proxy, passing on)
+//!                  ┌▶ frame::Tracker ──▶ where frames end, and which method each is             (a proxy)
 //!   octets read ───┤
-//!                  └▶ frame::Splitter ──▶ Frame ──▶ connection::Method                   (whoever wants to understand)
+//!                  └▶ frame::Splitter ──▶ Frame ──▶ connection::Method ──▶ handshake::Client -> Progress     (a check)
+//!                                                                     └──▶ handshake::Observer -> Fact       (a proxy)
 //! ```
 //!
 //! Sources: the AMQP 0-9-1 specification, and RabbitMQ 3.10 where it differs or says more: its type letters in field
@@ -25,6 +26,7 @@
 )]
 
 pub mod frame;
+pub mod handshake;
 pub mod method;
 pub mod protocol;
 pub mod reply;

@@ -95,6 +95,12 @@ impl fmt::Display for ShortString {
 pub struct Secret(Bytes);
 
 impl Secret {
+    /// No secret at all.
+    #[must_use]
+    pub const fn empty() -> Self {
+        Self(Bytes::new())
+    }
+
     /// The octets, for who has to check them.
     #[must_use]
     pub const fn reveal(&self) -> &Bytes {
