@@ -10,7 +10,7 @@ use std::time::Instant;
 use warren_api::Timestamp;
 use warren_api::vrrp as api;
 use warren_vrrp::group::Member;
-use warren_vrrp::packet::{Auth, Interval, Password, UnicastPeer};
+use warren_vrrp::packet::{Auth, Interval, UnicastPeer};
 use warren_vrrp::priority::{Assessment, CheckState, Fitness, Rule, effective};
 use warren_vrrp::{Input, Priority, State};
 
@@ -197,10 +197,7 @@ impl Instance {
                 .iter()
                 .map(|address| address.address)
                 .collect(),
-            auth: self
-                .plan
-                .password
-                .map_or(Auth::None, |password| Auth::Pass(Password::from(password))),
+            auth: self.plan.password.map_or(Auth::None, Auth::Pass),
             checksum: self.plan.checksum,
             peers: match &self.plan.delivery {
                 Delivery::Multicast => Vec::new(),

@@ -14,6 +14,7 @@ use std::net::IpAddr;
 
 use warren_kit::duration::HumanDuration;
 use warren_vrrp::checksum::ChecksumPolicy;
+use warren_vrrp::packet::Password;
 use warren_vrrp::{Family, Version};
 
 use super::plan::{Delivery, Plan, RouterPlan};
@@ -291,7 +292,7 @@ impl Comparison<'_> {
 
     fn password(&mut self) {
         let show =
-            |password: &Option<[u8; 8]>| if password.is_some() { "has one" } else { "has none" }.to_owned();
+            |password: &Option<Password>| if password.is_some() { "has one" } else { "has none" }.to_owned();
         if let Some(values) = self.differing(|member| member.router.password, show) {
             let which = if self.members.iter().all(|member| member.router.password.is_some()) {
                 "they are not the same".to_owned()

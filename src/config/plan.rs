@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use warren_vrrp::packet::Password;
 use warren_vrrp::{Family, Settings};
 
 /// Everything the daemon runs.
@@ -56,7 +57,7 @@ pub struct RouterPlan {
     pub excluded: Vec<AddressPlan>,
     pub checksum: warren_vrrp::checksum::ChecksumPolicy,
     /// VRRPv2 simple password.
-    pub password: Option<[u8; 8]>,
+    pub password: Option<Password>,
     /// Source of advertisements instead of the interface's own.
     pub source: Option<IpAddr>,
     pub delivery: Delivery,

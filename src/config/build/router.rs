@@ -8,6 +8,7 @@ use std::time::Duration;
 use toml::Spanned;
 use warren_kit::duration::HumanDuration;
 use warren_vrrp::checksum::{ChecksumForm, ChecksumPolicy};
+use warren_vrrp::packet::Password;
 use warren_vrrp::router::Failback;
 use warren_vrrp::{Family, Settings, Version, Vrid};
 
@@ -29,7 +30,7 @@ const EXCLUDED_MAX: usize = 4096;
 const PEERS_MAX: usize = 255;
 const ROUTES_MAX: usize = 1024;
 const OWNER: u8 = 255;
-const PASSWORD_BYTES: usize = 8;
+const PASSWORD_BYTES: usize = Password::LENGTH_MAX;
 const FAILBACK_DELAYS: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(86_400);
 
 /// What all routers of a file share.
@@ -386,7 +387,7 @@ fn checksum(report: &mut Report, router: &Router, settings: &Settings) -> Checks
     }
 }
 
-fn password(report: &mut Report, router: &Router, version: Version) -> Option<[u8; PASSWORD_BYTES]> {
+fn password(report: &mut Report, router: &Router, version: Version) -> Option<Password> {
     let file = router.password.as_ref()?;
     let bytes = file.get_ref().as_bytes();
     if version == Version::V3 {
@@ -409,11 +410,7 @@ fn password(report: &mut Report, router: &Router, version: Version) -> Option<[u
             format!("shorten it to {PASSWORD_BYTES} bytes, the same on every host"),
         );
     }
-    let mut password = [0; PASSWORD_BYTES];
-    for (place, byte) in password.iter_mut().zip(bytes) {
-        *place = *byte;
-    }
-    Some(password)
+    Some(Password::new(file.get_ref()))
 }
 
 fn source(

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use warren_vrrp::Version;
 use warren_vrrp::checksum::{ChecksumForm, ChecksumPolicy};
+use warren_vrrp::packet::Password;
 use warren_vrrp::router::Failback;
 
 use crate::config::plan::{CheckKind, Delivery, Lease, Plan};
@@ -88,7 +89,7 @@ fn preemption_follows_state_nopreempt_and_delay() {
 #[test]
 fn passwords_are_left_out_where_the_protocol_has_none() {
     let block = "authentication {\nauth_type PASS\nauth_pass 1234\n}\n";
-    assert_eq!(instance(block).routers[0].password, Some(*b"1234\0\0\0\0"));
+    assert_eq!(instance(block).routers[0].password, Some(Password::new("1234")));
     assert_eq!(instance(&format!("version 3\n{block}")).routers[0].password, None);
     assert_eq!(
         instance(&format!("strict_mode\n{block}")).routers[0].password,
