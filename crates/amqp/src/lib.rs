@@ -1,10 +1,11 @@
 //! AMQP 0-9-1 on the wire, pure: no clock, no socket, no randomness, no logging.
 //!
 //! ```text
-//!                  ┌▶ frame::Tracker ──▶ where frames end, and which method each is             (a proxy)
+//!                  ┌▶ frame::Tracker ──▶ where frames end, and which method each is                     a proxy
 //!   octets read ───┤
-//!                  └▶ frame::Splitter ──▶ Frame ──▶ connection::Method ──▶ handshake::Client -> Progress     (a check)
-//!                                                                     └──▶ handshake::Observer -> Fact       (a proxy)
+//!                  └▶ frame::Splitter ──▶ Frame ─┬▶ connection::Method, a reply to everything wrong     a broker
+//!                                                ├▶ handshake::Client ──▶ Progress                      a check
+//!                                                └▶ handshake::Observer ──▶ Fact                        a bystander
 //! ```
 //!
 //! Sources: the AMQP 0-9-1 specification, and RabbitMQ 3.10 where it differs or says more: its type letters in field

@@ -5,16 +5,13 @@ use std::fmt;
 use thiserror::Error;
 
 use crate::method::MethodId;
-use crate::protocol::MAGIC;
 use crate::reply::{Exception, Printed, ReplyCode};
 
 /// A stream that cannot be taken apart any further.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum FrameError {
     /// The connection does not begin with a protocol header.
-    #[error(
-        "the connection does not begin with {MAGIC:?}, the peer does not speak AMQP: check which port it was given"
-    )]
+    #[error("the connection does not begin with the letters AMQP: check which port the peer was given")]
     NotAmqp,
     /// Larger than was negotiated. Said as soon as the header is there, nothing of the payload is kept.
     #[error(
