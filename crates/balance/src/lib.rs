@@ -1,7 +1,8 @@
 //! The decisions of a share balancer, pure: no clock, no socket, no randomness, no logging.
 //!
 //! ```text
-//!   servers: weights, states, limits ──▶ Balancer::update(..)
+//!   results of checks, operator ───────▶ Health::handle(now, Input) -> effects
+//!   Health::server(now) ───────────────▶ Balancer::update(..)
 //!   key, entropy, loads ───────────────▶ Balancer::choose(&Request) -> ServerId, or why there is none
 //! ```
 //!
@@ -23,7 +24,11 @@
 
 pub mod algorithm;
 pub mod hash;
+pub mod health;
+pub mod time;
 mod types;
 
 pub use algorithm::{Algorithm, Balancer, InvalidServers, Request, Server, Unchosen};
+pub use health::{Admin, Health};
+pub use time::Instant;
 pub use types::{Backups, InvalidWeight, ServerId, Share, Weight};

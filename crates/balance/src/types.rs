@@ -77,6 +77,13 @@ impl Share {
         Self(count)
     }
 
+    /// So many percent of this share.
+    #[must_use]
+    pub fn percent(self, percent: u8) -> Self {
+        const HUNDRED: NonZeroU32 = NonZeroU32::MIN.saturating_add(99);
+        self.scaled(u64::from(percent), HUNDRED)
+    }
+
     /// `numerator / denominator` of this share, at least the smallest there is unless one of them is zero.
     #[must_use]
     pub fn scaled(self, numerator: u64, denominator: NonZeroU32) -> Self {
