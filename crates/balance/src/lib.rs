@@ -26,11 +26,13 @@ pub mod algorithm;
 pub mod hash;
 pub mod health;
 pub mod queue;
+pub mod stick;
 pub mod time;
 mod types;
 
 pub use algorithm::{Algorithm, Balancer, InvalidServers, Request, Server, Unchosen};
 pub use health::{Admin, Health};
 pub use queue::{Limit, Queue, QueueFull, Ticket};
+pub use stick::{Counters, Key, StickTable, TableFull};
 pub use time::Instant;
 pub use types::{Backups, InvalidWeight, ServerId, Share, Weight};

@@ -1,0 +1,319 @@
+//! Stick table: what is remembered of a client, by its address or another key, and for how long.
+//!
+//! HAProxy manual, `stick-table`: of a bounded size; entries expire after they were last touched; a full table drops
+//! the entry that was not touched for longest. An entry with open connections is neither dropped nor expires.
+//!
+//! Absent on purpose: replication to peers, and extracting keys from traffic.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use crate::time::Instant;
+
+/// What an entry is found by.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Key {
+    /// `type ip`.
+    Ip(Ipv4Addr),
+    /// `type ipv6`.
+    Ipv6(Ipv6Addr),
+    /// `type integer`.
+    Integer(u32),
+    /// `type string`; made by [`Key::string`].
+    String(Box<[u8]>),
+}
+
+impl Key {
+    /// The first `len` octets of `text` (HAProxy manual, `type string len`: longer ones are truncated).
+    #[must_use]
+    pub fn string(text: &[u8], len: usize) -> Self {
+        Self::String(text.get(..len).unwrap_or(text).into())
+    }
+}
+
+/// What is remembered of one key.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Open connections.
+    pub conn_cur: u32,
+    /// Connections since the entry was made.
+    pub conn_cnt: u64,
+    /// Connections in the last period, estimated from this period and the one before.
+    pub conn_rate: u64,
+    /// General purpose counter.
+    pub gpc0: u64,
+    /// From the client.
+    pub bytes_in: u64,
+    /// To the client.
+    pub bytes_out: u64,
+}
+
+/// Every entry has open connections, so none can be dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("all {0} entries of the stick table are in use: raise its size")]
+pub struct TableFull(pub usize);
+
+/// The entries.
+#[derive(Clone, Debug)]
+pub struct StickTable {
+    size: usize,
+    expire: Option<Duration>,
+    /// Milliseconds over which the rate is taken.
+    period: NonZeroU32,
+    entries: HashMap<Key, Entry>,
+    /// Entries without connections, the one touched longest ago first.
+    idle: BTreeMap<Touch, Key>,
+    touches: u64,
+}
+
+type Touch = (Instant, u64);
+
+#[derive(Clone, Debug)]
+struct Entry {
+    counters: Counters,
+    touched: Touch,
+    rate: Rate,
+}
+
+/// Events of this period and of the one before.
+#[derive(Clone, Copy, Debug, Default)]
+struct Rate {
+    begun: Instant,
+    current: u64,
+    previous: u64,
+}
+
+impl StickTable {
+    /// Of at most `size` entries that are forgotten `expire` after they were touched last, with rates per `period`
+    /// milliseconds.
+    #[must_use]
+    pub fn new(size: usize, expire: Option<Duration>, period: NonZeroU32) -> Self {
+        Self {
+            size,
+            expire,
+            period,
+            entries: HashMap::new(),
+            idle: BTreeMap::new(),
+            touches: 0,
+        }
+    }
+
+    /// A connection began. Says what is known of its key, this connection included.
+    ///
+    /// # Errors
+    /// There is no room and nobody can be dropped.
+    pub fn open(&mut self, now: Instant, key: &Key) -> Result<Counters, TableFull> {
+        self.expire(now);
+        if !self.entries.contains_key(key) {
+            self.make_room()?;
+        }
+        let period = self.period;
+        Ok(self.touch(now, key, |entry| {
+            entry.counters.conn_cur = entry.counters.conn_cur.saturating_add(1);
+            entry.counters.conn_cnt = entry.counters.conn_cnt.saturating_add(1);
+            entry.rate.add(now, period);
+        }))
+    }
+
+    /// A connection ended, having carried so many octets. Nothing happens if its key is not known.
+    pub fn close(&mut self, now: Instant, key: &Key, bytes_in: u64, bytes_out: u64) {
+        if self.entries.contains_key(key) {
+            self.touch(now, key, |Entry { counters, .. }| {
+                counters.conn_cur = counters.conn_cur.saturating_sub(1);
+                counters.bytes_in = counters.bytes_in.saturating_add(bytes_in);
+                counters.bytes_out = counters.bytes_out.saturating_add(bytes_out);
+            });
+        }
+    }
+
+    /// Adds to the general purpose counter of a key that is known.
+    pub fn add_gpc0(&mut self, now: Instant, key: &Key, amount: u64) {
+        if self.entries.contains_key(key) {
+            self.touch(now, key, |Entry { counters, .. }| {
+                counters.gpc0 = counters.gpc0.saturating_add(amount);
+            });
+        }
+    }
+
+    /// What is known of `key`, without touching it.
+    #[must_use]
+    pub fn get(&self, now: Instant, key: &Key) -> Option<Counters> {
+        let entry = self.entries.get(key)?;
+        let over = entry.counters.conn_cur == 0 && self.over(now, entry.touched);
+        (!over).then(|| entry.counters(now, self.period))
+    }
+
+    /// Forgets entries whose time is over; [`StickTable::open`] does so too.
+    pub fn expire(&mut self, now: Instant) {
+        while let Some((touch, _)) = self.idle.first_key_value() {
+            if !self.over(now, *touch) {
+                break;
+            }
+            self.drop_oldest();
+        }
+    }
+
+    /// How many entries there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// There is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    fn over(&self, now: Instant, (touched, _): Touch) -> bool {
+        self.expire.is_some_and(|expire| touched + expire <= now)
+    }
+
+    fn make_room(&mut self) -> Result<(), TableFull> {
+        if self.entries.len() < self.size || self.drop_oldest() {
+            Ok(())
+        } else {
+            Err(TableFull(self.entries.len()))
+        }
+    }
+
+    fn drop_oldest(&mut self) -> bool {
+        let oldest = self.idle.pop_first();
+        oldest.is_some_and(|(_, key)| self.entries.remove(&key).is_some())
+    }
+
+    fn touch(&mut self, now: Instant, key: &Key, change: impl FnOnce(&mut Entry)) -> Counters {
+        self.touches += 1;
+        let touched = (now, self.touches);
+        let entry = self.entries.entry(key.clone()).or_insert_with(|| Entry {
+            counters: Counters::default(),
+            touched,
+            rate: Rate::default(),
+        });
+        self.idle.remove(&entry.touched);
+        entry.touched = touched;
+        change(entry);
+        if entry.counters.conn_cur == 0 {
+            self.idle.insert(touched, key.clone());
+        }
+        entry.counters(now, self.period)
+    }
+}
+
+impl Entry {
+    fn counters(&self, now: Instant, period: NonZeroU32) -> Counters {
+        Counters {
+            conn_rate: self.rate.read(now, period),
+            ..self.counters
+        }
+    }
+}
+
+impl Rate {
+    fn add(&mut self, now: Instant, period: NonZeroU32) {
+        let period_ms = u64::from(period.get());
+        match now.millis_since(self.begun) / period_ms {
+            0 => {}
+            passed => {
+                self.previous = if passed == 1 { self.current } else { 0 };
+                self.current = 0;
+                self.begun = self.begun + Duration::from_millis(passed.saturating_mul(period_ms));
+            }
+        }
+        self.current = self.current.saturating_add(1);
+    }
+
+    /// This period's events, and of the one before the part that the sliding period still covers.
+    fn read(&self, now: Instant, period: NonZeroU32) -> u64 {
+        let period = u64::from(period.get());
+        let age = now.millis_since(self.begun);
+        let covered = |events: u64, left: u64| events.saturating_mul(left) / period;
+        if age < period {
+            self.current.saturating_add(covered(self.previous, period - age))
+        } else {
+            covered(self.current, (2 * period).saturating_sub(age))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const SECOND: NonZeroU32 = NonZeroU32::new(1000).unwrap();
+
+    const fn at(millis: u64) -> Instant {
+        Instant::from_millis(millis)
+    }
+
+    #[test]
+    fn a_full_table_drops_the_idle_entry_touched_longest_ago() {
+        let mut table = StickTable::new(2, None, SECOND);
+        let [one, two, three] = [1, 2, 3].map(Key::Integer);
+        table.open(at(0), &one).unwrap();
+        table.open(at(1), &two).unwrap();
+        assert_eq!(table.open(at(2), &three), Err(TableFull(2)));
+        table.close(at(3), &two, 5, 7);
+        table.close(at(4), &one, 0, 0);
+        table.open(at(5), &three).unwrap();
+        assert_eq!(table.get(at(5), &two), None);
+        assert_eq!(table.get(at(5), &one).unwrap().conn_cnt, 1);
+    }
+
+    #[test]
+    fn an_entry_expires_after_its_last_touch_but_not_while_connected() {
+        let mut table = StickTable::new(9, Some(Duration::from_secs(10)), SECOND);
+        let key = Key::Ip(Ipv4Addr::LOCALHOST);
+        table.open(at(0), &key).unwrap();
+        assert_eq!(table.get(at(60_000), &key).unwrap().conn_cur, 1);
+        table.close(at(60_000), &key, 5, 7);
+        table.add_gpc0(at(65_000), &key, 2);
+        let known = table.get(at(74_999), &key).unwrap();
+        assert_eq!((known.bytes_in, known.bytes_out, known.gpc0), (5, 7, 2));
+        assert_eq!(table.get(at(75_000), &key), None);
+        table.expire(at(75_000));
+        assert!(table.is_empty());
+    }
+
+    #[test]
+    fn the_rate_slides_over_the_period_and_ends() {
+        let mut table = StickTable::new(9, None, SECOND);
+        let key = Key::string(b"administrator", 5);
+        assert_eq!(key, Key::string(b"admin", 5));
+        for millis in 0..100 {
+            table.open(at(5000 + millis), &key).unwrap();
+        }
+        let rates = [5099, 5999, 6500, 7000].map(|millis| table.get(at(millis), &key).unwrap().conn_rate);
+        assert_eq!(rates, [100, 100, 50, 0]);
+    }
+
+    proptest! {
+        #[test]
+        fn a_table_never_exceeds_its_size_and_never_forgets_a_connected_key(
+            steps in prop::collection::vec((0..6_u32, any::<bool>(), 0..400_u64), 1..200),
+        ) {
+            let mut table = StickTable::new(3, Some(Duration::from_secs(1)), SECOND);
+            let mut connected = HashMap::<u32, u32>::new();
+            let mut clock = 0;
+            for (number, opens, millis) in steps {
+                clock += millis;
+                let count = connected.entry(number).or_default();
+                if opens {
+                    *count += u32::from(table.open(at(clock), &Key::Integer(number)).is_ok());
+                } else if *count > 0 {
+                    *count -= 1;
+                    table.close(at(clock), &Key::Integer(number), 1, 1);
+                }
+                prop_assert!(table.len() <= 3);
+                for (number, count) in connected.iter().filter(|(_, count)| **count > 0) {
+                    let known = table.get(at(clock), &Key::Integer(*number));
+                    prop_assert_eq!(known.map(|known| known.conn_cur), Some(*count));
+                }
+            }
+        }
+    }
+}
