@@ -375,6 +375,8 @@ impl Daemon {
             cause: cause.code.clone(),
         };
         *self.transitions.entry(counted).or_default() += 1;
+        let starts = cause.code == api::cause::STARTED;
+        let nobody_heard = cause.code == api::cause::ACTIVE_SILENT && cause.peer.is_none();
         instance.state = to;
         instance.since = words::timestamp();
         instance.cause = cause.clone();
@@ -390,9 +392,12 @@ impl Daemon {
         if self.stopping.is_none() && !leaving {
             self.notifier.notify(told);
             self.follow_group(slot);
-            if to == State::Active {
-                // Beside the claim, not before it: nobody waits for the answer.
+            // While the first silence is awaited, and beside the claim: nobody waits for the answer.
+            if to == State::Active || starts {
                 self.look_for_rival(slot);
+            }
+            if to == State::Active {
+                self.judge_holder_before(slot, nobody_heard);
             }
         }
         if to != State::Active {

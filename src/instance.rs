@@ -70,6 +70,8 @@ pub(crate) struct Instance {
     pub(crate) cause: api::Cause,
     /// How often the link was asked after an address.
     pub(crate) looks: usize,
+    /// Who answered for one of the addresses before we were active.
+    pub(crate) held_by: Option<(IpAddr, [u8; 6])>,
     pub(crate) dual_active: Option<api::DualActive>,
     pub(crate) repairs: VecDeque<Instant>,
     pub(crate) repairs_total: u64,
@@ -98,6 +100,7 @@ impl Instance {
             since: timestamp(),
             cause: api::Cause::default(),
             looks: 0,
+            held_by: None,
             dual_active: None,
             repairs: VecDeque::new(),
             repairs_total: 0,

@@ -143,6 +143,32 @@ fn a_stranger_with_the_address_raises_the_dual_active_alarm() {
 }
 
 #[test]
+fn a_stranger_who_held_the_address_before_is_named_the_moment_the_role_is_taken() {
+    let mut pair = Pair::plain(PAIR);
+    for side in [&mut pair.a, &mut pair.b] {
+        side.daemon.take().unwrap().process.kill();
+    }
+    eventually(PATIENCE, "the leases end", || {
+        let held = pair.a.host.has(pair.vip()) || pair.b.host.has(pair.vip());
+        if held { Err("held") } else { Ok(()) }
+    });
+    let stranger = pair.network.host("stranger");
+    stranger.sh("ip address add 10.77.9.1/32 dev eth0");
+    pair.a.start();
+    eventually(PATIENCE, "a is active", || {
+        if pair.a.host.has(pair.vip()) {
+            Ok(())
+        } else {
+            Err("not yet")
+        }
+    });
+    let events = ctl(&pair.a, "events --json");
+    let became_active = events.find("became ACTIVE").expect("a transition");
+    let alarm = events.find("two hosts hold it").expect("an alarm at once");
+    assert!(alarm > became_active, "{events}");
+}
+
+#[test]
 fn a_foreign_virtual_router_is_reported() {
     let pair = Pair::plain(PAIR);
     let stranger = pair.network.host_with("stranger", &["10.77.0.66/16"]);

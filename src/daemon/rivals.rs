@@ -134,6 +134,33 @@ impl Daemon {
         });
     }
 
+    /// If nobody was heard and somebody held the address before all the same, that is no virtual router.
+    pub(super) fn judge_holder_before(&mut self, slot: Slot, nobody_heard: bool) {
+        let held_by = self
+            .instance_mut(slot)
+            .and_then(|instance| instance.held_by.take());
+        if let Some((address, mac)) = held_by.filter(|_| nobody_heard) {
+            self.raise_dual_active(slot, address, mac);
+        }
+    }
+
+    fn raise_dual_active(&mut self, slot: Slot, address: IpAddr, mac: Mac) {
+        let mac = words::hardware_address(mac);
+        let Some(instance) = self.instance_mut(slot) else {
+            return;
+        };
+        instance.dual_active = Some(api::DualActive {
+            address: Some(address),
+            mac: mac.clone(),
+            since: words::timestamp(),
+        });
+        let name = instance.name().to_owned();
+        let text = format!("{mac} answers for {address} as well: two hosts hold it; announced again");
+        let fields = [("address", address.to_string()), ("mac", mac)];
+        self.history
+            .record(with(event(kind::DUAL_ACTIVE, Some(&name), text), fields));
+    }
+
     /// Another hardware address answered for ours, or nobody did.
     pub(super) fn take_sighting(&mut self, sighting: &Sighting) {
         let Sighting { slot, address, mac } = *sighting;
@@ -146,12 +173,14 @@ impl Daemon {
                 .any(|interface| interface.mac == mac)
         };
         let rival = mac.filter(|mac| !ours(*mac));
-        let Some(instance) = self
-            .instance_mut(slot)
-            .filter(|instance| instance.state == State::Active)
-        else {
+        let Some(instance) = self.instance_mut(slot) else {
             return;
         };
+        if instance.state != State::Active {
+            // Somebody may well hold it while we do not; whether that is right shows if we take over from nobody.
+            instance.held_by = rival.map(|mac| (address, mac));
+            return;
+        }
         let name = instance.name().to_owned();
         let known = instance
             .dual_active
@@ -159,24 +188,11 @@ impl Daemon {
             .is_some_and(|dual| dual.address == Some(address));
         match rival {
             Some(mac) => {
-                let mac = words::hardware_address(mac);
                 // The rightful holder says so again, every time.
                 self.plumbing
                     .announce(usize::from(slot), plumbing::Cause::DualActive);
                 if !known {
-                    let dual = api::DualActive {
-                        address: Some(address),
-                        mac: mac.clone(),
-                        since: words::timestamp(),
-                    };
-                    if let Some(instance) = self.instance_mut(slot) {
-                        instance.dual_active = Some(dual);
-                    }
-                    let text =
-                        format!("{mac} answers for {address} as well: two hosts hold it; announced again");
-                    let fields = [("address", address.to_string()), ("mac", mac)];
-                    self.history
-                        .record(with(event(kind::DUAL_ACTIVE, Some(&name), text), fields));
+                    self.raise_dual_active(slot, address, mac);
                 }
             }
             None if known => {
