@@ -38,7 +38,7 @@ pub struct Settings {
 }
 
 /// How often it is checked and how results count (HAProxy manual, server keywords of these names).
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Check {
     /// Successes in a row that bring it up.
     pub rise: NonZeroU8,

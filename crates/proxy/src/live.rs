@@ -1,0 +1,168 @@
+//! What is the case, shared by all threads: one object for each frontend, backend and server of the plan.
+//!
+//! Workers read the [`Snapshot`] once for each connection and then hold on to the objects they need. Numbers that
+//! change with every octet have a cell for each worker ([`counters`]); those that change with every connection are
+//! shared. A reload puts a new snapshot in place in which what has kept its name has kept its object.
+
+pub mod backend;
+pub mod counters;
+mod frontend;
+mod server;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+
+pub use backend::{Assignment, Backend, Waiter};
+pub use counters::{Cells, Gauge, Rate, Tally, Timings, Totals};
+pub use frontend::Frontend;
+pub use server::{CheckResult, Operational, Server, Target};
+
+use crate::plan::{BackendIndex, Plan};
+
+/// Everything, for as long as the process runs.
+#[derive(Debug)]
+pub struct Live {
+    snapshot: ArcSwap<Snapshot>,
+    /// Client connections of the process.
+    pub connections: Gauge,
+    /// New connections per second.
+    pub connection_rate: Rate,
+    /// New sessions per second.
+    pub session_rate: Rate,
+    /// New TLS handshakes per second.
+    pub tls_rate: Rate,
+    /// Whatever the process counts as a whole; bytes are those to clients.
+    pub tally: Tally,
+    /// Octets that went through a pipe rather than through us.
+    pub spliced: AtomicU64,
+    /// Worker threads; cells are numbered 0 to this, the last one being the control thread's.
+    pub workers: usize,
+    started: Instant,
+    sessions: AtomicU64,
+}
+
+/// One generation of the configuration and its objects, in the plan's order.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// What is to be done.
+    pub plan: Arc<Plan>,
+    /// As [`Plan::frontends`].
+    pub frontends: Vec<Arc<Frontend>>,
+    /// As [`Plan::backends`].
+    pub backends: Vec<Arc<Backend>>,
+}
+
+impl Live {
+    /// Nothing has happened yet.
+    #[must_use]
+    pub fn new(plan: Arc<Plan>) -> Self {
+        let workers = plan.global.threads.get();
+        let started = Instant::now();
+        Self {
+            snapshot: ArcSwap::from_pointee(Snapshot::new(plan, workers, None)),
+            connections: Gauge::default(),
+            connection_rate: Rate::default(),
+            session_rate: Rate::default(),
+            tls_rate: Rate::default(),
+            tally: Tally::new(workers),
+            spliced: AtomicU64::new(0),
+            workers,
+            started,
+            sessions: AtomicU64::new(0),
+        }
+    }
+
+    /// What holds now.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+
+    /// Puts a new plan in place. What has kept its name keeps its object: counters, health, waiting connections.
+    pub fn replace(&self, plan: Arc<Plan>) -> Arc<Snapshot> {
+        let before = self.snapshot();
+        let snapshot = Arc::new(Snapshot::new(plan, self.workers, Some(&before)));
+        self.snapshot.store(Arc::clone(&snapshot));
+        snapshot
+    }
+
+    /// When the process began its work.
+    #[must_use]
+    pub const fn started(&self) -> Instant {
+        self.started
+    }
+
+    /// `now` as `balance` counts: milliseconds since the start.
+    #[must_use]
+    pub fn time(&self, now: Instant) -> warren_balance::Instant {
+        let millis = now.saturating_duration_since(self.started).as_millis();
+        warren_balance::Instant::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
+    }
+
+    /// A number no other session of this process has.
+    pub fn next_session(&self) -> u64 {
+        self.sessions.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+    }
+}
+
+impl Snapshot {
+    fn new(plan: Arc<Plan>, workers: usize, before: Option<&Self>) -> Self {
+        let old_frontends: HashMap<&str, &Arc<Frontend>> = before
+            .into_iter()
+            .flat_map(|before| &before.frontends)
+            .map(|frontend| (&*frontend.name, frontend))
+            .collect();
+        let old_backends: HashMap<&str, &Arc<Backend>> = before
+            .into_iter()
+            .flat_map(|before| &before.backends)
+            .map(|backend| (&*backend.name, backend))
+            .collect();
+        Self {
+            frontends: plan
+                .frontends
+                .iter()
+                .map(|new| match old_frontends.get(&*new.name) {
+                    Some(old) => {
+                        old.change(Arc::clone(new));
+                        Arc::clone(old)
+                    }
+                    None => Arc::new(Frontend::new(Arc::clone(new), workers)),
+                })
+                .collect(),
+            backends: plan
+                .backends
+                .iter()
+                .map(|new| match old_backends.get(&*new.name) {
+                    Some(old) => {
+                        old.change(Arc::clone(new));
+                        Arc::clone(old)
+                    }
+                    None => Arc::new(Backend::new(Arc::clone(new), workers)),
+                })
+                .collect(),
+            plan,
+        }
+    }
+
+    /// The backend at a place of the plan.
+    #[must_use]
+    pub fn backend(&self, index: BackendIndex) -> &Arc<Backend> {
+        &self.backends[index.0]
+    }
+
+    /// A backend by its name.
+    #[must_use]
+    pub fn backend_named(&self, name: &str) -> Option<&Arc<Backend>> {
+        self.backends.iter().find(|backend| &*backend.name == name)
+    }
+
+    /// A frontend by its name.
+    #[must_use]
+    pub fn frontend_named(&self, name: &str) -> Option<&Arc<Frontend>> {
+        self.frontends.iter().find(|frontend| &*frontend.name == name)
+    }
+}

@@ -1,0 +1,388 @@
+//! One backend's servers, who gets the next connection, and who waits.
+//!
+//! The choice is made under one lock for each backend, taken once for each connection (not for each message): so the
+//! distribution is exactly the algorithm's whatever the number of workers.
+
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use warren_balance::queue::Limit;
+use warren_balance::{Backups, Balancer, Instant, Queue, Request, ServerId, StickTable, Ticket, Unchosen};
+
+use super::counters::{Gauge, Rate, Tally, Timings};
+use super::server::Server;
+use crate::plan;
+
+/// Connections that may wait for a slot of one backend. A limit, so that a flood cannot take all memory.
+pub const WAITING_MAX: usize = 65_536;
+/// `timeout queue` and `timeout connect` are both unset: nobody waits longer than this.
+const QUEUE_TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3600);
+
+/// A backend as it is.
+#[derive(Debug)]
+pub struct Backend {
+    /// Its name, which never changes.
+    pub name: Arc<str>,
+    plan: ArcSwap<plan::Backend>,
+    servers: ArcSwap<Vec<Arc<Server>>>,
+    balancing: Mutex<Balancing>,
+    workers: usize,
+    /// Sessions now.
+    pub sessions: Gauge,
+    /// Connections that wait for any server.
+    pub queued: Gauge,
+    /// New sessions.
+    pub session_rate: Rate,
+    /// HTTP requests.
+    pub request_rate: Rate,
+    /// What it counted.
+    pub tally: Tally,
+    /// How long its sessions took.
+    pub timings: Timings,
+    /// When the last session began, in milliseconds since the start; 0 is never.
+    pub last_session: AtomicU64,
+    /// Times it had no server left, and the time without, for the statistics.
+    pub outage: Mutex<Outage>,
+    /// Which server a client had (`stick on src`); an entry's `gpc0` is the server's id.
+    pub stick: Mutex<Option<StickTable>>,
+}
+
+/// When a backend had no server.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Outage {
+    /// Since when it has, or has no server.
+    pub changed: Instant,
+    /// It has none now.
+    pub down: bool,
+    /// How often it had none.
+    pub times: u64,
+    /// All the time without, before the last one ended.
+    pub downtime: Duration,
+}
+
+#[derive(Debug)]
+struct Balancing {
+    balancer: Balancer,
+    queue: Queue,
+    waiting: HashMap<Ticket, Waiter>,
+}
+
+/// A session that waits for a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiter {
+    /// Its worker.
+    pub worker: usize,
+    /// Its place there, as the worker names it.
+    pub session: u64,
+}
+
+/// What a connection gets.
+#[derive(Debug)]
+pub enum Assignment {
+    /// This server; its `sessions` are entered already, to be left by [`Backend::release`].
+    Server(Arc<Server>),
+    /// A place in the queue. The worker hears of a slot, or leaves by [`Backend::leave`].
+    Wait(Ticket),
+    /// Nobody is usable (`SC`).
+    NoServer,
+    /// Too many wait already (`sQ`).
+    QueueFull,
+}
+
+impl Backend {
+    pub(super) fn new(plan: Arc<plan::Backend>, workers: usize) -> Self {
+        let servers: Vec<Arc<Server>> = plan
+            .servers
+            .iter()
+            .map(|server| Arc::new(Server::new(Arc::clone(server), workers)))
+            .collect();
+        let backend = Self {
+            name: plan.name.as_str().into(),
+            balancing: Mutex::new(Balancing {
+                balancer: balancer(&plan),
+                queue: Queue::new(WAITING_MAX, queue_timeout(&plan)),
+                waiting: HashMap::new(),
+            }),
+            servers: ArcSwap::from_pointee(servers),
+            workers,
+            sessions: Gauge::default(),
+            queued: Gauge::default(),
+            session_rate: Rate::default(),
+            request_rate: Rate::default(),
+            tally: Tally::new(workers),
+            timings: Timings::default(),
+            last_session: AtomicU64::new(0),
+            outage: Mutex::default(),
+            stick: Mutex::new(stick(&plan)),
+            plan: ArcSwap::new(plan),
+        };
+        backend.refresh(Instant::default());
+        backend
+    }
+
+    /// A changed section of the configuration: servers that have kept their name keep their object.
+    pub(super) fn change(&self, plan: Arc<plan::Backend>) {
+        let before = self.plan.swap(Arc::clone(&plan));
+        let old = self.servers.load_full();
+        let servers = plan
+            .servers
+            .iter()
+            .map(
+                |new| match old.iter().find(|old| *old.name == *new.name && old.id == new.id) {
+                    Some(old) => {
+                        old.change(Arc::clone(new));
+                        Arc::clone(old)
+                    }
+                    None => Arc::new(Server::new(Arc::clone(new), self.workers)),
+                },
+            )
+            .collect();
+        self.servers.store(Arc::new(servers));
+        if before.balance != plan.balance || before.all_backups != plan.all_backups {
+            self.balancing.lock().balancer = balancer(&plan);
+        }
+        if before.stick != plan.stick {
+            *self.stick.lock() = stick(&plan);
+        }
+    }
+
+    /// What it is to do.
+    #[must_use]
+    pub fn plan(&self) -> Arc<plan::Backend> {
+        self.plan.load_full()
+    }
+
+    /// In the order of the file; those added at run time come last.
+    #[must_use]
+    pub fn servers(&self) -> Arc<Vec<Arc<Server>>> {
+        self.servers.load_full()
+    }
+
+    /// A server by its name.
+    #[must_use]
+    pub fn server_named(&self, name: &str) -> Option<Arc<Server>> {
+        self.servers
+            .load()
+            .iter()
+            .find(|server| &*server.name == name)
+            .cloned()
+    }
+
+    /// `add server`.
+    pub fn add_server(&self, now: Instant, plan: Arc<plan::Server>) -> Arc<Server> {
+        let server = Arc::new(Server::new(plan, self.workers));
+        let mut servers = Vec::clone(&self.servers.load());
+        servers.push(Arc::clone(&server));
+        self.servers.store(Arc::new(servers));
+        self.refresh(now);
+        server
+    }
+
+    /// `del server`.
+    pub fn remove_server(&self, now: Instant, name: &str) {
+        let mut servers = Vec::clone(&self.servers.load());
+        servers.retain(|server| &*server.name != name);
+        self.servers.store(Arc::new(servers));
+        self.refresh(now);
+    }
+
+    /// Tells the balancer how its servers are. To be called after whatever concerns any of them: health, weight,
+    /// limits, address, slow start going on. Says who may have a slot because of it, for [`Backend::grant`].
+    pub fn refresh(&self, now: Instant) {
+        let servers = self.servers.load();
+        let views = servers
+            .iter()
+            .map(|server| {
+                let mut view = server.operational.lock().health.server(now);
+                view.usable &= server.target.load().is_some();
+                if let Some(limit) = NonZeroU32::new(server.maxconn.load(Relaxed)) {
+                    view.maxconn = Some(limit);
+                }
+                view
+            })
+            .collect();
+        if let Err(error) = self.balancing.lock().balancer.update(views) {
+            // The configuration and `add server` have judged ids and number.
+            tracing::error!(backend = %self.name, %error, "servers were not taken by the balancer");
+        }
+    }
+
+    /// Servers that may be chosen now.
+    #[must_use]
+    pub fn usable(&self) -> usize {
+        self.balancing.lock().balancer.candidates().len()
+    }
+
+    /// A server for a connection, or a place in the queue. `wanted` is the one it belongs to, by a stick table.
+    pub fn assign(
+        &self,
+        now: Instant,
+        key: u64,
+        entropy: u64,
+        wanted: Option<ServerId>,
+        avoid: Option<ServerId>,
+        waiter: Waiter,
+    ) -> Assignment {
+        let servers = self.servers.load();
+        let find = |id: ServerId| servers.iter().find(|server| server.id == id);
+        let inflight = |id: ServerId| find(id).map_or(0, |server| server.sessions.now());
+        let mut balancing = self.balancing.lock();
+        let wanted = wanted.filter(|id| Some(*id) != avoid).and_then(|id| {
+            let view = *balancing.balancer.servers().iter().find(|view| view.id == id)?;
+            view.usable.then_some(id)
+        });
+        let chosen = match wanted {
+            Some(id) => Ok(id),
+            None => balancing.balancer.choose(&Request {
+                key,
+                entropy,
+                avoid,
+                inflight: &inflight,
+            }),
+        };
+        let line = match chosen {
+            Err(Unchosen::NoServer) => return Assignment::NoServer,
+            Err(Unchosen::AllFull) => None,
+            Ok(id) => {
+                let Some(server) = find(id) else {
+                    return Assignment::NoServer;
+                };
+                if self.has_room(&balancing.balancer, server) {
+                    server.sessions.enter();
+                    return Assignment::Server(Arc::clone(server));
+                }
+                Some(id)
+            }
+        };
+        if let Some(server) = line.and_then(find) {
+            let most = server.plan().maxqueue.map_or(u32::MAX, NonZeroU32::get);
+            if server.queued.now() >= most {
+                return Assignment::QueueFull;
+            }
+        }
+        match balancing.queue.enter(now, line) {
+            Ok(ticket) => {
+                balancing.waiting.insert(ticket, waiter);
+                match line.and_then(find) {
+                    Some(server) => server.queued.enter(),
+                    None => self.queued.enter(),
+                };
+                Assignment::Wait(ticket)
+            }
+            Err(_) => Assignment::QueueFull,
+        }
+    }
+
+    fn has_room(&self, balancer: &Balancer, server: &Server) -> bool {
+        let view = balancer.servers().iter().find(|view| view.id == server.id);
+        let Some(most) = view.and_then(|view| view.maxconn) else {
+            return true;
+        };
+        let plan = self.plan.load();
+        let limit = Limit {
+            maxconn: most,
+            minconn: server.plan().minconn,
+            fullconn: plan.fullconn,
+        };
+        server.sessions.now() < limit.now(self.sessions.now()).get()
+    }
+
+    /// A session has left `server`: who gets its slot, if somebody waits. The slot is entered for them already; the
+    /// caller tells their worker.
+    #[must_use]
+    pub fn release(&self, server: &Arc<Server>) -> Option<Waiter> {
+        server.sessions.leave();
+        if server.queued.now() == 0 && self.queued.now() == 0 {
+            return None;
+        }
+        self.grant(server)
+    }
+
+    /// Gives a free slot of `server` to whoever waited longest, if there is one.
+    #[must_use]
+    pub fn grant(&self, server: &Arc<Server>) -> Option<Waiter> {
+        let mut balancing = self.balancing.lock();
+        let candidate = balancing
+            .balancer
+            .candidates()
+            .iter()
+            .any(|view| view.id == server.id);
+        if !candidate || !self.has_room(&balancing.balancer, server) {
+            return None;
+        }
+        let own = balancing.queue.waiting(Some(server.id));
+        let ticket = balancing.queue.take(server.id)?;
+        let from_own = balancing.queue.waiting(Some(server.id)) < own;
+        let waiter = balancing.waiting.remove(&ticket)?;
+        if from_own {
+            server.queued.leave()
+        } else {
+            self.queued.leave()
+        };
+        server.sessions.enter();
+        Some(waiter)
+    }
+
+    /// A session waits no longer: its client went, or its time is over. False if it had been given a slot meanwhile,
+    /// of which its worker is about to hear.
+    pub fn leave(&self, ticket: Ticket) -> bool {
+        let mut balancing = self.balancing.lock();
+        if balancing.waiting.remove(&ticket).is_none() {
+            return false;
+        }
+        let before: Vec<(Arc<Server>, usize)> = self
+            .servers
+            .load()
+            .iter()
+            .filter(|server| server.queued.now() > 0)
+            .map(|server| (Arc::clone(server), balancing.queue.waiting(Some(server.id))))
+            .collect();
+        balancing.queue.leave(ticket);
+        let own = before
+            .iter()
+            .find(|(server, waiting)| balancing.queue.waiting(Some(server.id)) < *waiting);
+        match own {
+            Some((server, _)) => server.queued.leave(),
+            None => self.queued.leave(),
+        };
+        true
+    }
+
+    /// Who waited for `server` waits for anybody, since it went down.
+    pub fn redistribute(&self, server: &Server) {
+        let mut balancing = self.balancing.lock();
+        for _ in 0..balancing.queue.redistribute(server.id) {
+            server.queued.leave();
+            self.queued.enter();
+        }
+    }
+}
+
+fn balancer(plan: &plan::Backend) -> Balancer {
+    let backups = if plan.all_backups {
+        Backups::All
+    } else {
+        Backups::First
+    };
+    // No servers cannot be too many; they come with the first refresh.
+    Balancer::new(plan.balance.algorithm, backups, Vec::new()).unwrap_or_else(|never| unreachable!("{never}"))
+}
+
+fn queue_timeout(plan: &plan::Backend) -> Duration {
+    let timeout = plan.timeouts.queue.or(plan.timeouts.connect);
+    timeout.unwrap_or(QUEUE_TIMEOUT_MAX)
+}
+
+fn stick(plan: &plan::Backend) -> Option<StickTable> {
+    let stick = plan.stick?;
+    Some(StickTable::new(
+        stick.size as usize,
+        stick.expire,
+        NonZeroU32::MIN.saturating_add(999),
+    ))
+}

@@ -1,0 +1,84 @@
+//! One frontend's numbers.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use warren_balance::StickTable;
+
+use super::counters::{Gauge, Rate, Tally, Timings};
+use crate::plan;
+
+/// A frontend as it is.
+#[derive(Debug)]
+pub struct Frontend {
+    /// Its name, which never changes.
+    pub name: Arc<str>,
+    plan: ArcSwap<plan::Frontend>,
+    /// Sessions now.
+    pub sessions: Gauge,
+    /// New sessions.
+    pub session_rate: Rate,
+    /// New connections.
+    pub connection_rate: Rate,
+    /// HTTP requests.
+    pub request_rate: Rate,
+    /// What it counted.
+    pub tally: Tally,
+    /// How long its sessions took.
+    pub timings: Timings,
+    /// `set maxconn frontend`; 0 is as configured.
+    pub maxconn: AtomicU32,
+    /// `set rate-limit`; 0 is as configured.
+    pub rate_limit: AtomicU32,
+    /// `disable frontend`: it accepts nothing for now.
+    pub paused: AtomicBool,
+    /// `shutdown frontend`, or gone from the configuration.
+    pub stopped: AtomicBool,
+    /// When the last session began, in milliseconds since the start; 0 is never.
+    pub last_session: AtomicU64,
+    /// Clients by address, if they are limited.
+    pub sources: Mutex<Option<StickTable>>,
+}
+
+impl Frontend {
+    pub(super) fn new(plan: Arc<plan::Frontend>, workers: usize) -> Self {
+        Self {
+            name: plan.name.as_str().into(),
+            sources: Mutex::new(sources(&plan)),
+            plan: ArcSwap::new(plan),
+            sessions: Gauge::default(),
+            session_rate: Rate::default(),
+            connection_rate: Rate::default(),
+            request_rate: Rate::default(),
+            tally: Tally::new(workers),
+            timings: Timings::default(),
+            maxconn: AtomicU32::new(0),
+            rate_limit: AtomicU32::new(0),
+            paused: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
+            last_session: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn change(&self, plan: Arc<plan::Frontend>) {
+        if self.plan.load().source_limits != plan.source_limits {
+            *self.sources.lock() = sources(&plan);
+        }
+        self.plan.store(plan);
+    }
+
+    /// What it is to do.
+    #[must_use]
+    pub fn plan(&self) -> Arc<plan::Frontend> {
+        self.plan.load_full()
+    }
+}
+
+fn sources(plan: &plan::Frontend) -> Option<StickTable> {
+    let limits = plan.source_limits?;
+    let period = u32::try_from(limits.period.as_millis()).unwrap_or(u32::MAX);
+    let period = std::num::NonZeroU32::new(period).unwrap_or(std::num::NonZeroU32::MIN);
+    Some(StickTable::new(limits.size as usize, Some(limits.expire), period))
+}

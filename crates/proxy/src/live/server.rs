@@ -1,0 +1,176 @@
+//! One server's numbers and health.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::time::Duration;
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use parking_lot::Mutex;
+use warren_balance::health::{Settings, State};
+use warren_balance::{Admin, Health, Instant, ServerId};
+
+use super::counters::{Gauge, Rate, Tally, Timings};
+use crate::plan;
+
+/// A server as it is.
+#[derive(Debug)]
+pub struct Server {
+    /// Its name, which never changes.
+    pub name: Arc<str>,
+    /// Its number in the backend, which never changes.
+    pub id: ServerId,
+    plan: ArcSwap<plan::Server>,
+    /// Where it is now; `None` while its name cannot be resolved.
+    pub target: ArcSwapOption<Target>,
+    /// Sessions it serves, and slots it has promised.
+    pub sessions: Gauge,
+    /// Connections that wait for it and for nobody else.
+    pub queued: Gauge,
+    /// New sessions.
+    pub session_rate: Rate,
+    /// What it counted.
+    pub tally: Tally,
+    /// How long its sessions took.
+    pub timings: Timings,
+    /// `set maxconn server`; 0 is as configured.
+    pub maxconn: AtomicU32,
+    /// When the last session began, in milliseconds since the start; 0 is never.
+    pub last_session: AtomicU64,
+    /// Failures in traffic in a row (`observe`).
+    pub errors_in_row: AtomicU32,
+    /// What is known of its health.
+    pub operational: Mutex<Operational>,
+}
+
+/// Where a server is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Target {
+    /// Over the network.
+    Tcp(SocketAddr),
+    /// A unix socket.
+    Unix(PathBuf),
+}
+
+/// What is known of a server's health. Only the control thread writes here.
+#[derive(Debug)]
+pub struct Operational {
+    /// The state machine.
+    pub health: Health,
+    /// The result of the last check.
+    pub last_check: Option<CheckResult>,
+    /// The last results, newest last, at most [`Operational::RESULTS_MAX`].
+    pub results: std::collections::VecDeque<CheckResult>,
+    /// What the agent said last.
+    pub last_agent: Option<CheckResult>,
+    /// Failed checks while up (`chkfail`).
+    pub checks_failed: u64,
+    /// Times it went down (`chkdown`).
+    pub times_down: u64,
+    /// When its state changed last.
+    pub changed: Instant,
+    /// All the time it was down before it last came up.
+    pub downtime: Duration,
+}
+
+/// What a check found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckResult {
+    /// HAProxy's word: `L4OK`, `L4TOUT`, `L4CON`, `L6OK`, `L7OK`, `L7STS`, `L7RSP`, `L7TOUT`, ... while a check
+    /// runs the statistics show it with `* ` before it.
+    pub status: &'static str,
+    /// Status of the answer, if there was one.
+    pub code: Option<u16>,
+    /// How long it took.
+    pub duration: Duration,
+    /// What else is known, for people: an errno's text, the end of an answer.
+    pub detail: String,
+    /// Whether it counts as a success.
+    pub passed: bool,
+    /// When it ended.
+    pub at: Instant,
+}
+
+impl Operational {
+    /// How many results are kept for the page.
+    pub const RESULTS_MAX: usize = 60;
+}
+
+impl Server {
+    pub(super) fn new(plan: Arc<plan::Server>, workers: usize) -> Self {
+        let target = match &plan.address {
+            plan::HostAddress::Ip(address) => Some(Target::Tcp(*address)),
+            plan::HostAddress::Unix(path) => Some(Target::Unix(path.clone())),
+            plan::HostAddress::Name(..) => None,
+        };
+        let admin = if plan.disabled { Admin::Maint } else { Admin::Ready };
+        Self {
+            name: plan.name.as_str().into(),
+            id: plan.id,
+            target: ArcSwapOption::from_pointee(target),
+            sessions: Gauge::default(),
+            queued: Gauge::default(),
+            session_rate: Rate::default(),
+            tally: Tally::new(workers),
+            timings: Timings::default(),
+            maxconn: AtomicU32::new(0),
+            last_session: AtomicU64::new(0),
+            errors_in_row: AtomicU32::new(0),
+            operational: Mutex::new(Operational {
+                health: Health::new(settings(&plan), admin),
+                last_check: None,
+                results: std::collections::VecDeque::new(),
+                last_agent: None,
+                checks_failed: 0,
+                times_down: 0,
+                changed: Instant::default(),
+                downtime: Duration::ZERO,
+            }),
+            plan: ArcSwap::new(plan),
+        }
+    }
+
+    /// A changed line of the configuration. Its health begins anew only if what it rests on has changed.
+    pub(super) fn change(&self, plan: Arc<plan::Server>) {
+        let before = self.plan.swap(Arc::clone(&plan));
+        if *before == *plan {
+            return;
+        }
+        if before.address != plan.address {
+            self.target.store(match &plan.address {
+                plan::HostAddress::Ip(address) => Some(Arc::new(Target::Tcp(*address))),
+                plan::HostAddress::Unix(path) => Some(Arc::new(Target::Unix(path.clone()))),
+                // The old address serves until the new name has one.
+                plan::HostAddress::Name(..) => self.target.load_full(),
+            });
+        }
+        let admin = if plan.disabled { Admin::Maint } else { Admin::Ready };
+        self.operational.lock().health = Health::new(settings(&plan), admin);
+    }
+
+    /// What it is to do.
+    #[must_use]
+    pub fn plan(&self) -> Arc<plan::Server> {
+        self.plan.load_full()
+    }
+
+    /// What it is.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.operational.lock().health.state()
+    }
+}
+
+pub(super) fn settings(plan: &plan::Server) -> Settings {
+    Settings {
+        id: plan.id,
+        backup: plan.backup,
+        weight: plan.weight,
+        maxconn: plan.maxconn,
+        check: plan.check.as_ref().map(|check| check.timing),
+        slowstart: plan.slowstart,
+        shutdown_sessions: plan.shutdown_sessions,
+        shutdown_backup_sessions: plan.shutdown_backup_sessions,
+    }
+}

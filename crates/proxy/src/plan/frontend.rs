@@ -1,0 +1,208 @@
+//! Where clients come in.
+
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{BackendIndex, HttpRule, Keepalive, Logging, Mode, ProxyId, Switch, TcpRule};
+
+/// A frontend, or the front half of a `listen`.
+#[derive(Clone, Debug)]
+pub struct Frontend {
+    /// Its name, unique among frontends.
+    pub name: String,
+    /// Number in the statistics.
+    pub id: ProxyId,
+    /// What it speaks.
+    pub mode: Mode,
+    /// `disabled`: it exists, and nothing listens.
+    pub disabled: bool,
+    /// Where it listens; may be none.
+    pub binds: Vec<Bind>,
+    /// Sessions at once.
+    pub maxconn: NonZeroU32,
+    /// New sessions per second (`rate-limit sessions`).
+    pub rate_limit: Option<NonZeroU32>,
+    /// Per client address.
+    pub source_limits: Option<SourceLimits>,
+    /// First that holds is taken (`use_backend`).
+    pub switches: Vec<Switch>,
+    /// Otherwise (`default_backend`, or the other half of `listen` if it has servers).
+    pub default_backend: Option<BackendIndex>,
+    /// `tcp-request connection|content`, in order.
+    pub tcp_rules: Vec<TcpRule>,
+    /// `http-request`, `redirect`, in order; those of the backend follow.
+    pub request_rules: Vec<HttpRule>,
+    /// `http-response`, after those of the backend.
+    pub response_rules: Vec<HttpRule>,
+    /// `option forwardfor`: the header's name, `None` if off.
+    pub forwardfor: Option<ForwardFor>,
+    /// `stats enable` and the like.
+    pub stats: Option<Arc<StatsPage>>,
+    /// `monitor-uri`: answered 200 by the proxy itself.
+    pub monitor_uri: Option<String>,
+    /// `option httpclose`: no keep-alive on either side. `option http-server-close` only concerns servers.
+    pub http_close: bool,
+    /// `errorfile`s.
+    pub error_pages: Vec<ErrorPage>,
+    /// Its timeouts.
+    pub timeouts: FrontendTimeouts,
+    /// Keepalive of the client's side (`option clitcpka`).
+    pub keepalive: Keepalive,
+    /// What it logs.
+    pub log: Logging,
+    /// A connection that waits until the client has said something is not forwarded before (`tcp-request inspect-delay`).
+    pub inspect_delay: Option<Duration>,
+    /// `description`.
+    pub description: Option<String>,
+    /// `option socket-stats`: a row for every bind.
+    pub socket_stats: bool,
+}
+
+/// `option forwardfor`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForwardFor {
+    /// Name of the header, `X-Forwarded-For` unless given.
+    pub header: String,
+    /// Not for clients of this network (`except`).
+    pub except: Option<(IpAddr, u8)>,
+    /// Only if the client sent none (`if-none`).
+    pub if_none: bool,
+}
+
+/// A `bind` line, of one address.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Bind {
+    /// Where.
+    pub address: BindAddress,
+    /// Name in the statistics (`name`).
+    pub name: Option<String>,
+    /// TLS is spoken here.
+    pub tls: Option<Arc<BindTls>>,
+    /// Every connection begins with a PROXY protocol header (`accept-proxy`).
+    pub accept_proxy: bool,
+    /// A PROXY protocol header is believed from these networks only; others are ordinary clients (warren.toml).
+    pub proxy_from: Vec<(IpAddr, u8)>,
+    /// Connections that wait to be accepted (`backlog`).
+    pub backlog: Option<NonZeroU32>,
+    /// `maxconn` of this listener alone.
+    pub maxconn: Option<NonZeroU32>,
+    /// `v6only`.
+    pub v6only: bool,
+    /// `interface`.
+    pub interface: Option<String>,
+    /// Of a unix socket: owner, group, permissions.
+    pub unix: (Option<String>, Option<String>, Option<u32>),
+}
+
+/// Where a frontend listens.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum BindAddress {
+    /// `*:80` is 0.0.0.0:80, `:::80` is [::]:80.
+    Tcp(SocketAddr),
+    /// A path.
+    Unix(PathBuf),
+}
+
+/// TLS on a bind line.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct BindTls {
+    /// `crt`s: PEM files with certificates and key in one, or directories of such.
+    pub certificates: Vec<PathBuf>,
+    /// `ca-file` and `verify`.
+    pub clients: ClientCertificates,
+    /// Protocols offered by ALPN, in order of preference.
+    pub alpn: Vec<String>,
+    /// `ssl-min-ver`; TLS 1.2 is the least there is.
+    pub min_version: TlsVersion,
+    /// `strict-sni`: a client that names no known host gets no certificate.
+    pub strict_sni: bool,
+}
+
+/// Who has to show a certificate.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ClientCertificates {
+    /// Nobody.
+    #[default]
+    None,
+    /// Whoever has one (`verify optional`).
+    Optional(PathBuf),
+    /// Everybody (`verify required`).
+    Required(PathBuf),
+}
+
+/// Version of TLS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TlsVersion {
+    /// TLS 1.2.
+    #[default]
+    V1_2,
+    /// TLS 1.3.
+    V1_3,
+}
+
+/// Limits per client address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SourceLimits {
+    /// Addresses remembered.
+    pub size: u32,
+    /// How long after they were seen last.
+    pub expire: Duration,
+    /// Connections at once.
+    pub connections: Option<NonZeroU32>,
+    /// New connections within [`SourceLimits::period`].
+    pub rate: Option<NonZeroU32>,
+    /// Over which the rate is taken.
+    pub period: Duration,
+}
+
+/// The page of statistics inside a frontend of mode http.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatsPage {
+    /// Path it is found at (`stats uri`), `/haproxy?stats` unless given.
+    pub uri: String,
+    /// Shown when asked for a password (`stats realm`).
+    pub realm: String,
+    /// `stats auth`: user and password. Empty: everybody may look.
+    pub users: Vec<(String, String)>,
+    /// `stats admin if TRUE`: buttons that change things.
+    pub admin: bool,
+    /// `stats refresh`.
+    pub refresh: Option<Duration>,
+    /// `stats hide-version`.
+    pub hide_version: bool,
+    /// `stats show-node`, `stats show-desc`, `stats show-legends`.
+    pub show_node: Option<String>,
+    /// `stats show-desc`.
+    pub show_description: Option<String>,
+    /// `stats show-legends`.
+    pub show_legends: bool,
+    /// `stats scope`: only these proxies; empty is all.
+    pub scope: Vec<String>,
+}
+
+/// `errorfile`: a whole response, head and all, read at start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ErrorPage {
+    /// Status it stands for.
+    pub status: u16,
+    /// The file's octets.
+    pub content: Arc<[u8]>,
+}
+
+/// `None` is without end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FrontendTimeouts {
+    /// Client silent while something is expected of it (`timeout client`).
+    pub client: Option<Duration>,
+    /// After one direction was closed (`timeout client-fin`).
+    pub client_fin: Option<Duration>,
+    /// For a whole request head (`timeout http-request`).
+    pub http_request: Option<Duration>,
+    /// Between requests (`timeout http-keep-alive`); `http_request` unless given.
+    pub http_keep_alive: Option<Duration>,
+    /// For the client's part of a TLS handshake.
+    pub handshake: Option<Duration>,
+}

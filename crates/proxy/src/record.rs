@@ -1,0 +1,231 @@
+//! What is known of a session or request when its line is logged: the source of every field of HAProxy's formats.
+
+use std::net::SocketAddr;
+use std::time::{Duration, SystemTime};
+
+/// One session (tcp, amqp) or one request (http).
+#[derive(Clone, Debug)]
+pub struct Record<'a> {
+    /// `%ci:%cp`. A client of a unix socket is `None`.
+    pub client: Option<SocketAddr>,
+    /// `%fi:%fp`.
+    pub local: Option<SocketAddr>,
+    /// `%bi:%bp`: our end towards the server.
+    pub source: Option<SocketAddr>,
+    /// `%si:%sp`.
+    pub server_address: Option<SocketAddr>,
+    /// `%t`: when the connection was accepted; of a request, when its first octet came (`%tr`).
+    pub accepted: SystemTime,
+    /// `%ft`'s name.
+    pub frontend: &'a str,
+    /// TLS was ended here: `%ft` has a `~`.
+    pub tls: Option<TlsFacts<'a>>,
+    /// `%b`; the frontend's name if none was chosen.
+    pub backend: &'a str,
+    /// `%s`: `<NOSRV>`, `<STATS>`, `<PROMEX>` or the server's name.
+    pub server: &'a str,
+    /// How long what took.
+    pub times: Times,
+    /// Octets from the server to the client (`%B`).
+    pub bytes_out: u64,
+    /// Octets from the client (`%U`).
+    pub bytes_in: u64,
+    /// Why it ended.
+    pub termination: Termination,
+    /// `%ac/%fc/%bc/%sc`.
+    pub connections: [u32; 4],
+    /// `%rc`.
+    pub retries: u32,
+    /// `%rc` has a `+`: another server was taken.
+    pub redispatched: bool,
+    /// `%sq/%bq`.
+    pub queues: [u32; 2],
+    /// Of mode http.
+    pub http: Option<HttpFacts<'a>>,
+    /// Of mode amqp.
+    pub amqp: Option<&'a AmqpFacts>,
+    /// Number of the session.
+    pub session: u64,
+}
+
+/// Milliseconds in the line are cut off, not rounded. `None` is not reached (`-1`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Times {
+    /// `%Th`: PROXY header and TLS handshake.
+    pub handshake: Option<Duration>,
+    /// `%Ti`: idle before the request.
+    pub idle: Option<Duration>,
+    /// `%TR`: receiving the request's head.
+    pub request: Option<Duration>,
+    /// `%Tw`: waiting in queues.
+    pub queue: Option<Duration>,
+    /// `%Tc`: connecting.
+    pub connect: Option<Duration>,
+    /// `%Tr`: waiting for the response's head.
+    pub response: Option<Duration>,
+    /// `%Tt` of a session, `%Ta` of a request.
+    pub total: Duration,
+}
+
+/// The two letters of a tcplog line and the two further ones of an httplog line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Termination {
+    /// What ended it first.
+    pub cause: Cause,
+    /// Where it was.
+    pub phase: Phase,
+}
+
+/// First letter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+
+pub enum Cause {
+    /// `-`
+    Normal,
+    /// `C`
+    ClientAborted,
+    /// `S`
+    ServerAborted,
+    /// `P`
+    Proxy,
+    /// `L`
+    Local,
+    /// `R`
+    Resource,
+    /// `I`
+    Internal,
+    /// `D`
+    Down,
+    /// `U`
+    Up,
+    /// `K`
+    Killed,
+    /// `c`
+    ClientTimeout,
+    /// `s`
+    ServerTimeout,
+}
+
+/// Second letter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+
+pub enum Phase {
+    /// `-`
+    Normal,
+    /// `R`
+    Request,
+    /// `Q`
+    Queue,
+    /// `C`
+    Connect,
+    /// `H`
+    Headers,
+    /// `D`
+    Data,
+    /// `L`
+    Last,
+    /// `T`
+    Tarpit,
+}
+
+impl Cause {
+    /// The letter.
+    #[must_use]
+    pub const fn letter(self) -> char {
+        match self {
+            Self::Normal => '-',
+            Self::ClientAborted => 'C',
+            Self::ServerAborted => 'S',
+            Self::Proxy => 'P',
+            Self::Local => 'L',
+            Self::Resource => 'R',
+            Self::Internal => 'I',
+            Self::Down => 'D',
+            Self::Up => 'U',
+            Self::Killed => 'K',
+            Self::ClientTimeout => 'c',
+            Self::ServerTimeout => 's',
+        }
+    }
+}
+
+impl Phase {
+    /// The letter.
+    #[must_use]
+    pub const fn letter(self) -> char {
+        match self {
+            Self::Normal => '-',
+            Self::Request => 'R',
+            Self::Queue => 'Q',
+            Self::Connect => 'C',
+            Self::Headers => 'H',
+            Self::Data => 'D',
+            Self::Last => 'L',
+            Self::Tarpit => 'T',
+        }
+    }
+}
+
+impl Termination {
+    /// `--`.
+    pub const NORMAL: Self = Self::new(Cause::Normal, Phase::Normal);
+
+    /// Both letters.
+    #[must_use]
+    pub const fn new(cause: Cause, phase: Phase) -> Self {
+        Self { cause, phase }
+    }
+}
+
+/// What is known of a TLS connection.
+#[derive(Clone, Copy, Debug)]
+pub struct TlsFacts<'a> {
+    /// `%sslv`: `TLSv1.3`.
+    pub version: &'a str,
+    /// `%sslc`.
+    pub cipher: &'a str,
+    /// The name that the client asked for.
+    pub sni: Option<&'a str>,
+}
+
+/// What is known of a request.
+#[derive(Clone, Copy, Debug)]
+pub struct HttpFacts<'a> {
+    /// `%HM`; empty if the head was not understood: the line then has `<BADREQ>`.
+    pub method: &'a str,
+    /// `%HU`.
+    pub uri: &'a str,
+    /// `%HV`.
+    pub version: &'a str,
+    /// `%ST`; `None` is `-1`.
+    pub status: Option<u16>,
+    /// Host, for `%[req.hdr(host)]` and the like.
+    pub headers: &'a [(String, String)],
+}
+
+/// What is known of an AMQP connection.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct AmqpFacts {
+    /// Who logged in.
+    pub user: Option<String>,
+    /// On which virtual host.
+    pub vhost: Option<String>,
+    /// The client's program.
+    pub product: Option<String>,
+    /// Its version.
+    pub version: Option<String>,
+    /// What its user calls this connection.
+    pub connection_name: Option<String>,
+    /// The broker's product and version.
+    pub broker: Option<String>,
+    /// Seconds agreed; 0 is none. `None` before it was agreed.
+    pub heartbeat: Option<u16>,
+    /// Octets of a frame agreed.
+    pub frame_max: Option<u32>,
+    /// Open channels.
+    pub channels: u16,
+    /// The broker takes no messages, and why.
+    pub blocked: Option<String>,
+    /// Who closed it (`client`, `broker`, `proxy`), with which code and text.
+    pub close: Option<(String, u16, String)>,
+}
