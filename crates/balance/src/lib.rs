@@ -4,6 +4,7 @@
 //!   results of checks, operator ───────▶ Health::handle(now, Input) -> effects
 //!   Health::server(now) ───────────────▶ Balancer::update(..)
 //!   key, entropy, loads ───────────────▶ Balancer::choose(&Request) -> ServerId, or why there is none
+//!   octets of HTTP/1 ──────────────────▶ http::Request, http::Response, http::Body: what they say, where they end
 //! ```
 //!
 //! The words and the observable behaviour are HAProxy's, as its configuration manual describes them ("HAProxy
@@ -25,6 +26,7 @@
 pub mod algorithm;
 pub mod hash;
 pub mod health;
+pub mod http;
 pub mod queue;
 pub mod stick;
 pub mod time;
