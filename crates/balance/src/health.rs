@@ -261,6 +261,32 @@ impl Health {
         }
     }
 
+    /// Results in a row, 0 to rise + fall - 1; well from rise on. 0 if it is not checked.
+    #[must_use]
+    pub const fn score(&self) -> u16 {
+        self.score
+    }
+
+    /// The operator's word.
+    #[must_use]
+    pub const fn admin(&self) -> Admin {
+        self.admin
+    }
+
+    /// Weight without slow start.
+    #[must_use]
+    pub const fn base(&self) -> Share {
+        self.base
+    }
+
+    /// Percent of slow start that is done, 1 to 99; `None` if it is over, or there is none.
+    #[must_use]
+    pub fn throttle(&self, now: Instant) -> Option<u8> {
+        let (done, whole) = self.progress(now);
+        let percent = (done.saturating_mul(100) / u64::from(whole.get())).max(1);
+        u8::try_from(percent).ok().filter(|percent| *percent < 100)
+    }
+
     const fn passes(&self) -> bool {
         match self.settings.check {
             Some(check) => self.score >= check.rise.get() as u16,

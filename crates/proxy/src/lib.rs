@@ -19,5 +19,6 @@
 pub mod live;
 pub mod plan;
 pub mod record;
+pub mod stats;
 pub mod tls;
 pub mod worker;

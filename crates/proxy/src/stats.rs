@@ -1,0 +1,23 @@
+//! Statistics: how it is going, for people and for programs that know HAProxy's.
+//!
+//! Everything is written from one picture ([`Statistics::take`], [`Info::take`]): the page, CSV, JSON, typed output
+//! and Prometheus agree because they cannot do otherwise.
+
+mod csv;
+mod field;
+mod info;
+mod rows;
+mod servers;
+mod typed;
+
+pub use csv::{Selection, csv, header, json, typed};
+pub use field::{Field, Tags};
+pub use info::{Info, Item, Process};
+pub use rows::{Kind, Look, Row, Statistics, Value};
+pub use servers::{connection_table, state_table};
+pub use typed::schema;
+
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod tests;
