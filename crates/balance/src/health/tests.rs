@@ -17,7 +17,9 @@ fn settings() -> Settings {
             downinter: Some(Duration::from_secs(10)),
             ..Check::default()
         }),
+        agent: true,
         slowstart: Duration::from_secs(10),
+        on_error: ErrorAction::FailCheck,
         shutdown_sessions: true,
         shutdown_backup_sessions: true,
     }
@@ -54,7 +56,7 @@ fn fall_failures_in_a_row_take_a_server_down_and_rise_successes_bring_it_up() {
         &[false, true, true],
     ]
     .iter()
-    .map(|results| checked(results).status())
+    .map(|results| checked(results).status(None))
     .collect();
     assert_eq!(
         statuses,
@@ -97,15 +99,20 @@ fn going_down_and_coming_up_have_the_effects_that_were_asked_for() {
     assert_eq!(
         health.handle(at(0), &Input::Check(false)),
         [
+            Effect::Scored(false),
             changed(State::Up, State::Down),
             Effect::ShutdownSessions,
             Effect::Redistribute
         ]
     );
-    assert_eq!(health.handle(at(0), &Input::Check(true)), []);
+    assert_eq!(health.handle(at(0), &Input::Check(true)), [Effect::Scored(true)]);
     assert_eq!(
         health.handle(at(0), &Input::Check(true)),
-        [changed(State::Down, State::Up), Effect::ShutdownBackupSessions]
+        [
+            Effect::Scored(true),
+            changed(State::Down, State::Up),
+            Effect::ShutdownBackupSessions
+        ]
     );
     assert_eq!(
         health.handle(at(0), &Input::Admin(Admin::Drain)),
@@ -118,7 +125,7 @@ fn maintenance_ignores_late_results_and_ends_in_an_unchecked_server() {
     let mut health = checked(&[false]);
     health.handle(at(0), &Input::Admin(Admin::Maint));
     assert_eq!(health.handle(at(0), &Input::Check(true)), []);
-    assert_eq!(health.status(), "MAINT");
+    assert_eq!(health.status(None), "MAINT");
     health.handle(at(0), &Input::Admin(Admin::Ready));
     assert_eq!(health.state(), State::Up);
     health.handle(at(0), &Input::Check(false));
@@ -131,21 +138,258 @@ fn an_agent_can_take_down_and_weigh_but_not_overrule_a_failed_check() {
         Input::Agent(AgentReport {
             up,
             percent,
-            admin: None,
+            ..AgentReport::default()
         })
     };
     let mut health = checked(&[true]);
     health.handle(at(0), &report(None, Some(50)));
     assert_eq!(health.server(at(0)).share.get(), 12_800);
     health.handle(at(0), &report(Some(false), None));
-    assert_eq!(health.status(), "DOWN (agent)");
+    assert_eq!(health.status(None), "DOWN (agent)");
     health.handle(at(0), &report(Some(true), None));
     assert_eq!(health.state(), State::Up);
     health.handle(at(0), &Input::Weight(Weight::ZERO));
-    assert_eq!(health.status(), "DRAIN");
+    assert_eq!(
+        (health.status(None), health.server(at(0)).eligible()),
+        ("UP".to_owned(), false)
+    );
     let mut failed = checked(&[false]);
     failed.handle(at(0), &report(Some(true), Some(100)));
     assert_eq!(failed.state(), State::Down);
+}
+
+fn told(results: &[bool], inputs: &[Input]) -> Health {
+    let mut health = checked(results);
+    for input in inputs {
+        health.handle(at(0), input);
+    }
+    health
+}
+
+fn statuses(inputs: &[&[Input]]) -> Vec<String> {
+    inputs
+        .iter()
+        .map(|inputs| told(&[true], inputs).status(Some(("b", "s"))))
+        .collect()
+}
+
+const fn word(admin: Admin) -> Input {
+    Input::Agent(AgentReport {
+        admin: Some(admin),
+        up: None,
+        percent: None,
+        maxconn: None,
+    })
+}
+
+fn tracked(operation: Operation, maint: bool, drain: bool) -> Input {
+    Input::Tracked(Tracked {
+        operation,
+        maint,
+        drain,
+        check: None,
+        agent: None,
+    })
+}
+
+#[test]
+fn the_operators_word_on_health_holds_until_a_check_says_otherwise() {
+    let (up, down) = (
+        Input::Health(Operation::Running),
+        Input::Health(Operation::Stopped),
+    );
+    let stopping = Input::Health(Operation::Stopping);
+    assert_eq!(
+        statuses(&[
+            &[stopping],
+            &[stopping, Input::Check(false)],
+            &[stopping, Input::Check(true)],
+            &[down],
+            &[down, Input::Check(true)],
+            &[down, up],
+            &[Input::Admin(Admin::Maint), up],
+        ]),
+        ["NOLB", "NOLB 2/3", "UP", "DOWN", "DOWN 1/2", "UP", "MAINT"]
+    );
+    assert!(!told(&[true], &[stopping]).server(at(0)).usable);
+}
+
+#[test]
+fn reasons_for_maintenance_and_drain_end_one_by_one() {
+    let drained = Input::Admin(Admin::Drain);
+    assert_eq!(
+        statuses(&[
+            &[Input::AgentAsked(false), drained],
+            &[drained],
+            &[drained, Input::Resolved(false)],
+            &[drained, Input::Resolved(false), Input::Resolved(true)],
+            &[
+                Input::Resolved(false),
+                Input::Admin(Admin::Maint),
+                Input::Resolved(true)
+            ],
+            &[tracked(Operation::Stopped, true, false)],
+            &[
+                tracked(Operation::Stopped, true, false),
+                Input::Admin(Admin::Ready)
+            ],
+            &[
+                tracked(Operation::Stopped, true, false),
+                tracked(Operation::Running, false, true)
+            ],
+            &[word(Admin::Maint), Input::Check(true)],
+            &[word(Admin::Maint), word(Admin::Ready)],
+            &[word(Admin::Drain), Input::Admin(Admin::Ready)],
+        ]),
+        [
+            "DRAIN",
+            "DRAIN (agent)",
+            "MAINT (resolution)",
+            "DRAIN (agent)",
+            "MAINT",
+            "MAINT (via b/s)",
+            "MAINT (via b/s)",
+            "DRAIN",
+            "MAINT",
+            "UP 1/3",
+            "UP",
+        ]
+    );
+    let bits = |input| told(&[true], &[input]).reasons().bits();
+    assert_eq!(
+        [
+            bits(Input::Admin(Admin::Maint)),
+            bits(tracked(Operation::Stopped, true, false)),
+            Health::new(settings(), Admin::Maint).reasons().bits(),
+            bits(Input::Admin(Admin::Drain)),
+            bits(tracked(Operation::Running, false, true)),
+            bits(Input::Resolved(false)),
+        ],
+        [1, 2, 5, 8, 16, 32]
+    );
+}
+
+#[test]
+fn an_agents_words_are_taken_together_in_the_order_of_the_manual() {
+    let mut health = told(&[true], &[Input::Admin(Admin::Maint)]);
+    let report = AgentReport {
+        up: Some(false),
+        percent: Some(50),
+        maxconn: Some(30),
+        admin: Some(Admin::Ready),
+    };
+    health.handle(at(0), &Input::Agent(report));
+    assert_eq!(
+        (
+            health.status(None),
+            health.weight(),
+            health.maxconn().map(NonZeroU32::get)
+        ),
+        ("DOWN (agent)".to_owned(), 50, Some(30))
+    );
+    health.handle(at(0), &Input::AgentAsked(false));
+    assert_eq!(health.status(None), "DOWN 2/2");
+}
+
+#[test]
+fn a_weight_may_be_more_than_configured_but_not_more_than_256() {
+    assert_eq!(told(&[true], &[Input::Percent(200)]).weight(), 200);
+    assert_eq!(told(&[true], &[Input::Percent(1000)]).weight(), 256);
+    assert_eq!(told(&[true], &[Input::Percent(0)]).weight(), 0);
+}
+
+#[test]
+fn errors_in_traffic_bring_a_server_as_far_down_as_they_are_meant_to() {
+    let after = |on_error, inputs: &[Input]| {
+        let mut health = Health::new(
+            Settings {
+                on_error,
+                ..settings()
+            },
+            Admin::Ready,
+        );
+        health.handle(at(0), &Input::Check(true));
+        for input in inputs {
+            let soon = health.handle(at(0), input).contains(&Effect::CheckSoon);
+            assert_eq!(soon, *input == Input::ErrorLimit);
+        }
+        health.status(None)
+    };
+    let (erred, failed) = (Input::ErrorLimit, Input::Check(false));
+    assert_eq!(after(ErrorAction::FastInter, &[erred]), "UP");
+    assert_eq!(after(ErrorAction::FailCheck, &[erred]), "UP 2/3");
+    assert_eq!(after(ErrorAction::SuddenDeath, &[erred]), "UP 1/3");
+    assert_eq!(after(ErrorAction::SuddenDeath, &[erred, failed]), "DOWN");
+    assert_eq!(after(ErrorAction::MarkDown, &[erred]), "DOWN");
+}
+
+#[test]
+fn a_server_that_tracks_another_does_as_that_one_does_and_shows_its_checks() {
+    let unchecked = Settings {
+        check: None,
+        agent: false,
+        ..settings()
+    };
+    let mut follower = Health::new(unchecked, Admin::Ready);
+    let mut leader = checked(&[true]);
+    let mut seen = Vec::new();
+    for input in [
+        Input::Check(false),
+        Input::Admin(Admin::Drain),
+        Input::Admin(Admin::Ready),
+        Input::Check(false),
+        Input::Check(false),
+        Input::Check(true),
+        Input::Admin(Admin::Maint),
+    ] {
+        leader.handle(at(0), &input);
+        follower.handle(at(0), &Input::Tracked(leader.tracked()));
+        seen.push(follower.status(Some(("b", "leader"))));
+    }
+    assert_eq!(
+        seen,
+        [
+            "UP 2/3",
+            "DRAIN (agent)",
+            "UP 2/3",
+            "UP 1/3",
+            "DOWN",
+            "DOWN 1/2",
+            "MAINT (via b/leader)"
+        ]
+    );
+}
+
+#[test]
+fn another_configuration_keeps_what_was_said_and_what_was_found_unless_it_asks_something_else() {
+    let mut health = checked(&[false]);
+    health.handle(at(0), &Input::Weight(Weight::try_from(7).unwrap()));
+    let mut asks_else = health.clone();
+    health.reconfigure(settings(), Admin::Ready, false);
+    assert_eq!((health.status(None), health.weight()), ("DOWN".to_owned(), 7));
+    asks_else.reconfigure(settings(), Admin::Ready, true);
+    assert_eq!(asks_else.status(None), "UP 1/3");
+    health.handle(at(0), &Input::Admin(Admin::Maint));
+    health.reconfigure(settings(), Admin::Ready, false);
+    assert_eq!(health.status(None), "MAINT");
+    let mut disabled = Health::new(settings(), Admin::Maint);
+    disabled.reconfigure(settings(), Admin::Ready, false);
+    assert_eq!(disabled.state(), State::Up);
+}
+
+#[test]
+fn what_another_process_saved_is_taken_over() {
+    let mut health = checked(&[]);
+    health.restore(&Saved {
+        operation: Operation::Stopped,
+        maint: false,
+        drain: true,
+        weight: Weight::try_from(9).unwrap(),
+        health: 1,
+    });
+    assert_eq!((health.status(None), health.weight()), ("DOWN 1/2".to_owned(), 9));
+    health.handle(at(0), &Input::Check(true));
+    assert_eq!(health.state(), State::Drain);
 }
 
 fn any_input() -> impl Strategy<Value = Input> {
@@ -154,8 +398,11 @@ fn any_input() -> impl Strategy<Value = Input> {
         8 => any::<bool>().prop_map(Input::Check),
         1 => admin.prop_map(Input::Admin),
         1 => (0..=256_u32).prop_map(|weight| Input::Weight(Weight::try_from(weight).unwrap())),
-        1 => (prop::option::of(any::<bool>()), prop::option::of(0..=100_u8))
-            .prop_map(|(up, percent)| Input::Agent(AgentReport { up, percent, admin: None })),
+        1 => (prop::option::of(any::<bool>()), prop::option::of(0..=100_u32))
+            .prop_map(|(up, percent)| Input::Agent(AgentReport { up, percent, ..AgentReport::default() })),
+        1 => (0..1000_u32).prop_map(Input::Percent),
+        1 => any::<bool>().prop_map(Input::Resolved),
+        1 => Just(Input::ErrorLimit),
     ]
 }
 
@@ -175,7 +422,8 @@ proptest! {
             now = now + Duration::from_millis(millis);
             let before = healths[index].state();
             let effects = healths[index].handle(now, &input);
-            prop_assert_eq!(before == healths[index].state(), effects.is_empty());
+            let changed = effects.iter().any(|effect| matches!(effect, Effect::Changed { .. }));
+            prop_assert_eq!(before != healths[index].state(), changed);
             balancer.update(healths.iter().map(|health| health.server(now)).collect()).unwrap();
             let request = Request { key: number, entropy: number, avoid: None, inflight: &|_| 0 };
             let working = |index: usize| {
@@ -192,13 +440,15 @@ proptest! {
         }
         // Every fault ends: all are up and at full weight when slow start is over.
         for health in &mut healths {
+            health.handle(now, &Input::Resolved(true));
             health.handle(now, &Input::Admin(Admin::Ready));
-            health.handle(now, &Input::Agent(AgentReport { up: Some(true), percent: Some(100), admin: None }));
+            let report = AgentReport { up: Some(true), percent: Some(100), ..AgentReport::default() };
+            health.handle(now, &Input::Agent(report));
             health.handle(now, &Input::Check(true));
             health.handle(now, &Input::Check(true));
             let server = health.server(now + Duration::from_secs(10));
             prop_assert!(server.usable && server.share == Share::full(settings().weight));
-            prop_assert_eq!(health.status(), "UP");
+            prop_assert_eq!(health.status(None), "UP");
         }
     }
 }

@@ -146,7 +146,18 @@ impl Server {
             });
         }
         let admin = if plan.disabled { Admin::Maint } else { Admin::Ready };
-        self.operational.lock().health = Health::new(settings(&plan), admin);
+        // What was found is about somebody else, or is the answer to another question.
+        let question = |plan: &plan::Server| {
+            (
+                plan.address.clone(),
+                plan.check.as_ref().map(|check| check.kind.clone()),
+            )
+        };
+        let anew = question(&before) != question(&plan);
+        self.operational
+            .lock()
+            .health
+            .reconfigure(settings(&plan), admin, anew);
     }
 
     /// What it is to do.
@@ -169,7 +180,9 @@ pub(super) fn settings(plan: &plan::Server) -> Settings {
         weight: plan.weight,
         maxconn: plan.maxconn,
         check: plan.check.as_ref().map(|check| check.timing),
+        agent: plan.agent.is_some(),
         slowstart: plan.slowstart,
+        on_error: plan.on_error,
         shutdown_sessions: plan.shutdown_sessions,
         shutdown_backup_sessions: plan.shutdown_backup_sessions,
     }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use warren_balance::health::ErrorAction;
 use warren_balance::{ServerId, Weight};
 
 /// A `server` line with the defaults of `default-server` merged in.
@@ -238,20 +239,6 @@ pub enum Observe {
     Layer4,
     /// Answers that are wrong, too.
     Layer7,
-}
-
-/// What follows when [`Server::error_limit`] is reached.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ErrorAction {
-    /// Check at the fast interval.
-    FastInter,
-    /// Counts as a failed check. HAProxy's default.
-    #[default]
-    FailCheck,
-    /// One more failed check and it is down.
-    SuddenDeath,
-    /// Down at once.
-    MarkDown,
 }
 
 /// TLS to a server.

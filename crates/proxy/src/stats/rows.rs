@@ -446,7 +446,7 @@ fn look(standing: &servers::Standing, plan: &plan::Server) -> Look {
     let choose = |active, backup| if plan.backup { backup } else { active };
     match standing.state {
         State::Maint => Look::Maintain,
-        State::Drain => choose(Look::ActiveDraining, Look::BackupDraining),
+        State::Drain | State::Stopping => choose(Look::ActiveDraining, Look::BackupDraining),
         State::Up if standing.unchecked => choose(Look::ActiveNoCheck, Look::BackupNoCheck),
         State::Up if standing.changing => choose(Look::ActiveGoingDown, Look::BackupGoingDown),
         State::Up => choose(Look::ActiveUp, Look::BackupUp),

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use warren_balance::health::State;
-use warren_balance::{Admin, Instant, Share};
+use warren_balance::{Instant, Share};
 
 use crate::live::{Backend, Server, Snapshot, Target};
 use crate::plan::{self, HostAddress};
@@ -50,7 +50,7 @@ pub(super) fn standing(snapshot: &Snapshot, server: &Server, plan: &plan::Server
             text: format!("MAINT (via {backend}/{name})"),
             ..theirs
         },
-        State::Up | State::Drain | State::Down => theirs,
+        State::Up | State::Drain | State::Stopping | State::Down => theirs,
     }
 }
 
@@ -60,12 +60,15 @@ fn of(server: &Server, plan: &plan::Server) -> Standing {
     let best = plan.check.as_ref().map_or(0, |check| {
         u16::from(check.timing.rise.get()) + u16::from(check.timing.fall.get()) - 1
     });
-    let text = operational.health.status();
+    let via = plan.track.as_ref();
+    let text = operational
+        .health
+        .status(via.map(|(backend, name)| (backend.as_str(), name.as_str())));
     let state = operational.health.state();
     Standing {
         unchecked: text == "no check",
         // `set server weight 0` drains, though the operator did not say `drain`.
-        state: if text.starts_with("DRAIN") {
+        state: if state == State::Up && operational.health.base() == Share::ZERO {
             State::Drain
         } else {
             state
@@ -189,28 +192,21 @@ fn state_line(text: &mut String, server: &Server, now: Instant) {
     let plan = server.plan();
     let operational = server.operational.lock();
     let health = &operational.health;
-    let admin = match health.admin() {
-        Admin::Ready => 0,
-        // 1 by word of the operator, 4 by the configuration.
-        Admin::Maint => 1 | if plan.disabled { 4 } else { 0 },
-        Admin::Drain => 8,
-    };
+    let admin = health.reasons().bits();
+    let maint = health.state() == State::Maint;
     let state = match health.state() {
         State::Maint | State::Down => 0,
         State::Up | State::Drain if health.throttle(now).is_some() => 1,
         State::Up | State::Drain => 2,
+        State::Stopping => 3,
     };
-    let paused = if health.admin() == Admin::Maint { PAUSED } else { 0 };
+    let paused = if maint { PAUSED } else { 0 };
     let check = match (&plan.check, &operational.last_check) {
         (None, _) => [1, 0, 2, 0],
         (Some(_), last) => {
             let number = last.as_ref().map_or(1, |last| result_number(last.status));
             let result = last.as_ref().map_or(0, |last| if last.passed { 3 } else { 2 });
-            let score = if health.admin() == Admin::Maint {
-                0
-            } else {
-                health.score()
-            };
+            let score = if maint { 0 } else { health.score() };
             let score = u8::try_from(score).unwrap_or(u8::MAX);
             [number, result, score, CONFIGURED | ENABLED | paused]
         }
