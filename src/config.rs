@@ -281,7 +281,7 @@ pub struct CheckUseTable {
     pub reverse: Option<bool>,
 }
 
-/// A health check: `[vrrp.check.NAME]`. Exactly one of `script`, `process`, `file`, `interface`, `tcp` and `http`.
+/// A health check: `[vrrp.check.NAME]`. Exactly one of `script`, `process`, `file`, `interface`, `tcp`, `http` and `service`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Check {
@@ -303,6 +303,10 @@ pub struct Check {
     /// `http://host:port/path` that must answer with a status of 200 to 399.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub http: Option<Spanned<String>>,
+    /// A role of this host that must be useful: `"proxy"`, which is asked whether every backend in use has a server, or
+    /// `"proxy/BACKEND"`, whether that one has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service: Option<Spanned<String>>,
 
     /// Time from start to start. Default `"1s"`.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -17,6 +17,7 @@ pub(crate) mod script;
 pub mod threshold;
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -78,6 +79,7 @@ impl Attempt {
 
 /// All checks of the daemon. Dropping it stops them and kills their scripts.
 pub struct Tracker {
+    runtime_dir: PathBuf,
     policy: ProgramPolicy,
     results: mpsc::Sender<CheckReport>,
     checks: Vec<Running>,
@@ -99,9 +101,17 @@ impl Drop for Running {
 
 impl Tracker {
     /// Starts every check at once. Must be called within a runtime, on the thread whose network namespace is meant.
+    ///
+    /// Other roles of this host are asked over their control sockets in `runtime_dir`.
     #[must_use]
-    pub fn start(checks: Vec<CheckPlan>, policy: ProgramPolicy, results: mpsc::Sender<CheckReport>) -> Self {
+    pub fn start(
+        checks: Vec<CheckPlan>,
+        policy: ProgramPolicy,
+        runtime_dir: PathBuf,
+        results: mpsc::Sender<CheckReport>,
+    ) -> Self {
         let mut tracker = Self {
+            runtime_dir,
             policy: policy.clone(),
             results,
             checks: Vec::new(),
@@ -194,6 +204,11 @@ impl Tracker {
                 let probe = probe::Probe::Http { host, target, path };
                 tokio::spawn(probe::check(probe, plan.timeout, schedule, recorder))
             }
+            CheckKind::Service { backend } => {
+                let socket = self.runtime_dir.join(warren_api::proxy::SOCKET);
+                let probe = probe::Probe::Service { socket, backend };
+                tokio::spawn(probe::check(probe, plan.timeout, schedule, recorder))
+            }
         };
         Running { plan, status, task }
     }
@@ -219,9 +234,10 @@ impl CheckPlan {
     /// Attempts that have to agree; what is watched needs none.
     fn threshold(&self) -> (u32, u32) {
         match self.kind {
-            CheckKind::Script { .. } | CheckKind::Tcp { .. } | CheckKind::Http { .. } => {
-                (self.rise, self.fall)
-            }
+            CheckKind::Script { .. }
+            | CheckKind::Tcp { .. }
+            | CheckKind::Http { .. }
+            | CheckKind::Service { .. } => (self.rise, self.fall),
             CheckKind::Process(_) | CheckKind::File { .. } | CheckKind::Interface { .. } => (1, 1),
         }
     }
@@ -240,6 +256,10 @@ impl CheckKind {
             Self::Interface { name } => format!("interface {name}"),
             Self::Tcp { target } => format!("tcp {target}"),
             Self::Http { target, path, .. } => format!("http {target}{path}"),
+            Self::Service { backend: None } => "service proxy".to_owned(),
+            Self::Service {
+                backend: Some(backend),
+            } => format!("service proxy/{backend}"),
         }
     }
 }

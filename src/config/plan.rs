@@ -179,6 +179,11 @@ pub enum CheckKind {
         target: String,
         path: String,
     },
+    /// The proxy of this host, asked over its control socket whether clients would be served.
+    Service {
+        /// By this backend; by all that are in use if not named.
+        backend: Option<String>,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -306,7 +306,7 @@ impl Made {
             security: ScriptSecurity::Enforce,
             default_user: None,
         };
-        let tracker = Tracker::start(Vec::new(), no_programs, reports);
+        let tracker = Tracker::start(Vec::new(), no_programs, runtime_dir.clone(), reports);
         let (desk, asks) = mpsc::channel(ASKS_MAX);
         let (scraper, scrapes) = mpsc::channel(ASKS_MAX);
         let (sighted, sightings) = mpsc::channel(EVENTS_MAX);

@@ -1,20 +1,25 @@
-//! Checks over the network without a program: a TCP connection, or an HTTP answer with a status of 200 to 399.
+//! Checks without a program: a TCP connection, an HTTP answer with a status of 200 to 399, or another role's own word.
 //!
 //! HTTP is the least that servers understand: one GET of HTTP/1.0, no TLS, no redirects followed. Only the status line is
 //! read. Names are resolved for every attempt, within its deadline; an address in numbers costs no lookup.
 
 use std::io;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, timeout};
+use warren_api::proxy::{Reply, Request};
 
 use super::schedule::Schedule;
 use super::{Attempt, Recorder};
 
 /// No status line is longer.
 const STATUS_LINE_MAX: usize = 1024;
+
+/// Nor is an answer of another role.
+const ANSWER_MAX: u64 = 64 << 10;
 
 #[derive(Debug, Clone)]
 pub(crate) enum Probe {
@@ -25,6 +30,11 @@ pub(crate) enum Probe {
         host: String,
         target: String,
         path: String,
+    },
+    /// A role of this host that is asked whether it would serve.
+    Service {
+        socket: PathBuf,
+        backend: Option<String>,
     },
 }
 
@@ -61,7 +71,25 @@ async fn run(probe: &Probe) -> io::Result<(bool, String)> {
                 None => (false, format!("not HTTP: {:?}", String::from_utf8_lossy(&line))),
             })
         }
+        Probe::Service { socket, backend } => ask(socket, backend.clone()).await,
     }
+}
+
+/// A role that runs but is of no use to anybody fails its check, as does one that does not run.
+async fn ask(socket: &Path, backend: Option<String>) -> io::Result<(bool, String)> {
+    let mut stream = UnixStream::connect(socket)
+        .await
+        .map_err(|error| io::Error::new(error.kind(), format!("the proxy does not answer: {error}")))?;
+    let mut request = serde_json::to_vec(&Request::Ready { backend })?;
+    request.push(b'\n');
+    stream.write_all(&request).await?;
+    let mut answer = Vec::new();
+    stream.take(ANSWER_MAX).read_to_end(&mut answer).await?;
+    Ok(match serde_json::from_slice(&answer)? {
+        Reply::Done { message, .. } => (true, message),
+        Reply::Refused(refused) => (false, refused.message),
+        _ => (false, "the proxy answered something else".to_owned()),
+    })
 }
 
 async fn connect(target: &str) -> io::Result<TcpStream> {
@@ -146,6 +174,41 @@ mod tests {
             );
             assert!(request.ends_with("\r\n\r\n"), "{request}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_role_that_serves_nobody_fails_its_check() {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("proxy.sock");
+        let probe = Probe::Service {
+            socket: socket.clone(),
+            backend: Some("rabbit".into()),
+        };
+        assert!(!attempt(&probe, LIMIT).await.success, "nobody is there");
+        let listener = tokio::net::UnixListener::bind(&socket).unwrap();
+        let answers = [
+            (r#"{"reply":"done","message":"well"}"#, true),
+            (
+                r#"{"reply":"refused","code":"not-ready","message":"no server"}"#,
+                false,
+            ),
+        ];
+        let server = tokio::spawn(async move {
+            for (answer, _) in answers {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut request = vec![0; 256];
+                let count = stream.read(&mut request).await.unwrap();
+                assert_eq!(
+                    &request[..count],
+                    b"{\"request\":\"ready\",\"backend\":\"rabbit\"}\n"
+                );
+                stream.write_all(format!("{answer}\n").as_bytes()).await.unwrap();
+            }
+        });
+        for (_, success) in answers {
+            assert_eq!(attempt(&probe, LIMIT).await.success, success);
+        }
+        server.await.unwrap();
     }
 
     #[tokio::test]

@@ -38,7 +38,10 @@ fn shell(script: &str) -> CheckKind {
 
 fn start(checks: Vec<CheckPlan>) -> (Tracker, mpsc::Receiver<CheckReport>) {
     let (results, reports) = mpsc::channel(64);
-    (Tracker::start(checks, policy(), results), reports)
+    (
+        Tracker::start(checks, policy(), std::env::temp_dir(), results),
+        reports,
+    )
 }
 
 async fn next(reports: &mut mpsc::Receiver<CheckReport>) -> CheckReport {

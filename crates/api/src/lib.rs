@@ -8,6 +8,8 @@
 //! fields that end in `_us` ([`Micros`]).
 #![forbid(unsafe_code)]
 
+pub mod proxy;
+mod refused;
 mod time;
 pub mod vrrp;
 

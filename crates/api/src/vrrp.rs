@@ -13,6 +13,8 @@ pub use event::{Event, kind};
 pub use explain::{arithmetic, cause_in_words, explain, reason};
 pub use status::*;
 
+pub use crate::refused::{Refused, refusal};
+
 /// What a client may ask for, e.g. `{"request":"drain","router":"VI_1"}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "kebab-case", deny_unknown_fields)]
@@ -59,32 +61,6 @@ pub enum Reply {
     },
     /// It is not, and nothing has changed.
     Refused(Refused),
-}
-
-/// Why a request was not carried out.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Refused {
-    /// For programs, see [`refusal`].
-    pub code: String,
-    /// A fact that ends with what to do; may have several lines when it quotes a configuration file.
-    pub message: String,
-}
-
-/// Codes of [`Refused`].
-pub mod refusal {
-    /// The line was not a request.
-    pub const BAD_REQUEST: &str = "bad-request";
-    /// The caller's user may not ask for this.
-    pub const FORBIDDEN: &str = "forbidden";
-    /// There is no router of that name.
-    pub const NO_SUCH_ROUTER: &str = "no-such-router";
-    /// The configuration is wrong; the old one stays in force.
-    pub const BAD_CONFIGURATION: &str = "bad-configuration";
-    /// Another reload or upgrade is under way.
-    pub const BUSY: &str = "busy";
-    /// Something in the daemon failed.
-    pub const FAILED: &str = "failed";
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 mod clock;
 mod paint;
+pub mod proxy;
 pub mod vrrp;
 
 use std::io::{self, Write};

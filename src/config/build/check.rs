@@ -85,7 +85,7 @@ pub(super) fn check(
     }
 }
 
-/// Exactly one of the six, and no key that belongs to another.
+/// Exactly one of the seven, and no key that belongs to another.
 fn kind(
     report: &mut Report,
     name: &Spanned<String>,
@@ -98,7 +98,7 @@ fn kind(
             report.error(
                 name.span(),
                 format!("the check \"{}\" looks at nothing", name.get_ref()),
-                "give it one of: script, process, file, interface, tcp, http",
+                "give it one of: script, process, file, interface, tcp, http, service",
             );
             return CheckKind::Interface { name: String::new() };
         }
@@ -148,10 +148,29 @@ fn kind(
             target: tcp_target(report, target.span(), target.get_ref()),
         };
     }
+    if let Some(name) = &check.service {
+        return service(report, name);
+    }
     match &check.http {
         Some(url) => http(report, url),
         None => CheckKind::Interface { name: String::new() },
     }
+}
+
+/// `proxy` or `proxy/BACKEND`: the one role that can be asked so far.
+fn service(report: &mut Report, name: &Spanned<String>) -> CheckKind {
+    let (role, backend) = match name.get_ref().split_once('/') {
+        Some((role, backend)) => (role, Some(backend.to_owned())),
+        None => (name.get_ref().as_str(), None),
+    };
+    if role != "proxy" || backend.as_deref() == Some("") {
+        report.error(
+            name.span(),
+            format!("\"{}\" is no service that can be asked", name.get_ref()),
+            "say \"proxy\", or \"proxy/BACKEND\" for one backend",
+        );
+    }
+    CheckKind::Service { backend }
 }
 
 fn kinds_given(check: &Check) -> Vec<(&'static str, Range<usize>)> {
@@ -162,6 +181,7 @@ fn kinds_given(check: &Check) -> Vec<(&'static str, Range<usize>)> {
         ("interface", check.interface.as_ref().map(Spanned::span)),
         ("tcp", check.tcp.as_ref().map(Spanned::span)),
         ("http", check.http.as_ref().map(Spanned::span)),
+        ("service", check.service.as_ref().map(Spanned::span)),
     ]
     .into_iter()
     .filter_map(|(kind, span)| Some((kind, span?)))
