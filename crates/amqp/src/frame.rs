@@ -27,7 +27,7 @@ use thiserror::Error;
 
 pub use error::{FrameError, Snippet};
 pub use split::{Item, Splitter};
-pub use track::{Boundary, Passed, Tracker};
+pub use track::{Boundary, KEPT, Passed, Paused, Tracker};
 
 use crate::method::MethodId;
 

@@ -5,14 +5,15 @@
 //!   octets read ───┤
 //!                  └▶ frame::Splitter ──▶ Frame ─┬▶ connection::Method, a reply to everything wrong     a broker
 //!                                                ├▶ handshake::Client ──▶ Progress                      a check
-//!                                                └▶ handshake::Observer ──▶ Fact                        a bystander
+//!                                                ├▶ handshake::Observer ──▶ Fact                        a bystander
+//!                                                └▶ glance ──▶ what a method changes, without reading it all
 //! ```
 //!
 //! Sources: the AMQP 0-9-1 specification, and RabbitMQ 3.10 where it differs or says more: its type letters in field
 //! tables, its extensions, and the texts of its errors, which are recorded in `recorded/`.
 //!
 //! Both directions everywhere: what a broker has to read, a health check has to write. Absent until somebody needs
-//! them: methods above class connection, and content headers.
+//! them: methods above class connection except at a [`glance`], and content headers.
 #![forbid(unsafe_code)]
 #![cfg_attr(
     not(test),
@@ -27,6 +28,7 @@
 )]
 
 pub mod frame;
+pub mod glance;
 pub mod handshake;
 pub mod method;
 pub mod protocol;

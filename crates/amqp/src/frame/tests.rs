@@ -221,6 +221,43 @@ fn methods_are_named_wherever_the_chunks_end() {
     }
 }
 
+#[test]
+fn a_frame_under_way_is_known_as_soon_as_its_ids_have_passed() {
+    let frame = octets(1, 3, &[0, 10, 0, 50, 1, 2, 3], FRAME_END);
+    for cut in 0..frame.len() {
+        let mut tracker = Tracker::established(FrameMax::MIN);
+        assert_eq!(tracker.next(&mut &frame[..cut]), Ok(None));
+        assert_eq!(tracker.passed(), cut as u64);
+        assert_eq!(tracker.start(), &frame[..cut.min(KEPT)]);
+        let method = tracker.started().map(|started| started.method);
+        let expected = (cut >= KEPT).then_some(Some(MethodId::new(10, 50)));
+        assert_eq!(method, expected, "cut at {cut}");
+    }
+}
+
+#[test]
+fn nobody_can_go_on_where_nobody_can_have_paused() {
+    let mut tracker = Tracker::established(FrameMax::MIN);
+    tracker.next(&mut &octets(3, 1, b"abc", FRAME_END)[..8]).unwrap();
+    let paused = tracker.pause();
+    assert!(Tracker::resume(&paused).is_some());
+    assert!(Tracker::resume(&Paused { passed: 11, ..paused }).is_none());
+    assert!(
+        Tracker::resume(&Paused {
+            expected: 3,
+            ..paused
+        })
+        .is_none()
+    );
+    assert!(
+        Tracker::resume(&Paused {
+            frame_max: 1,
+            ..paused
+        })
+        .is_none()
+    );
+}
+
 /// A stream that is mostly right: a header, frames, and perhaps one wrong octet somewhere.
 fn stream() -> impl Strategy<Value = Vec<u8>> {
     let kind = prop_oneof![Just(1_u8), Just(2), Just(3), Just(8)];
@@ -287,6 +324,27 @@ proptest! {
         prop_assert_eq!(items.iter().map(passed).collect::<Vec<_>>(), seen);
         let kind = |error: &FrameError| std::mem::discriminant(error);
         prop_assert_eq!(error.as_ref().map(kind), wrong.as_ref().map(kind));
+    }
+
+    #[test]
+    fn a_tracker_goes_on_where_another_paused(stream in stream(), cut in any::<prop::sample::Index>()) {
+        let (before, after) = stream.split_at(cut.index(stream.len() + 1));
+        let mut tracker = Tracker::of_client(FrameMax::MIN);
+        let (mut seen, mut rest, mut error) = (Vec::new(), before, None);
+        while error.is_none() {
+            match tracker.next(&mut rest) {
+                Ok(Some(item)) => seen.push(item),
+                Ok(None) => break,
+                Err(wrong) => error = Some(wrong),
+            }
+        }
+        if error.is_none() {
+            let again = Tracker::resume(&tracker.pause()).expect("what it said itself");
+            let (more, wrong) = track(again, &[after]);
+            seen.extend(more);
+            error = wrong;
+        }
+        prop_assert_eq!((seen, error), track(Tracker::of_client(FrameMax::MIN), &[&stream]));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::method::MethodId;
 use crate::protocol::{self, ProtocolHeader};
 
 /// As much of a frame as is kept: its header and the ids of a method.
-const KEPT: usize = HEADER_LENGTH + 4;
+pub const KEPT: usize = HEADER_LENGTH + 4;
 
 /// A frame that has passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +28,19 @@ pub enum Passed {
     Protocol(ProtocolHeader),
     /// A frame.
     Frame(Boundary),
+}
+
+/// A [`Tracker`] as plain numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Paused {
+    /// The limit.
+    pub frame_max: u32,
+    /// What may come next: 0 a protocol header, 1 that or a frame, 2 a frame.
+    pub expected: u8,
+    /// The first octets of the current item; what is beyond `passed` means nothing.
+    pub kept: [u8; KEPT],
+    /// Octets of it that have passed.
+    pub passed: u64,
 }
 
 /// Follows one direction of a connection through chunks of any size.
@@ -82,6 +95,75 @@ impl Tracker {
         self.passed == 0
     }
 
+    /// Octets of the current item that have passed; none at a boundary.
+    #[must_use]
+    pub const fn passed(&self) -> u64 {
+        self.passed
+    }
+
+    /// The first of them, at most [`KEPT`].
+    #[must_use]
+    pub fn start(&self) -> &[u8] {
+        self.kept()
+    }
+
+    /// What the current frame is, once that is known: header and, of a method, the ids have passed.
+    #[must_use]
+    pub fn started(&self) -> Option<Boundary> {
+        let start = self.kept();
+        if self.expected.is_protocol(start.get(..1)?) != Ok(false) {
+            return None;
+        }
+        let (head, payload) = start.split_first_chunk()?;
+        let head = Head::decode(*head);
+        let kind = FrameKind::of(head.kind)?;
+        let method = MethodId::of(payload);
+        (kind != FrameKind::Method || method.is_some()).then_some(Boundary {
+            kind,
+            channel: head.channel,
+            size: head.size,
+            method: method.filter(|_| kind == FrameKind::Method),
+        })
+    }
+
+    /// What is known of the current item, to go on elsewhere by [`Tracker::resume`].
+    #[must_use]
+    pub const fn pause(&self) -> Paused {
+        Paused {
+            frame_max: self.frame_max.octets(),
+            expected: match self.expected {
+                Expected::Protocol => 0,
+                Expected::ProtocolOrFrame => 1,
+                Expected::Frame => 2,
+            },
+            kept: self.kept,
+            passed: self.passed,
+        }
+    }
+
+    /// Goes on where another one paused. Nothing if it cannot have said so.
+    #[must_use]
+    pub fn resume(paused: &Paused) -> Option<Self> {
+        let expected = match paused.expected {
+            0 => Expected::Protocol,
+            1 => Expected::ProtocolOrFrame,
+            2 => Expected::Frame,
+            _ => return None,
+        };
+        let tracker = Self {
+            frame_max: FrameMax::new(paused.frame_max).ok()?,
+            expected,
+            kept: paused.kept,
+            passed: paused.passed,
+        };
+        // No more can have passed than the item has.
+        let whole = match tracker.kept().split_first_chunk() {
+            Some((head, _)) if expected == Expected::Frame => u64::from(Head::decode(*head).size) + 7,
+            Some(_) | None => u64::MAX,
+        };
+        (tracker.passed <= whole).then_some(tracker)
+    }
+
     /// Goes to the end of the current item and leaves in `chunk` what comes after it; nothing if the chunk ends first.
     pub fn next(&mut self, chunk: &mut &[u8]) -> Result<Option<Passed>, FrameError> {
         self.keep(chunk, 1);
@@ -120,7 +202,7 @@ impl Tracker {
         self.keep(chunk, HEADER_LENGTH + head.size.min(4) as usize);
 
         let end = HEADER_LENGTH as u64 + u64::from(head.size);
-        let missing = usize::try_from(end - self.passed).unwrap_or(usize::MAX);
+        let missing = usize::try_from(end.saturating_sub(self.passed)).unwrap_or(usize::MAX);
         let Some((_, [last, rest @ ..])) = chunk.split_at_checked(missing) else {
             self.passed += chunk.len() as u64;
             *chunk = &[];
