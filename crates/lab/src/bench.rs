@@ -5,6 +5,7 @@
 
 mod failover;
 mod hostile;
+pub(crate) mod proxy;
 mod scale;
 mod start;
 mod table;

@@ -8,9 +8,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 const USAGE: &str = "usage: lab bench vrrp [--quick] [--only keepalived|warren] [--part failover|start|hostile|scale]... [--json FILE]
+       lab bench proxy [--quick] [--row NAME]... [--only haproxy|tuned|newer|warren]... [--json FILE]
+                       [--warren BINARY] [--haproxy BINARY] [--pairs N] [--seconds S]
 
-Measures the VRRP daemons in namespaces of this machine; needs root (or `unshare -Ur`), keepalived,
-iproute2 and nftables, and a warren binary next to this one (or WARREN_BIN).";
+Measures the daemons in namespaces of this machine; needs root (or `unshare -Ur`), keepalived or haproxy,
+iproute2 and nftables, and a warren binary next to this one (or WARREN_BIN, or --warren).";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -26,16 +28,29 @@ fn main() -> ExitCode {
         }
         _ => {}
     }
-    match parse(&arguments) {
-        Ok(options) => {
+    let (mut rest, kind) = (arguments.iter().map(String::as_str).skip(2), words.get(..2));
+    let done = match kind {
+        Some(["bench", "vrrp"]) => vrrp(&mut rest).map(|options| {
             bench::run(&options);
             ExitCode::SUCCESS
-        }
-        Err(reason) => {
-            eprintln!("{reason}\n\n{USAGE}");
-            ExitCode::from(64)
-        }
-    }
+        }),
+        Some(["bench", "proxy"]) => proxy(&mut rest).map(|options| match bench::proxy::run(&options) {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => {
+                println!("\nnot everything that must hold does");
+                ExitCode::FAILURE
+            }
+            Err(reason) => {
+                eprintln!("{reason}");
+                ExitCode::FAILURE
+            }
+        }),
+        _ => Err("`bench vrrp` and `bench proxy` exist".to_owned()),
+    };
+    done.unwrap_or_else(|reason| {
+        eprintln!("{reason}\n\n{USAGE}");
+        ExitCode::from(64)
+    })
 }
 
 fn end(result: Result<ExitCode, impl std::fmt::Display>) -> ExitCode {
@@ -45,21 +60,47 @@ fn end(result: Result<ExitCode, impl std::fmt::Display>) -> ExitCode {
     })
 }
 
-fn parse(arguments: &[String]) -> Result<bench::Options, String> {
-    let mut arguments = arguments.iter().map(String::as_str);
-    if (arguments.next(), arguments.next()) != (Some("bench"), Some("vrrp")) {
-        return Err("only `bench vrrp` exists".to_owned());
-    }
+fn vrrp<'a>(arguments: &mut impl Iterator<Item = &'a str>) -> Result<bench::Options, String> {
     let mut options = bench::Options::default();
     while let Some(option) = arguments.next() {
-        let mut value = || arguments.next().ok_or_else(|| format!("{option} needs a value"));
         match option {
             "--quick" => options.quick = true,
-            "--json" => options.json = Some(PathBuf::from(value()?)),
-            "--part" => options.parts.push(value()?.to_owned()),
-            "--only" => options.only = Some(value()?.to_owned()),
+            "--json" => options.json = Some(PathBuf::from(value(option, arguments)?)),
+            "--part" => options.parts.push(value(option, arguments)?.to_owned()),
+            "--only" => options.only = Some(value(option, arguments)?.to_owned()),
             other => return Err(format!("unknown option {other}")),
         }
     }
     Ok(options)
+}
+
+fn proxy<'a>(arguments: &mut impl Iterator<Item = &'a str>) -> Result<bench::proxy::Options, String> {
+    let mut options = bench::proxy::Options::default();
+    while let Some(option) = arguments.next() {
+        match option {
+            "--quick" => options.quick = true,
+            "--json" => options.json = Some(PathBuf::from(value(option, arguments)?)),
+            "--warren" => options.warren = Some(PathBuf::from(value(option, arguments)?)),
+            "--haproxy" => options.haproxy = Some(PathBuf::from(value(option, arguments)?)),
+            "--row" => options.rows.push(value(option, arguments)?.to_owned()),
+            "--only" => options.only.push(value(option, arguments)?.to_owned()),
+            "--pairs" => options.pairs = Some(number(option, arguments)?),
+            "--seconds" => options.seconds = Some(number(option, arguments)?),
+            other => return Err(format!("unknown option {other}")),
+        }
+    }
+    Ok(options)
+}
+
+fn value<'a>(option: &str, arguments: &mut impl Iterator<Item = &'a str>) -> Result<&'a str, String> {
+    arguments.next().ok_or_else(|| format!("{option} needs a value"))
+}
+
+fn number<'a, N: std::str::FromStr>(
+    option: &str,
+    arguments: &mut impl Iterator<Item = &'a str>,
+) -> Result<N, String> {
+    let text = value(option, arguments)?;
+    text.parse()
+        .map_err(|_| format!("{option} needs a number, not {text}"))
 }

@@ -1,0 +1,195 @@
+//! The proxy's benchmark: HAProxy and warren with the same configuration, the same traffic, in the same run.
+//!
+//! Everything is on the loopback of a network namespace of its own. The proxies run at the same time, all on one core
+//! that nothing of the benchmark shares, and get traffic in turns, so that all meet the same noise of the machine. The
+//! figure is processor time per operation: what a proxy can do in a second follows from it, and it can be measured while
+//! others use the machine. A row holds if the lower end of the 95 % interval of the median ratio does.
+//!
+//! Deliberately absent: a network. On the loopback splicing moves pages, on a network card it gains less.
+
+mod cores;
+mod cpu;
+mod load;
+mod measure;
+mod peer;
+mod report;
+mod rows;
+mod statistics;
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use serde_json::json;
+
+use cores::Cores;
+use load::TlsHttp;
+use measure::Bench;
+use peer::{Binaries, Peer, Unit};
+use report::{Report, Samples};
+use rows::{ROWS, Row, Traffic};
+
+/// What every proxy is told. Two files each, and pipes: within the 20000 that a process may open in many places.
+const CONNECTIONS_AT_MOST: usize = 6000;
+/// The offered load of the row about latency, as a share of what the slower proxy can bear.
+const LOAD: f64 = 0.7;
+
+/// What to measure.
+#[derive(Debug, Default)]
+pub(crate) struct Options {
+    pub(crate) quick: bool,
+    pub(crate) rows: Vec<String>,
+    pub(crate) only: Vec<String>,
+    pub(crate) json: Option<PathBuf>,
+    pub(crate) warren: Option<PathBuf>,
+    pub(crate) haproxy: Option<PathBuf>,
+    pub(crate) pairs: Option<usize>,
+    pub(crate) seconds: Option<f64>,
+}
+
+/// Measures; answers whether everything that must hold does.
+pub(crate) fn run(options: &Options) -> Result<bool, String> {
+    let unknown = options
+        .rows
+        .iter()
+        .find(|name| !ROWS.iter().any(|row| row.name == **name));
+    if let Some(name) = unknown {
+        return Err(format!("there is no row {name}; there are: {}", report::names()));
+    }
+    if let Some(name) = options.only.iter().find(|name| Peer::by_name(name).is_none()) {
+        return Err(format!(
+            "there is no proxy {name}; there are: haproxy tuned newer warren"
+        ));
+    }
+    let directory = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let wants_warren = options.only.is_empty() || options.only.iter().any(|name| name == Peer::Warren.name());
+    let (certificate, pem) = certificate()?;
+    let binaries = Binaries {
+        warren: wants_warren.then(|| options.warren.clone().unwrap_or_else(warren_lab::warren_binary)),
+        newer: options.haproxy.clone(),
+        certificate: directory.path().join("bench.pem"),
+    };
+    std::fs::write(&binaries.certificate, pem).map_err(|error| error.to_string())?;
+    prepare()?;
+    let cores = Cores::choose();
+    let bench = Bench {
+        tls: TlsHttp::configuration(certificate),
+        window: Duration::from_secs_f64(options.seconds.unwrap_or(if options.quick { 0.6 } else { 1.2 })),
+        cores,
+    };
+    cores::stay_on(bench.cores.rest);
+    let _servers = peer::servers(bench.cores.servers)?;
+    println!(
+        "cores: proxy {}, servers {}, clients {:?}",
+        bench.cores.proxy, bench.cores.servers, bench.cores.clients
+    );
+
+    let mut report = Report::default();
+    for row in ROWS {
+        if options.rows.is_empty() || options.rows.iter().any(|name| name == row.name) {
+            let samples = measure(row, options, &bench, &binaries)
+                .map_err(|reason| format!("{}: {reason}", row.name))?;
+            report.add(row, samples);
+        }
+    }
+    let holds = report.print();
+    if let Some(path) = &options.json {
+        let text = json!({ "quick": options.quick, "rows": report.json() });
+        std::fs::write(path, format!("{text:#}\n"))
+            .map_err(|error| format!("{}: {error}", path.display()))?;
+        println!("\nwritten to {}", path.display());
+    }
+    Ok(holds)
+}
+
+/// A place of our own: a loopback nobody else uses, with room for many short connections, and as many files as allowed.
+fn prepare() -> Result<(), String> {
+    unshare(CloneFlags::CLONE_NEWNET)
+        .map_err(|error| format!("no network namespace: {error}; run this as root"))?;
+    let up = Command::new("ip").args(["link", "set", "lo", "up"]).status();
+    if !up.is_ok_and(|status| status.success()) {
+        return Err("the loopback cannot be brought up: is iproute2 installed?".to_owned());
+    }
+    for (key, value) in [
+        ("ip_local_port_range", "12000 65000"),
+        ("tcp_tw_reuse", "1"),
+        // Connections that have ended a while ago would make every new one search longer for a port.
+        ("tcp_max_tw_buckets", "4000"),
+    ] {
+        let path = format!("/proc/sys/net/ipv4/{key}");
+        std::fs::write(&path, value).map_err(|error| format!("{path}: {error}"))?;
+    }
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(|error| error.to_string())?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map_err(|error| error.to_string())
+}
+
+fn certificate() -> Result<(rustls::pki_types::CertificateDer<'static>, String), String> {
+    let made =
+        rcgen::generate_simple_self_signed([load::NAME.to_owned()]).map_err(|error| error.to_string())?;
+    let pem = made.signing_key.serialize_pem() + &made.cert.pem();
+    Ok((made.cert.der().clone(), pem))
+}
+
+/// The proxies take turns, and who begins changes with every turn.
+fn measure(
+    row: &'static Row,
+    options: &Options,
+    bench: &Bench,
+    binaries: &Binaries,
+) -> Result<Samples, String> {
+    let wanted = |peer: &Peer| {
+        let named = options.only.is_empty() || options.only.iter().any(|name| name == peer.name());
+        named && (*peer != Peer::Newer || binaries.newer.is_some())
+    };
+    let mut peers: Vec<Peer> = row.peers.iter().copied().filter(wanted).collect();
+    let start = |peer: Peer| Unit::start(peer, binaries, bench.cores.proxy);
+    // Memory once used is not used again for the first time, so that row needs a new process for every sample.
+    let at_once: &[Peer] = if row.traffic == Traffic::Idle { &[] } else { &peers };
+    let units = at_once
+        .iter()
+        .map(|&peer| start(peer))
+        .collect::<Result<Vec<Unit>, _>>()?;
+    let mut rate = 0.0;
+    if row.traffic == Traffic::Paced {
+        let maxima = units
+            .iter()
+            .map(|unit| bench.maximum(unit))
+            .collect::<Result<Vec<f64>, _>>()?;
+        rate = LOAD * maxima.into_iter().min_by(f64::total_cmp).unwrap_or_default();
+        println!("p99: {rate:.0} messages per second are offered");
+    }
+    let pairs = match row.traffic {
+        Traffic::Idle => 3,
+        _ => options.pairs.unwrap_or(if options.quick { 6 } else { 15 }),
+    };
+    let mut samples = Samples::new();
+    for pair in 0..pairs {
+        for &peer in &peers {
+            let fresh;
+            let unit = match units.iter().find(|unit| unit.peer == peer) {
+                Some(unit) => unit,
+                None => {
+                    fresh = start(peer)?;
+                    &fresh
+                }
+            };
+            let lines = unit.log_lines();
+            let sample = bench.sample(row, unit, rate)?;
+            println!(
+                "{} {} {pair}: {:.2} {} ({:.0}/s, {} log lines, {} errors)",
+                row.name,
+                peer.name(),
+                sample.figure,
+                row.figure.unit(),
+                sample.rate,
+                unit.log_lines() - lines,
+                sample.errors
+            );
+            samples.entry(peer).or_default().push(sample);
+        }
+        peers.rotate_left(1);
+    }
+    Ok(samples)
+}

@@ -1,0 +1,58 @@
+//! Which loop runs on which core: the proxy alone on one, the rest beside it.
+
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::Pid;
+
+/// Cores by number. With fewer than four some of them are the same, but the proxy's is its own if there are two.
+#[derive(Debug, Clone)]
+pub(crate) struct Cores {
+    pub(crate) proxy: usize,
+    pub(crate) servers: usize,
+    /// One loop for each; most rows use the first only.
+    pub(crate) clients: Vec<usize>,
+    /// Where what is not measured runs.
+    pub(crate) rest: usize,
+}
+
+impl Cores {
+    /// Chosen among those that this process may use.
+    pub(crate) fn choose() -> Self {
+        let allowed = sched_getaffinity(Pid::from_raw(0)).expect("the cores of this process");
+        let cores: Vec<usize> = (0..CpuSet::count())
+            .filter(|&core| allowed.is_set(core).unwrap_or(false))
+            .collect();
+        match cores[..] {
+            [.., rest, clients, servers, proxy] => Self {
+                proxy,
+                servers,
+                clients: vec![clients, rest],
+                rest,
+            },
+            [rest, servers, proxy] => Self {
+                proxy,
+                servers,
+                clients: vec![rest],
+                rest,
+            },
+            [rest, proxy] => Self::with_two(rest, proxy),
+            [only] => Self::with_two(only, only),
+            [] => unreachable!("this process runs on some core"),
+        }
+    }
+
+    fn with_two(rest: usize, proxy: usize) -> Self {
+        Self {
+            proxy,
+            servers: rest,
+            clients: vec![rest],
+            rest,
+        }
+    }
+}
+
+/// Keeps the calling thread, and what it starts, on one core.
+pub(crate) fn stay_on(core: usize) {
+    let mut set = CpuSet::new();
+    set.set(core).expect("a core of this machine");
+    sched_setaffinity(Pid::from_raw(0), &set).expect("a core this process may use");
+}

@@ -1,0 +1,119 @@
+//! One sample: traffic for a while, and what it cost.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use rustls::ClientConfig;
+
+use super::cores::Cores;
+use super::cpu::{self, Machine};
+use super::load::{Clients, Pace, hold_idle};
+use super::peer::{Entry, Unit};
+use super::rows::{Figure, Row, Traffic};
+
+/// Connections of the row about memory.
+const IDLE: usize = 4000;
+const PACED: usize = 64;
+
+/// What a sample came to.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Sample {
+    /// In the unit of the row.
+    pub(crate) figure: f64,
+    /// Busy time of the whole machine in the same unit, without processes that do not take part.
+    pub(crate) machine: Option<f64>,
+    /// Operations or kilobytes per second.
+    pub(crate) rate: f64,
+    /// Latencies in microseconds.
+    pub(crate) p50: Option<f64>,
+    pub(crate) p99: Option<f64>,
+    pub(crate) errors: u64,
+    /// How many cores were kept busy by processes that do not take part.
+    pub(crate) others: f64,
+}
+
+/// What every sample needs.
+#[derive(Debug)]
+pub(crate) struct Bench {
+    pub(crate) cores: Cores,
+    pub(crate) tls: Arc<ClientConfig>,
+    pub(crate) window: Duration,
+}
+
+impl Bench {
+    /// One sample of a row; `rate` is for the row at a given load.
+    pub(crate) fn sample(&self, row: &Row, unit: &Unit, rate: f64) -> Result<Sample, String> {
+        match row.traffic {
+            Traffic::Idle => idle(unit),
+            Traffic::Paced => {
+                let core = self.cores.clients.first().copied().unwrap_or_default();
+                let clients = Pace::start(unit.port(Entry::Echo), PACED, rate, core);
+                self.observe(row.figure, unit, clients)
+            }
+            traffic => {
+                let clients = traffic.start(unit, &self.cores, &self.tls);
+                self.observe(row.figure, unit, clients.ok_or("no clients")?)
+            }
+        }
+    }
+
+    /// Messages per second that a proxy can bear.
+    pub(crate) fn maximum(&self, unit: &Unit) -> Result<f64, String> {
+        let clients = Traffic::Ping(PACED).start(unit, &self.cores, &self.tls);
+        Ok(self
+            .observe(Figure::PerOperation, unit, clients.ok_or("no clients")?)?
+            .rate)
+    }
+
+    fn observe(&self, figure: Figure, unit: &Unit, clients: Clients) -> Result<Sample, String> {
+        let counters = clients.counters();
+        let count = || match figure {
+            Figure::PerKilobyte => counters.octets.load(Ordering::Relaxed) as f64 / 1024.0,
+            _ => counters.operations.load(Ordering::Relaxed) as f64,
+        };
+        std::thread::sleep(self.window / 4);
+        let mut ours = cpu::family(unit.id());
+        ours.push(std::process::id());
+        let machine = Machine::now(&ours);
+        counters.recording.store(true, Ordering::Relaxed);
+        let (start, before, cpu) = (Instant::now(), count(), cpu::of_unit(unit.id()));
+        std::thread::sleep(self.window);
+        let (took, done, cpu) = (start.elapsed(), count() - before, cpu::of_unit(unit.id()) - cpu);
+        counters.recording.store(false, Ordering::Relaxed);
+        let (machine, others) = Machine::now(&ours).since(&machine, took);
+        let errors = counters.errors.load(Ordering::Relaxed);
+        let latency = clients.stop();
+        if done < 1.0 {
+            return Err(format!("{}: nothing was done; {errors} errors", unit.peer.name()));
+        }
+        let microseconds = |share| latency.quantile(share).map(|took| took.as_secs_f64() * 1e6);
+        let scale = if figure == Figure::PerKilobyte { 1e9 } else { 1e6 };
+        let p99 = microseconds(0.99);
+        Ok(Sample {
+            figure: match figure {
+                Figure::Latency => p99.ok_or("no latencies")?,
+                _ => cpu.as_secs_f64() * scale / done,
+            },
+            machine: Some(machine.as_secs_f64() * scale / done),
+            rate: done / took.as_secs_f64(),
+            p50: microseconds(0.5),
+            p99,
+            errors,
+            others,
+        })
+    }
+}
+
+/// Memory per connection: those that are there less those that were.
+fn idle(unit: &Unit) -> Result<Sample, String> {
+    let before = cpu::memory_of_unit(unit.id());
+    let held = hold_idle(unit.port(Entry::Echo), IDLE).map_err(|error| error.to_string())?;
+    // What was put aside for a moment is given back.
+    std::thread::sleep(Duration::from_millis(500));
+    let octets = cpu::memory_of_unit(unit.id()).saturating_sub(before);
+    Ok(Sample {
+        figure: octets as f64 / held.len() as f64,
+        ..Sample::default()
+    })
+}

@@ -1,0 +1,293 @@
+//! The proxies that are compared, each with the configuration of an operator who followed a tutorial.
+
+use std::fmt::Write as _;
+use std::io;
+use std::net::UdpSocket;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::cpu;
+use super::load::{Servers, hold_idle};
+use super::{cores, load};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A proxy, and how it is set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum Peer {
+    /// The distribution's HAProxy with the settings that tutorials have.
+    Haproxy,
+    /// The same, told to splice and to use edge-triggered events.
+    Tuned,
+    /// A HAProxy whose binary was given.
+    Newer,
+    Warren,
+}
+
+impl Peer {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Haproxy => "haproxy",
+            Self::Tuned => "tuned",
+            Self::Newer => "newer",
+            Self::Warren => "warren",
+        }
+    }
+
+    pub(crate) fn by_name(name: &str) -> Option<Self> {
+        [Self::Haproxy, Self::Tuned, Self::Newer, Self::Warren]
+            .into_iter()
+            .find(|peer| peer.name() == name)
+    }
+
+    /// Each has ports of its own, since all of them run at the same time.
+    fn first_port(self) -> u16 {
+        7000 + 100 * self as u16
+    }
+
+    fn log_port(self) -> u16 {
+        self.first_port() + 99
+    }
+}
+
+/// What a client can connect to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Entry {
+    Echo,
+    Source,
+    Sink,
+    HttpSmall,
+    HttpLarge,
+    TlsLarge,
+    TlsSmall,
+}
+
+impl Entry {
+    const ALL: [Self; 7] = [
+        Self::Echo,
+        Self::Source,
+        Self::Sink,
+        Self::HttpSmall,
+        Self::HttpLarge,
+        Self::TlsLarge,
+        Self::TlsSmall,
+    ];
+
+    fn service(self) -> load::Service {
+        match self {
+            Self::Echo => load::Service::Echo,
+            Self::Source => load::Service::Source,
+            Self::Sink => load::Service::Sink,
+            Self::HttpSmall | Self::TlsSmall => load::Service::HttpSmall,
+            Self::HttpLarge | Self::TlsLarge => load::Service::HttpLarge,
+        }
+    }
+}
+
+/// Where the binaries are.
+#[derive(Debug, Clone)]
+pub(crate) struct Binaries {
+    pub(crate) warren: Option<PathBuf>,
+    pub(crate) newer: Option<PathBuf>,
+    /// A PEM file with key and certificate.
+    pub(crate) certificate: PathBuf,
+}
+
+/// A running proxy; ended when dropped.
+#[derive(Debug)]
+pub(crate) struct Unit {
+    pub(crate) peer: Peer,
+    child: Child,
+    directory: tempfile::TempDir,
+    log: LogSink,
+}
+
+impl Unit {
+    /// Starts it on its core and waits until it relays.
+    pub(crate) fn start(peer: Peer, binaries: &Binaries, core: usize) -> Result<Self, String> {
+        let directory = tempfile::Builder::new()
+            .prefix("bench-")
+            .tempdir()
+            .map_err(|error| error.to_string())?;
+        let log = LogSink::start(peer.log_port()).map_err(|error| format!("the log's socket: {error}"))?;
+        let program = program(peer, binaries, directory.path())?;
+        let file = directory.path().join("haproxy.cfg");
+        let text = configuration(peer, directory.path(), &binaries.certificate);
+        std::fs::write(&file, text).map_err(|error| error.to_string())?;
+        let output =
+            std::fs::File::create(directory.path().join("output")).map_err(|error| error.to_string())?;
+        let errors = output.try_clone().map_err(|error| error.to_string())?;
+        let child = std::thread::scope(|scope| {
+            let start = || {
+                cores::stay_on(core);
+                Command::new(&program)
+                    .args(["-db", "-f"])
+                    .arg(&file)
+                    .stdin(Stdio::null())
+                    .stdout(output)
+                    .stderr(errors)
+                    .spawn()
+            };
+            scope.spawn(start).join().expect("no panic at a start")
+        });
+        let child = child.map_err(|error| format!("{}: {error}", program.display()))?;
+        let mut unit = Self {
+            peer,
+            child,
+            directory,
+            log,
+        };
+        unit.wait_until_it_relays()?;
+        Ok(unit)
+    }
+
+    fn wait_until_it_relays(&mut self) -> Result<(), String> {
+        let start = Instant::now();
+        while let Err(error) = hold_idle(self.port(Entry::Echo), 1) {
+            let ended = self.child.try_wait().ok().flatten();
+            if ended.is_some() || start.elapsed() > PATIENCE {
+                let output =
+                    std::fs::read_to_string(self.directory.path().join("output")).unwrap_or_default();
+                let (name, state) = (self.peer.name(), ended.map(|status| status.to_string()));
+                return Err(format!(
+                    "{name} does not relay: {error}; ended: {state:?}; it wrote:\n{output}"
+                ));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn port(&self, entry: Entry) -> u16 {
+        self.peer.first_port() + entry as u16
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn log_lines(&self) -> u64 {
+        self.log.lines.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Unit {
+    fn drop(&mut self) {
+        for id in cpu::family(self.child.id()) {
+            // One that has ended meanwhile is no error.
+            let _ = kill(Pid::from_raw(id.cast_signed()), Signal::SIGKILL);
+        }
+        let _ = self.child.wait();
+    }
+}
+
+/// Ours is called by the name that it replaces, so that all of them are started the same way.
+fn program(peer: Peer, binaries: &Binaries, directory: &Path) -> Result<PathBuf, String> {
+    let given = |path: &Option<PathBuf>| path.clone().ok_or_else(|| "its binary was not given".to_owned());
+    match peer {
+        Peer::Haproxy | Peer::Tuned => Ok(PathBuf::from("haproxy")),
+        Peer::Newer => given(&binaries.newer),
+        Peer::Warren => {
+            let link = directory.join("haproxy");
+            let binary = given(&binaries.warren)?;
+            let binary = binary
+                .canonicalize()
+                .map_err(|error| format!("{}: {error}", binary.display()))?;
+            symlink(&binary, &link).map_err(|error| error.to_string())?;
+            Ok(link)
+        }
+    }
+}
+
+fn configuration(peer: Peer, directory: &Path, certificate: &Path) -> String {
+    let (directory, log, maximum) = (directory.display(), peer.log_port(), super::CONNECTIONS_AT_MOST);
+    let (tuned_globally, tuned) = match peer {
+        Peer::Tuned => (
+            "    expose-experimental-directives\n    tune.fd.edge-triggered on\n    profiling.tasks off\n",
+            "    option splice-auto\n",
+        ),
+        _ => ("", ""),
+    };
+    let mut text = format!(
+        "global\n    log 127.0.0.1:{log} local0 info\n    maxconn {maximum}\n    nbthread 1\n    \
+         stats socket {directory}/stats.sock mode 600 level admin\n{tuned_globally}\n\
+         defaults\n    log global\n    mode tcp\n    option tcplog\n    option dontlognull\n    retries 3\n    \
+         option redispatch\n    maxconn {maximum}\n    timeout connect 5s\n    timeout client 120s\n    \
+         timeout server 120s\n{tuned}\n"
+    );
+    for entry in Entry::ALL {
+        let port = peer.first_port() + entry as u16;
+        let (tls, http) = match entry {
+            Entry::TlsLarge | Entry::TlsSmall => (format!(" ssl crt {}", certificate.display()), ""),
+            Entry::HttpSmall | Entry::HttpLarge => (String::new(), "    mode http\n    option httplog\n"),
+            _ => (String::new(), ""),
+        };
+        // Writing to a string cannot fail.
+        let _ = write!(
+            text,
+            "listen entry_{}\n    bind *:{port}{tls}\n{http}",
+            entry as u16
+        );
+        let _ = writeln!(text, "    balance roundrobin");
+        for (number, address) in load::ADDRESSES.iter().enumerate() {
+            let server = entry.service().port();
+            let _ = writeln!(
+                text,
+                "    server s{number} {address}:{server} check inter 5s rise 2 fall 3"
+            );
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// Stands for the system log: takes every line, as it comes, and counts it.
+#[derive(Debug)]
+struct LogSink {
+    lines: Arc<AtomicU64>,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl LogSink {
+    fn start(port: u16) -> io::Result<Self> {
+        let socket = UdpSocket::bind(("127.0.0.1", port))?;
+        socket.set_read_timeout(Some(Duration::from_millis(100)))?;
+        let (lines, stop) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let (counted, ended) = (Arc::clone(&lines), Arc::clone(&stop));
+        let thread = std::thread::spawn(move || {
+            let mut line = [0; 4096];
+            while !ended.load(Ordering::Relaxed) {
+                if socket.recv(&mut line).is_ok() {
+                    counted.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        });
+        Ok(Self {
+            lines,
+            stop,
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for LogSink {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        // The port is free when it has ended.
+        drop(self.thread.take().map(JoinHandle::join));
+    }
+}
+
+/// The servers that all of them share.
+pub(crate) fn servers(core: usize) -> Result<Servers, String> {
+    Servers::start(core).map_err(|error| format!("the servers: {error}"))
+}
