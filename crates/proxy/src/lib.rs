@@ -17,6 +17,7 @@
 //! - [`daemon`]: puts them together: start, reload, drain, stop.
 
 pub mod live;
+pub mod logs;
 pub mod plan;
 pub mod record;
 pub mod stats;

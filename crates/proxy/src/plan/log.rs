@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::logs::Format;
+
 /// What a frontend (and, for its servers' changes of state, a backend) logs.
 #[derive(Clone, Debug, Default)]
 pub struct Logging {
@@ -33,8 +35,8 @@ pub enum LogFormat {
     Tcp,
     /// `option httplog`.
     Http,
-    /// `log-format`, as written.
-    Custom(String),
+    /// `log-format`, compiled.
+    Custom(Arc<Format>),
     /// One JSON object with everything known, AMQP fields included (warren.toml only).
     Json,
 }

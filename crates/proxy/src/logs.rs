@@ -1,0 +1,55 @@
+//! One line for each session, and one for each event: from a [`Record`] to whoever listens.
+//!
+//! ```text
+//!   Record ──▶ decide: logged, and how severe? ──▶ Format: the line ──▶ Writer: one batch per outlet ──▶ sendmmsg
+//! ```
+//!
+//! - [`Format`]: HAProxy's `log-format`, compiled once; also the templates in header values and redirections.
+//! - [`Writer`]: one per thread. It formats into its own buffers, sends when it is told that the loop has turned, never
+//!   waits, and counts what found no room.
+//!
+//! Deliberately absent: a thread that logs. Handing lines over would cost more than sending them in batches.
+
+mod date;
+mod fetch;
+mod format;
+mod json;
+mod render;
+mod sink;
+mod writer;
+
+pub use date::Dates;
+pub use fetch::{Fetch, Samples};
+pub use format::{Format, FormatError, FormatFault};
+pub use writer::{Dropped, Writer};
+
+use crate::plan::{Level, Logging};
+use crate::record::{Cause, Record};
+
+/// How severe a session's line is; `None`: it is not logged.
+///
+/// HAProxy's rules: what was redispatched, retried, answered with 5xx or ended for any reason but the usual one and
+/// the proxy's own answers is an error. `option log-separate-errors` raises errors, `option dontlog-normal` keeps
+/// nothing else, `option dontlognull` drops connections that never said anything.
+#[must_use]
+pub fn severity(logging: &Logging, record: &Record<'_>) -> Option<Level> {
+    if logging.targets.is_empty() || (logging.dontlognull && record.bytes_in == 0) {
+        return None;
+    }
+    let error = match record.termination.cause {
+        Cause::Normal => record.retries > 0,
+        Cause::Local => false,
+        _ => true,
+    };
+    let answered_badly =
+        |http: &crate::record::HttpFacts<'_>| http.status.is_some_and(|status| status >= 500);
+    let error = error || record.redispatched || record.http.as_ref().is_some_and(answered_badly);
+    match error {
+        false if logging.dontlog_normal => None,
+        true if logging.separate_errors => Some(Level::Err),
+        _ => Some(Level::Info),
+    }
+}
+
+#[cfg(test)]
+mod tests;
