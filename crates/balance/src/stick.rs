@@ -6,7 +6,7 @@
 //! Absent on purpose: replication to peers, and extracting keys from traffic.
 
 use std::collections::{BTreeMap, HashMap};
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
@@ -30,6 +30,16 @@ impl Key {
     #[must_use]
     pub fn string(text: &[u8], len: usize) -> Self {
         Self::String(text.get(..len).unwrap_or(text).into())
+    }
+}
+
+impl From<IpAddr> for Key {
+    /// An IPv4 address and its IPv6-mapped form are the same client.
+    fn from(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(v4) => Self::Ip(v4),
+            IpAddr::V6(v6) => Self::Ipv6(v6),
+        }
     }
 }
 
@@ -135,6 +145,19 @@ impl StickTable {
                 counters.gpc0 = counters.gpc0.saturating_add(amount);
             });
         }
+    }
+
+    /// Sets the general purpose counter of a key, which is known from now on.
+    ///
+    /// # Errors
+    /// There is no room and nobody can be dropped.
+    pub fn set_gpc0(&mut self, now: Instant, key: &Key, value: u64) -> Result<(), TableFull> {
+        self.expire(now);
+        if !self.entries.contains_key(key) {
+            self.make_room()?;
+        }
+        self.touch(now, key, |entry| entry.counters.gpc0 = value);
+        Ok(())
     }
 
     /// What is known of `key`, without touching it.
@@ -289,6 +312,19 @@ mod tests {
         }
         let rates = [5099, 5999, 6500, 7000].map(|millis| table.get(at(millis), &key).unwrap().conn_rate);
         assert_eq!(rates, [100, 100, 50, 0]);
+    }
+
+    #[test]
+    fn a_counter_can_be_set_whether_or_not_the_key_was_known() {
+        let mut table = StickTable::new(1, None, SECOND);
+        let key = Key::from("::ffff:192.0.2.1".parse::<IpAddr>().unwrap());
+        assert_eq!(key, Key::Ip(Ipv4Addr::new(192, 0, 2, 1)));
+        for value in [3, 1] {
+            table.set_gpc0(at(0), &key, value).unwrap();
+            assert_eq!(table.get(at(0), &key).unwrap().gpc0, value);
+        }
+        table.open(at(0), &key).unwrap();
+        assert_eq!(table.set_gpc0(at(0), &Key::Integer(1), 1), Err(TableFull(1)));
     }
 
     proptest! {

@@ -20,6 +20,9 @@ pub mod live;
 pub mod logs;
 pub mod plan;
 pub mod record;
+#[allow(dead_code, reason = "called by what speaks HTTP, AMQP and TLS")]
+mod session;
 pub mod stats;
 pub mod tls;
+#[allow(dead_code, reason = "called by what speaks HTTP, AMQP and TLS")]
 pub mod worker;

@@ -8,6 +8,8 @@ mod frontend;
 mod log;
 mod rules;
 mod server;
+#[cfg(test)]
+pub(crate) mod testing;
 
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};

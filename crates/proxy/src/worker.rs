@@ -3,19 +3,148 @@
 //! Each worker owns an event loop and its sessions and shares nothing but [`crate::live`]. Everything else reaches it
 //! through its mailbox, as a [`Command`].
 
+mod accept;
+pub(crate) mod context;
+mod mailbox;
+pub(crate) mod reactor;
+mod timers;
+mod turn;
+
+use std::io;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
 use warren_balance::ServerId;
 
-use crate::live;
+use self::context::{Message, Peers};
+use crate::live::{self, Live};
 use crate::plan::{self, ProxyId};
-use crate::record::AmqpFacts;
+use crate::record::{AmqpFacts, Record};
+
+/// What the workers are given besides the plan.
+pub struct Settings {
+    /// Who serves what the proxy itself offers inside a frontend.
+    pub visits: mpsc::Sender<Visit>,
+    /// Makes the log of each worker, given its number.
+    pub log: Box<dyn Fn(usize) -> Box<dyn Log>>,
+}
+
+/// Where a worker's log lines go. Called on its thread: it must not wait.
+pub trait Log: Send {
+    /// A session or request is over; its frontend logs somewhere.
+    fn record(&mut self, frontend: &plan::Frontend, record: &Record<'_>);
+    /// A turn of the event loop is over: lines may be sent now, many at once.
+    fn flush(&mut self);
+}
+
+/// The worker threads of the process. Clones are the same workers.
+#[derive(Clone, Debug)]
+pub struct Workers {
+    peers: Arc<Peers>,
+    threads: Arc<Mutex<Vec<JoinHandle<()>>>>,
+}
+
+impl Workers {
+    /// Starts [`Live::workers`] of them. They accept nothing before [`Command::Listen`].
+    ///
+    /// # Errors
+    /// The kernel has no thread, epoll or eventfd for us.
+    pub fn start(live: &Arc<Live>, settings: &Settings) -> io::Result<Self> {
+        let (mailboxes, ends): (Vec<_>, Vec<_>) = (0..live.workers)
+            .map(|_| mailbox::mailbox())
+            .collect::<io::Result<Vec<_>>>()?
+            .into_iter()
+            .unzip();
+        let peers = Arc::new(Peers {
+            loads: mailboxes.iter().map(|_| AtomicU32::new(0)).collect(),
+            mailboxes,
+            full: AtomicU64::new(0),
+        });
+        let workers = Self {
+            peers,
+            threads: Arc::default(),
+        };
+        for (number, mailbox) in ends.into_iter().enumerate() {
+            let context = context::Context::new(
+                Arc::clone(live),
+                number,
+                Arc::clone(&workers.peers),
+                (settings.log)(number),
+                settings.visits.clone(),
+            )?;
+            let worker = turn::Worker::new(context, mailbox)?;
+            let thread = std::thread::Builder::new()
+                .name(format!("worker-{number}"))
+                .spawn(move || worker.run())?;
+            workers.threads.lock().push(thread);
+        }
+        Ok(workers)
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.peers.mailboxes.len()
+    }
+
+    /// Tells one of them.
+    pub fn send(&self, worker: usize, command: Command) {
+        if let Some(mailbox) = self.peers.mailboxes.get(worker) {
+            mailbox.send(Message::Command(command));
+        }
+    }
+
+    /// Tells all of them.
+    pub fn broadcast(&self, command: &Command) {
+        for mailbox in &self.peers.mailboxes {
+            mailbox.send(Message::Command(command.clone()));
+        }
+    }
+
+    /// Gives the free slots of a backend's servers to those who wait. To be called after whatever may have made room:
+    /// a server that came up, a limit that was raised.
+    pub fn serve_queue(&self, backend: &Arc<live::Backend>) {
+        for server in backend.servers().iter() {
+            while let Some(waiter) = backend.grant(server) {
+                let granted = Command::Granted {
+                    session: waiter.session,
+                    backend: Arc::clone(backend),
+                    server: Arc::clone(server),
+                };
+                self.send(waiter.worker, granted);
+            }
+        }
+    }
+
+    /// All sessions.
+    pub async fn sessions(&self) -> Vec<SessionInfo> {
+        let (sender, mut receiver) = mpsc::channel(self.count().max(1));
+        self.broadcast(&Command::List(sender));
+        let mut sessions = Vec::new();
+        while let Some(part) = receiver.recv().await {
+            sessions.extend(part);
+        }
+        sessions
+    }
+
+    /// Waits until all have ended, which they do after [`Command::Finish`]. Blocks.
+    pub fn join(&self) {
+        for thread in self.threads.lock().drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a worker has panicked");
+            }
+        }
+    }
+}
 
 /// What a worker can be told.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Command {
     /// Accepts from these from now on, and from no others. Listeners that are not in the list any more are closed.
     Listen(Arc<Vec<Listener>>),
@@ -27,6 +156,8 @@ pub enum Command {
     Granted {
         /// Its place.
         session: u64,
+        /// Where it waited.
+        backend: Arc<live::Backend>,
         /// Whose slot.
         server: Arc<live::Server>,
     },
@@ -45,6 +176,8 @@ pub struct Listener {
     pub frontend: Arc<live::Frontend>,
     /// Its certificates, if TLS is spoken here. Replaced as a whole when the files change.
     pub tls: Option<Arc<crate::tls::Acceptor>>,
+    /// Its clients now. Goes with the socket: a reload keeps it.
+    pub load: Arc<live::Gauge>,
 }
 
 /// Which sessions are to end, and how.
@@ -94,7 +227,7 @@ pub enum Ending {
 }
 
 /// The sessions of all workers, one message from each.
-pub type Listing = tokio::sync::mpsc::Sender<Vec<SessionInfo>>;
+pub type Listing = mpsc::Sender<Vec<SessionInfo>>;
 
 /// One session as the live table shows it.
 #[derive(Clone, Debug)]

@@ -189,6 +189,22 @@ impl Gauge {
         now
     }
 
+    /// One more unless there are `most` already; whether there was room. It does not count for [`Gauge::most`] before
+    /// [`Gauge::settle`].
+    pub fn enter_below(&self, most: u32) -> bool {
+        self.now
+            .fetch_update(Relaxed, Relaxed, |now| (now < most).then_some(now + 1))
+            .is_ok()
+    }
+
+    /// What was entered by [`Gauge::enter_below`] came to stay.
+    pub fn settle(&self) {
+        let now = self.now.load(Relaxed);
+        if now > self.most.load(Relaxed) {
+            self.most.fetch_max(now, Relaxed);
+        }
+    }
+
     /// One less; says how many are left.
     pub fn leave(&self) -> u32 {
         self.now.fetch_sub(1, Relaxed).saturating_sub(1)
@@ -352,6 +368,17 @@ mod tests {
         tally.clear();
         tally.of(1).bytes_in.add(5);
         assert_eq!(tally.totals().bytes_in, 5);
+    }
+
+    #[test]
+    fn a_gauge_with_a_limit_never_passes_it_and_counts_what_stays() {
+        let gauge = Gauge::default();
+        assert!(gauge.enter_below(1) && !gauge.enter_below(1));
+        gauge.leave();
+        assert_eq!((gauge.now(), gauge.most()), (0, 0));
+        assert!(gauge.enter_below(2));
+        gauge.settle();
+        assert_eq!((gauge.now(), gauge.most()), (1, 1));
     }
 
     #[test]

@@ -1,0 +1,418 @@
+//! The way to a server: choice, queue, connecting, and what follows when that fails.
+//!
+//! ```text
+//!   Choosing ──▶ Opening ──▶ Connecting ──▶ Joined
+//!      │  ▲         ▲  ▲          │ failed
+//!      ▼  │         │  └─ Pausing ◀┤ same server: a second later
+//!    Queued ────────┘              └─▶ Choosing: another server (redispatch)
+//! ```
+//!
+//! The rules of retries are HAProxy's: `retries` further attempts; with `option redispatch` the last of them (or every
+//! n-th) may go to another server, and with round robin and several servers every one does, at once. An attempt at the
+//! same server waits for a second or `timeout connect`, whichever is shorter, unless the last one timed out.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
+use warren_balance::{Algorithm, Ticket};
+
+use super::endpoint::Endpoint;
+use super::{Common, Spent};
+use crate::live::{Assignment, Server, Target, Waiter};
+use crate::plan::Keepalive;
+use crate::record::{Cause, Phase, Termination};
+use crate::worker::context::Context;
+
+/// Before the same server is tried again.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// How far the way to a server is. Times are the worker's milliseconds.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) enum Upstream {
+    /// Nobody wants to go there.
+    #[default]
+    None,
+    /// A server has to be chosen.
+    Choosing { since: u64 },
+    /// All that may be chosen are busy.
+    Queued {
+        ticket: Ticket,
+        since: u64,
+        until: Option<u64>,
+    },
+    /// A server has a slot for us.
+    Opening { since: u64 },
+    /// It refused. The next attempt comes at `until`.
+    Pausing { since: u64, until: u64, again: Again },
+    /// The kernel connects.
+    Connecting { since: u64, until: Option<u64> },
+    /// There we are.
+    Joined,
+}
+
+/// What the next attempt begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Again {
+    Choose,
+    Open,
+}
+
+/// What [`advance`] says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// It waits for an event, a slot or a time.
+    Pending,
+    /// [`Common::server`] can be used.
+    Joined,
+    /// There will be no server.
+    Failed(Termination),
+}
+
+/// Why an attempt failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Failure {
+    /// Refused, unreachable, or reset.
+    Refused,
+    /// `timeout connect`.
+    TimedOut,
+    /// We have no more file descriptors, ports or memory.
+    Resource,
+}
+
+impl Upstream {
+    /// From the beginning.
+    pub(crate) const fn begin(now: u64) -> Self {
+        Self::Choosing { since: now }
+    }
+
+    /// When something has to be done although nothing happens.
+    pub(crate) const fn deadline(&self) -> Option<u64> {
+        match self {
+            Self::Queued { until, .. } | Self::Connecting { until, .. } => *until,
+            Self::Pausing { until, .. } => Some(*until),
+            Self::None | Self::Choosing { .. } | Self::Opening { .. } | Self::Joined => None,
+        }
+    }
+
+    /// For the log, if it ends here.
+    pub(crate) const fn phase(&self) -> Phase {
+        match self {
+            Self::Queued { .. } => Phase::Queue,
+            _ => Phase::Connect,
+        }
+    }
+}
+
+/// Goes on as far as it can.
+pub(crate) fn advance(common: &mut Common, context: &mut Context) -> Progress {
+    loop {
+        let step = match common.upstream {
+            Upstream::Choosing { since } => choose(common, context, since),
+            Upstream::Queued { until, .. } if over(until, context) => {
+                common.leave_server(context);
+                return Progress::Failed(Termination::new(Cause::ServerTimeout, Phase::Queue));
+            }
+            Upstream::Opening { since } => open(common, context, since),
+            Upstream::Pausing { since, until, again } if until <= context.now => {
+                common.upstream = match again {
+                    Again::Choose => Upstream::Choosing { since },
+                    Again::Open => Upstream::Opening { since },
+                };
+                None
+            }
+            Upstream::Connecting { since, until } => watch(common, context, since, until),
+            Upstream::Queued { .. } | Upstream::Pausing { .. } | Upstream::None => Some(Progress::Pending),
+            Upstream::Joined => Some(Progress::Joined),
+        };
+        if let Some(progress) = step {
+            common.changed = true;
+            return progress;
+        }
+    }
+}
+
+fn over(until: Option<u64>, context: &Context) -> bool {
+    until.is_some_and(|until| until <= context.now)
+}
+
+/// A server, or a place in the queue. `None` means that it goes on at once.
+fn choose(common: &mut Common, context: &mut Context, since: u64) -> Option<Progress> {
+    let failed = |cause, phase| Some(Progress::Failed(Termination::new(cause, phase)));
+    let Some(backend) = common.backend.clone() else {
+        return failed(Cause::ServerAborted, Phase::Connect);
+    };
+    let before = common.avoid;
+    let waiter = Waiter {
+        worker: context.worker,
+        session: common.place().number(),
+    };
+    let wanted = if before.is_none() {
+        context.stuck_to(&backend, common)
+    } else {
+        None
+    };
+    let entropy = context.random.next();
+    match backend.assign(context.time(), common.key, entropy, wanted, before, waiter) {
+        Assignment::Server(server) => {
+            common.spent.queue = Spent::since(since, context.now);
+            assigned(common, context, server);
+            common.upstream = Upstream::Opening { since: context.now };
+            None
+        }
+        Assignment::Wait(ticket) => {
+            let plan = backend.plan();
+            let timeout = plan.timeouts.queue.or(plan.timeouts.connect);
+            let until = timeout.map(|timeout| context.now + millis(timeout));
+            common.upstream = Upstream::Queued { ticket, since, until };
+            Some(Progress::Pending)
+        }
+        Assignment::NoServer => {
+            backend.tally.of(context.worker).connect_errors.count();
+            failed(Cause::ServerAborted, Phase::Connect)
+        }
+        Assignment::QueueFull => {
+            backend.tally.of(context.worker).connect_errors.count();
+            failed(Cause::ServerTimeout, Phase::Queue)
+        }
+    }
+}
+
+/// The slot of `server` is ours.
+fn assigned(common: &mut Common, context: &Context, server: Arc<Server>) {
+    let Some(backend) = &common.backend else { return };
+    let worker = context.worker;
+    server.session_rate.count(context.time());
+    server.last_session.store(context.now, Relaxed);
+    let cells = server.tally.of(worker);
+    cells.sessions.count();
+    cells.chosen.count();
+    backend.tally.of(worker).chosen.count();
+    if let Some(before) = common.avoid {
+        if before == server.id {
+            cells.retries.count();
+            backend.tally.of(worker).retries.count();
+        } else {
+            common.redispatched = true;
+            cells.redispatches.count();
+            backend.tally.of(worker).redispatches.count();
+        }
+    }
+    context.stick(backend, common, &server);
+    common.assigned = Some(server);
+}
+
+/// A slot it waited for. False if it does not wait any more.
+pub(crate) fn granted(common: &mut Common, server: &Arc<Server>, context: &Context) -> bool {
+    let Upstream::Queued { since, .. } = common.upstream else {
+        return false;
+    };
+    common.spent.queue = Spent::since(since, context.now);
+    assigned(common, context, Arc::clone(server));
+    common.upstream = Upstream::Opening { since: context.now };
+    true
+}
+
+/// Has the kernel connect.
+fn open(common: &mut Common, context: &mut Context, since: u64) -> Option<Progress> {
+    let (Some(server), Some(backend)) = (common.assigned.clone(), common.backend.clone()) else {
+        return Some(Progress::Failed(Termination::new(
+            Cause::Internal,
+            Phase::Connect,
+        )));
+    };
+    let plan = backend.plan();
+    common.server = None;
+    common.next_attempt();
+    common.target = server.target.load_full();
+    let Some(target) = &common.target else {
+        return failed(common, context, since, Failure::Refused);
+    };
+    server.tally.of(context.worker).connects.count();
+    backend.tally.of(context.worker).connects.count();
+    let (socket, connecting) = match socket_to(target, &server, &plan.keepalive) {
+        Ok(opened) => opened,
+        Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM | Errno::ADDRNOTAVAIL) => {
+            return failed(common, context, since, Failure::Resource);
+        }
+        Err(_) => return failed(common, context, since, Failure::Refused),
+    };
+    if context.reactor.add(&socket, common.server_token()).is_err() {
+        return failed(common, context, since, Failure::Resource);
+    }
+    let endpoint = if connecting {
+        Endpoint::connecting(socket)
+    } else {
+        Endpoint::accepted(socket)
+    };
+    common.server = Some(endpoint);
+    let until = plan.timeouts.connect.map(|timeout| context.now + millis(timeout));
+    common.upstream = Upstream::Connecting { since, until };
+    None
+}
+
+/// A socket on its way to `target`, and whether it still is.
+fn socket_to(target: &Target, server: &Server, keepalive: &Keepalive) -> Result<(OwnedFd, bool), Errno> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let (socket, connected) = match target {
+        Target::Tcp(address) => {
+            let family = if address.is_ipv4() {
+                AddressFamily::INET
+            } else {
+                AddressFamily::INET6
+            };
+            let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
+            let _slower = sockopt::set_tcp_nodelay(&socket, true);
+            keep_alive(&socket, keepalive);
+            if let Some(source) = server.plan().source {
+                sockopt::set_socket_reuseaddr(&socket, true)?;
+                rustix::net::bind(&socket, &source)?;
+            }
+            let connected = rustix::net::connect(&socket, address);
+            (socket, connected)
+        }
+        Target::Unix(path) => {
+            let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+            let connected = rustix::net::connect(&socket, &SocketAddrUnix::new(path.as_path())?);
+            (socket, connected)
+        }
+    };
+    match connected {
+        Ok(()) => Ok((socket, false)),
+        Err(Errno::INPROGRESS | Errno::INTR) => Ok((socket, true)),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Has the kernel look after a connection on which nothing is said. What it does not support it does without.
+pub(crate) fn keep_alive(socket: &impl std::os::fd::AsFd, keepalive: &Keepalive) {
+    if !keepalive.on {
+        return;
+    }
+    let set = || -> io::Result<()> {
+        sockopt::set_socket_keepalive(socket, true)?;
+        sockopt::set_tcp_keepidle(socket, keepalive.idle)?;
+        sockopt::set_tcp_keepintvl(socket, keepalive.interval)?;
+        sockopt::set_tcp_keepcnt(socket, keepalive.count)?;
+        let user_timeout = u32::try_from(keepalive.user_timeout.as_millis()).unwrap_or(u32::MAX);
+        Ok(sockopt::set_tcp_user_timeout(socket, user_timeout)?)
+    };
+    if let Err(error) = set() {
+        tracing::debug!(%error, "keepalive was not set");
+    }
+}
+
+/// What has become of the kernel's attempt.
+fn watch(common: &mut Common, context: &mut Context, since: u64, until: Option<u64>) -> Option<Progress> {
+    let Some(endpoint) = &common.server else {
+        return failed(common, context, since, Failure::Refused);
+    };
+    if !endpoint.writable {
+        return if over(until, context) {
+            failed(common, context, since, Failure::TimedOut)
+        } else {
+            Some(Progress::Pending)
+        };
+    }
+    if endpoint.has_hung_up() && endpoint.error().is_some() {
+        return failed(common, context, since, Failure::Refused);
+    }
+    common.spent.connect = Spent::since(since, context.now);
+    common.upstream = Upstream::Joined;
+    if let Some(server) = &common.assigned {
+        server.errors_in_row.store(0, Relaxed);
+    }
+    Some(Progress::Joined)
+}
+
+/// An attempt has failed: the next one, or none.
+fn failed(common: &mut Common, context: &mut Context, since: u64, failure: Failure) -> Option<Progress> {
+    let (Some(server), Some(backend)) = (common.assigned.clone(), common.backend.clone()) else {
+        return Some(Progress::Failed(Termination::new(
+            Cause::Internal,
+            Phase::Connect,
+        )));
+    };
+    common.server = None;
+    common.next_attempt();
+    let plan = backend.plan();
+    if failure != Failure::Resource {
+        server.errors_in_row.fetch_add(1, Relaxed);
+    }
+    if common.retries >= plan.retries {
+        server.tally.of(context.worker).connect_errors.count();
+        backend.tally.of(context.worker).connect_errors.count();
+        let cause = match failure {
+            Failure::Refused => Cause::ServerAborted,
+            Failure::TimedOut => Cause::ServerTimeout,
+            Failure::Resource => Cause::Resource,
+        };
+        return Some(Progress::Failed(Termination::new(cause, Phase::Connect)));
+    }
+    common.retries += 1;
+    let turns = plan.balance.algorithm == Algorithm::RoundRobin && backend.usable() > 1;
+    let elsewhere = plan
+        .redispatch
+        .is_some_and(|after| turns || falls_due(after, common.retries, plan.retries));
+    let again = if elsewhere {
+        common.avoid = Some(server.id);
+        common.leave_server(context);
+        Again::Choose
+    } else {
+        server.tally.of(context.worker).retries.count();
+        backend.tally.of(context.worker).retries.count();
+        Again::Open
+    };
+    common.upstream = match again {
+        Again::Choose if turns => Upstream::Choosing { since: context.now },
+        Again::Choose if failure == Failure::TimedOut => Upstream::Choosing { since: context.now },
+        Again::Open if failure == Failure::TimedOut => Upstream::Opening { since },
+        Again::Choose | Again::Open => {
+            let pause = plan.timeouts.connect.map_or(PAUSE, |connect| connect.min(PAUSE));
+            Upstream::Pausing {
+                since,
+                until: context.now + millis(pause),
+                again,
+            }
+        }
+    };
+    None
+}
+
+/// Whether the attempt after `failures` failed ones of `1 + retries` may go elsewhere (`option redispatch [after]`).
+fn falls_due(after: i32, failures: u32, retries: u32) -> bool {
+    let every = if after > 0 {
+        i64::from(after)
+    } else {
+        i64::from(retries) + 1 + i64::from(after)
+    };
+    every > 0 && i64::from(failures) % every == 0
+}
+
+/// As the worker counts.
+pub(crate) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX / 4)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn redispatch_comes_with_the_last_retry_or_every_so_many() {
+        let due = |after| {
+            (1..=3)
+                .filter(|failures| falls_due(after, *failures, 3))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(due(-1), [3]);
+        assert_eq!(due(1), [1, 2, 3]);
+        assert_eq!(due(2), [2]);
+        assert_eq!(due(-2), [2]);
+        assert!(due(-9).is_empty());
+    }
+}

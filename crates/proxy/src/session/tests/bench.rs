@@ -1,0 +1,210 @@
+//! Workers, a frontend and servers to play with.
+
+use std::io::Read;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+
+use crate::live::{self, Live};
+use crate::plan::{self, Plan, testing};
+use crate::record::{Record, Termination};
+use crate::worker::{Command, Listener, Log, Settings, Visit, Workers};
+
+/// How long a test waits for what has to come.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Everything a test of whole sessions needs.
+pub(crate) struct Bench {
+    pub(crate) live: Arc<Live>,
+    pub(crate) workers: Workers,
+    pub(crate) address: SocketAddr,
+    servers: Vec<Mutex<Option<TcpListener>>>,
+    lines: Mutex<std::sync::mpsc::Receiver<Line>>,
+    #[allow(dead_code, reason = "holds the other end open")]
+    visits: mpsc::Receiver<Visit>,
+}
+
+/// What a test looks at of a [`Record`].
+#[derive(Clone, Debug)]
+pub(crate) struct Line {
+    pub(crate) frontend: String,
+    pub(crate) backend: String,
+    pub(crate) server: String,
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_out: u64,
+    pub(crate) termination: Termination,
+    pub(crate) retries: u32,
+    pub(crate) redispatched: bool,
+    pub(crate) times: crate::record::Times,
+}
+
+impl Line {
+    pub(crate) fn termination(&self) -> String {
+        [self.termination.cause.letter(), self.termination.phase.letter()]
+            .iter()
+            .collect()
+    }
+}
+
+struct Lines(std::sync::mpsc::SyncSender<Line>);
+
+impl Log for Lines {
+    fn record(&mut self, _: &plan::Frontend, record: &Record<'_>) {
+        let line = Line {
+            frontend: record.frontend.to_owned(),
+            backend: record.backend.to_owned(),
+            server: record.server.to_owned(),
+            bytes_in: record.bytes_in,
+            bytes_out: record.bytes_out,
+            termination: record.termination,
+            retries: record.retries,
+            redispatched: record.redispatched,
+            times: record.times,
+        };
+        let _nobody_looks = self.0.send(line);
+    }
+
+    fn flush(&mut self) {}
+}
+
+impl Bench {
+    /// So many servers, and a plan that the test has changed.
+    pub(crate) fn new(servers: usize, change: impl FnOnce(&mut Plan)) -> Self {
+        let servers: Vec<TcpListener> = (0..servers)
+            .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
+            .collect();
+        let addresses: Vec<SocketAddr> = servers
+            .iter()
+            .map(|server| server.local_addr().unwrap())
+            .collect();
+        let mut plan = testing::plan(&addresses);
+        change(&mut plan);
+        let live = Arc::new(Live::new(Arc::new(plan)));
+        let (visits, visited) = mpsc::channel(16);
+        let (lines, line) = std::sync::mpsc::sync_channel(100_000);
+        let settings = Settings {
+            visits,
+            log: Box::new(move |_| Box::new(Lines(lines.clone()))),
+        };
+        let workers = Workers::start(&live, &settings).unwrap();
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let address = socket.local_addr().unwrap();
+        let frontend = Arc::clone(&live.snapshot().frontends[0]);
+        let listener = Listener {
+            socket: Arc::new(OwnedFd::from(socket)),
+            bind: Arc::new(frontend.plan().binds[0].clone()),
+            frontend,
+            tls: None,
+            load: Arc::default(),
+        };
+        workers.broadcast(&Command::Listen(Arc::new(vec![listener])));
+        Self {
+            live,
+            workers,
+            address,
+            servers: servers
+                .into_iter()
+                .map(|server| Mutex::new(Some(server)))
+                .collect(),
+            lines: Mutex::new(line),
+            visits: visited,
+        }
+    }
+
+    /// A new client.
+    pub(crate) fn connect(&self) -> TcpStream {
+        patient(TcpStream::connect(self.address).unwrap())
+    }
+
+    /// The next connection to a server.
+    pub(crate) fn accept(&self, server: usize) -> TcpStream {
+        let listener = self.servers[server].lock().unwrap();
+        patient(listener.as_ref().unwrap().accept().unwrap().0)
+    }
+
+    /// A server listens no longer.
+    pub(crate) fn refuse(&self, server: usize) {
+        self.servers[server].lock().unwrap().take();
+    }
+
+    /// The next log line.
+    pub(crate) fn line(&self) -> Line {
+        self.lines
+            .lock()
+            .unwrap()
+            .recv_timeout(PATIENCE)
+            .expect("a log line")
+    }
+
+    pub(crate) fn backend(&self) -> Arc<live::Backend> {
+        Arc::clone(&self.live.snapshot().backends[0])
+    }
+
+    pub(crate) fn frontend(&self) -> Arc<live::Frontend> {
+        Arc::clone(&self.live.snapshot().frontends[0])
+    }
+
+    /// Everything that was taken is given back.
+    pub(crate) fn is_empty(&self) {
+        eventually(|| {
+            let backend = self.backend();
+            let servers = backend.servers();
+            self.live.connections.now() == 0
+                && self.frontend().sessions.now() == 0
+                && backend.sessions.now() == 0
+                && backend.queued.now() == 0
+                && servers
+                    .iter()
+                    .all(|server| server.sessions.now() == 0 && server.queued.now() == 0)
+        });
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        self.workers.broadcast(&Command::Listen(Arc::default()));
+        self.workers.broadcast(&Command::Finish);
+    }
+}
+
+/// Waits until it is so.
+pub(crate) fn eventually(mut so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !so() {
+        assert!(Instant::now() < deadline, "it has not come to be so");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Exactly so many octets.
+pub(crate) fn read(from: &mut TcpStream, count: usize) -> Vec<u8> {
+    let mut octets = vec![0; count];
+    from.read_exact(&mut octets).unwrap();
+    octets
+}
+
+/// The first frontend.
+pub(crate) fn frontend(plan: &mut Plan) -> &mut plan::Frontend {
+    Arc::get_mut(&mut plan.frontends[0]).unwrap()
+}
+
+/// The first backend.
+pub(crate) fn backend(plan: &mut Plan) -> &mut plan::Backend {
+    Arc::get_mut(&mut plan.backends[0]).unwrap()
+}
+
+/// One of its servers.
+pub(crate) fn server(plan: &mut Plan, server: usize) -> &mut plan::Server {
+    Arc::get_mut(&mut backend(plan).servers[server]).unwrap()
+}
+
+fn patient(stream: TcpStream) -> TcpStream {
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream
+}

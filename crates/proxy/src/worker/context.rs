@@ -1,0 +1,213 @@
+//! What a worker lends to whichever of its sessions it drives.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::time::{Instant, SystemTime};
+
+use tokio::sync::mpsc;
+use warren_balance::{Key, ServerId};
+
+use super::mailbox::MailboxSender;
+use super::reactor::{Place, Reactor};
+use super::timers::Timers;
+use super::{Command, Log, Visit};
+use crate::live::{self, Backend, Gauge, Live, Server, Snapshot, Waiter};
+use crate::plan;
+use crate::session::{Arrival, Common};
+use crate::tls;
+
+/// Octets of the buffer that all sessions of a worker read into.
+const BUFFER: usize = 64 * 1024;
+
+/// Where clients come in: a listener without its socket, which sessions outlive.
+#[derive(Debug)]
+pub(crate) struct Entrance {
+    pub(crate) frontend: Arc<live::Frontend>,
+    pub(crate) bind: Arc<plan::Bind>,
+    pub(crate) tls: Option<Arc<tls::Acceptor>>,
+    /// Clients of this listener.
+    pub(crate) load: Arc<Gauge>,
+}
+
+/// What workers tell each other, besides what they are told.
+#[derive(Debug)]
+pub(crate) enum Message {
+    /// From outside.
+    Command(Command),
+    /// A client for the least loaded worker.
+    Arrival(Arrival),
+    /// A session has ended: who stopped accepting may try again.
+    Room,
+}
+
+/// What all workers share.
+#[derive(Debug)]
+pub(crate) struct Peers {
+    pub(crate) mailboxes: Vec<MailboxSender<Message>>,
+    /// Sessions of each worker, those on their way to it included.
+    pub(crate) loads: Vec<AtomicU32>,
+    /// Workers (one bit each, the last for all beyond) that have stopped accepting for want of room.
+    pub(crate) full: AtomicU64,
+}
+
+/// What a session is driven with.
+pub(crate) struct Context {
+    pub(crate) live: Arc<Live>,
+    snapshot: Arc<Snapshot>,
+    /// Number of this worker.
+    pub(crate) worker: usize,
+    /// Milliseconds since the start, read once for each turn of the loop.
+    pub(crate) now: u64,
+    /// Octets pass through here; nothing stays.
+    pub(crate) buffer: Box<[u8]>,
+    pub(crate) reactor: Reactor,
+    pub(crate) timers: Timers,
+    pub(crate) log: Box<dyn Log>,
+    pub(crate) random: Random,
+    pub(crate) visits: mpsc::Sender<Visit>,
+    pub(crate) peers: Arc<Peers>,
+    /// Sessions that could go on, once others have had their turn.
+    pub(crate) ready: Vec<Place>,
+    /// What this worker tells itself.
+    pub(crate) own: VecDeque<Message>,
+}
+
+impl Context {
+    pub(crate) fn new(
+        live: Arc<Live>,
+        worker: usize,
+        peers: Arc<Peers>,
+        log: Box<dyn Log>,
+        visits: mpsc::Sender<Visit>,
+    ) -> std::io::Result<Self> {
+        let snapshot = live.snapshot();
+        let now = millis(&live);
+        let buffer = snapshot.plan.global.buffer.get().max(BUFFER);
+        Ok(Self {
+            snapshot,
+            worker,
+            now,
+            buffer: vec![0; buffer].into(),
+            reactor: Reactor::new()?,
+            timers: Timers::new(now),
+            log,
+            random: Random::new(),
+            visits,
+            peers,
+            ready: Vec::new(),
+            own: VecDeque::new(),
+            live,
+        })
+    }
+
+    /// Looks at the clock.
+    pub(crate) fn tick(&mut self) {
+        self.now = millis(&self.live);
+    }
+
+    /// Now, as `balance` counts.
+    pub(crate) const fn time(&self) -> warren_balance::Instant {
+        warren_balance::Instant::from_millis(self.now)
+    }
+
+    /// Now, for people.
+    pub(crate) fn wall(&self) -> SystemTime {
+        warren_kit::clock::wall_clock()
+    }
+
+    /// What holds now.
+    pub(crate) fn snapshot(&mut self) -> &Arc<Snapshot> {
+        self.snapshot = self.live.snapshot();
+        &self.snapshot
+    }
+
+    /// The session could go on, once others have had their turn.
+    pub(crate) fn again(&mut self, place: Place) {
+        self.ready.push(place);
+    }
+
+    /// A slot of `server` is for `waiter`.
+    pub(crate) fn grant(&mut self, waiter: Waiter, backend: Arc<Backend>, server: Arc<Server>) {
+        let granted = Message::Command(Command::Granted {
+            session: waiter.session,
+            backend,
+            server,
+        });
+        self.tell(waiter.worker, granted);
+    }
+
+    /// Tells a worker, which may be this one.
+    pub(crate) fn tell(&mut self, worker: usize, message: Message) {
+        if worker == self.worker {
+            self.own.push_back(message);
+        } else if let Some(mailbox) = self.peers.mailboxes.get(worker) {
+            mailbox.send(message);
+        }
+    }
+
+    /// A client has left: whoever waited for room may accept again.
+    pub(crate) fn leave(&mut self, entrance: &Entrance) {
+        self.live.connections.leave();
+        entrance.frontend.sessions.leave();
+        entrance.load.leave();
+        if let Some(load) = self.peers.loads.get(self.worker) {
+            load.fetch_sub(1, Relaxed);
+        }
+        if self.peers.full.load(Relaxed) != 0 {
+            let full = self.peers.full.swap(0, Relaxed);
+            for worker in 0..self.peers.mailboxes.len() {
+                if full & Peers::bit(worker) != 0 {
+                    self.tell(worker, Message::Room);
+                }
+            }
+        }
+    }
+
+    /// The server this client had before, if the backend remembers.
+    pub(crate) fn stuck_to(&self, backend: &Backend, common: &Common) -> Option<ServerId> {
+        backend.plan().stick?;
+        let key = Key::from(common.client_address?.ip());
+        let entry = backend.stick.lock().as_ref()?.get(self.time(), &key)?;
+        u32::try_from(entry.gpc0).ok().filter(|id| *id > 0).map(ServerId)
+    }
+
+    /// Remembers the server of this client, if the backend does so.
+    pub(crate) fn stick(&self, backend: &Backend, common: &Common, server: &Server) {
+        let (Some(_), Some(address)) = (backend.plan().stick, common.client_address) else {
+            return;
+        };
+        if let Some(table) = backend.stick.lock().as_mut() {
+            // Of a table that is full of connected clients this one is not remembered.
+            let _full = table.set_gpc0(self.time(), &Key::from(address.ip()), u64::from(server.id.0));
+        }
+    }
+}
+
+impl Peers {
+    /// A worker's bit in [`Peers::full`].
+    pub(crate) fn bit(worker: usize) -> u64 {
+        1 << worker.min(63)
+    }
+}
+
+fn millis(live: &Live) -> u64 {
+    live.time(Instant::now())
+        .millis_since(warren_balance::Instant::default())
+}
+
+/// Numbers for choices that nobody has to be kept from guessing.
+#[derive(Debug)]
+pub(crate) struct Random(u64);
+
+impl Random {
+    fn new() -> Self {
+        use std::hash::BuildHasher;
+        Self(std::hash::RandomState::new().hash_one(0))
+    }
+
+    pub(crate) fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        warren_balance::hash::mix(self.0)
+    }
+}

@@ -1,0 +1,183 @@
+//! The event loop: one turn is what the kernel has to tell, then what others have said, then what is due.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use slab::Slab;
+
+use super::Command;
+use super::accept::Doors;
+use super::context::{Context, Message};
+use super::mailbox::Mailbox;
+use super::reactor::{Events, Named, Place, Ready, Token};
+use crate::session::{Arrival, Flow, Session};
+
+/// One worker thread.
+pub(super) struct Worker {
+    context: Context,
+    mailbox: Mailbox<Message>,
+    doors: Doors,
+    sessions: Slab<Session>,
+    /// Ends once there is no session left.
+    finishing: bool,
+}
+
+impl Worker {
+    pub(super) fn new(context: Context, mailbox: Mailbox<Message>) -> std::io::Result<Self> {
+        context.reactor.add_shared(&mailbox, Token::new(Named::Mailbox))?;
+        Ok(Self {
+            context,
+            mailbox,
+            doors: Doors::default(),
+            sessions: Slab::new(),
+            finishing: false,
+        })
+    }
+
+    /// Until it has been told to finish and has done so.
+    pub(super) fn run(mut self) {
+        let mut events = Events::default();
+        while !(self.finishing && self.sessions.is_empty()) {
+            self.turn(&mut events);
+        }
+        self.context.log.flush();
+    }
+
+    fn turn(&mut self, events: &mut Events) {
+        let count = match self.context.reactor.wait(events, self.patience()) {
+            Ok(count) => count,
+            Err(error) => {
+                tracing::error!(%error, "waiting for events has failed");
+                return std::thread::sleep(Duration::from_millis(10));
+            }
+        };
+        self.context.tick();
+        let ready = std::mem::take(&mut self.context.ready);
+        for index in 0..count {
+            if let Some((token, ready)) = events.get(index) {
+                self.event(token, ready);
+            }
+        }
+        for place in ready {
+            self.drive(place);
+        }
+        while let Some(slot) = self.context.timers.expired(self.context.now) {
+            self.with_slot(slot, |session, context| session.expire(context));
+        }
+        while let Some(message) = self.context.own.pop_front() {
+            self.hear(message);
+        }
+        self.doors.reopen(false, &self.context);
+        self.context.log.flush();
+    }
+
+    /// How long nothing may happen.
+    fn patience(&self) -> Option<Duration> {
+        if !self.context.ready.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let next = [self.context.timers.next(), self.doors.deadline()];
+        let next = next.into_iter().flatten().min()?;
+        Some(Duration::from_millis(next.saturating_sub(self.context.now)))
+    }
+
+    fn event(&mut self, token: Token, ready: Ready) {
+        match token.named() {
+            Named::Client(place) => self.with(place, |session, context| {
+                session.common.client.note(ready);
+                session.drive(context)
+            }),
+            Named::Server(place, attempt) => self.with(place, |session, context| {
+                session.common.note_server(attempt, ready);
+                session.drive(context)
+            }),
+            Named::Listener(number) => self.doors.accept(number, &mut self.context),
+            Named::Mailbox => {
+                for message in self.mailbox.take() {
+                    self.hear(message);
+                }
+            }
+        }
+    }
+
+    fn hear(&mut self, message: Message) {
+        match message {
+            Message::Arrival(arrival) => self.arrive(arrival),
+            Message::Room => self.doors.reopen(true, &self.context),
+            Message::Command(command) => self.obey(command),
+        }
+    }
+
+    fn obey(&mut self, command: Command) {
+        match command {
+            Command::Listen(listeners) => self.doors.listen(&listeners, &self.context),
+            Command::End(_) => {}
+            Command::List(listing) => drop(listing),
+            Command::Granted {
+                session,
+                backend,
+                server,
+            } => {
+                let mut taken = false;
+                self.with(Place::from_number(session), |session, context| {
+                    taken = session.granted(&server, context);
+                    session.drive(context)
+                });
+                if !taken && let Some(waiter) = backend.release(&server) {
+                    self.context.grant(waiter, backend, server);
+                }
+            }
+            Command::Finish => self.finishing = true,
+        }
+    }
+
+    /// A client that was accepted, here or elsewhere.
+    fn arrive(&mut self, arrival: Arrival) {
+        let entry = self.sessions.vacant_entry();
+        let slot = entry.key();
+        let entrance = Arc::clone(&arrival.entrance);
+        let session = Session::new(arrival, slot as u32, &self.context);
+        let place = session.common.place();
+        let watched = self
+            .context
+            .reactor
+            .add(&session.common.client, session.common.client_token());
+        if slot >= Place::SLOTS || watched.is_err() {
+            tracing::warn!("a client was turned away: no room for its session");
+            return self.context.leave(&entrance);
+        }
+        entry.insert(session);
+        self.drive(place);
+    }
+
+    fn drive(&mut self, place: Place) {
+        self.with(place, |session, context| session.drive(context));
+    }
+
+    /// Does something with a session, if it is still there.
+    fn with(&mut self, place: Place, act: impl FnOnce(&mut Session, &mut Context) -> Flow) {
+        let found = self.sessions.get(place.slot as usize);
+        if found.is_some_and(|session| session.common.place() == place) {
+            self.with_slot(place.slot, act);
+        }
+    }
+
+    fn with_slot(&mut self, slot: u32, act: impl FnOnce(&mut Session, &mut Context) -> Flow) {
+        let Some(session) = self.sessions.get_mut(slot as usize) else {
+            return;
+        };
+        match act(session, &mut self.context) {
+            Flow::Stay => {
+                if std::mem::take(&mut session.common.changed)
+                    && let Some(deadline) = session.deadline()
+                {
+                    self.context.timers.arm(slot, deadline);
+                }
+            }
+            Flow::End => {
+                self.context.timers.disarm(slot);
+                self.sessions.remove(slot as usize).finish(&mut self.context);
+            }
+        }
+    }
+}
