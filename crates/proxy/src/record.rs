@@ -77,8 +77,7 @@ pub struct Termination {
 }
 
 /// First letter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Cause {
     /// `-`
     Normal,
@@ -107,8 +106,7 @@ pub enum Cause {
 }
 
 /// Second letter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Phase {
     /// `-`
     Normal,
@@ -226,6 +224,12 @@ pub struct AmqpFacts {
     pub frame_max: Option<u32>,
     /// Open channels.
     pub channels: u16,
+    /// Messages that the client has and has not settled; rather too many than too few.
+    pub unsettled: u64,
+    /// Messages that the client published.
+    pub published: u64,
+    /// Messages that were delivered to it.
+    pub delivered: u64,
     /// The broker takes no messages, and why.
     pub blocked: Option<String>,
     /// Who closed it (`client`, `broker`, `proxy`), with which code and text.

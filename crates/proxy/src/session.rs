@@ -9,6 +9,8 @@
 //! A session is driven: whenever something may have changed (an event, a slot, a deadline) [`Session::drive`] goes as
 //! far as it can without waiting. It keeps no buffer; what could not be sent yet is the exception and is on the heap.
 
+#[allow(dead_code, reason = "sessions of mode amqp come next")]
+pub(crate) mod amqp;
 pub(crate) mod connect;
 pub(crate) mod endpoint;
 pub(crate) mod http;
