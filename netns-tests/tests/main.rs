@@ -5,6 +5,7 @@ mod hostile;
 mod lab;
 mod operator;
 mod pair;
+mod proxy;
 mod recovery;
 mod reload;
 mod scale;

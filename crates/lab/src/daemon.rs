@@ -152,19 +152,24 @@ pub fn warren_binary() -> PathBuf {
         assert!(path.is_file(), "WARREN_BIN={} is not a file", path.display());
         return path;
     }
+    beside_this_program("warren")
+        .unwrap_or_else(|| panic!("no warren binary: run `cargo build -p warren` or set WARREN_BIN"))
+}
+
+/// The laboratory as a program, for what has to be a process of its own.
+#[track_caller]
+pub fn lab_binary() -> PathBuf {
+    beside_this_program("lab").unwrap_or_else(|| panic!("no lab binary: run `cargo build -p warren-lab`"))
+}
+
+/// A program in the target directory that this one is in.
+fn beside_this_program(name: &str) -> Option<PathBuf> {
     let this = std::env::current_exe().expect("this program knows its path");
-    let found = this
-        .ancestors()
+    this.ancestors()
         .skip(1)
         .take(2)
-        .map(|directory| directory.join("warren"))
-        .find(|path| path.is_file());
-    found.unwrap_or_else(|| {
-        panic!(
-            "no warren binary near {}: run `cargo build -p warren` or set WARREN_BIN",
-            this.display()
-        )
-    })
+        .map(|directory| directory.join(name))
+        .find(|path| path.is_file())
 }
 
 /// The real haproxy, relaying TCP connections on one port to another address.

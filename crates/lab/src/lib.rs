@@ -2,7 +2,7 @@
 //!
 //! A [`Network`] is a bridge in a namespace of its own (the *switch*); a [`Host`] is a network, process and mount
 //! namespace with one cable (`eth0`) to it. Hosts run the real keepalived, haproxy and warren; [`Probe`] is the client
-//! that notices an outage, [`Sniffer`] sees every frame a host sends, [`Injector`] is the attacker.
+//! that notices an outage, [`Broker`] and [`Session`] are the two ends of a proxied connection, [`Sniffer`] sees every frame a host sends, [`Injector`] is the attacker.
 //!
 //! The lab is a measuring instrument for tests, the benchmark and the demonstration: where it cannot do what it was
 //! asked, it panics with the command and what it printed. It needs root, or `unshare -Ur --map-auto` around it, and
@@ -11,6 +11,8 @@
 //!
 //! Deliberately absent: delay and jitter (netem is not in every kernel), and any knowledge of how warren works inside.
 
+pub mod amqp;
+mod broker;
 mod clock;
 mod daemon;
 mod echo;
@@ -22,10 +24,13 @@ mod namespace;
 mod network;
 mod probe;
 mod process;
+mod proxy;
 mod sniffer;
 
+pub use amqp::client::{End, Load, LoadReport, Session, read_all};
+pub use broker::{Broker, SeenByBroker};
 pub use clock::now;
-pub use daemon::{Daemon, Flavour, Haproxy, warren_binary};
+pub use daemon::{Daemon, Flavour, Haproxy, lab_binary, warren_binary};
 pub use echo::Echo;
 pub use eventually::{eventually, holds_for};
 pub use host::Host;
@@ -33,4 +38,5 @@ pub use injector::{Injection, Injector};
 pub use network::Network;
 pub use probe::{Gap, Probe, ProbeReport};
 pub use process::{Process, Usage};
+pub use proxy::{Proxy, ProxyFlavour, Statistics, SyslogSink};
 pub use sniffer::{Seen, Sniffer};

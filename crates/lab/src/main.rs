@@ -20,6 +20,13 @@ fn main() -> ExitCode {
     match words.as_slice() {
         ["up", directory, words @ ..] => return end(up::run(Path::new(directory), words)),
         ["serve", name] => return end(up::service::serve(name).map(|()| ExitCode::SUCCESS)),
+        ["broker", name, address, control] => {
+            let served = address
+                .parse()
+                .map_err(std::io::Error::other)
+                .and_then(|address| warren_lab::amqp::server::serve(name, address, Path::new(control)));
+            return end(served.map(|()| ExitCode::SUCCESS));
+        }
         ["keep", directory, options @ ..] => {
             let (host_address, until) = ("--host-address", "--until-stdin-ends");
             let (host_address, until) = (options.contains(&host_address), options.contains(&until));
