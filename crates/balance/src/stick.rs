@@ -168,6 +168,48 @@ impl StickTable {
         (!over).then(|| entry.counters(now, self.period))
     }
 
+    /// All entries, with the time they have left unless they are in use or never expire; in no order.
+    pub fn entries(&self, now: Instant) -> impl Iterator<Item = (&Key, Counters, Option<Duration>)> {
+        let known = self
+            .entries
+            .iter()
+            .filter(move |(_, entry)| entry.counters.conn_cur > 0 || !self.over(now, entry.touched));
+        known.map(move |(key, entry)| {
+            let (touched, _) = entry.touched;
+            let age = Duration::from_millis(now.millis_since(touched));
+            let left = self.expire.map(|expire| expire.saturating_sub(age));
+            (key, entry.counters(now, self.period), left)
+        })
+    }
+
+    /// Forgets a key; false if it is not known, or has open connections.
+    pub fn remove(&mut self, key: &Key) -> bool {
+        let Some(entry) = self.entries.get(key).filter(|entry| entry.counters.conn_cur == 0) else {
+            return false;
+        };
+        self.idle.remove(&entry.touched);
+        self.entries.remove(key).is_some()
+    }
+
+    /// Makes an entry, or touches it.
+    ///
+    /// # Errors
+    /// There is no room and nobody can be dropped.
+    pub fn keep(&mut self, now: Instant, key: &Key) -> Result<(), TableFull> {
+        self.expire(now);
+        if !self.entries.contains_key(key) {
+            self.make_room()?;
+        }
+        self.touch(now, key, |_| {});
+        Ok(())
+    }
+
+    /// Entries there may be.
+    #[must_use]
+    pub const fn size(&self) -> usize {
+        self.size
+    }
+
     /// Forgets entries whose time is over; [`StickTable::open`] does so too.
     pub fn expire(&mut self, now: Instant) {
         while let Some((touch, _)) = self.idle.first_key_value() {
@@ -325,6 +367,24 @@ mod tests {
         }
         table.open(at(0), &key).unwrap();
         assert_eq!(table.set_gpc0(at(0), &Key::Integer(1), 1), Err(TableFull(1)));
+    }
+
+    #[test]
+    fn a_key_can_be_made_seen_and_removed_unless_it_has_connections() {
+        let mut table = StickTable::new(2, Some(Duration::from_secs(10)), NonZeroU32::MIN);
+        let (one, two) = (Key::Integer(1), Key::Integer(2));
+        let now = Instant::from_millis(1000);
+        table.keep(now, &one).unwrap();
+        table.open(now, &two).unwrap();
+        let later = Instant::from_millis(3000);
+        let left: Vec<_> = table
+            .entries(later)
+            .filter(|(key, ..)| **key == one)
+            .map(|(_, counters, left)| (counters.conn_cur, left))
+            .collect();
+        assert_eq!(left, [(0, Some(Duration::from_secs(8)))]);
+        assert!(table.remove(&one) && !table.remove(&one) && !table.remove(&two));
+        assert_eq!((table.len(), table.size()), (1, 2));
     }
 
     proptest! {

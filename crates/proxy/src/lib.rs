@@ -20,6 +20,7 @@ pub mod live;
 pub mod logs;
 pub mod plan;
 pub mod record;
+pub mod runtime;
 #[allow(dead_code, reason = "called by what speaks HTTP, AMQP and TLS")]
 mod session;
 pub mod stats;

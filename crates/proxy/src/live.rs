@@ -11,7 +11,7 @@ mod server;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
@@ -39,10 +39,25 @@ pub struct Live {
     pub tally: Tally,
     /// Octets that went through a pipe rather than through us.
     pub spliced: AtomicU64,
+    /// `set maxconn global`; 0 is as configured.
+    pub maxconn: AtomicU32,
+    /// `set rate-limit`.
+    pub rate_limits: RateLimits,
     /// Worker threads; cells are numbered 0 to this, the last one being the control thread's.
     pub workers: usize,
     started: Instant,
     sessions: AtomicU64,
+}
+
+/// What the operator lets in per second, in the whole process; 0 is as configured.
+#[derive(Debug, Default)]
+pub struct RateLimits {
+    /// `set rate-limit connections global`.
+    pub connections: AtomicU32,
+    /// `set rate-limit sessions global`.
+    pub sessions: AtomicU32,
+    /// `set rate-limit ssl-sessions global`.
+    pub handshakes: AtomicU32,
 }
 
 /// One generation of the configuration and its objects, in the plan's order.
@@ -70,6 +85,8 @@ impl Live {
             tls_rate: Rate::default(),
             tally: Tally::new(workers),
             spliced: AtomicU64::new(0),
+            maxconn: AtomicU32::new(0),
+            rate_limits: RateLimits::default(),
             workers,
             started,
             sessions: AtomicU64::new(0),
@@ -101,6 +118,24 @@ impl Live {
     pub fn time(&self, now: Instant) -> warren_balance::Instant {
         let millis = now.saturating_duration_since(self.started).as_millis();
         warren_balance::Instant::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
+    }
+
+    /// `clear counters`: forgets the greatest values, and with `all` what was counted too.
+    pub fn clear(&self, all: bool) {
+        for rate in [&self.connection_rate, &self.session_rate, &self.tls_rate] {
+            rate.clear();
+        }
+        self.connections.clear();
+        if all {
+            self.tally.clear();
+        }
+        let snapshot = self.snapshot();
+        for frontend in &snapshot.frontends {
+            frontend.clear(all);
+        }
+        for backend in &snapshot.backends {
+            backend.clear(all);
+        }
     }
 
     /// A number no other session of this process has.

@@ -18,6 +18,6 @@ pub use servers::{connection_table, state_table};
 pub use typed::schema;
 
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 #[cfg(test)]
 mod tests;

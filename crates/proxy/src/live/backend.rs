@@ -151,6 +151,20 @@ impl Backend {
         }
     }
 
+    pub(super) fn clear(&self, all: bool) {
+        self.sessions.clear();
+        self.queued.clear();
+        self.session_rate.clear();
+        self.request_rate.clear();
+        self.timings.clear();
+        if all {
+            self.tally.clear();
+        }
+        for server in self.servers.load().iter() {
+            server.clear(all);
+        }
+    }
+
     /// What it is to do.
     #[must_use]
     pub fn plan(&self) -> Arc<plan::Backend> {

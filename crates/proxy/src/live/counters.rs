@@ -354,6 +354,15 @@ pub struct Timings {
     pub total: Timing,
 }
 
+impl Timings {
+    /// Forgets the longest.
+    pub fn clear(&self) {
+        for timing in [&self.queue, &self.connect, &self.response, &self.total] {
+            timing.clear();
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -69,6 +69,17 @@ impl Frontend {
         self.plan.store(plan);
     }
 
+    pub(super) fn clear(&self, all: bool) {
+        self.sessions.clear();
+        for rate in [&self.session_rate, &self.connection_rate, &self.request_rate] {
+            rate.clear();
+        }
+        self.timings.clear();
+        if all {
+            self.tally.clear();
+        }
+    }
+
     /// What it is to do.
     #[must_use]
     pub fn plan(&self) -> Arc<plan::Frontend> {

@@ -160,6 +160,26 @@ impl Server {
             .reconfigure(settings(&plan), admin, anew);
     }
 
+    /// The operator changes how it is looked after: where its check or agent is, what the agent is told.
+    pub fn adjust(&self, change: impl FnOnce(&mut plan::Server)) {
+        let mut plan = plan::Server::clone(&self.plan.load());
+        change(&mut plan);
+        self.plan.store(Arc::new(plan));
+    }
+
+    pub(super) fn clear(&self, all: bool) {
+        self.sessions.clear();
+        self.queued.clear();
+        self.session_rate.clear();
+        self.timings.clear();
+        if all {
+            self.tally.clear();
+            let mut operational = self.operational.lock();
+            operational.checks_failed = 0;
+            operational.times_down = 0;
+        }
+    }
+
     /// What it is to do.
     #[must_use]
     pub fn plan(&self) -> Arc<plan::Server> {

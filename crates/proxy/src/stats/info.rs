@@ -31,10 +31,6 @@ pub struct Process {
     pub host: String,
     /// It ends once its sessions have.
     pub stopping: AtomicBool,
-    /// `set maxconn global`; 0 is as configured.
-    pub maxconn: AtomicU32,
-    /// `set rate-limit connections|sessions|ssl-sessions global`; 0 is without limit.
-    pub rate_limits: [AtomicU32; 3],
     /// Log lines for which there was no room, or nobody to take them.
     pub dropped_logs: AtomicU64,
     /// Names that could not be resolved.
@@ -62,8 +58,6 @@ impl Process {
             files: files.map_or(0, |(soft, _)| u32::try_from(soft).unwrap_or(u32::MAX)),
             host: host.unwrap_or_default(),
             stopping: AtomicBool::new(false),
-            maxconn: AtomicU32::new(0),
-            rate_limits: Default::default(),
             dropped_logs: AtomicU64::new(0),
             failed_resolutions: AtomicU64::new(0),
             bytes_out_rate: AtomicU64::new(0),
@@ -189,9 +183,17 @@ impl Info {
 
 impl Source<'_> {
     fn maxconn(&self) -> u32 {
-        match self.process.maxconn.load(Relaxed) {
+        match self.live.maxconn.load(Relaxed) {
             0 => self.plan.global.maxconn.get(),
             limit => limit,
+        }
+    }
+
+    fn connection_rate_limit(&self) -> Value {
+        let configured = self.plan.global.maxconnrate.map_or(0, std::num::NonZeroU32::get);
+        match self.live.rate_limits.connections.load(Relaxed) {
+            0 => Value::U32(configured),
+            limit => Value::U32(limit),
         }
     }
 }
@@ -260,13 +262,13 @@ const ENTRIES: &[Entry] = &[
     (24, "PipesUsed", "MGP", "Pipes in use.", nothing),
     (25, "PipesFree", "MGP", "Pipes kept for use.", nothing),
     (26, "ConnRate", "MRP", "New connections in the last second.", |it| Value::U32(it.live.connection_rate.now(it.now))),
-    (27, "ConnRateLimit", "CLP", "New connections allowed per second, 0 is any number.", |it| it.rate_limit(0)),
+    (27, "ConnRateLimit", "CLP", "New connections allowed per second, 0 is any number.", |it| it.connection_rate_limit()),
     (28, "MaxConnRate", "MMP", "Most new connections in a second.", |it| Value::U32(it.live.connection_rate.most())),
     (29, "SessRate", "MRP", "New sessions in the last second.", |it| Value::U32(it.live.session_rate.now(it.now))),
-    (30, "SessRateLimit", "CLP", "New sessions allowed per second, 0 is any number.", |it| it.rate_limit(1)),
+    (30, "SessRateLimit", "CLP", "New sessions allowed per second, 0 is any number.", |it| Value::U32(it.live.rate_limits.sessions.load(Relaxed))),
     (31, "MaxSessRate", "MRP", "Most new sessions in a second.", |it| Value::U32(it.live.session_rate.most())),
     (32, "SslRate", "MRP", "TLS handshakes in the last second.", |it| Value::U32(it.live.tls_rate.now(it.now))),
-    (33, "SslRateLimit", "CLP", "TLS handshakes allowed per second, 0 is any number.", |it| it.rate_limit(2)),
+    (33, "SslRateLimit", "CLP", "TLS handshakes allowed per second, 0 is any number.", |it| Value::U32(it.live.rate_limits.handshakes.load(Relaxed))),
     (34, "MaxSslRate", "MMP", "Most TLS handshakes in a second.", |it| Value::U32(it.live.tls_rate.most())),
     (35, "SslFrontendKeyRate", "MGP", "TLS keys made in the last second.", nothing),
     (36, "SslFrontendMaxKeyRate", "MMP", "Most TLS keys made in a second.", nothing),
@@ -306,15 +308,3 @@ const ENTRIES: &[Entry] = &[
     }),
     (71, "Tainted", "SGP", "Experimental features in use; there are none here.", |_| text("0")),
 ];
-
-impl Source<'_> {
-    fn rate_limit(&self, which: usize) -> Value {
-        let set = self.process.rate_limits[which].load(Relaxed);
-        let configured = self.plan.global.maxconnrate.filter(|_| which == 0);
-        Value::U32(if set == 0 {
-            configured.map_or(0, std::num::NonZeroU32::get)
-        } else {
-            set
-        })
-    }
-}

@@ -355,10 +355,8 @@ fn of_server(snapshot: &Snapshot, backend: &plan::Backend, server: &Server, now:
     row.set(Field::Qmax, server.queued.most());
     row.set(Field::Scur, server.sessions.now());
     row.set(Field::Smax, server.sessions.most());
-    let maxconn = plan.maxconn.map_or(0, std::num::NonZeroU32::get);
-    match or_else(&server.maxconn, maxconn) {
-        0 => {}
-        limit => row.set(Field::Slim, limit),
+    if let Some(limit) = server.operational.lock().health.maxconn() {
+        row.set(Field::Slim, limit.get());
     }
     if let Some(limit) = plan.maxqueue {
         row.set(Field::Qlimit, limit.get());
@@ -424,6 +422,10 @@ fn of_health(row: &mut Row, snapshot: &Snapshot, server: &Server, plan: &plan::S
                 row.count(Field::CheckDuration, millis(result.duration));
                 row.say(Field::LastChk, result.detail.clone());
                 row.say(Field::CheckDesc, servers::result_in_words(result.status));
+            } else {
+                row.say(Field::CheckStatus, "INI");
+                row.say(Field::LastChk, "");
+                row.say(Field::CheckDesc, servers::result_in_words("INI"));
             }
         }
     }

@@ -203,13 +203,26 @@ fn admit(entrance: &Entrance, context: &Context) -> Result<(), Refusal> {
     if rate != u32::MAX && frontend.session_rate.now(context.time()) >= rate {
         return Err(Refusal::TooFast);
     }
-    if global
-        .maxconnrate
-        .is_some_and(|rate| context.live.connection_rate.now(context.time()) >= rate.get())
-    {
+    let live = &context.live;
+    let rates = [
+        (
+            &live.rate_limits.connections,
+            number(global.maxconnrate),
+            &live.connection_rate,
+        ),
+        (&live.rate_limits.sessions, u32::MAX, &live.session_rate),
+    ];
+    let too_fast = |(limit, configured, rate): (_, u32, &crate::live::Rate)| {
+        let limit = set(limit, configured);
+        limit != u32::MAX && rate.now(context.time()) >= limit
+    };
+    if rates.into_iter().any(too_fast) {
         return Err(Refusal::TooFast);
     }
-    if !context.live.connections.enter_below(global.maxconn.get()) {
+    if !live
+        .connections
+        .enter_below(set(&live.maxconn, global.maxconn.get()))
+    {
         return Err(Refusal::Full);
     }
     if !frontend

@@ -1,0 +1,408 @@
+//! The same commands, one after the other, to HAProxy and to ours with the same configuration.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::tests::of;
+use super::{Context, run};
+use crate::plan::{HostAddress, Mode, Plan, SocketAddress, SocketLevel, StatsSocket};
+use crate::stats::fixture;
+
+const HAPROXY: &str = "/usr/sbin/haproxy";
+
+/// Answers that are the same to the letter.
+const SAME: &[&str] = &[
+    "show version",
+    "show cli level",
+    "show cli sockets",
+    "show backend",
+    "show env NO_SUCH_VARIABLE",
+    "show stat nosuch 4 -1",
+    "show servers state nosuch",
+    "show servers conn nosuch",
+    "show table",
+    "show table nosuch",
+    "show errors nosuch",
+    "show sess 0x1",
+    "show ssl cert nosuch",
+    "set server",
+    "set server rabbit",
+    "set server nosuch/r1 state maint",
+    "set server rabbit/nosuch state maint",
+    "set server rabbit/r1",
+    "set server rabbit/r1 foo",
+    "set server rabbit/r1 state",
+    "set server rabbit/r1 state foo",
+    "set server rabbit/r1 weight",
+    "set server rabbit/r1 weight 300",
+    "set server rabbit/r1 weight x",
+    "set server rabbit/r1 weight 50%",
+    "get weight rabbit/r1",
+    "get weight rabbit/nosuch",
+    "get weight",
+    "set weight rabbit/r1 7",
+    "get weight rabbit/r1",
+    "set weight rabbit/r1",
+    "set server rabbit/r1 weight 10",
+    "set server rabbit/r1 health",
+    "set server rabbit/r1 health foo",
+    "set server rabbit/r1 agent up",
+    "set server rabbit/r1 agent-addr 127.0.0.1",
+    "set server rabbit/r1 agent-send foo",
+    "set server rabbit/r1 addr",
+    "set server rabbit/r1 addr foo.bar",
+    "set server rabbit/r4 addr 127.0.0.5",
+    "set server rabbit/r4 addr 127.0.0.5",
+    "set server rabbit/r4 addr 127.0.0.1 port 9",
+    "set server rabbit/r4 addr 127.0.0.1 port 9",
+    "set server rabbit/r4 check-port 9",
+    "set server rabbit/r1 check-port x",
+    "set server rabbit/r1 fqdn foo",
+    "set server rabbit/r1 ssl on",
+    "set maxconn frontend",
+    "set maxconn frontend web",
+    "set maxconn frontend nosuch 5",
+    "set maxconn frontend web 900",
+    "set maxconn server rabbit/r1",
+    "set maxconn server rabbit/r1 x",
+    "set maxconn server rabbit/nosuch 3",
+    "set maxconn server rabbit/r1 30",
+    "set maxconn global",
+    "set maxconn global 2000",
+    "set maxconn global 900",
+    "set rate-limit",
+    "set rate-limit connections",
+    "set rate-limit foo global 1",
+    "set rate-limit connections global 100",
+    "set rate-limit sessions global 100",
+    "set rate-limit ssl-sessions global 100",
+    "set rate-limit http-compression global 100",
+    "set timeout",
+    "set timeout foo",
+    "set timeout cli",
+    "set timeout cli 0",
+    "set timeout cli 30",
+    "disable server",
+    "disable server rabbit/nosuch",
+    "disable server rabbit/r3",
+    "enable server rabbit/r3",
+    "enable agent rabbit/r1",
+    "disable health rabbit/r1",
+    "enable health rabbit/r1",
+    "disable frontend",
+    "disable frontend nosuch",
+    "disable frontend web",
+    "disable frontend web",
+    "enable frontend web",
+    "enable frontend web",
+    "shutdown frontend nosuch",
+    "shutdown session",
+    "shutdown session foo",
+    "shutdown session 0x1234",
+    "shutdown sessions server",
+    "shutdown sessions server rabbit/nosuch",
+    "shutdown sessions server rabbit/r1",
+    "clear counters",
+    "clear counters all",
+    "clear table",
+    "clear table nosuch",
+    "clear table webs",
+    "clear table webs key 1.2.3.4",
+    "set table webs key 1.2.3.4",
+    "show table",
+    "clear table webs key 1.2.3.4",
+    "show table webs",
+    "add server",
+    "add server nosuch/new 127.0.0.1:9",
+    "add server webs/new",
+    "add server webs/new 127.0.0.1:9 weight 5",
+    "add server webs/new 127.0.0.1:9",
+    "del server",
+    "del server webs/nosuch",
+    "del server webs/w1",
+    "enable server webs/new",
+    "del server webs/new",
+    "disable server webs/new",
+    "del server webs/new",
+    "set severity-output number",
+    "experimental-mode on",
+    "user;show cli level;operator;disable frontend web;set timeout cli 5;show env HOME;show sess",
+    "operator;show cli level;clear counters all;clear counters;set weight rabbit/r1 3",
+    "quit",
+];
+
+/// Answers that are the same but for numbers of their own.
+const ALIKE: &[&str] = &[
+    "show servers state",
+    "show servers conn",
+    "show info",
+    "show info typed",
+    "show stat",
+    "show stat 2 4 -1",
+    "show stat up",
+    "show errors",
+    "show stat typed",
+    "show stat json",
+    "show info json",
+];
+
+struct Haproxy {
+    child: Child,
+    socket: PathBuf,
+}
+
+impl Drop for Haproxy {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Haproxy {
+    /// Runs with its proxies behind unix sockets, so that nothing on the host is in the way.
+    fn start(directory: &Path, port: u16) -> Self {
+        let at = |name: &str| directory.join(name).display().to_string();
+        let socket = directory.join("stats");
+        let server = |name: &str, more: &str| format!("    server {name} 127.0.0.1:{port} {more}\n");
+        let file = [
+            format!(
+                "global\n    stats socket {} level admin\n    maxconn 1000\n    nbthread 1\n",
+                socket.display()
+            ),
+            "    node node1\n    description desc one\n".to_owned(),
+            "defaults\n    timeout connect 2s\n    timeout client 10s\n    timeout server 10s\n".to_owned(),
+            format!(
+                "listen rabbit\n    mode tcp\n    bind unix@{}\n    maxconn 500\n",
+                at("rabbit")
+            ),
+            server("r1", "check inter 300 weight 10 maxconn 20"),
+            server("r2", "check inter 300"),
+            server("r3", "check inter 300 backup"),
+            server("r4", ""),
+            format!(
+                "frontend web\n    mode http\n    bind unix@{}\n    rate-limit sessions 100\n",
+                at("web")
+            ),
+            "    default_backend webs\n".to_owned(),
+            "backend webs\n    mode http\n    stick-table type ip size 100 expire 10m\n    stick on src\n"
+                .to_owned(),
+            server("w1", "check inter 300"),
+            server("w2", "check inter 300 disabled"),
+        ];
+        let path = directory.join("haproxy.cfg");
+        std::fs::write(&path, file.concat()).unwrap();
+        let child = Command::new(HAPROXY)
+            .args(["-db", "-f"])
+            .arg(&path)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        Self { child, socket }
+    }
+
+    fn ask(&self, line: &str) -> String {
+        let mut stream = self.connect();
+        stream.write_all(format!("{line}\n").as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).unwrap();
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    fn connect(&self) -> UnixStream {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            match UnixStream::connect(&self.socket) {
+                Ok(stream) => return stream,
+                Err(error) => assert!(Instant::now() < deadline, "{error}"),
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// All first checks have succeeded.
+    fn checked(&self) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while self.ask("show stat").matches(",L4OK,").count() < 4 {
+            assert!(Instant::now() < deadline, "{}", self.ask("show stat"));
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+fn ours(directory: &Path, port: u16) -> Context {
+    let mut plan: Plan = fixture::plan();
+    plan.global.sockets = vec![StatsSocket {
+        address: SocketAddress::Unix(directory.join("stats")),
+        user: None,
+        group: None,
+        mode: None,
+        level: SocketLevel::Admin,
+    }];
+    for backend in &mut plan.backends {
+        let backend = Arc::make_mut(backend);
+        if backend.mode == Mode::Tcp {
+            backend.stick = None;
+        }
+        for server in &mut backend.servers {
+            Arc::make_mut(server).address = HostAddress::Ip(([127, 0, 0, 1], port).into());
+        }
+    }
+    let context = of(plan);
+    for (backend, name) in [
+        ("rabbit", "r1"),
+        ("rabbit", "r2"),
+        ("rabbit", "r3"),
+        ("webs", "w1"),
+    ] {
+        fixture::checked(&context.live, backend, name, "L4OK", "");
+    }
+    context
+}
+
+/// What of an answer has to be the same in both.
+fn shape(command: &str, answer: &str) -> Vec<String> {
+    match command {
+        "show info" => answer
+            .lines()
+            .map(|line| line.split(": ").next().unwrap_or_default().to_owned())
+            .collect(),
+        "show info typed" => answer
+            .lines()
+            .map(|line| line.splitn(4, ':').take(3).collect::<Vec<_>>().join(":"))
+            .collect(),
+        "show stat typed" => {
+            let lines = answer
+                .lines()
+                .filter(|line| position(line).is_none_or(|place| place <= LAST_SHARED));
+            lines
+                .map(|line| line.splitn(4, ':').take(3).collect::<Vec<_>>().join(":"))
+                .collect()
+        }
+        "show stat json" | "show info json" => json_shape(answer),
+        "show errors" => answer.split('[').take(1).map(str::to_owned).collect(),
+        _ if command.starts_with("show stat") => answer
+            .lines()
+            .map(|line| {
+                let columns = line.split(',').take(LAST_SHARED + 1);
+                let known = |place: usize, text: &str| {
+                    if [
+                        0, 1, 6, 17, 18, 19, 20, 26, 27, 28, 32, 36, 65, 67, 68, 69, 73, 75,
+                    ]
+                    .contains(&place)
+                    {
+                        text.to_owned()
+                    } else {
+                        u8::from(!text.is_empty()).to_string()
+                    }
+                };
+                columns
+                    .enumerate()
+                    .map(|(place, text)| known(place, text))
+                    .collect::<Vec<_>>()
+                    .join(",")
+            })
+            .collect(),
+        "show servers state" => answer
+            .lines()
+            .map(|line| {
+                let mut columns: Vec<&str> = line.split(' ').collect();
+                if columns.len() == 25 {
+                    columns[9] = "age";
+                }
+                columns.join(" ")
+            })
+            .collect(),
+        // Ours has no connection of its own to a server that it checks.
+        "show servers conn" => answer
+            .lines()
+            .map(|line| {
+                line.split(' ')
+                    .enumerate()
+                    .filter(|(place, _)| !(7..9).contains(place))
+                    .map(|(_, word)| word)
+                    .collect::<Vec<_>>()
+                    .join(" ")
+            })
+            .collect(),
+        _ => vec![answer.to_owned()],
+    }
+}
+
+/// `agg_check_status`: what follows are the inner workings of its own protocols.
+const LAST_SHARED: usize = 102;
+
+fn position(line: &str) -> Option<usize> {
+    line.split('.').nth(3)?.parse().ok()
+}
+
+fn json_shape(answer: &str) -> Vec<String> {
+    let value: serde_json::Value = serde_json::from_str(answer.trim()).unwrap();
+    let mut items = Vec::new();
+    flatten(&value, &mut items);
+    items
+}
+
+fn flatten(value: &serde_json::Value, items: &mut Vec<String>) {
+    let Some(list) = value.as_array() else {
+        if value["field"]["pos"]
+            .as_u64()
+            .is_some_and(|place| place <= LAST_SHARED as u64)
+        {
+            let mut value = value.clone();
+            value["value"]["value"] = serde_json::Value::Null;
+            items.push(value.to_string());
+        }
+        return;
+    };
+    for item in list {
+        flatten(item, items);
+    }
+}
+
+#[tokio::test]
+async fn haproxy_and_ours_answer_alike() {
+    if !Path::new(HAPROXY).exists() {
+        eprintln!("there is no {HAPROXY} to compare with; scripts/setup names the package");
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let theirs = Haproxy::start(directory.path(), port);
+    theirs.checked();
+    let ours = ours(directory.path(), port);
+    for command in ALIKE.iter().chain(SAME) {
+        let (their, our) = (theirs.ask(command), run(&ours, SocketLevel::Admin, command).await);
+        assert_eq!(shape(command, &our), shape(command, &their), "{command}");
+        // An empty line at the end of each answer.
+        let ends = |text: &str| text.ends_with("\n\n") || text == "\n";
+        assert_eq!(ends(&our), ends(&their), "{command}: {our:?}, {their:?}");
+    }
+    // What is not understood is answered in the same form, with commands that begin alike.
+    for command in [
+        "show",
+        "set maxconn",
+        "shutdown",
+        "foo",
+        "@1 show info",
+        "help show",
+        "help foo",
+        "",
+    ] {
+        let (their, our) = (theirs.ask(command), run(&ours, SocketLevel::Admin, command).await);
+        assert_eq!(our.lines().next(), their.lines().next(), "{command}");
+        let tail = |text: &str| {
+            let lines = text.trim_end().lines().rev().take(3);
+            lines
+                .map(|line| line.split_whitespace().next().unwrap_or_default().to_owned())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(tail(&our), tail(&their), "{command}");
+        assert_eq!(our.ends_with("\n\n"), their.ends_with("\n\n"), "{command}");
+    }
+}
