@@ -14,7 +14,9 @@ pub(crate) mod amqp;
 pub(crate) mod connect;
 pub(crate) mod endpoint;
 pub(crate) mod http;
+mod opening;
 pub(crate) mod relay;
+pub(crate) mod rules;
 #[cfg(test)]
 mod tests;
 
@@ -26,12 +28,14 @@ use std::time::{Duration, SystemTime};
 use warren_balance::ServerId;
 
 use self::connect::{Progress, Upstream};
-use self::endpoint::Endpoint;
+use self::endpoint::{Endpoint, Received};
 use self::http::Http;
+use self::opening::{Opened, Opening};
 use self::relay::Relay;
 use crate::live::{Backend, Frontend, Server, Target};
-use crate::plan::{self, Mode};
-use crate::record::{Cause, Phase, Record, Termination, Times};
+use crate::plan::{self, LogFormat, Mode};
+use crate::record::{Cause, Phase, Record, Termination, Times, TlsFacts};
+use crate::worker::SessionInfo;
 use crate::worker::context::{Context, Entrance};
 use crate::worker::reactor::{Named, Place, Ready, Token};
 
@@ -74,7 +78,7 @@ pub(crate) struct Session {
 #[derive(Debug)]
 enum Stage {
     /// Before a backend is chosen.
-    Opening,
+    Opening(Opening),
     /// Waiting for a server.
     Joining,
     /// Octets both ways.
@@ -126,6 +130,30 @@ pub(crate) struct Common {
     pub(crate) termination: Option<Termination>,
     /// Its deadline may be another than before: the timer has to be looked at.
     pub(crate) changed: bool,
+    /// It counts in the frontend's table of sources.
+    pub(crate) counted_source: bool,
+    /// Nothing is to be logged, or it has been already.
+    pub(crate) unlogged: bool,
+    /// Who the client is according to a PROXY protocol header.
+    pub(crate) told: Option<Box<Told>>,
+    /// It is to end soon.
+    pub(crate) leaving: Option<Box<Leaving>>,
+}
+
+/// What a PROXY protocol header said.
+#[derive(Clone, Debug)]
+pub(crate) struct Told {
+    /// The address the client came in by, at whoever sent the header.
+    pub(crate) local: Option<SocketAddr>,
+}
+
+/// A session that is to end when that harms nobody.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Leaving {
+    /// What the log says.
+    pub(crate) cause: Cause,
+    /// Then it ends whatever is under way.
+    pub(crate) until: u64,
 }
 
 /// Milliseconds that phases took; `None` is not reached.
@@ -183,8 +211,12 @@ impl Session {
                 redispatched: false,
                 termination: None,
                 changed: true,
+                counted_source: false,
+                unlogged: false,
+                told: None,
+                leaving: None,
             },
-            stage: Stage::Opening,
+            stage: Stage::Opening(Opening::new()),
         }
     }
 
@@ -192,20 +224,23 @@ impl Session {
     pub(crate) fn drive(&mut self, context: &mut Context) -> Flow {
         loop {
             match &mut self.stage {
-                Stage::Opening if self.common.mode() == Mode::Http => {
-                    match Http::begin(&mut self.common, context) {
-                        Ok(http) => self.stage = Stage::Http(Box::new(http)),
+                Stage::Opening(opening) => match opening.advance(&mut self.common, context) {
+                    Opened::Pending => return Flow::Stay,
+                    Opened::Refused(termination) => return self.common.end(termination),
+                    Opened::Done => match self.common.begin(context) {
+                        Ok(stage) => self.stage = stage,
                         Err(termination) => return self.common.end(termination),
-                    }
-                }
-                Stage::Opening => match self.common.choose_backend(context) {
-                    Ok(()) => self.stage = Stage::Joining,
-                    Err(termination) => return self.common.end(termination),
+                    },
                 },
                 Stage::Joining => match connect::advance(&mut self.common, context) {
-                    Progress::Pending => return self.client_while_joining(),
+                    Progress::Pending => {
+                        if let Some(flow) = self.client_while_joining() {
+                            return flow;
+                        }
+                    }
                     Progress::Joined => {
                         self.common.activity = [context.now; 2];
+                        self.common.log_early(context, |log| log.logasap);
                         self.stage = Stage::Relay(Relay::default());
                     }
                     Progress::Failed(termination) => return self.common.end(termination),
@@ -216,28 +251,36 @@ impl Session {
         }
     }
 
-    /// A client that leaves before there is a server, and has said nothing, is not connected any more.
-    fn client_while_joining(&mut self) -> Flow {
-        if !self.common.client.may_have_left() {
-            return Flow::Stay;
+    /// A client that leaves before there is a server, and has said nothing, is not connected any more. `None`: there is
+    /// a server by now, of which only the event has not been seen yet.
+    fn client_while_joining(&mut self) -> Option<Flow> {
+        let common = &mut self.common;
+        if !common.client.may_have_left() {
+            return Some(Flow::Stay);
         }
-        match self.common.client.peek(&mut [0]) {
-            endpoint::Received::Data(_) | endpoint::Received::Wait => Flow::Stay,
-            endpoint::Received::End | endpoint::Received::Failed(_) => {
-                let phase = self.common.upstream.phase();
-                self.common.end(Termination::new(Cause::ClientAborted, phase))
+        let left = common.client.peek(&mut [0]);
+        let connected = matches!(left, Received::End | Received::Failed(_))
+            && common.server.as_mut().is_some_and(Endpoint::is_connected);
+        match left {
+            Received::Data(_) | Received::Wait => Some(Flow::Stay),
+            Received::End if connected => None,
+            Received::Failed(_) if connected => {
+                Some(common.end(Termination::new(Cause::ClientAborted, Phase::Data)))
             }
+            Received::End | Received::Failed(_) => Some(self.end(Cause::ClientAborted)),
         }
     }
 
     /// When it has to be woken although nothing happens.
     pub(crate) fn deadline(&self) -> Option<u64> {
-        match &self.stage {
-            Stage::Opening => None,
+        let own = match &self.stage {
+            Stage::Opening(opening) => opening.deadline(),
             Stage::Joining => self.common.upstream.deadline(),
             Stage::Relay(relay) => relay.deadline(&self.common).map(|(at, _)| at),
             Stage::Http(http) => http.deadline(&self.common),
-        }
+        };
+        let leaving = self.common.leaving.as_ref().map(|leaving| leaving.until);
+        own.into_iter().chain(leaving).min()
     }
 
     /// Its timer went off.
@@ -246,20 +289,92 @@ impl Session {
         if self.deadline().is_none_or(|deadline| deadline > context.now) {
             return Flow::Stay;
         }
+        if let Some(leaving) = &self.common.leaving
+            && leaving.until <= context.now
+        {
+            return self.end(leaving.cause);
+        }
         match &mut self.stage {
-            Stage::Opening => Flow::Stay,
-            Stage::Joining => self.drive(context),
+            Stage::Opening(_) | Stage::Joining => self.drive(context),
             Stage::Http(http) => http.expire(&mut self.common, context),
             Stage::Relay(relay) => match relay.deadline(&self.common) {
-                Some((_, late)) => {
-                    let cause = match late {
-                        Side::Client => Cause::ClientTimeout,
-                        Side::Server => Cause::ServerTimeout,
-                    };
-                    self.common.end(Termination::new(cause, Phase::Data))
-                }
+                Some((_, Side::Client)) => self.end(Cause::ClientTimeout),
+                Some((_, Side::Server)) => self.end(Cause::ServerTimeout),
                 None => Flow::Stay,
             },
+        }
+    }
+
+    /// It ends now, for this reason.
+    pub(crate) fn end(&mut self, cause: Cause) -> Flow {
+        self.common.end(Termination::new(cause, self.phase()))
+    }
+
+    /// It ends now, and nobody is told but by a reset.
+    pub(crate) fn reset(&mut self, cause: Cause) -> Flow {
+        self.common.client.reset_on_close();
+        if let Some(server) = &self.common.server {
+            server.reset_on_close();
+        }
+        self.end(cause)
+    }
+
+    /// It is to end when that harms nobody, at `until` at the latest.
+    pub(crate) fn leave(&mut self, cause: Cause, until: u64, context: &mut Context) -> Flow {
+        self.common.leaving = Some(Box::new(Leaving { cause, until }));
+        self.common.changed = true;
+        self.drive(context)
+    }
+
+    fn phase(&self) -> Phase {
+        match &self.stage {
+            Stage::Opening(_) => Phase::Request,
+            Stage::Joining => self.common.upstream.phase(),
+            Stage::Relay(_) | Stage::Http(_) => Phase::Data,
+        }
+    }
+
+    /// Itself as the live table shows it.
+    pub(crate) fn info(&self, context: &Context) -> SessionInfo {
+        let common = &self.common;
+        let millis = |since: u64| Duration::from_millis(context.now.saturating_sub(since));
+        let address =
+            |address: Option<SocketAddr>| address.map_or_else(|| "unix".to_owned(), |a| a.to_string());
+        let unsent = match &self.stage {
+            Stage::Relay(relay) => relay.pending(Side::Server),
+            Stage::Opening(_) | Stage::Joining | Stage::Http(_) => 0,
+        };
+        SessionInfo {
+            id: common.id,
+            worker: context.worker,
+            accepted: common.accepted_at,
+            age: millis(common.accepted),
+            client: address(common.client_address),
+            local: address(common.local_address()),
+            frontend: Arc::clone(&common.frontend().name),
+            backend: common.backend.as_ref().map(|backend| Arc::clone(&backend.name)),
+            server: common.assigned.as_ref().map(|server| {
+                let target = common.target.as_deref();
+                (
+                    Arc::clone(&server.name),
+                    target.map_or_else(String::new, ToString::to_string),
+                )
+            }),
+            bytes_in: common.bytes[Side::Client as usize],
+            bytes_out: common.bytes[Side::Server as usize],
+            idle: common.activity.map(millis),
+            unsent: unsent as u64,
+            state: match (&self.stage, &common.upstream) {
+                _ if common.leaving.is_some() => "closing",
+                (Stage::Opening(_), _) => "opening",
+                (Stage::Joining, Upstream::Queued { .. }) => "queued",
+                (Stage::Joining, _) => "connecting",
+                (Stage::Relay(_), _) if common.client.shut || common.client.ended => "closing",
+                (Stage::Relay(_), _) => "established",
+                (Stage::Http(_), _) => "request",
+            },
+            tls: !common.client.is_plain(),
+            amqp: None,
         }
     }
 
@@ -276,15 +391,13 @@ impl Session {
         }
         let total = context.now.saturating_sub(common.accepted);
         common.count_end(total, context);
-        let frontend = Arc::clone(&common.entrance.frontend);
-        let plan = frontend.plan();
         if let Stage::Http(http) = &mut self.stage {
             http.finish(common, context);
-        } else if !plan.log.targets.is_empty() {
-            let record = common.record(&plan, context);
-            context.log.record(&plan, &record);
+        } else {
+            common.log(context);
         }
         common.leave_server(context);
+        common.leave_source(context);
         if let Some(backend) = &common.backend {
             backend.sessions.leave();
         }
@@ -336,20 +449,54 @@ impl Common {
         Flow::End
     }
 
-    /// Finds the backend by the frontend's rules and enters it.
-    fn choose_backend(&mut self, context: &mut Context) -> Result<(), Termination> {
-        let plan = self.frontend().plan();
-        let Some(index) = plan.default_backend else {
-            return Err(Termination::new(Cause::ServerAborted, Phase::Connect));
-        };
-        let backend = Arc::clone(context.snapshot().backend(index));
-        self.enter(backend, context);
-        self.key = match self.client_address {
-            Some(address) => warren_balance::hash::of_address(address.ip()),
-            None => 0,
-        };
+    /// What follows when the client has come in.
+    fn begin(&mut self, context: &mut Context) -> Result<Stage, Termination> {
+        if self.mode() == Mode::Http {
+            return Ok(Stage::Http(Box::new(Http::begin(self, context)?)));
+        }
+        self.log_early(context, |log| log.format == LogFormat::Plain);
         self.upstream = Upstream::begin(context.now);
-        Ok(())
+        Ok(Stage::Joining)
+    }
+
+    /// Logs before the end, if that is what the frontend wants; then nothing is logged at the end.
+    fn log_early(&mut self, context: &mut Context, wanted: impl FnOnce(&plan::Logging) -> bool) {
+        let frontend = Arc::clone(self.frontend());
+        if wanted(&frontend.plan().log) {
+            self.log(context);
+            self.unlogged = true;
+        }
+    }
+
+    fn log(&self, context: &mut Context) {
+        let plan = self.frontend().plan();
+        if !self.unlogged && !plan.log.targets.is_empty() {
+            let record = self.record(&plan, context);
+            context.log.record(&plan, &record);
+        }
+    }
+
+    /// The address the client came in by.
+    pub(crate) fn local_address(&self) -> Option<SocketAddr> {
+        match &self.told {
+            Some(told) => told.local,
+            None => self.client.local(),
+        }
+    }
+
+    /// What is known of the TLS that is ended here.
+    pub(crate) fn tls_facts(&self) -> Option<TlsFacts<'_>> {
+        None
+    }
+
+    fn leave_source(&self, context: &Context) {
+        if self.counted_source
+            && let Some(address) = self.client_address
+            && let Some(table) = self.frontend().sources.lock().as_mut()
+        {
+            let key = warren_balance::Key::from(address.ip());
+            table.close(context.time(), &key, self.bytes[0], self.bytes[1]);
+        }
     }
 
     /// Counts as a session of `backend` from now on.
@@ -438,11 +585,11 @@ impl Common {
 
     /// Everything a log line can be made of. Addresses that only some formats need are only asked for if `plan`'s does.
     pub(crate) fn record<'a>(&'a self, plan: &plan::Frontend, context: &Context) -> Record<'a> {
-        let all = !matches!(plan.log.format, plan::LogFormat::Tcp | plan::LogFormat::Http);
+        let all = !matches!(plan.log.format, LogFormat::Tcp | LogFormat::Http);
         let gauge = |gauge: Option<u32>| gauge.unwrap_or(0);
         Record {
             client: self.client_address,
-            local: if all { self.client.local() } else { None },
+            local: if all { self.local_address() } else { None },
             source: self.server.as_ref().filter(|_| all).and_then(Endpoint::local),
             server_address: match self.target.as_deref() {
                 Some(Target::Tcp(address)) => Some(*address),
@@ -450,7 +597,7 @@ impl Common {
             },
             accepted: self.accepted_at,
             frontend: &self.frontend().name,
-            tls: None,
+            tls: self.tls_facts(),
             backend: self
                 .backend
                 .as_ref()

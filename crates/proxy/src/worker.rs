@@ -5,6 +5,7 @@
 
 mod accept;
 pub(crate) mod context;
+mod leaving;
 mod mailbox;
 pub(crate) mod reactor;
 mod timers;
@@ -41,6 +42,16 @@ pub trait Log: Send {
     fn record(&mut self, frontend: &plan::Frontend, record: &Record<'_>);
     /// A turn of the event loop is over: lines may be sent now, many at once.
     fn flush(&mut self);
+}
+
+impl Log for crate::logs::Writer {
+    fn record(&mut self, frontend: &plan::Frontend, record: &Record<'_>) {
+        self.session(&frontend.log, record);
+    }
+
+    fn flush(&mut self) {
+        Self::flush(self);
+    }
 }
 
 /// The worker threads of the process. Clones are the same workers.

@@ -53,6 +53,15 @@ pub enum Target {
     Unix(PathBuf),
 }
 
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => path.display().fmt(f),
+        }
+    }
+}
+
 /// What is known of a server's health. Only the control thread writes here.
 #[derive(Debug)]
 pub struct Operational {

@@ -84,6 +84,7 @@ pub(crate) fn frontend() -> Frontend {
                 level_at_most: Level::Emerg,
                 length: 1024,
             })],
+            format: LogFormat::Tcp,
             ..Logging::default()
         },
         inspect_delay: None,

@@ -203,6 +203,12 @@ impl Endpoint {
         let _gone = rustix::net::sockopt::set_socket_linger(&self.fd, Some(std::time::Duration::ZERO));
     }
 
+    /// Whether a socket that was about to connect has done so, even if no event said so yet.
+    pub(crate) fn is_connected(&mut self) -> bool {
+        self.writable |= rustix::net::getpeername(&self.fd).is_ok();
+        self.writable
+    }
+
     /// Our address.
     pub(crate) fn local(&self) -> Option<SocketAddr> {
         SocketAddr::try_from(rustix::net::getsockname(&self.fd).ok()?).ok()

@@ -193,6 +193,12 @@ impl Relay {
         self.close(common)
     }
 
+    /// Octets from a side that could not be sent on yet.
+    pub(crate) fn pending(&self, from: Side) -> usize {
+        let pending = self.ways[from as usize].pending.as_ref();
+        pending.map_or(0, |pending| pending.octets.len() - pending.sent)
+    }
+
     /// When silence has lasted too long, and whose.
     pub(crate) fn deadline(&self, common: &Common) -> Option<(u64, Side)> {
         let frontend = common.frontend().plan();

@@ -4,9 +4,16 @@ mod bench;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::time::{Duration, Instant};
+
+use warren_balance::ServerId;
 
 use self::bench::{Bench, eventually};
+use crate::plan::{
+    Condition, Pattern, Plan, ProxyId, Sample, SourceLimits, Stick, TcpAction, TcpRule, Term, Test, testing,
+};
 use crate::record::{Cause, Phase};
+use crate::worker::{Command, End, Ending, Scope};
 
 #[test]
 fn octets_pass_both_ways_and_the_log_says_so() {
@@ -65,7 +72,7 @@ fn a_direction_that_is_closed_leaves_the_other_one_open() {
 fn a_client_whose_servers_refuse_is_closed_after_the_retries() {
     let bench = Bench::new(1, |plan| {
         bench::backend(plan).retries = 1;
-        bench::backend(plan).timeouts.connect = Some(std::time::Duration::from_millis(50));
+        bench::backend(plan).timeouts.connect = Some(Duration::from_millis(50));
     });
     bench.refuse(0);
     let mut client = bench.connect();
@@ -110,4 +117,375 @@ fn a_megabyte_comes_whole_through_small_windows() {
     }
     assert_eq!(bench.line().termination(), "--");
     eventually(|| bench.live.connections.now() == 0);
+}
+
+/// What a test wants otherwise.
+type Change = fn(&mut Plan);
+
+/// A time after which something is over, long enough for a busy machine to be in time before.
+const SHORT: Duration = Duration::from_millis(150);
+
+#[test]
+fn whoever_is_silent_for_too_long_is_named_by_the_log() {
+    let cases: [(&str, Change); 3] = [
+        ("cD", |plan| bench::frontend(plan).timeouts.client = Some(SHORT)),
+        ("sD", |plan| bench::backend(plan).timeouts.server = Some(SHORT)),
+        ("cD", |plan| bench::backend(plan).timeouts.tunnel = Some(SHORT)),
+    ];
+    for (expected, change) in cases {
+        let bench = Bench::new(1, change);
+        let begun = Instant::now();
+        let mut client = bench.connect();
+        let mut server = bench.accept(0);
+        for _ in 0..3 {
+            std::thread::sleep(SHORT / 3);
+            client.write_all(b"alive").unwrap();
+            bench::read(&mut server, 5);
+        }
+        assert_eq!(client.read(&mut [0]).unwrap(), 0);
+        assert_eq!(server.read(&mut [0]).unwrap(), 0);
+        assert!(
+            begun.elapsed() >= SHORT * 2 - Duration::from_millis(5),
+            "it was not silent"
+        );
+        assert_eq!(bench.line().termination(), expected);
+        bench.is_empty();
+    }
+}
+
+#[test]
+fn after_one_direction_was_closed_the_fin_timeouts_count() {
+    let bench = Bench::new(1, |plan| {
+        bench::frontend(plan).timeouts.client = Some(Duration::from_secs(60));
+        bench::backend(plan).timeouts.server = Some(Duration::from_secs(60));
+        bench::backend(plan).timeouts.server_fin = Some(SHORT);
+    });
+    let client = bench.connect();
+    let mut server = bench.accept(0);
+    client.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(server.read(&mut [0]).unwrap(), 0);
+    assert_eq!(bench.line().termination(), "sD");
+}
+
+#[test]
+fn a_reset_ends_both_sides_at_once() {
+    for (side, expected) in [("client", "CD"), ("server", "SD")] {
+        let bench = Bench::new(1, |_| {});
+        let mut client = bench.connect();
+        let mut server = bench.accept(0);
+        client.write_all(b"x").unwrap();
+        bench::read(&mut server, 1);
+        let (gone, mut other) = if side == "client" {
+            (client, server)
+        } else {
+            (server, client)
+        };
+        socket2::SockRef::from(&gone)
+            .set_linger(Some(Duration::ZERO))
+            .unwrap();
+        drop(gone);
+        assert!(matches!(other.read(&mut [0]), Ok(0) | Err(_)));
+        assert_eq!(bench.line().termination(), expected);
+        let totals = bench.backend().tally.totals();
+        assert_eq!(
+            (totals.client_aborts, totals.server_aborts),
+            (u64::from(side == "client"), u64::from(side == "server"))
+        );
+    }
+}
+
+#[test]
+fn a_connection_waits_for_a_slot_and_gets_the_next_one() {
+    let bench = Bench::new(1, |plan| {
+        bench::server(plan, 0).maxconn = Some(testing::number(1))
+    });
+    let first = bench.connect();
+    let mut server = bench.accept(0);
+    let mut second = bench.connect();
+    eventually(|| bench.backend().queued.now() == 1);
+    second.write_all(b"patience").unwrap();
+    drop(first);
+    assert_eq!(server.read(&mut [0]).unwrap(), 0);
+    drop(server);
+    let mut server = bench.accept(0);
+    assert_eq!(bench::read(&mut server, 8), b"patience");
+    drop((second, server));
+    assert_eq!(
+        [bench.line(), bench.line()].map(|line| line.termination()),
+        ["--", "--"]
+    );
+    bench.is_empty();
+}
+
+#[test]
+fn whoever_waits_too_long_or_leaves_gets_no_slot() {
+    let bench = Bench::new(1, |plan| {
+        bench::server(plan, 0).maxconn = Some(testing::number(1));
+        bench::backend(plan).timeouts.queue = Some(SHORT);
+    });
+    let _first = bench.connect();
+    let _server = bench.accept(0);
+    let mut patient = bench.connect();
+    assert_eq!(patient.read(&mut [0]).unwrap(), 0);
+    assert_eq!(bench.line().termination(), "sQ");
+    drop(bench.connect());
+    assert_eq!(bench.line().termination(), "CQ");
+    eventually(|| bench.backend().queued.now() == 0);
+}
+
+#[test]
+fn with_redispatch_another_server_is_tried_at_once() {
+    let bench = Bench::new(2, |plan| bench::backend(plan).redispatch = Some(-1));
+    bench.refuse(0);
+    let begun = Instant::now();
+    let mut answered = 0;
+    for _ in 0..4 {
+        let mut client = bench.connect();
+        drop(bench.accept(1));
+        assert_eq!(client.read(&mut [0]).unwrap(), 0);
+        answered += 1;
+    }
+    assert!(begun.elapsed() < Duration::from_secs(1), "there was a pause");
+    let lines: Vec<_> = (0..answered).map(|_| bench.line()).collect();
+    assert!(
+        lines
+            .iter()
+            .all(|line| line.server == "server2" && line.termination() == "--"),
+        "{lines:?}"
+    );
+    let moved = lines
+        .iter()
+        .filter(|line| line.redispatched && line.retries == 1)
+        .count();
+    // The turn after a refusal is the refusing server's again.
+    assert_eq!((moved, bench.backend().tally.totals().redispatches), (4, 4));
+    bench.is_empty();
+}
+
+#[test]
+fn the_same_server_is_tried_again_after_a_pause() {
+    let bench = Bench::new(1, |plan| bench::backend(plan).retries = 1);
+    let address = bench.server_address(0);
+    bench.refuse(0);
+    let begun = Instant::now();
+    let mut client = bench.connect();
+    eventually(|| bench.backend().tally.totals().retries == 1);
+    let again = std::net::TcpListener::bind(address).unwrap();
+    let (mut server, _) = again.accept().unwrap();
+    assert!(begun.elapsed() > Duration::from_millis(900));
+    server.write_all(b"back").unwrap();
+    assert_eq!(bench::read(&mut client, 4), b"back");
+}
+
+#[test]
+fn no_more_clients_come_in_than_there_is_room_for() {
+    let changes: [Change; 3] = [
+        |plan| bench::frontend(plan).maxconn = testing::number(1),
+        |plan| plan.global.maxconn = testing::number(1),
+        |plan| bench::frontend(plan).binds[0].maxconn = Some(testing::number(1)),
+    ];
+    for change in changes {
+        let bench = Bench::new(1, change);
+        let first = bench.connect();
+        let server = bench.accept(0);
+        let mut second = bench.connect();
+        second.write_all(b"later").unwrap();
+        std::thread::sleep(SHORT);
+        assert_eq!(
+            (bench.live.connections.now(), bench.live.connections.most()),
+            (1, 1)
+        );
+        drop((first, server));
+        let mut server = bench.accept(0);
+        assert_eq!(bench::read(&mut server, 5), b"later");
+        drop((second, server));
+        bench.is_empty();
+        assert_eq!(bench.frontend().sessions.most(), 1);
+    }
+}
+
+#[test]
+fn sessions_end_when_they_are_told_to() {
+    let cases = [
+        (Scope::All, Ending::Now(Cause::Killed), "KD"),
+        (Scope::Frontend(ProxyId(1)), Ending::Now(Cause::Killed), "KD"),
+        (
+            Scope::Server(ProxyId(2), ServerId(1)),
+            Ending::Now(Cause::Down),
+            "DD",
+        ),
+        (
+            Scope::Local([127, 0, 0, 1].into()),
+            Ending::Reset(Cause::Local),
+            "LD",
+        ),
+        (
+            Scope::All,
+            Ending::Politely {
+                cause: Cause::Up,
+                deadline: SHORT,
+                rate: testing::number(100),
+            },
+            "UD",
+        ),
+    ];
+    let bench = Bench::new(1, |_| {});
+    for (scope, how, expected) in cases {
+        let others = [
+            Scope::Frontend(ProxyId(7)),
+            Scope::Server(ProxyId(2), ServerId(2)),
+            Scope::Backups(ProxyId(2)),
+            Scope::Local([127, 0, 0, 2].into()),
+        ];
+        let mut client = bench.connect();
+        let mut server = bench.accept(0);
+        for scope in others {
+            bench.workers.broadcast(&Command::End(End { scope, how }));
+        }
+        client.write_all(b"x").unwrap();
+        bench::read(&mut server, 1);
+        let begun = Instant::now();
+        bench.workers.broadcast(&Command::End(End { scope, how }));
+        let gone = client.read(&mut [0]);
+        match how {
+            Ending::Reset(_) => assert_eq!(gone.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset),
+            _ => assert_eq!(gone.unwrap(), 0),
+        }
+        let polite = matches!(how, Ending::Politely { .. });
+        assert_eq!(begun.elapsed() >= SHORT - Duration::from_millis(5), polite);
+        assert_eq!(bench.line().termination(), expected);
+        bench.is_empty();
+    }
+}
+
+#[test]
+fn the_live_table_shows_what_a_session_is_doing() {
+    let bench = Bench::new(1, |plan| {
+        bench::server(plan, 0).maxconn = Some(testing::number(1))
+    });
+    let mut client = bench.connect();
+    let mut server = bench.accept(0);
+    client.write_all(b"12345").unwrap();
+    bench::read(&mut server, 5);
+    let _waiting = bench.connect();
+    eventually(|| bench.backend().queued.now() == 1);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let mut sessions = runtime.block_on(bench.workers.sessions());
+    sessions.sort_by_key(|session| session.id);
+    let states: Vec<_> = sessions.iter().map(|session| session.state).collect();
+    assert_eq!(states, ["established", "queued"]);
+    assert_eq!(sessions[0].client, client.local_addr().unwrap().to_string());
+    assert_eq!(sessions[0].local, bench.address.to_string());
+    assert_eq!((sessions[0].bytes_in, sessions[0].bytes_out), (5, 0));
+    let server = sessions[0].server.clone().unwrap();
+    assert_eq!(
+        (&*server.0, server.1),
+        ("server1", bench.server_address(0).to_string())
+    );
+}
+
+#[test]
+fn rules_turn_clients_away_before_and_after_they_are_sessions() {
+    let source = |network: [u8; 4]| Condition {
+        any: vec![vec![Term {
+            negated: false,
+            test: Test {
+                sample: Sample::Src,
+                ignore_case: false,
+                patterns: vec![Pattern::Network(network.into(), 8)],
+            },
+        }]],
+        negated: false,
+    };
+    let rule = |content, network| TcpRule {
+        content,
+        action: TcpAction::Reject,
+        condition: source(network),
+    };
+    for content in [false, true] {
+        let bench = Bench::new(1, |plan| {
+            bench::frontend(plan).tcp_rules =
+                vec![rule(content, [10, 0, 0, 0]), rule(content, [127, 0, 0, 0])];
+        });
+        let mut client = bench.connect();
+        assert_eq!(client.read(&mut [0]).unwrap_or(0), 0);
+        bench.is_empty();
+        let totals = bench.frontend().tally.totals();
+        assert_eq!((totals.connections, totals.sessions), (1, u64::from(content)));
+        assert_eq!(
+            (totals.denied_requests, totals.denied_connections),
+            (u64::from(content), u64::from(!content))
+        );
+        if content {
+            assert_eq!(bench.line().termination(), "PR");
+        }
+    }
+}
+
+#[test]
+fn one_client_may_not_have_more_connections_than_allowed() {
+    let bench = Bench::new(1, |plan| {
+        bench::frontend(plan).source_limits = Some(SourceLimits {
+            size: 10,
+            expire: Duration::from_secs(10),
+            connections: Some(testing::number(1)),
+            rate: None,
+            period: Duration::from_secs(1),
+        });
+    });
+    for _ in 0..2 {
+        let first = bench.connect();
+        let server = bench.accept(0);
+        let mut second = bench.connect();
+        assert_eq!(second.read(&mut [0]).unwrap_or(0), 0);
+        drop((first, server));
+        bench.is_empty();
+    }
+    assert_eq!(bench.frontend().tally.totals().denied_connections, 2);
+}
+
+#[test]
+fn a_client_stays_with_its_server_if_the_backend_remembers() {
+    let bench = Bench::new(2, |plan| {
+        bench::backend(plan).stick = Some(Stick {
+            size: 10,
+            expire: None,
+        });
+    });
+    for _ in 0..3 {
+        let mut client = bench.connect();
+        drop(bench.accept(0));
+        assert_eq!(client.read(&mut [0]).unwrap(), 0);
+        drop(client);
+        assert_eq!(bench.line().server, "server1");
+    }
+}
+
+#[test]
+fn clients_are_spread_over_the_workers() {
+    let bench = Bench::new(1, |plan| plan.global.threads = 3.try_into().unwrap());
+    let open: Vec<_> = (0..9).map(|_| (bench.connect(), bench.accept(0))).collect();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let mut count = [0; 3];
+    for session in runtime.block_on(bench.workers.sessions()) {
+        count[session.worker] += 1;
+    }
+    assert_eq!(count, [3, 3, 3]);
+    drop(open);
+    bench.is_empty();
+}
+
+#[test]
+fn workers_that_are_told_to_finish_do_so_with_their_last_session() {
+    let bench = Bench::new(1, |plan| plan.global.threads = 2.try_into().unwrap());
+    let mut client = bench.connect();
+    let mut server = bench.accept(0);
+    bench.workers.broadcast(&Command::Finish);
+    let workers = bench.workers.clone();
+    let joined = std::thread::spawn(move || workers.join());
+    client.write_all(b"still").unwrap();
+    assert_eq!(bench::read(&mut server, 5), b"still");
+    assert!(!joined.is_finished());
+    drop((client, server));
+    joined.join().unwrap();
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Instant, SystemTime};
 
 use tokio::sync::mpsc;
-use warren_balance::{Key, ServerId};
+use warren_balance::{Counters, Key, ServerId};
 
 use super::mailbox::MailboxSender;
 use super::reactor::{Place, Reactor};
@@ -120,6 +120,18 @@ impl Context {
     pub(crate) fn snapshot(&mut self) -> &Arc<Snapshot> {
         self.snapshot = self.live.snapshot();
         &self.snapshot
+    }
+
+    /// What held when [`Context::snapshot`] was called last.
+    pub(crate) const fn known(&self) -> &Arc<Snapshot> {
+        &self.snapshot
+    }
+
+    /// What is known of a client's address, if its frontend limits clients.
+    pub(crate) fn source(&self, common: &Common) -> Option<Counters> {
+        let key = Key::from(common.client_address?.ip());
+        let sources = common.frontend().sources.lock();
+        sources.as_ref()?.get(self.time(), &key)
     }
 
     /// The session could go on, once others have had their turn.

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use slab::Slab;
 
-use super::Command;
 use super::accept::Doors;
 use super::context::{Context, Message};
+use super::leaving::Leavings;
 use super::mailbox::Mailbox;
 use super::reactor::{Events, Named, Place, Ready, Token};
+use super::{Command, End, Ending};
 use crate::session::{Arrival, Flow, Session};
 
 /// One worker thread.
@@ -18,6 +19,8 @@ pub(super) struct Worker {
     mailbox: Mailbox<Message>,
     doors: Doors,
     sessions: Slab<Session>,
+    /// Those that are to end one after the other.
+    leavings: Leavings,
     /// Ends once there is no session left.
     finishing: bool,
 }
@@ -30,6 +33,7 @@ impl Worker {
             mailbox,
             doors: Doors::default(),
             sessions: Slab::new(),
+            leavings: Leavings::default(),
             finishing: false,
         })
     }
@@ -64,6 +68,10 @@ impl Worker {
         while let Some(slot) = self.context.timers.expired(self.context.now) {
             self.with_slot(slot, |session, context| session.expire(context));
         }
+        while let Some((place, cause, patience)) = self.leavings.next(self.context.now) {
+            let until = self.context.now + patience;
+            self.with(place, |session, context| session.leave(cause, until, context));
+        }
         while let Some(message) = self.context.own.pop_front() {
             self.hear(message);
         }
@@ -76,7 +84,11 @@ impl Worker {
         if !self.context.ready.is_empty() {
             return Some(Duration::ZERO);
         }
-        let next = [self.context.timers.next(), self.doors.deadline()];
+        let next = [
+            self.context.timers.next(),
+            self.doors.deadline(),
+            self.leavings.deadline(),
+        ];
         let next = next.into_iter().flatten().min()?;
         Some(Duration::from_millis(next.saturating_sub(self.context.now)))
     }
@@ -111,8 +123,13 @@ impl Worker {
     fn obey(&mut self, command: Command) {
         match command {
             Command::Listen(listeners) => self.doors.listen(&listeners, &self.context),
-            Command::End(_) => {}
-            Command::List(listing) => drop(listing),
+            Command::End(end) => self.end(&end),
+            Command::List(listing) => {
+                let all = self.sessions.iter();
+                let all = all.map(|(_, session)| session.info(&self.context)).collect();
+                // Nobody waits for it any more, or too many ask at once.
+                let _lost = listing.try_send(all);
+            }
             Command::Granted {
                 session,
                 backend,
@@ -128,6 +145,33 @@ impl Worker {
                 }
             }
             Command::Finish => self.finishing = true,
+        }
+    }
+
+    fn end(&mut self, end: &End) {
+        let concerned = self.sessions.iter().map(|(_, session)| &session.common);
+        let places: Vec<Place> = concerned
+            .filter(|common| end.scope.has(common))
+            .map(crate::session::Common::place)
+            .collect();
+        match end.how {
+            Ending::Now(cause) => {
+                for place in places {
+                    self.with(place, |session, _| session.end(cause));
+                }
+            }
+            Ending::Reset(cause) => {
+                for place in places {
+                    self.with(place, |session, _| session.reset(cause));
+                }
+            }
+            Ending::Politely {
+                cause,
+                deadline,
+                rate,
+            } => {
+                self.leavings.add(places, cause, deadline, rate, self.context.now);
+            }
         }
     }
 

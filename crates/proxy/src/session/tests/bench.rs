@@ -22,6 +22,7 @@ pub(crate) struct Bench {
     pub(crate) workers: Workers,
     pub(crate) address: SocketAddr,
     servers: Vec<Mutex<Option<TcpListener>>>,
+    addresses: Vec<SocketAddr>,
     lines: Mutex<std::sync::mpsc::Receiver<Line>>,
     #[allow(dead_code, reason = "holds the other end open")]
     visits: mpsc::Receiver<Visit>,
@@ -106,6 +107,7 @@ impl Bench {
             live,
             workers,
             address,
+            addresses,
             servers: servers
                 .into_iter()
                 .map(|server| Mutex::new(Some(server)))
@@ -124,6 +126,11 @@ impl Bench {
     pub(crate) fn accept(&self, server: usize) -> TcpStream {
         let listener = self.servers[server].lock().unwrap();
         patient(listener.as_ref().unwrap().accept().unwrap().0)
+    }
+
+    /// Where a server listens.
+    pub(crate) fn server_address(&self, server: usize) -> SocketAddr {
+        self.addresses[server]
     }
 
     /// A server listens no longer.

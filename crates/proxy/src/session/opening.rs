@@ -1,0 +1,290 @@
+//! From the client's connection to the choice of a backend: who may come in, who he really is, what he speaks, where he
+//! wants to go.
+//!
+//! ```text
+//!   Door ──▶ Header ──▶ Tls ──▶ Words ──▶ backend, or mode http
+//!   rules    PROXY     hand-    rules that look at what
+//!   of the   protocol  shake    the client says first
+//!   connection
+//! ```
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::connect::millis;
+use super::endpoint::{Handshake, Received};
+use super::rules::{Sight, holds};
+use super::{Common, Spent};
+use crate::live::Backend;
+use crate::plan::{self, Condition, Sample, TcpAction};
+use crate::record::{Cause, Phase, Termination};
+use crate::worker::context::Context;
+
+/// How far it is.
+#[derive(Debug)]
+pub(crate) struct Opening {
+    step: Step,
+    /// When the client has been silent for too long.
+    until: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Door,
+    Header,
+    Tls,
+    Words,
+}
+
+/// What [`Opening::advance`] says.
+#[derive(Debug)]
+pub(crate) enum Opened {
+    /// It waits for the client, or for its time to be over.
+    Pending,
+    /// Octets can be exchanged.
+    Done,
+    /// Nobody comes in.
+    Refused(Termination),
+}
+
+impl Opening {
+    pub(crate) const fn new() -> Self {
+        Self {
+            step: Step::Door,
+            until: None,
+        }
+    }
+
+    pub(crate) const fn deadline(&self) -> Option<u64> {
+        self.until
+    }
+
+    /// Goes on as far as it can.
+    pub(crate) fn advance(&mut self, common: &mut Common, context: &mut Context) -> Opened {
+        let plan = common.frontend().plan();
+        loop {
+            let next = match self.step {
+                Step::Door => at_the_door(common, context, &plan).map(|()| Some(Step::Header)),
+                Step::Header => admit_source(common, context, &plan).map(|()| Some(Step::Tls)),
+                Step::Tls => self.tls(common, context, &plan),
+                Step::Words => match self.words(common, context, &plan) {
+                    Ok(true) => return Opened::Done,
+                    Ok(false) => Ok(None),
+                    Err(termination) => Err(termination),
+                },
+            };
+            match next {
+                Ok(Some(step)) => {
+                    self.until = None;
+                    self.step = step;
+                }
+                Ok(None) => {
+                    common.changed = true;
+                    return Opened::Pending;
+                }
+                Err(termination) => return Opened::Refused(termination),
+            }
+        }
+    }
+
+    /// The handshake of TLS, if it is ended here.
+    fn tls(
+        &mut self,
+        common: &mut Common,
+        context: &Context,
+        plan: &plan::Frontend,
+    ) -> Result<Option<Step>, Termination> {
+        match common.client.handshake() {
+            Handshake::Done => {
+                common.spent.handshake = Spent::since(common.accepted, context.now);
+                begin_session(common, context);
+                Ok(Some(Step::Words))
+            }
+            Handshake::Wait => self.wait(common, context, plan),
+            Handshake::Failed(reason) => {
+                tracing::debug!(client = ?common.client_address, reason, "TLS handshake failed");
+                Err(Termination::new(Cause::Proxy, Phase::Request))
+            }
+        }
+    }
+
+    fn wait(
+        &mut self,
+        common: &Common,
+        context: &Context,
+        plan: &plan::Frontend,
+    ) -> Result<Option<Step>, Termination> {
+        let timeout = plan.timeouts.handshake.or(plan.timeouts.client);
+        let until = *self.until.get_or_insert_with(|| {
+            timeout.map_or(u64::MAX, |timeout| {
+                common.accepted.saturating_add(millis(timeout))
+            })
+        });
+        if until <= context.now {
+            return Err(Termination::new(Cause::ClientTimeout, Phase::Request));
+        }
+        Ok(None)
+    }
+
+    /// Rules that look at what the client says first. True once they are done.
+    fn words(
+        &mut self,
+        common: &mut Common,
+        context: &mut Context,
+        plan: &plan::Frontend,
+    ) -> Result<bool, Termination> {
+        if plan.mode == plan::Mode::Http {
+            return Ok(true);
+        }
+        let conditions = || {
+            let rules = plan.tcp_rules.iter().filter(|rule| rule.content);
+            let switches = plan.switches.iter().map(|switch| &switch.condition);
+            rules.map(|rule| &rule.condition).chain(switches)
+        };
+        let name = if conditions().any(wants_server_name) {
+            let delay = plan.inspect_delay.map_or(0, millis);
+            let until = *self
+                .until
+                .get_or_insert_with(|| context.now.saturating_add(delay));
+            match server_name(common, context) {
+                Hello::Complete(name) => name,
+                Hello::Incomplete if until > context.now => return Ok(false),
+                Hello::Incomplete => None,
+            }
+        } else {
+            None
+        };
+        let sight = Sight {
+            common,
+            context,
+            server_name: name.as_deref(),
+        };
+        let mut rules = plan.tcp_rules.iter().filter(|rule| rule.content);
+        let first = rules.find(|rule| holds(&rule.condition, &sight));
+        if first.is_some_and(|rule| rule.action == TcpAction::Reject) {
+            let cells = common.frontend().tally.of(context.worker);
+            cells.denied_requests.count();
+            return Err(Termination::new(Cause::Proxy, Phase::Request));
+        }
+        let chosen = plan
+            .switches
+            .iter()
+            .find(|switch| holds(&switch.condition, &sight));
+        let index = chosen.map(|switch| switch.backend).or(plan.default_backend);
+        let Some(index) = index else {
+            return Err(Termination::new(Cause::ServerAborted, Phase::Connect));
+        };
+        let backend: Arc<Backend> = Arc::clone(context.snapshot().backend(index));
+        common.enter(backend, context);
+        common.key = match common.client_address {
+            Some(address) => warren_balance::hash::of_address(address.ip()),
+            None => 0,
+        };
+        Ok(true)
+    }
+}
+
+/// Rules that need nothing but the connection. Who is turned away here is no session and is not logged.
+fn at_the_door(common: &mut Common, context: &mut Context, plan: &plan::Frontend) -> Result<(), Termination> {
+    if plan.tcp_rules.is_empty() && plan.switches.is_empty() {
+        return Ok(());
+    }
+    context.snapshot();
+    let sight = Sight {
+        common,
+        context,
+        server_name: None,
+    };
+    let mut rules = plan.tcp_rules.iter().filter(|rule| !rule.content);
+    let first = rules.find(|rule| holds(&rule.condition, &sight));
+    if first.is_some_and(|rule| rule.action == TcpAction::Reject) {
+        return Err(turn_away(common, context));
+    }
+    Ok(())
+}
+
+/// Limits of one client's connections, once it is known who he is.
+fn admit_source(common: &mut Common, context: &Context, plan: &plan::Frontend) -> Result<(), Termination> {
+    let (Some(limits), Some(address)) = (plan.source_limits, common.client_address) else {
+        return Ok(());
+    };
+    let key = warren_balance::Key::from(address.ip());
+    let mut sources = common.entrance.frontend.sources.lock();
+    let Some(table) = sources.as_mut() else {
+        return Ok(());
+    };
+    // A table full of connected clients: better to let in one who is not counted.
+    let Ok(counters) = table.open(context.time(), &key) else {
+        return Ok(());
+    };
+    drop(sources);
+    common.counted_source = true;
+    let too_many = limits
+        .connections
+        .is_some_and(|most| counters.conn_cur > most.get());
+    let too_fast = limits
+        .rate
+        .is_some_and(|most| counters.conn_rate > u64::from(most.get()));
+    if too_many || too_fast {
+        return Err(turn_away(common, context));
+    }
+    Ok(())
+}
+
+fn turn_away(common: &mut Common, context: &Context) -> Termination {
+    let cells = common.frontend().tally.of(context.worker);
+    cells.denied_connections.count();
+    common.unlogged = true;
+    Termination::new(Cause::Proxy, Phase::Request)
+}
+
+/// From here on it counts as a session.
+fn begin_session(common: &Common, context: &Context) {
+    let frontend = common.frontend();
+    frontend.session_rate.count(context.time());
+    frontend.tally.of(context.worker).sessions.count();
+    frontend.last_session.store(context.now, Relaxed);
+    context.live.session_rate.count(context.time());
+    context.live.tally.of(context.worker).sessions.count();
+}
+
+fn wants_server_name(condition: &Condition) -> bool {
+    let mut terms = condition.any.iter().flatten();
+    terms.any(|term| term.test.sample == Sample::Sni)
+}
+
+/// What a client has said so far of the name it wants.
+enum Hello {
+    /// Its first message is whole, or is something else: there may be a name.
+    Complete(Option<String>),
+    Incomplete,
+}
+
+/// The name that a client of plain TCP asks for inside its TLS handshake, which stays where it is.
+fn server_name(common: &mut Common, context: &mut Context) -> Hello {
+    if !common.client.is_plain() {
+        return Hello::Complete(common.tls_facts().and_then(|facts| facts.sni.map(str::to_owned)));
+    }
+    let buffer = &mut *context.buffer;
+    let count = match common.client.peek(buffer) {
+        Received::Data(count) => count,
+        Received::Wait => return Hello::Incomplete,
+        Received::End | Received::Failed(_) => return Hello::Complete(None),
+    };
+    let mut octets = buffer.get(..count).unwrap_or_default();
+    let mut acceptor = rustls::server::Acceptor::default();
+    while !octets.is_empty() {
+        if acceptor.read_tls(&mut octets).is_err() {
+            return Hello::Complete(None);
+        }
+        match acceptor.accept() {
+            Ok(None) => {}
+            Ok(Some(accepted)) => {
+                let name = accepted.client_hello().server_name().map(str::to_owned);
+                return Hello::Complete(name);
+            }
+            Err(_) => return Hello::Complete(None),
+        }
+    }
+    Hello::Incomplete
+}
