@@ -10,7 +10,7 @@ use super::plan::Plan;
 use super::{Vrrp, build, keepalived};
 
 /// The sections a warren.toml may have.
-const ROLES: [&str; 1] = ["vrrp"];
+const ROLES: [&str; 2] = ["vrrp", "proxy"];
 const VRRP: &str = "vrrp";
 /// Enough to correct a file in one go, few enough to read.
 const DIAGNOSTICS_MAX: usize = 30;

@@ -1,0 +1,28 @@
+//! From file to plan: `[proxy]` of warren.toml and haproxy.cfg.
+//!
+//! ```text
+//!   warren.toml ──serde──────────────────────────▶ file::Proxy ──build──▶ plan::Plan
+//!   haproxy.cfg ──words──▶ keywords ──complete──▶      │
+//!                                                      └──translate──▶ warren.toml
+//! ```
+//!
+//! A haproxy.cfg becomes the same types as a warren.toml, with HAProxy's defaults written into them and with places in
+//! the haproxy.cfg, so that one set of rules applies to both and points into either. Conditions and rules stay as they are
+//! written, in HAProxy's language, until `build` reads them.
+//!
+//! Nothing here touches the network: whether a name resolves is for `warren check` and the running proxy to say.
+
+mod build;
+pub mod file;
+mod haproxy;
+mod load;
+mod named;
+mod report;
+mod short_forms;
+mod sources;
+mod words;
+
+pub use build::build;
+pub use load::{ConfigError, Format, Loaded, Machine, load, load_haproxy, load_toml};
+pub use named::Named;
+pub use sources::Sources;

@@ -1,0 +1,311 @@
+//! From the file to the plan: every default filled in, every rule checked, every mistake named with its place.
+//!
+//! Nothing here asks the system: whether a name resolves, a file is readable or a user exists is for the running proxy
+//! and `warren check` to say. The only files read are the pages of `error_files`, which are part of the plan.
+
+mod address;
+mod backend;
+mod bind;
+mod check;
+mod frontend;
+mod global;
+mod log;
+mod rules;
+mod server;
+mod stats;
+mod timeouts;
+mod tls;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
+use std::ops::Range;
+use std::sync::Arc;
+
+use toml::Spanned;
+use warren_kit::diagnostics::Diagnostic;
+
+use super::file::{Proxy, Section};
+use super::load::Machine;
+use super::report::Report;
+use crate::plan::{Backend, BackendIndex, Frontend, LogTarget, Mode, Origin, Plan, ProxyId};
+
+/// The most proxies, and servers of one backend.
+const PROXIES_MAX: usize = 4096;
+
+/// The plan and the warnings, or everything there is to complain about.
+pub fn build(
+    file: &Proxy,
+    origin: Origin,
+    machine: &Machine,
+) -> Result<(Plan, Vec<Diagnostic>), Vec<Diagnostic>> {
+    let mut report = Report::default();
+    let plan = plan(&mut report, file, origin, machine);
+    report.finish().map(|warnings| (plan, warnings))
+}
+
+/// A section as the file has it.
+struct Given<'a> {
+    front: bool,
+    back: bool,
+    name: &'a Spanned<String>,
+    section: &'a Section,
+    id: ProxyId,
+    mode: Mode,
+}
+
+/// What sections need to know of each other and of the whole.
+struct Surroundings<'a> {
+    file: &'a Proxy,
+    origin: Origin,
+    /// Of backends, in their order.
+    backends: Vec<(&'a str, Mode)>,
+    log: Vec<Arc<LogTarget>>,
+    maxconn: NonZeroU32,
+}
+
+impl Surroundings<'_> {
+    /// A backend by name.
+    fn backend(&self, name: &str) -> Option<(BackendIndex, Mode)> {
+        let index = self.backends.iter().position(|(known, _)| *known == name)?;
+        Some((BackendIndex(index), self.backends[index].1))
+    }
+
+    fn backend_names(&self) -> impl Iterator<Item = &str> + Clone {
+        self.backends.iter().map(|(name, _)| *name)
+    }
+}
+
+fn plan(report: &mut Report, file: &Proxy, origin: Origin, machine: &Machine) -> Plan {
+    let mut sections = sections(file);
+    report.at_most(0..0, "frontends and backends", sections.len(), PROXIES_MAX);
+    number(report, &mut sections);
+    modes(report, &mut sections);
+    let global = global::global(report, file, origin, machine);
+    let surroundings = Surroundings {
+        file,
+        origin,
+        backends: sections
+            .iter()
+            .filter(|given| given.back)
+            .map(|given| (given.name.get_ref().as_str(), given.mode))
+            .collect(),
+        log: global.logs.clone(),
+        maxconn: global.maxconn,
+    };
+    check_names(report, &sections);
+    for given in &sections {
+        misplaced(report, given);
+    }
+    let mut frontends: Vec<Frontend> = Vec::new();
+    let mut backends: Vec<Backend> = Vec::new();
+    for given in &sections {
+        if given.front {
+            frontends.push(frontend::frontend(report, given, &surroundings));
+        }
+        if given.back {
+            backends.push(backend::backend(report, given, &surroundings));
+        }
+    }
+    fullconns(&sections, &frontends, &mut backends);
+    if sections.is_empty() {
+        report.warn(
+            0..0,
+            "there is nothing to listen on",
+            "add a `listen` section, or a frontend and a backend",
+        );
+    }
+    Plan {
+        global,
+        frontends: frontends.into_iter().map(Arc::new).collect(),
+        backends: backends.into_iter().map(Arc::new).collect(),
+    }
+}
+
+/// All sections in the order of the file.
+fn sections(file: &Proxy) -> Vec<Given<'_>> {
+    let kinds = [
+        (&file.listen, true, true),
+        (&file.frontend, true, false),
+        (&file.backend, false, true),
+    ];
+    let mut sections: Vec<Given<'_>> = Vec::new();
+    for (named, front, back) in kinds {
+        sections.extend(named.iter().map(|(name, section)| Given {
+            front,
+            back,
+            name,
+            section,
+            id: ProxyId(0),
+            mode: Mode::Tcp,
+        }));
+    }
+    sections.sort_by_key(|given| given.name.span().start);
+    sections
+}
+
+/// By place in the file, around the numbers that are given.
+fn number(report: &mut Report, sections: &mut [Given<'_>]) {
+    let mut used: BTreeMap<u32, Range<usize>> = BTreeMap::new();
+    for given in sections.iter_mut() {
+        let Some(id) = &given.section.id else { continue };
+        let number: u32 = report.number("id", Some(id), 1..=i64::from(i32::MAX), 0);
+        given.id = ProxyId(number);
+        if let Some(first) = used.insert(number, id.span()) {
+            report.conflict(
+                id.span(),
+                format!("the id {number} is used twice"),
+                first,
+                "first used here",
+                "give one of them another number",
+            );
+        }
+    }
+    let mut next = 1;
+    for given in sections.iter_mut().filter(|given| given.section.id.is_none()) {
+        while used.contains_key(&next) {
+            next += 1;
+        }
+        given.id = ProxyId(next);
+        next += 1;
+    }
+}
+
+/// Of backends first, since a frontend speaks what its backend speaks.
+fn modes(report: &mut Report, sections: &mut [Given<'_>]) {
+    const MODES: [(&str, Mode); 3] = [("tcp", Mode::Tcp), ("http", Mode::Http), ("amqp", Mode::Amqp)];
+    let mut known: BTreeMap<&str, Mode> = BTreeMap::new();
+    sections.sort_by_key(|given| !given.back);
+    for given in sections.iter_mut() {
+        let section = given.section;
+        let inherited = || {
+            let name = section.default_backend.as_ref()?.get_ref();
+            known.get(name.as_str()).copied()
+        };
+        given.mode = match &section.mode {
+            Some(mode) => report
+                .choice("mode", mode.span(), mode.get_ref(), &MODES)
+                .unwrap_or(Mode::Tcp),
+            None if section.stats.is_some() && section.servers.0.is_empty() => Mode::Http,
+            None if given.back && server::all_on_amqp_port(section) => Mode::Amqp,
+            None => inherited().unwrap_or(Mode::Tcp),
+        };
+        if given.back {
+            known.insert(given.name.get_ref(), given.mode);
+        }
+    }
+    sections.sort_by_key(|given| given.name.span().start);
+}
+
+fn check_names(report: &mut Report, sections: &[Given<'_>]) {
+    for (what, of) in [
+        ("frontend", (|given| given.front) as fn(&Given<'_>) -> bool),
+        ("backend", |given| given.back),
+    ] {
+        let mut seen: BTreeMap<&str, Range<usize>> = BTreeMap::new();
+        for given in sections.iter().filter(|given| of(given)) {
+            report.name("proxy", given.name);
+            let name = given.name.get_ref().as_str();
+            if let Some(first) = seen.insert(name, given.name.span()) {
+                report.conflict(
+                    given.name.span(),
+                    format!("there are two {what}s called `{name}`"),
+                    first,
+                    "the other one",
+                    "give one of them another name; a `listen` is both",
+                );
+            }
+        }
+    }
+}
+
+/// Keys of a backend in a frontend, and the other way round.
+fn misplaced(report: &mut Report, given: &Given<'_>) {
+    fn place<T>(key: &'static str, value: Option<&Spanned<T>>) -> Option<(&'static str, Range<usize>)> {
+        value.map(|value| (key, value.span()))
+    }
+    let section = given.section;
+    let front = [
+        place("bind", section.bind.first()),
+        place("maxconn", section.maxconn.as_ref()),
+        place("rate_limit", section.rate_limit.as_ref()),
+        place("per_source", section.per_source.as_ref()),
+        place("default_backend", section.default_backend.as_ref()),
+        place("use_backend", section.use_backend.first()),
+        place("tcp_request", section.tcp_request.first()),
+        place("inspect_delay", section.inspect_delay.as_ref()),
+        place("stats", section.stats.as_ref()),
+        place("monitor_uri", section.monitor_uri.as_ref()),
+        place("log_format", section.log_format.as_ref()),
+        place("client_keepalive", section.client_keepalive.as_ref()),
+    ];
+    let back = [
+        place("server_keepalive", section.server_keepalive.as_ref()),
+        place("balance", section.balance.as_ref()),
+        place("hash_type", section.hash_type.as_ref()),
+        section
+            .servers
+            .0
+            .0
+            .first()
+            .map(|(name, _)| ("servers", name.span())),
+        place("check", section.check.as_ref()),
+        place("retries", section.retries.as_ref()),
+        place("redispatch", section.redispatch.as_ref()),
+        place("retry_on", section.retry_on.first()),
+        place("fullconn", section.fullconn.as_ref()),
+        place("stick", section.stick.as_ref()),
+        place("rebalance", section.rebalance.as_ref()),
+    ];
+    let mut say = |found: &[Option<(&'static str, Range<usize>)>], here: &str, there: &str| {
+        for (key, span) in found.iter().flatten() {
+            report.error(
+                span.clone(),
+                format!("`{key}` has no place in a {here}"),
+                format!("move it to a {there}, or make this a `listen`, which is both"),
+            );
+        }
+    };
+    if !given.front {
+        say(&front, "backend", "frontend");
+    }
+    if !given.back {
+        say(&back, "frontend", "backend");
+    }
+}
+
+/// HAProxy's rule: a tenth of what the frontends that may lead to it may have, at least one.
+fn fullconns(sections: &[Given<'_>], frontends: &[Frontend], backends: &mut [Backend]) {
+    let given = sections.iter().filter(|given| given.back);
+    for (index, (given, backend)) in given.zip(backends.iter_mut()).enumerate() {
+        if given.section.fullconn.is_some() {
+            continue;
+        }
+        let leads_here = |frontend: &&Frontend| {
+            let switches = frontend.switches.iter().map(|switch| switch.backend);
+            let targets: BTreeSet<usize> = switches
+                .chain(frontend.default_backend)
+                .map(|target| target.0)
+                .collect();
+            targets.contains(&index)
+        };
+        let most: u64 = frontends
+            .iter()
+            .filter(leads_here)
+            .map(|frontend| u64::from(frontend.maxconn.get()))
+            .sum();
+        let tenth = u32::try_from(most.div_ceil(10)).unwrap_or(u32::MAX);
+        backend.fullconn = NonZeroU32::new(tenth).unwrap_or(NonZeroU32::MIN);
+    }
+}
+
+/// A whole number above zero.
+fn positive(report: &mut Report, what: &str, value: Option<&Spanned<i64>>) -> Option<NonZeroU32> {
+    value?;
+    NonZeroU32::new(report.number(what, value, 1..=i64::from(i32::MAX), 1))
+}
+
+/// The same where zero means that there is no limit.
+fn limit(report: &mut Report, what: &str, value: Option<&Spanned<i64>>) -> Option<NonZeroU32> {
+    value?;
+    NonZeroU32::new(report.number(what, value, 0..=i64::from(i32::MAX), 0))
+}

@@ -1,0 +1,196 @@
+//! Where clients come in.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use toml::Spanned;
+
+use super::{Given, Surroundings, address, bind, limit, log, positive, rules, stats, timeouts};
+use crate::config::file::{ForwardForTable, ForwardForUse, Section};
+use crate::config::report::{Report, suggestion};
+use crate::plan::{BackendIndex, ErrorPage, ForwardFor, Frontend, Mode, SourceLimits};
+
+/// Statuses a page may be given for.
+const STATUSES: [u16; 17] = [
+    200, 400, 401, 403, 404, 405, 407, 408, 410, 413, 425, 429, 500, 501, 502, 503, 504,
+];
+/// HAProxy needs a page to fit into its buffer.
+const PAGE_BYTES_MAX: u64 = 1 << 20;
+
+pub(super) fn frontend(report: &mut Report, given: &Given<'_>, surroundings: &Surroundings<'_>) -> Frontend {
+    let section = given.section;
+    let scope = rules::Scope::new(report, given, surroundings);
+    Frontend {
+        name: given.name.get_ref().clone(),
+        id: given.id,
+        mode: given.mode,
+        disabled: section.disabled,
+        binds: bind::binds(report, &section.bind),
+        maxconn: positive(report, "maxconn", section.maxconn.as_ref()).unwrap_or(surroundings.maxconn),
+        rate_limit: limit(report, "rate_limit", section.rate_limit.as_ref()),
+        source_limits: section
+            .per_source
+            .as_ref()
+            .map(|_| source_limits(report, section)),
+        switches: scope.switches(report),
+        default_backend: default_backend(report, given, surroundings),
+        tcp_rules: scope.tcp_rules(report),
+        request_rules: scope.request_rules(report),
+        response_rules: scope.response_rules(report),
+        forwardfor: forwardfor(report, section),
+        stats: stats::page(report, given, surroundings),
+        monitor_uri: section.monitor_uri.clone().map(Spanned::into_inner),
+        http_close: section.http_close,
+        error_pages: error_pages(report, section),
+        timeouts: timeouts::of_frontend(report, given, surroundings),
+        keepalive: timeouts::keepalive(report, section.client_keepalive.as_ref()),
+        log: log::logging(report, given, surroundings),
+        inspect_delay: section
+            .inspect_delay
+            .as_ref()
+            .map(|delay| delay.get_ref().get())
+            .filter(|delay| !delay.is_zero()),
+        description: section.description.clone(),
+        socket_stats: section.socket_stats,
+    }
+}
+
+fn default_backend(
+    report: &mut Report,
+    given: &Given<'_>,
+    surroundings: &Surroundings<'_>,
+) -> Option<BackendIndex> {
+    let Some(name) = &given.section.default_backend else {
+        // The other half of a `listen`, if there is anything to it.
+        let (own, _) = surroundings.backend(given.name.get_ref())?;
+        return (given.back && !given.section.servers.0.is_empty()).then_some(own);
+    };
+    backend_called(report, name, given, surroundings)
+}
+
+/// A backend by its name, which has to fit.
+pub(super) fn backend_called(
+    report: &mut Report,
+    name: &Spanned<String>,
+    given: &Given<'_>,
+    surroundings: &Surroundings<'_>,
+) -> Option<BackendIndex> {
+    let Some((index, mode)) = surroundings.backend(name.get_ref()) else {
+        report.error(
+            name.span(),
+            format!("there is no backend called `{}`", name.get_ref()),
+            suggestion(name.get_ref(), surroundings.backend_names()),
+        );
+        return None;
+    };
+    if mode != given.mode && (mode == Mode::Http || given.mode == Mode::Http) {
+        report.error(
+            name.span(),
+            format!(
+                "`{}` speaks {} and the backend `{}` {}",
+                given.name.get_ref(),
+                mode_name(given.mode),
+                name.get_ref(),
+                mode_name(mode)
+            ),
+            "give both the same mode",
+        );
+    }
+    Some(index)
+}
+
+fn mode_name(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Tcp => "tcp",
+        Mode::Http => "http",
+        Mode::Amqp => "amqp",
+    }
+}
+
+fn source_limits(report: &mut Report, section: &Section) -> SourceLimits {
+    let file = section
+        .per_source
+        .as_ref()
+        .map(|file| file.get_ref().clone())
+        .unwrap_or_default();
+    SourceLimits {
+        size: report.number("size", file.size.as_ref(), 1..=100_000_000, 100_000),
+        expire: file
+            .expire
+            .map_or(Duration::from_secs(30), |expire| expire.get_ref().get()),
+        connections: positive(report, "connections", file.connections.as_ref()),
+        rate: positive(report, "rate", file.rate.as_ref()),
+        period: report.duration(
+            "period",
+            file.period.as_ref(),
+            Duration::from_millis(1)..=Duration::from_secs(86_400),
+            Duration::from_secs(10),
+        ),
+    }
+}
+
+pub(super) fn forwardfor(report: &mut Report, section: &Section) -> Option<ForwardFor> {
+    let file = section.forwardfor.as_ref()?;
+    let table = match file.get_ref() {
+        ForwardForUse::Switch(false) => return None,
+        ForwardForUse::Switch(true) => &ForwardForTable::default(),
+        ForwardForUse::Table(table) => table,
+    };
+    let except = table.except.as_ref().and_then(|network| {
+        let parsed = address::network(network.get_ref());
+        if parsed.is_none() {
+            report.error(
+                network.span(),
+                format!("\"{}\" is not a network", network.get_ref()),
+                "write one such as 127.0.0.0/8",
+            );
+        }
+        parsed
+    });
+    Some(ForwardFor {
+        header: table
+            .header
+            .clone()
+            .unwrap_or_else(|| "X-Forwarded-For".to_owned()),
+        except,
+        if_none: table.if_none,
+    })
+}
+
+/// The files are read now, so that a response does not wait for a disk.
+pub(super) fn error_pages(report: &mut Report, section: &Section) -> Vec<ErrorPage> {
+    let mut pages = Vec::new();
+    for (status, file) in &section.error_files {
+        let Some(status) = status.parse().ok().filter(|status| STATUSES.contains(status)) else {
+            report.error(
+                file.span(),
+                format!("no page can be given for the status {status}"),
+                format!(
+                    "write one of {}",
+                    STATUSES.map(|status| status.to_string()).join(", ")
+                ),
+            );
+            continue;
+        };
+        match page(file.get_ref()) {
+            Ok(content) => pages.push(ErrorPage { status, content }),
+            Err(error) => report.error(
+                file.span(),
+                format!("{}: {error}", file.get_ref().display()),
+                "name a file that holds a whole response, head and all",
+            ),
+        }
+    }
+    pages
+}
+
+fn page(path: &Path) -> std::io::Result<Arc<[u8]>> {
+    let mut content = Vec::new();
+    let file = std::fs::File::open(path)?;
+    std::io::Read::read_to_end(&mut std::io::Read::take(file, PAGE_BYTES_MAX + 1), &mut content)?;
+    if content.len() as u64 > PAGE_BYTES_MAX {
+        return Err(std::io::Error::other("larger than a page may be"));
+    }
+    Ok(content.into())
+}

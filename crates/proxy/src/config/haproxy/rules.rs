@@ -1,0 +1,161 @@
+//! Rules about connections, and tables of clients. Conditions stay as they are written: `build` reads them.
+
+use std::time::Duration;
+
+use toml::Spanned;
+use warren_kit::duration::HumanDuration;
+
+use super::keyword::{Arguments, duration};
+use super::proxy::Draft;
+use crate::config::file::{PerSource, Stick};
+use crate::config::report::suggestion;
+
+/// A `stick-table`.
+#[derive(Clone)]
+pub(super) struct Table {
+    size: Option<Spanned<i64>>,
+    expire: Option<Spanned<HumanDuration>>,
+}
+
+/// `tcp-request connection|content|session ...`
+pub(super) fn tcp_request(draft: &mut Draft, arguments: &mut Arguments<'_, '_>, what: &str) {
+    let Some(rest) = arguments.rest() else {
+        arguments.required("an action");
+        return;
+    };
+    let words: Vec<&str> = rest.get_ref().split_ascii_whitespace().collect();
+    if let ["track-sc0" | "track-sc1" | "track-sc2", tracked, more @ ..] = words.as_slice() {
+        let bare = *tracked == "src" && more.is_empty();
+        if !bare {
+            arguments.report.error(
+                rest.span(),
+                "only `track-sc0 src` is supported, with the table in the same section",
+                "write `stick-table type ip ... store conn_cur,conn_rate(10s)` here and track `src` in it",
+            );
+        }
+        return;
+    }
+    let text = format!("{what} {}", rest.get_ref());
+    draft
+        .section
+        .tcp_request
+        .push(Spanned::new(arguments.whole(), text));
+}
+
+/// `stick-table type ip size N [expire T] [store conn_cur,conn_rate(T)]`
+pub(super) fn stick_table(draft: &mut Draft, arguments: &mut Arguments<'_, '_>) {
+    const WORDS: [&str; 7] = ["type", "size", "expire", "nopurge", "peers", "store", "srvkey"];
+    let mut table = Table {
+        size: None,
+        expire: None,
+    };
+    let mut period = None;
+    let mut counts = false;
+    while let Some(word) = arguments.optional() {
+        match word.text.as_str() {
+            "type" => {
+                if let Some(kind) = arguments.required("ip")
+                    && !["ip", "ipv6"].contains(&kind.text.as_str())
+                {
+                    arguments.report.error(
+                        kind.span.clone(),
+                        format!("tables of type `{}` are not supported", kind.text),
+                        "clients are remembered by address: write `type ip`",
+                    );
+                }
+            }
+            "size" => table.size = arguments.size(),
+            "expire" => table.expire = arguments.time(),
+            "nopurge" => arguments.report.warn(
+                word.span.clone(),
+                "`nopurge` has no effect here",
+                "a full table forgets who came longest ago",
+            ),
+            "peers" => {
+                arguments.optional();
+                arguments.report.error(
+                    word.span.clone(),
+                    "tables of clients are not shared between hosts",
+                    "remove `peers NAME`",
+                );
+            }
+            "srvkey" => {
+                arguments.optional();
+            }
+            "store" => {
+                let Some(store) = arguments.required("what to store") else {
+                    return;
+                };
+                for item in store.text.split(',') {
+                    match item
+                        .split_once('(')
+                        .map_or((item, None), |(name, rest)| (name, rest.strip_suffix(')')))
+                    {
+                        ("conn_cur", None) => counts = true,
+                        ("conn_rate", Some(over)) => {
+                            counts = true;
+                            period = duration(over, "ms")
+                                .ok()
+                                .map(|over| Spanned::new(store.span.clone(), over));
+                        }
+                        ("server_id", None) => {}
+                        (name, _) => arguments.report.error(
+                            store.span.clone(),
+                            format!("`{name}` is not stored"),
+                            "known are conn_cur and conn_rate(PERIOD)",
+                        ),
+                    }
+                }
+            }
+            other => arguments.report.error(
+                word.span.clone(),
+                format!("unknown word `{other}` after `stick-table`"),
+                suggestion(other, WORDS.into_iter()),
+            ),
+        }
+    }
+    if draft.kind.is_front() && counts {
+        let source = PerSource {
+            size: table.size.clone(),
+            expire: table.expire.clone().or_else(|| {
+                Some(Spanned::new(
+                    arguments.whole(),
+                    HumanDuration::new(Duration::from_secs(0)),
+                ))
+            }),
+            period,
+            ..PerSource::default()
+        };
+        draft.section.per_source = Some(Spanned::new(arguments.whole(), source));
+    }
+    draft.table = Some(table);
+}
+
+/// `stick on src`
+pub(super) fn stick_on(draft: &mut Draft, arguments: &mut Arguments<'_, '_>) {
+    let Some(pattern) = arguments.required("src") else {
+        return;
+    };
+    if pattern.text != "src" || arguments.peek().is_some() {
+        arguments.rest_words();
+        arguments.report.error(
+            pattern.span.clone(),
+            "only `stick on src` is supported, with the table in the same section",
+            "write `stick-table type ip size 100k expire 30m` here and `stick on src`",
+        );
+        return;
+    }
+    let Some(table) = &draft.table else {
+        arguments.report.error(
+            arguments.whole(),
+            "`stick on` without a table",
+            "write `stick-table type ip size 100k expire 30m` above it",
+        );
+        return;
+    };
+    let stick = Stick {
+        size: table.size.clone(),
+        expire: table.expire.clone(),
+    };
+    draft.section.stick = Some(Spanned::new(arguments.whole(), stick));
+}

@@ -1,0 +1,104 @@
+//! The files of a configuration as one text, so that a place is a number whatever file it is in.
+
+use std::ops::Range;
+
+use warren_kit::diagnostics::{Diagnostic, SourceFile};
+
+/// The files a configuration consists of, one after the other: spans count through all of them.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    files: Vec<(usize, SourceFile)>,
+}
+
+impl Sources {
+    pub(super) fn single(file: SourceFile) -> Self {
+        let mut sources = Self::default();
+        sources.add(file);
+        sources
+    }
+
+    /// The files, each with the place of its first octet.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (usize, &SourceFile)> {
+        self.files.iter().map(|(base, file)| (*base, file))
+    }
+
+    /// Where the spans of the added file begin.
+    pub(super) fn add(&mut self, file: SourceFile) -> usize {
+        // One more than the text, so that "at the end of this file" is not "at the start of the next".
+        let base = self
+            .files
+            .last()
+            .map_or(0, |(base, last)| base + last.text.len() + 1);
+        self.files.push((base, file));
+        base
+    }
+
+    /// Replaces text that must not appear in messages.
+    pub(super) fn hide(&mut self, spans: impl Iterator<Item = Range<usize>>) {
+        for span in spans {
+            let Some((base, file)) = self.files.iter_mut().rev().find(|(base, _)| *base <= span.start) else {
+                continue;
+            };
+            let local = shift(&span, *base);
+            if file.text.is_char_boundary(local.start)
+                && file.text.is_char_boundary(local.end)
+                && local.end <= file.text.len()
+            {
+                let length = local.len();
+                file.text.replace_range(local, &"*".repeat(length));
+            }
+        }
+    }
+
+    /// With carets, one empty line between two; ends with a newline unless there is nothing.
+    #[must_use]
+    pub fn render(&self, diagnostics: &[Diagnostic], color: bool) -> String {
+        let rendered = diagnostics.iter().filter_map(|diagnostic| {
+            let (file, diagnostic) = self.locate(diagnostic)?;
+            Some(diagnostic.render(file, color))
+        });
+        rendered.collect::<Vec<_>>().join("\n")
+    }
+
+    /// `file:line:column: error: message; help`.
+    #[must_use]
+    pub fn line(&self, diagnostic: &Diagnostic) -> String {
+        match self.locate(diagnostic) {
+            Some((file, diagnostic)) => diagnostic.plain(file),
+            None => diagnostic.message.clone(),
+        }
+    }
+
+    /// The file a diagnostic is about, and the diagnostic with that file's offsets. A related place in another file
+    /// cannot be drawn beside it and is named in words.
+    fn locate(&self, diagnostic: &Diagnostic) -> Option<(&SourceFile, Diagnostic)> {
+        let (base, file) = self.file_at(diagnostic.span.start)?;
+        let mut local = diagnostic.clone();
+        local.span = shift(&diagnostic.span, base);
+        local.related.clear();
+        for (span, label) in &diagnostic.related {
+            match self.file_at(span.start)? {
+                (other_base, _) if other_base == base => {
+                    local.related.push((shift(span, base), label.clone()))
+                }
+                (other_base, other) => {
+                    let (line, _) = other.position(span.start - other_base);
+                    local.message = format!("{} ({label}: {}:{line})", local.message, other.name);
+                }
+            }
+        }
+        Some((file, local))
+    }
+
+    fn file_at(&self, offset: usize) -> Option<(usize, &SourceFile)> {
+        let index = self
+            .files
+            .partition_point(|(base, _)| *base <= offset)
+            .checked_sub(1)?;
+        self.files.get(index).map(|(base, file)| (*base, file))
+    }
+}
+
+fn shift(span: &Range<usize>, base: usize) -> Range<usize> {
+    span.start.saturating_sub(base)..span.end.saturating_sub(base)
+}

@@ -1,0 +1,102 @@
+//! Configuration files as operators write them, whole.
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use warren_balance::Algorithm;
+use warren_proxy::config::{ConfigError, Loaded, Machine, load_haproxy};
+use warren_proxy::plan::{BackendIndex, LogFormat, Mode, SocketLevel};
+
+fn machine() -> Machine {
+    Machine {
+        host: "alpha".to_owned(),
+        processors: NonZeroUsize::new(4).unwrap(),
+        open_files: 20_000,
+    }
+}
+
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/haproxy")
+}
+
+/// Loads a file whose pages of errors lie among the fixtures.
+fn load(name: &str) -> Result<Loaded, ConfigError> {
+    let text = std::fs::read_to_string(fixtures().join(name)).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("haproxy.cfg");
+    let errors = fixtures().join("errors");
+    std::fs::write(
+        &path,
+        text.replace("/etc/haproxy/errors", errors.to_str().unwrap()),
+    )
+    .unwrap();
+    load_haproxy(&[path], &machine())
+}
+
+fn loaded(name: &str) -> Loaded {
+    load(name).unwrap_or_else(|error| panic!("{name}:\n{error}"))
+}
+
+#[test]
+fn a_cluster_behind_one_address_loads_as_typed() {
+    let loaded = loaded("typed/docker-cluster.cfg");
+    assert_eq!(loaded.render_warnings(false), "");
+    let plan = loaded.plan;
+    assert_eq!(plan.global.maxconn.get(), 4096);
+    let names: Vec<&str> = plan
+        .frontends
+        .iter()
+        .map(|frontend| frontend.name.as_str())
+        .collect();
+    assert_eq!(names, ["stats", "rabbitmq"]);
+    let stats = plan.frontends[0].stats.as_ref().unwrap();
+    assert_eq!(stats.realm, "Haproxy Statistics");
+    assert_eq!(stats.users, [("admin".to_owned(), "admin123".to_owned())]);
+    let front = &plan.frontends[1];
+    assert_eq!((front.mode, front.maxconn.get()), (Mode::Tcp, 2000));
+    assert_eq!(front.log.format, LogFormat::Tcp);
+    assert_eq!(front.log.targets.len(), 1);
+    assert_eq!(front.default_backend, Some(BackendIndex(1)));
+    let back = plan.backend(BackendIndex(1));
+    assert_eq!(back.id.0, 2);
+    assert_eq!(back.balance.algorithm, Algorithm::RoundRobin);
+    assert_eq!(
+        (back.retries, back.redispatch, back.fullconn.get()),
+        (3, Some(-1), 200)
+    );
+    assert_eq!(back.servers.len(), 3);
+    assert!(
+        back.servers
+            .iter()
+            .all(|server| server.check.is_some() && !server.backup)
+    );
+    assert_eq!(back.rebalance, None);
+}
+
+#[test]
+fn the_others_load_as_typed() {
+    for name in ["docker-cluster-tls", "mirrored", "warren"] {
+        let loaded = loaded(&format!("typed/{name}.cfg"));
+        assert_eq!(loaded.render_warnings(false), "", "{name}");
+    }
+    let plan = loaded("typed/warren.cfg").plan;
+    let backup = &plan.backends[0].servers[1];
+    assert!(backup.backup);
+    assert_eq!(backup.check.as_ref().unwrap().timing.inter.as_millis(), 5000);
+    let [socket] = plan.global.sockets.as_slice() else {
+        panic!("one socket")
+    };
+    assert_eq!((socket.level, socket.mode), (SocketLevel::Admin, Some(0o770)));
+    assert!(plan.global.daemon);
+    let tls = loaded("typed/docker-cluster-tls.cfg").plan;
+    assert!(tls.frontends[0].binds[0].tls.is_some());
+}
+
+#[test]
+fn the_file_of_debian_loads_with_notes_about_what_does_not_matter() {
+    let loaded = loaded("typed/debian.cfg");
+    let lines: Vec<String> = loaded.warning_lines().collect();
+    for word in ["chroot", "ssl-default-bind-ciphers", "nothing to listen on"] {
+        assert!(lines.iter().any(|line| line.contains(word)), "{word}: {lines:#?}");
+    }
+}
