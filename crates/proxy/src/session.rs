@@ -9,7 +9,6 @@
 //! A session is driven: whenever something may have changed (an event, a slot, a deadline) [`Session::drive`] goes as
 //! far as it can without waiting. It keeps no buffer; what could not be sent yet is the exception and is on the heap.
 
-#[allow(dead_code, reason = "sessions of mode amqp come next")]
 pub(crate) mod amqp;
 pub(crate) mod connect;
 pub(crate) mod endpoint;
@@ -34,7 +33,7 @@ use self::opening::{Opened, Opening};
 use self::relay::Relay;
 use crate::live::{Backend, Frontend, Server, Target};
 use crate::plan::{self, LogFormat, Mode};
-use crate::record::{Cause, Phase, Record, Termination, Times, TlsFacts};
+use crate::record::{AmqpFacts, Cause, Phase, Record, Termination, Times, TlsFacts};
 use crate::worker::SessionInfo;
 use crate::worker::context::{Context, Entrance};
 use crate::worker::reactor::{Named, Place, Ready, Token};
@@ -79,8 +78,8 @@ pub(crate) struct Session {
 enum Stage {
     /// Before a backend is chosen.
     Opening(Opening),
-    /// Waiting for a server.
-    Joining,
+    /// Waiting for a server, which is to be told first what the client has said to another one.
+    Joining { said: Vec<u8> },
     /// Octets both ways.
     Relay(Relay),
     /// Requests and responses, with as many servers as it takes.
@@ -232,7 +231,7 @@ impl Session {
                         Err(termination) => return self.common.end(termination),
                     },
                 },
-                Stage::Joining => match connect::advance(&mut self.common, context) {
+                Stage::Joining { said } => match connect::advance(&mut self.common, context) {
                     Progress::Pending => {
                         if let Some(flow) = self.client_while_joining() {
                             return flow;
@@ -241,11 +240,21 @@ impl Session {
                     Progress::Joined => {
                         self.common.activity = [context.now; 2];
                         self.common.log_early(context, |log| log.logasap);
-                        self.stage = Stage::Relay(Relay::default());
+                        let said = std::mem::take(said);
+                        self.stage = Stage::Relay(Relay::new(self.common.mode(), said));
                     }
                     Progress::Failed(termination) => return self.common.end(termination),
                 },
-                Stage::Relay(relay) => return relay.drive(&mut self.common, context),
+                Stage::Relay(relay) => {
+                    let flow = relay.drive(&mut self.common, context);
+                    let Some(said) = relay.replay(&self.common) else {
+                        return flow;
+                    };
+                    if let Some(termination) = connect::again(&mut self.common, context) {
+                        return self.common.end(termination);
+                    }
+                    self.stage = Stage::Joining { said };
+                }
                 Stage::Http(http) => return http.drive(&mut self.common, context),
             }
         }
@@ -275,7 +284,7 @@ impl Session {
     pub(crate) fn deadline(&self) -> Option<u64> {
         let own = match &self.stage {
             Stage::Opening(opening) => opening.deadline(),
-            Stage::Joining => self.common.upstream.deadline(),
+            Stage::Joining { .. } => self.common.upstream.deadline(),
             Stage::Relay(relay) => relay.deadline(&self.common).map(|(at, _)| at),
             Stage::Http(http) => http.deadline(&self.common),
         };
@@ -295,11 +304,10 @@ impl Session {
             return self.end(leaving.cause);
         }
         match &mut self.stage {
-            Stage::Opening(_) | Stage::Joining => self.drive(context),
+            Stage::Opening(_) | Stage::Joining { .. } => self.drive(context),
             Stage::Http(http) => http.expire(&mut self.common, context),
             Stage::Relay(relay) => match relay.deadline(&self.common) {
-                Some((_, Side::Client)) => self.end(Cause::ClientTimeout),
-                Some((_, Side::Server)) => self.end(Cause::ServerTimeout),
+                Some((_, late)) => relay.expire(late, &mut self.common, context),
                 None => Flow::Stay,
             },
         }
@@ -321,15 +329,34 @@ impl Session {
 
     /// It is to end when that harms nobody, at `until` at the latest.
     pub(crate) fn leave(&mut self, cause: Cause, until: u64, context: &mut Context) -> Flow {
-        self.common.leaving = Some(Box::new(Leaving { cause, until }));
-        self.common.changed = true;
-        self.drive(context)
+        self.common.hurry(cause, until);
+        match &mut self.stage {
+            Stage::Relay(relay) => relay.end(cause, &mut self.common, context),
+            Stage::Opening(_) | Stage::Joining { .. } | Stage::Http(_) => self.drive(context),
+        }
+    }
+
+    /// Whether it could be ended now without anybody losing anything, after a silence of so many milliseconds.
+    pub(crate) fn is_movable(&self, silence: u64, now: u64) -> bool {
+        let idle = |activity: u64| now.saturating_sub(activity) >= silence;
+        let Stage::Relay(relay) = &self.stage else {
+            return false;
+        };
+        self.common.leaving.is_none() && self.common.activity.into_iter().all(idle) && relay.is_movable()
+    }
+
+    /// What is known of the AMQP connection, if it is one.
+    fn amqp(&self) -> Option<AmqpFacts> {
+        match &self.stage {
+            Stage::Relay(relay) => relay.amqp(),
+            Stage::Opening(_) | Stage::Joining { .. } | Stage::Http(_) => None,
+        }
     }
 
     fn phase(&self) -> Phase {
         match &self.stage {
             Stage::Opening(_) => Phase::Request,
-            Stage::Joining => self.common.upstream.phase(),
+            Stage::Joining { .. } => self.common.upstream.phase(),
             Stage::Relay(_) | Stage::Http(_) => Phase::Data,
         }
     }
@@ -342,7 +369,7 @@ impl Session {
             |address: Option<SocketAddr>| address.map_or_else(|| "unix".to_owned(), |a| a.to_string());
         let unsent = match &self.stage {
             Stage::Relay(relay) => relay.pending(Side::Server),
-            Stage::Opening(_) | Stage::Joining | Stage::Http(_) => 0,
+            Stage::Opening(_) | Stage::Joining { .. } | Stage::Http(_) => 0,
         };
         SessionInfo {
             id: common.id,
@@ -367,14 +394,14 @@ impl Session {
             state: match (&self.stage, &common.upstream) {
                 _ if common.leaving.is_some() => "closing",
                 (Stage::Opening(_), _) => "opening",
-                (Stage::Joining, Upstream::Queued { .. }) => "queued",
-                (Stage::Joining, _) => "connecting",
+                (Stage::Joining { .. }, Upstream::Queued { .. }) => "queued",
+                (Stage::Joining { .. }, _) => "connecting",
                 (Stage::Relay(_), _) if common.client.shut || common.client.ended => "closing",
                 (Stage::Relay(_), _) => "established",
                 (Stage::Http(_), _) => "request",
             },
             tls: !common.client.is_plain(),
-            amqp: None,
+            amqp: self.amqp().map(Arc::new),
         }
     }
 
@@ -385,6 +412,7 @@ impl Session {
 
     /// It is over: logs it and gives back everything it has taken.
     pub(crate) fn finish(mut self, context: &mut Context) {
+        let amqp = self.amqp();
         let common = &mut self.common;
         if common.termination.is_none() {
             common.termination = Some(Termination::NORMAL);
@@ -394,7 +422,7 @@ impl Session {
         if let Stage::Http(http) = &mut self.stage {
             http.finish(common, context);
         } else {
-            common.log(context);
+            common.log(amqp.as_ref(), context);
         }
         common.leave_server(context);
         common.leave_source(context);
@@ -449,6 +477,14 @@ impl Common {
         Flow::End
     }
 
+    /// It is to end, at `until` at the latest. What was said before holds if it is sooner.
+    pub(crate) fn hurry(&mut self, cause: Cause, until: u64) {
+        if self.leaving.as_ref().is_none_or(|leaving| until < leaving.until) {
+            self.leaving = Some(Box::new(Leaving { cause, until }));
+            self.changed = true;
+        }
+    }
+
     /// What follows when the client has come in.
     fn begin(&mut self, context: &mut Context) -> Result<Stage, Termination> {
         if self.mode() == Mode::Http {
@@ -456,22 +492,23 @@ impl Common {
         }
         self.log_early(context, |log| log.format == LogFormat::Plain);
         self.upstream = Upstream::begin(context.now);
-        Ok(Stage::Joining)
+        Ok(Stage::Joining { said: Vec::new() })
     }
 
     /// Logs before the end, if that is what the frontend wants; then nothing is logged at the end.
     fn log_early(&mut self, context: &mut Context, wanted: impl FnOnce(&plan::Logging) -> bool) {
         let frontend = Arc::clone(self.frontend());
         if wanted(&frontend.plan().log) {
-            self.log(context);
+            self.log(None, context);
             self.unlogged = true;
         }
     }
 
-    fn log(&self, context: &mut Context) {
+    fn log(&self, amqp: Option<&AmqpFacts>, context: &mut Context) {
         let plan = self.frontend().plan();
         if !self.unlogged && !plan.log.targets.is_empty() {
-            let record = self.record(&plan, context);
+            let mut record = self.record(&plan, context);
+            record.amqp = amqp;
             context.log.record(&plan, &record);
         }
     }

@@ -161,6 +161,8 @@ pub enum Command {
     Listen(Arc<Vec<Listener>>),
     /// Ends sessions.
     End(End),
+    /// Ends connections that lose nothing by it.
+    Move(Move),
     /// Describes its sessions.
     List(Listing),
     /// A session that waited has a slot of this server.
@@ -235,6 +237,23 @@ pub enum Ending {
         /// Begun per second.
         rate: std::num::NonZeroU32,
     },
+}
+
+/// AMQP connections that are to come back to another server: those on which nothing is under way, the oldest first.
+#[derive(Clone, Debug)]
+pub struct Move {
+    /// Among these.
+    pub scope: Scope,
+    /// At most so many.
+    pub count: u32,
+    /// Only where nothing was said for so long.
+    pub silence: Duration,
+    /// What the log says.
+    pub cause: crate::record::Cause,
+    /// How long an answer may take.
+    pub deadline: Duration,
+    /// Hears how many there were.
+    pub begun: mpsc::Sender<usize>,
 }
 
 /// The sessions of all workers, one message from each.

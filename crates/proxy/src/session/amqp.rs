@@ -20,7 +20,6 @@ mod flow;
 mod saved;
 
 use std::borrow::Cow;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -33,6 +32,7 @@ use warren_amqp::{Exception, FrameKind, FrameMax, MethodId, ReplyCode};
 
 use self::channels::Channels;
 use self::flow::{Flow, Seen};
+use super::Side;
 use crate::record::{AmqpFacts, Cause};
 
 /// The longest frame of class connection that is read: a login with a token is long, an attack is longer. What is
@@ -216,9 +216,9 @@ impl Tap {
         self.ending == Ending::Over
     }
 
-    /// Whether it is being ended by us.
-    pub(crate) fn is_ending(&self) -> bool {
-        self.ending != Ending::No
+    /// The client has answered: it gets nothing more.
+    pub(crate) fn is_answered(&self) -> bool {
+        matches!(self.ending, Ending::ServerTold | Ending::Over)
     }
 
     /// Whether it could be ended now without anybody losing anything, as far as is known; silence is for the caller to
@@ -263,23 +263,15 @@ impl Tap {
     }
 
     /// What is known so far.
-    pub(crate) fn facts(&self) -> Arc<AmqpFacts> {
-        let mut facts = AmqpFacts::clone(&self.facts);
-        self.complete(&mut facts);
-        Arc::new(facts)
-    }
-
-    /// What is known, when the session is over.
-    pub(crate) fn last_facts(&mut self) -> AmqpFacts {
-        let mut facts = std::mem::take(&mut *self.facts);
-        self.complete(&mut facts);
-        facts
-    }
-
-    fn complete(&self, facts: &mut AmqpFacts) {
-        facts.channels = self.channels.count();
-        facts.unsettled = self.channels.unsettled();
-        [facts.published, facts.delivered] = self.channels.messages();
+    pub(crate) fn facts(&self) -> AmqpFacts {
+        let [published, delivered] = self.channels.messages();
+        AmqpFacts {
+            channels: self.channels.count(),
+            unsettled: self.channels.unsettled(),
+            published,
+            delivered,
+            ..AmqpFacts::clone(&self.facts)
+        }
     }
 
     /// Takes note of a chunk that passes as it is, or not at all.
@@ -500,6 +492,15 @@ impl Tap {
     }
 }
 
+impl From<Side> for Direction {
+    fn from(side: Side) -> Self {
+        match side {
+            Side::Client => Self::FromClient,
+            Side::Server => Self::FromServer,
+        }
+    }
+}
+
 /// What the client reads after `CONNECTION_FORCED - `.
 const fn reason(cause: Cause) -> &'static str {
     match cause {
@@ -544,5 +545,7 @@ fn joined(mut held: Vec<u8>, chunk: &[u8], certain: usize) -> Cow<'_, [u8]> {
     Cow::Owned(held)
 }
 
+#[cfg(test)]
+pub(super) mod testing;
 #[cfg(test)]
 mod tests;

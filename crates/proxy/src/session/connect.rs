@@ -383,6 +383,16 @@ fn failed(common: &mut Common, context: &mut Context, since: u64, failure: Failu
     None
 }
 
+/// The server that was joined left without a word: the next attempt, as if it had refused. A termination if there is
+/// none.
+pub(crate) fn again(common: &mut Common, context: &mut Context) -> Option<Termination> {
+    common.changed = true;
+    match failed(common, context, context.now, Failure::Refused) {
+        Some(Progress::Failed(termination)) => Some(termination),
+        Some(Progress::Pending | Progress::Joined) | None => None,
+    }
+}
+
 /// Whether the attempt after `failures` failed ones of `1 + retries` may go elsewhere (`option redispatch [after]`).
 fn falls_due(after: i32, failures: u32, retries: u32) -> bool {
     let every = if after > 0 {

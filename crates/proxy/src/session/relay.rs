@@ -3,12 +3,17 @@
 //! Each direction is a [`Way`]: what was read is sent at once; what finds no room is kept, and nothing more is read from
 //! that side until it is gone. So a slow reader slows its writer down and costs at most one buffer.
 
+mod polite;
+
+use std::borrow::Cow;
+
 use rustix::io::Errno;
 
+use super::amqp::Tap;
 use super::connect::millis;
 use super::endpoint::{Endpoint, Received, Sent};
 use super::{Common, Flow, Side};
-use crate::plan::{BackendTimeouts, FrontendTimeouts};
+use crate::plan::{BackendTimeouts, FrontendTimeouts, Mode};
 use crate::record::{Cause, Phase, Termination};
 use crate::worker::context::Context;
 
@@ -20,6 +25,8 @@ const BUFFERS_PER_TURN: usize = 8;
 pub(crate) struct Relay {
     /// From the client, and from the server.
     ways: [Way; 2],
+    /// Mode amqp: looks on, and knows how to end.
+    tap: Option<Box<Tap>>,
 }
 
 /// One direction.
@@ -54,6 +61,23 @@ enum Gone {
 }
 
 impl Relay {
+    /// Nothing has passed yet, but the client has `said` something already.
+    pub(crate) fn new(mode: Mode, said: Vec<u8>) -> Self {
+        let mut relay = Self::default();
+        if mode == Mode::Amqp {
+            let mut tap = Box::new(Tap::new());
+            tap.pass(Side::Client.into(), &said);
+            relay.tap = Some(tap);
+        }
+        if !said.is_empty() {
+            relay.ways[Side::Client as usize].pending = Some(Box::new(Pending {
+                octets: said,
+                sent: 0,
+            }));
+        }
+        relay
+    }
+
     /// Goes as far as it can.
     pub(crate) fn drive(&mut self, common: &mut Common, context: &mut Context) -> Flow {
         for from in [Side::Client, Side::Server] {
@@ -63,7 +87,7 @@ impl Relay {
                 Err(gone) => return self.gone(gone, common, context),
             }
         }
-        self.close(common)
+        self.close(common, context)
     }
 
     /// Moves octets that come from `from`.
@@ -85,11 +109,19 @@ impl Relay {
                 }
                 Received::Failed(errno) => return Err(Gone::Reading(from, errno)),
             };
-            let octets = buffer.get(..count).unwrap_or_default();
-            let sent = match writer.send(octets) {
-                Sent::Octets(sent) => sent,
-                Sent::Wait => 0,
-                Sent::Failed(errno) => return Err(Gone::Writing(from.other(), errno)),
+            let received = buffer.get(..count).unwrap_or_default();
+            let octets = match &mut self.tap {
+                None => Cow::Borrowed(received),
+                Some(tap) => tap.pass(from.into(), received),
+            };
+            let count = octets.len();
+            let sent = match &*octets {
+                [] => 0,
+                octets => match writer.send(octets) {
+                    Sent::Octets(sent) => sent,
+                    Sent::Wait => 0,
+                    Sent::Failed(errno) => return Err(Gone::Writing(from.other(), errno)),
+                },
             };
             if let Some(rest) = octets.get(sent..).filter(|rest| !rest.is_empty()) {
                 self.ways[from as usize].pending = Some(Box::new(Pending {
@@ -100,9 +132,11 @@ impl Relay {
             }
             common.count(from, count, context);
             common.activity[from as usize] = context.now;
-            if sent > 0 {
+            // Heartbeats go out whether the peer is there or not: in mode amqp only hearing from it counts.
+            if sent > 0 && self.tap.is_none() {
                 common.activity[from.other() as usize] = context.now;
             }
+            self.pay(common, context);
         }
         Ok(Passed::More)
     }
@@ -121,7 +155,9 @@ impl Relay {
         match writer.send(rest) {
             Sent::Octets(sent) => {
                 pending.sent += sent;
-                common.activity[from.other() as usize] = context.now;
+                if self.tap.is_none() {
+                    common.activity[from.other() as usize] = context.now;
+                }
                 if pending.sent < pending.octets.len() {
                     return Ok(false);
                 }
@@ -134,7 +170,10 @@ impl Relay {
     }
 
     /// Passes on that nothing follows, once everything before has been sent.
-    fn close(&self, common: &mut Common) -> Flow {
+    fn close(&mut self, common: &mut Common, context: &mut Context) -> Flow {
+        if let Some(flow) = self.close_politely(common, context) {
+            return flow;
+        }
         let done = [Side::Client, Side::Server].map(|from| {
             let ended = match from {
                 Side::Client => common.client.ended,
@@ -170,7 +209,11 @@ impl Relay {
             .termination
             .get_or_insert_with(|| Termination::new(cause, Phase::Data));
         if side == Side::Client {
-            return Flow::End;
+            common.client.ended = true;
+            return self.close_politely(common, context).unwrap_or(Flow::End);
+        }
+        if let Some(flow) = self.lose_server(gone, common, context) {
+            return flow;
         }
         self.ways[Side::Client as usize].pending = None;
         common.client.readable = false;
@@ -190,7 +233,7 @@ impl Relay {
                 }
             }
         }
-        self.close(common)
+        self.close(common, context)
     }
 
     /// Octets from a side that could not be sent on yet.
@@ -236,7 +279,10 @@ impl Relay {
             Side::Client => (frontend.client, frontend.client_fin),
             Side::Server => (backend.server, backend.server_fin),
         };
-        let usual = backend.tunnel.or(usual);
+        let usual = match &self.tap {
+            None => backend.tunnel.or(usual),
+            Some(tap) => tap.timeout(backend.tunnel.or(usual)),
+        };
         let timeout = if endpoint.shut { closing.or(usual) } else { usual };
         Some(common.activity[side as usize] + millis(timeout?))
     }

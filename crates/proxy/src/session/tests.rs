@@ -1,5 +1,6 @@
 //! Whole sessions: workers with a plan made by hand, clients and servers on loopback.
 
+mod amqp;
 mod bench;
 
 use std::io::{Read, Write};

@@ -10,7 +10,8 @@ use super::context::{Context, Message};
 use super::leaving::Leavings;
 use super::mailbox::Mailbox;
 use super::reactor::{Events, Named, Place, Ready, Token};
-use super::{Command, End, Ending};
+use super::{Command, End, Ending, Move};
+use crate::session::connect::millis;
 use crate::session::{Arrival, Flow, Session};
 
 /// One worker thread.
@@ -124,6 +125,7 @@ impl Worker {
         match command {
             Command::Listen(listeners) => self.doors.listen(&listeners, &self.context),
             Command::End(end) => self.end(&end),
+            Command::Move(request) => self.move_away(&request),
             Command::List(listing) => {
                 let all = self.sessions.iter();
                 let all = all.map(|(_, session)| session.info(&self.context)).collect();
@@ -173,6 +175,26 @@ impl Worker {
                 self.leavings.add(places, cause, deadline, rate, self.context.now);
             }
         }
+    }
+
+    /// Ends connections that lose nothing by it, so that they come back to another server: the oldest first.
+    fn move_away(&mut self, request: &Move) {
+        let (silence, now) = (millis(request.silence), self.context.now);
+        let all = self.sessions.iter().map(|(_, session)| session);
+        let mut movable: Vec<(u64, Place)> = all
+            .filter(|session| request.scope.has(&session.common) && session.is_movable(silence, now))
+            .map(|session| (session.common.accepted, session.common.place()))
+            .collect();
+        movable.sort_unstable_by_key(|(accepted, _)| *accepted);
+        movable.truncate(request.count as usize);
+        let until = now.saturating_add(millis(request.deadline));
+        for (_, place) in &movable {
+            self.with(*place, |session, context| {
+                session.leave(request.cause, until, context)
+            });
+        }
+        // Whoever asked may be gone.
+        let _gone = request.begun.try_send(movable.len());
     }
 
     /// A client that was accepted, here or elsewhere.

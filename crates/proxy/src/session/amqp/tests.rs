@@ -1,101 +1,10 @@
 use proptest::prelude::*;
-use warren_amqp::connection::{Blocked, Open, Start, StartOk, Tune, TuneOk, Unblocked};
+use warren_amqp::connection::{Blocked, StartOk, Unblocked};
 use warren_amqp::frame::{Item, Splitter};
-use warren_amqp::{ShortString, Table, Value, handshake};
 
 use super::Direction::{FromClient, FromServer};
+use super::testing::{close, frame, handshake, method, other, short};
 use super::*;
-
-fn method(method: impl Into<Method>) -> Vec<u8> {
-    let mut out = BytesMut::new();
-    method.into().encode(0, FrameMax::DEFAULT, &mut out).unwrap();
-    out.to_vec()
-}
-
-fn frame(kind: FrameKind, channel: u16, payload: &[u8]) -> Vec<u8> {
-    let mut out = BytesMut::new();
-    let payload = Bytes::copy_from_slice(payload);
-    Frame {
-        kind,
-        channel,
-        payload,
-    }
-    .encode(FrameMax::DEFAULT, &mut out)
-    .unwrap();
-    out.to_vec()
-}
-
-/// A method above class connection.
-fn other(channel: u16, ids: [u8; 2], arguments: &[u8]) -> Vec<u8> {
-    let payload = [&[0, ids[0], 0, ids[1]], arguments].concat();
-    frame(FrameKind::Method, channel, &payload)
-}
-
-fn short(text: &str) -> ShortString {
-    ShortString::try_from(text).unwrap()
-}
-
-fn close(code: u16) -> Vec<u8> {
-    method(Close {
-        reply_code: code,
-        reply_text: short("why"),
-        ..Close::default()
-    })
-}
-
-/// Both sides of a handshake, piece by piece in the order of time.
-fn handshake(heartbeat: u16) -> Vec<(Direction, Vec<u8>)> {
-    vec![
-        (FromClient, ProtocolHeader::AMQP_0_9_1.encode().to_vec()),
-        (
-            FromServer,
-            method(Start {
-                version_minor: 9,
-                server_properties: Table::new()
-                    .with("product", Value::text("RabbitMQ"))
-                    .with("version", Value::text("3.10.8")),
-                mechanisms: Bytes::from_static(b"PLAIN"),
-                ..Start::default()
-            }),
-        ),
-        (
-            FromClient,
-            method(StartOk {
-                client_properties: Table::new()
-                    .with("product", Value::text("pika"))
-                    .with("version", Value::text("1.3"))
-                    .with("connection_name", Value::text("orders")),
-                mechanism: short("PLAIN"),
-                response: handshake::plain("alice", "hunter22"),
-                locale: short("en_US"),
-            }),
-        ),
-        (
-            FromServer,
-            method(Tune {
-                channel_max: 2047,
-                frame_max: 131_072,
-                heartbeat: 60,
-            }),
-        ),
-        (
-            FromClient,
-            method(TuneOk {
-                channel_max: 2047,
-                frame_max: 131_072,
-                heartbeat,
-            }),
-        ),
-        (
-            FromClient,
-            method(Open {
-                virtual_host: short("/shop"),
-                ..Open::default()
-            }),
-        ),
-        (FromServer, method(OpenOk::default())),
-    ]
-}
 
 fn opened_with(heartbeat: u16) -> Tap {
     let mut tap = Tap::new();
@@ -154,7 +63,7 @@ fn the_handshake_tells_who_talks_to_whom() {
         frame_max: Some(131_072),
         ..AmqpFacts::default()
     };
-    assert_eq!(*facts, expected);
+    assert_eq!(facts, expected);
     assert!(!format!("{tap:?}").contains("hunter22"));
 }
 
@@ -218,7 +127,7 @@ fn a_connection_is_ended_at_once_if_the_server_stands_between_two_frames() {
     assert!(!tap.is_over());
     assert!(through(&mut tap, FromServer, &method(CloseOk {})).is_empty());
     assert!(tap.is_over());
-    assert_eq!(tap.last_facts().close.unwrap().0, "proxy");
+    assert_eq!(tap.facts().close.unwrap().0, "proxy");
 }
 
 #[test]

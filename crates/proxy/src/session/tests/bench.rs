@@ -40,6 +40,7 @@ pub(crate) struct Line {
     pub(crate) retries: u32,
     pub(crate) redispatched: bool,
     pub(crate) times: crate::record::Times,
+    pub(crate) amqp: Option<crate::record::AmqpFacts>,
 }
 
 impl Line {
@@ -64,6 +65,7 @@ impl Log for Lines {
             retries: record.retries,
             redispatched: record.redispatched,
             times: record.times,
+            amqp: record.amqp.cloned(),
         };
         let _nobody_looks = self.0.send(line);
     }
