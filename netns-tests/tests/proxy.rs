@@ -4,6 +4,9 @@
 
 mod balancing;
 mod failures;
+mod limits;
+mod records;
+mod reload;
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;

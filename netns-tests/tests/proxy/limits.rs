@@ -1,0 +1,117 @@
+//! As many connections as may be, and memory that stays where it is.
+
+use std::io::Write;
+use std::net::TcpStream;
+use std::time::Duration;
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use warren_lab::{Proxy, ProxyFlavour, Session, eventually};
+
+use super::{CHECK, PATIENCE, Place, for_both};
+
+for_both!(
+    eight_thousand_sessions_at_a_time,
+    clients_that_do_not_read_cost_no_memory,
+    a_client_too_many_waits_until_another_leaves,
+);
+
+const SESSIONS: usize = 8000;
+const CLIENTS: usize = 8;
+const CLIENTS_THAT_DO_NOT_READ: u64 = 25;
+
+fn eight_thousand_sessions_at_a_time(flavour: ProxyFlavour) {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
+    let sessions = SESSIONS.min((hard as usize).saturating_sub(1000) / 2);
+    let place = Place::new();
+    let text = place
+        .configuration("", "", CHECK)
+        .replace("maxconn 4096", "maxconn 9000")
+        .replace("maxconn 2000", "maxconn 9000");
+    let proxy = Proxy::start(flavour, &place.proxy, &text);
+    let before = proxy.process.usage().resident;
+    let mut held: Vec<Session> = std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|_| {
+                scope.spawn(|| {
+                    (0..sessions / CLIENTS)
+                        .map(|_| place.session())
+                        .collect::<Vec<_>>()
+                })
+            })
+            .collect();
+        clients
+            .into_iter()
+            .flat_map(|client| client.join().unwrap())
+            .collect()
+    });
+    assert_eq!(
+        proxy.statistics().number("rabbitmq", "FRONTEND", "scur"),
+        held.len() as u64
+    );
+    for session in held.iter_mut().step_by(97) {
+        session.exchange(1000).unwrap();
+    }
+    let each = proxy.process.usage().resident.saturating_sub(before) / held.len() as u64;
+    println!("{flavour:?}: {} sessions, {each} octets each", held.len());
+    if flavour == ProxyFlavour::Warren {
+        assert!(each < 1500, "{each} octets for each session");
+    }
+    drop(held);
+    eventually(Duration::from_secs(20), "all of them have ended", || {
+        let left = proxy.statistics().number("rabbitmq", "FRONTEND", "scur");
+        if left == 0 { Ok(()) } else { Err(left) }
+    });
+    place.session().exchange(1000).unwrap();
+}
+
+/// What goes to a client that does not read stays in the sockets, and the server is made to wait.
+fn clients_that_do_not_read_cost_no_memory(flavour: ProxyFlavour) {
+    let place = Place::with(&["rabbitmq1"]);
+    let proxy = place.start(flavour);
+    let sessions: Vec<Session> = (0..CLIENTS_THAT_DO_NOT_READ).map(|_| place.session()).collect();
+    let before = proxy.process.usage().resident;
+    // Every frame would come back; nobody fetches them.
+    let frame = [&[3, 0, 1, 0, 1, 0x86, 0xA0][..], &[7; 100_000], &[0xCE]].concat();
+    for session in &sessions {
+        session
+            .stream()
+            .set_write_timeout(Some(Duration::from_millis(50)))
+            .unwrap();
+        let mut written = 0;
+        while written < 20_000_000 && fill(session.stream(), &frame) {
+            written += frame.len();
+        }
+    }
+    let grown = proxy.process.usage().resident.saturating_sub(before);
+    assert!(
+        grown < 100 * 64 * 1024,
+        "{grown} octets for 100 clients that do not read"
+    );
+    drop(sessions);
+    place.session().exchange(1000).unwrap();
+}
+
+fn fill(mut stream: &TcpStream, frame: &[u8]) -> bool {
+    stream.write_all(frame).is_ok()
+}
+
+fn a_client_too_many_waits_until_another_leaves(flavour: ProxyFlavour) {
+    let place = Place::with(&["rabbitmq1"]);
+    let text = place.configuration("", "maxconn 3", CHECK);
+    let proxy = Proxy::start(flavour, &place.proxy, &text);
+    let mut held: Vec<Session> = (0..3).map(|_| place.session()).collect();
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| place.session());
+        // It is in the queue of the listener, where the proxy leaves it.
+        std::thread::sleep(Duration::from_millis(500));
+        assert!(!waiting.is_finished());
+        assert_eq!(proxy.statistics().number("rabbitmq", "FRONTEND", "scur"), 3);
+        held.pop().expect("three").close().unwrap();
+        waiting.join().unwrap().exchange(100).unwrap();
+    });
+    eventually(PATIENCE, "never more than three", || {
+        let most = proxy.statistics().number("rabbitmq", "FRONTEND", "smax");
+        if most == 3 { Ok(()) } else { Err(most) }
+    });
+}

@@ -1,0 +1,137 @@
+//! Changes of the configuration while clients are at work: nothing is refused, nothing cut, no octet lost.
+
+use std::time::Duration;
+
+use warren_lab::{Load, Proxy, ProxyFlavour, Session, eventually};
+
+use super::{CHECK, PATIENCE, Place, eventually_status};
+
+const RELOADS: usize = 20;
+
+#[test]
+#[ignore = "not before the proxy runs"]
+fn reloads_in_a_loop_under_load_harm_no_client() {
+    let place = Place::new();
+    let mut proxy = place.start(ProxyFlavour::Warren);
+    let files = [
+        place.configuration("", "", CHECK),
+        place.configuration(
+            "timeout queue 7s",
+            "balance leastconn",
+            "check inter 300ms rise 2 fall 3",
+        ),
+        place.configuration("", "", CHECK).replace(
+            "server rabbitmq3",
+            "server another 10.77.0.5:5672 check\n    # server",
+        ),
+        place.configuration("", "", &format!("{CHECK} weight 7 maxconn 500")),
+    ];
+    let load = Load::start(&place.client, place.entry(), 24, 30);
+    // Long-lived ones, which every reload must leave alone.
+    let mut lasting: Vec<Session> = (0..6).map(|_| place.session()).collect();
+    for number in 0..RELOADS {
+        proxy.reload(&place.proxy, &files[number % files.len()]);
+        std::thread::sleep(Duration::from_millis(100));
+        for session in &mut lasting {
+            session
+                .exchange(3000)
+                .unwrap_or_else(|error| panic!("after reload {number}: {error}"));
+        }
+    }
+    let report = load.stop();
+    assert!(report.is_clean(), "{report:?}");
+    assert!(report.opened > 100 && report.exchanged > 1000, "{report:?}");
+    assert!(proxy.process.is_running());
+    assert!(proxy.process.descendants().len() < 3, "no old processes stay");
+    println!("{report:?}");
+}
+
+#[test]
+#[ignore = "not before the proxy runs"]
+fn a_file_with_a_mistake_changes_nothing_and_is_said() {
+    let place = Place::with(&["rabbitmq1"]);
+    let mut proxy = place.start(ProxyFlavour::Warren);
+    let mut session = place.session();
+    proxy.reload(
+        &place.proxy,
+        "listen rabbitmq\n    bind *:5670\n    balanse roundrobin\n",
+    );
+    eventually(PATIENCE, "the refusal is said, with its line", || {
+        let log = proxy.process.log();
+        if log.contains("balanse") && log.contains(":3") {
+            Ok(())
+        } else {
+            Err(log)
+        }
+    });
+    session.exchange(1000).unwrap();
+    place.session().exchange(1000).unwrap();
+}
+
+#[test]
+#[ignore = "not before the proxy runs"]
+fn counters_and_health_survive_a_reload() {
+    let place = Place::new();
+    let mut proxy = place.start(ProxyFlavour::Warren);
+    place.broker("rabbitmq2").tell("refuse");
+    eventually_status(&proxy, "rabbitmq2", "DOWN");
+    drop(place.servers_of(10));
+    let total = |proxy: &Proxy| proxy.statistics().number("rabbitmq", "FRONTEND", "stot");
+    eventually(PATIENCE, "ten are counted", || {
+        if total(&proxy) == 10 {
+            Ok(())
+        } else {
+            Err(total(&proxy))
+        }
+    });
+    proxy.reload(&place.proxy, &place.configuration("timeout queue 7s", "", CHECK));
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(
+        proxy.status("rabbitmq", "rabbitmq2"),
+        "DOWN",
+        "it is not believed to be up until the next check"
+    );
+    assert!(!place.servers_of(6).contains(&"rabbitmq2".to_owned()));
+    assert!(total(&proxy) >= 16);
+}
+
+#[test]
+#[ignore = "not before the proxy runs"]
+fn a_listener_moves_and_the_old_port_is_closed() {
+    let place = Place::with(&["rabbitmq1"]);
+    let mut proxy = place.start(ProxyFlavour::Warren);
+    let mut session = place.session();
+    let moved = place
+        .configuration("", "", CHECK)
+        .replace("bind *:5670", "bind *:5671");
+    proxy.reload(&place.proxy, &moved);
+    eventually(PATIENCE, "the new port serves, the old one does not", || {
+        let new = Session::open(&place.client, "10.77.0.1:5671".parse().unwrap(), PATIENCE);
+        let old = place.try_session();
+        if new.is_ok() && old.is_err() {
+            Ok(())
+        } else {
+            Err((new.is_ok(), old.is_ok()))
+        }
+    });
+    session.exchange(1000).unwrap();
+}
+
+/// What HAProxy does instead: a second process, and the first stays until its last client has gone.
+#[test]
+fn haproxy_itself_serves_through_a_reload_with_two_processes() {
+    let place = Place::new();
+    let mut proxy = place.start(ProxyFlavour::Haproxy);
+    let mut session = place.session();
+    let old = proxy.process.id();
+    proxy.reload(&place.proxy, &place.configuration("timeout queue 7s", "", CHECK));
+    eventually(PATIENCE, "the new process serves", || {
+        let alive = proxy.process.is_running() && place.try_session().is_ok();
+        if alive && proxy.process.id() != old {
+            Ok(())
+        } else {
+            Err("not yet")
+        }
+    });
+    session.exchange(1000).unwrap();
+}
