@@ -16,6 +16,7 @@
 //! - [`logs`]: one line for each session. [`tls`], [`proxy_header`]: what they are named after.
 //! - [`daemon`]: puts them together: start, reload, drain, stop.
 
+pub mod check;
 pub mod config;
 pub mod live;
 pub mod logs;

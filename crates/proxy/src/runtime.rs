@@ -23,6 +23,7 @@ use tokio::sync::Semaphore;
 
 pub use socket::{BindError, Listener};
 
+use crate::check::Servers;
 use crate::live::Live;
 use crate::plan::SocketLevel;
 use crate::stats::Process;
@@ -40,6 +41,8 @@ pub struct Context {
     pub process: Arc<Process>,
     /// Whose sessions are listed and ended.
     pub workers: Workers,
+    /// Whose health the operator changes.
+    pub servers: Servers,
 }
 
 /// Serves a socket until dropped. Whoever comes may do what `level` says; silence ends a conversation after `timeout`.

@@ -14,6 +14,7 @@ pub use csv::{Selection, csv, header, json, typed};
 pub use field::{Field, Tags};
 pub use info::{Info, Item, Process};
 pub use rows::{Kind, Look, Row, Statistics, Value};
+pub(crate) use servers::result_in_words;
 pub use servers::{connection_table, state_table};
 pub use typed::schema;
 

@@ -213,6 +213,8 @@ pub enum Scope {
     Frontend(ProxyId),
     /// Those of a server.
     Server(ProxyId, ServerId),
+    /// Those of a server from which nothing has come for so long.
+    Silent(ProxyId, ServerId, Duration),
     /// Those of all backup servers of a backend.
     Backups(ProxyId),
     /// Those whose client came in by this address: it is ours no longer.

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -214,9 +214,6 @@ impl Backend {
             .map(|server| {
                 let mut view = server.operational.lock().health.server(now);
                 view.usable &= server.target.load().is_some();
-                if let Some(limit) = NonZeroU32::new(server.maxconn.load(Relaxed)) {
-                    view.maxconn = Some(limit);
-                }
                 view
             })
             .collect();

@@ -3,11 +3,12 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 use warren_balance::health::{Settings, State};
 use warren_balance::{Admin, Health, Instant, ServerId};
 
@@ -40,6 +41,12 @@ pub struct Server {
     pub last_session: AtomicU64,
     /// Failures in traffic in a row (`observe`).
     pub errors_in_row: AtomicU32,
+    /// How often [`plan::Server::error_limit`] was reached, not yet taken in.
+    pub error_limits: AtomicU32,
+    /// Something was said to it that its checks have to know.
+    pub wake: Notify,
+    /// The same for questions to its agent.
+    pub agent_wake: Notify,
     /// What is known of its health.
     pub operational: Mutex<Operational>,
 }
@@ -71,8 +78,14 @@ pub struct Operational {
     pub last_check: Option<CheckResult>,
     /// The last results, newest last, at most [`Operational::RESULTS_MAX`].
     pub results: std::collections::VecDeque<CheckResult>,
+    /// A check is under way.
+    pub checking: bool,
+    /// The last result has another word than the one before.
+    pub word_changed: bool,
     /// What the agent said last.
     pub last_agent: Option<CheckResult>,
+    /// The agent's last result has another word than the one before.
+    pub agent_word_changed: bool,
     /// Failed checks while up (`chkfail`).
     pub checks_failed: u64,
     /// Times it went down (`chkdown`).
@@ -126,11 +139,17 @@ impl Server {
             maxconn: AtomicU32::new(0),
             last_session: AtomicU64::new(0),
             errors_in_row: AtomicU32::new(0),
+            error_limits: AtomicU32::new(0),
+            wake: Notify::new(),
+            agent_wake: Notify::new(),
             operational: Mutex::new(Operational {
                 health: Health::new(settings(&plan), admin),
                 last_check: None,
                 results: std::collections::VecDeque::new(),
+                checking: false,
+                word_changed: false,
                 last_agent: None,
+                agent_word_changed: false,
                 checks_failed: 0,
                 times_down: 0,
                 changed: Instant::default(),
@@ -193,6 +212,36 @@ impl Server {
     #[must_use]
     pub fn plan(&self) -> Arc<plan::Server> {
         self.plan.load_full()
+    }
+
+    /// What traffic says of it (`observe`): to be called by workers for each connection made or failed (`Layer4`) and
+    /// for each answer, right or wrong (`Layer7`). A success ends the row of failures.
+    pub fn observed(&self, layer: plan::Observe, good: bool) {
+        let plan = self.plan.load();
+        let counts = match plan.observe {
+            Some(plan::Observe::Layer7) => true,
+            Some(plan::Observe::Layer4) => layer == plan::Observe::Layer4,
+            None => false,
+        };
+        if !counts {
+            return;
+        }
+        if good {
+            self.errors_in_row.store(0, Relaxed);
+        } else if self.errors_in_row.fetch_add(1, Relaxed) + 1 >= plan.error_limit.get() {
+            self.errors_in_row.store(0, Relaxed);
+            self.error_limits.fetch_add(1, Relaxed);
+            self.wake.notify_one();
+        }
+    }
+
+    /// Its status in the statistics' words.
+    #[must_use]
+    pub fn status(&self) -> String {
+        let plan = self.plan.load();
+        let via = plan.track.as_ref();
+        let via = via.map(|(backend, server)| (backend.as_str(), server.as_str()));
+        self.operational.lock().health.status(via)
     }
 
     /// What it is.

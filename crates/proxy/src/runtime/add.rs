@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use warren_balance::health::Input;
-use warren_balance::{Admin, ServerId, Weight};
+use warren_balance::{ServerId, Weight};
 
 use super::change::tell;
 use super::commands::{Answer, Request};
@@ -60,8 +60,11 @@ fn add(request: &Request<'_>) -> Result<(), Answer> {
     let mut plan = template(backend, name, HostAddress::Ip(address));
     options(&mut plan, backend, request.arguments.get(2..).unwrap_or_default())?;
     let now = request.context.live.time(Instant::now());
+    // Out of service and not checked until `enable server` and `enable health`.
+    plan.disabled = true;
     let server = backend.add_server(now, Arc::new(plan));
-    tell(request.context, backend, &server, &Input::Admin(Admin::Maint));
+    tell(request.context, backend, &server, &Input::Checked(false));
+    request.context.servers.reloaded();
     Ok(())
 }
 
@@ -199,5 +202,6 @@ pub(super) fn del_server(request: &Request<'_>) -> Answer {
     }
     let now = request.context.live.time(Instant::now());
     backend.remove_server(now, &server.name);
+    request.context.servers.reloaded();
     refusal("Server deleted.")
 }

@@ -5,6 +5,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
 use super::*;
+use crate::check::Servers;
+use crate::logs;
 use crate::plan::{SocketAddress, StatsSocket};
 use crate::record::Record;
 use crate::stats::fixture;
@@ -31,7 +33,9 @@ pub(crate) fn of(plan: crate::plan::Plan) -> Context {
         log: Box::new(|_| Box::new(NoLog)),
     };
     let workers = Workers::start(&live, &settings).unwrap();
+    let servers = Servers::of_process(Arc::clone(&live), workers.clone(), logs::Dropped::default());
     Context {
+        servers,
         live,
         process: Arc::new(Process::this("2.6.12-1+deb12u4", "2026/10/17")),
         workers,

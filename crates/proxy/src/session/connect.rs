@@ -24,7 +24,7 @@ use warren_balance::{Algorithm, Ticket};
 use super::endpoint::Endpoint;
 use super::{Common, Spent};
 use crate::live::{Assignment, Server, Target, Waiter};
-use crate::plan::Keepalive;
+use crate::plan::{Keepalive, Observe};
 use crate::record::{Cause, Phase, Termination};
 use crate::worker::context::Context;
 
@@ -324,7 +324,7 @@ fn watch(common: &mut Common, context: &mut Context, since: u64, until: Option<u
     common.spent.connect = Spent::since(since, context.now);
     common.upstream = Upstream::Joined;
     if let Some(server) = &common.assigned {
-        server.errors_in_row.store(0, Relaxed);
+        server.observed(Observe::Layer4, true);
     }
     Some(Progress::Joined)
 }
@@ -341,7 +341,7 @@ fn failed(common: &mut Common, context: &mut Context, since: u64, failure: Failu
     common.next_attempt();
     let plan = backend.plan();
     if failure != Failure::Resource {
-        server.errors_in_row.fetch_add(1, Relaxed);
+        server.observed(Observe::Layer4, false);
     }
     if common.retries >= plan.retries {
         server.tally.of(context.worker).connect_errors.count();

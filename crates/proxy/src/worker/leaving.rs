@@ -8,8 +8,8 @@ use std::time::Duration;
 use super::Scope;
 use super::reactor::Place;
 use crate::record::Cause;
-use crate::session::Common;
 use crate::session::connect::millis;
+use crate::session::{Common, Side};
 
 /// Who is to leave, in the order in which it was said.
 #[derive(Debug, Default)]
@@ -79,7 +79,7 @@ impl Group {
 
 impl Scope {
     /// Whether a session is meant.
-    pub(super) fn has(&self, common: &Common) -> bool {
+    pub(super) fn has(&self, common: &Common, now: u64) -> bool {
         let of_backend = |id| {
             common
                 .backend
@@ -92,6 +92,11 @@ impl Scope {
             Self::Frontend(id) => common.frontend().plan().id == *id,
             Self::Server(backend, id) => {
                 common.assigned.as_ref().is_some_and(|server| server.id == *id) && of_backend(*backend)
+            }
+            Self::Silent(backend, id, silence) => {
+                let heard = common.activity.get(Side::Server as usize).copied().unwrap_or(now);
+                let silent = u128::from(now.saturating_sub(heard)) >= silence.as_millis();
+                silent && Self::Server(*backend, *id).has(common, now)
             }
             Self::Backups(backend) => {
                 common

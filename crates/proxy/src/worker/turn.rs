@@ -153,7 +153,7 @@ impl Worker {
     fn end(&mut self, end: &End) {
         let concerned = self.sessions.iter().map(|(_, session)| &session.common);
         let places: Vec<Place> = concerned
-            .filter(|common| end.scope.has(common))
+            .filter(|common| end.scope.has(common, self.context.now))
             .map(crate::session::Common::place)
             .collect();
         match end.how {
@@ -182,7 +182,7 @@ impl Worker {
         let (silence, now) = (millis(request.silence), self.context.now);
         let all = self.sessions.iter().map(|(_, session)| session);
         let mut movable: Vec<(u64, Place)> = all
-            .filter(|session| request.scope.has(&session.common) && session.is_movable(silence, now))
+            .filter(|session| request.scope.has(&session.common, now) && session.is_movable(silence, now))
             .map(|session| (session.common.accepted, session.common.place()))
             .collect();
         movable.sort_unstable_by_key(|(accepted, _)| *accepted);
