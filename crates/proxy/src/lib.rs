@@ -21,6 +21,7 @@ pub mod config;
 pub mod live;
 pub mod logs;
 pub mod plan;
+pub mod rebalance;
 pub mod record;
 pub mod runtime;
 #[allow(dead_code, reason = "called by what speaks HTTP, AMQP and TLS")]

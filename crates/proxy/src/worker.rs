@@ -255,7 +255,16 @@ pub struct Move {
     /// How long an answer may take.
     pub deadline: Duration,
     /// Hears how many there were.
-    pub begun: mpsc::Sender<usize>,
+    pub answer: mpsc::Sender<Moved>,
+}
+
+/// What has become of a [`Move`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Moved {
+    /// Connections that have begun to end because of it.
+    pub begun: u32,
+    /// Those among the same sessions that had begun before, for whatever reason.
+    pub leaving: u32,
 }
 
 /// The sessions of all workers, one message from each.

@@ -10,7 +10,7 @@ use super::context::{Context, Message};
 use super::leaving::Leavings;
 use super::mailbox::Mailbox;
 use super::reactor::{Events, Named, Place, Ready, Token};
-use super::{Command, End, Ending, Move};
+use super::{Command, End, Ending, Move, Moved};
 use crate::session::connect::millis;
 use crate::session::{Arrival, Flow, Session};
 
@@ -180,11 +180,17 @@ impl Worker {
     /// Ends connections that lose nothing by it, so that they come back to another server: the oldest first.
     fn move_away(&mut self, request: &Move) {
         let (silence, now) = (millis(request.silence), self.context.now);
-        let all = self.sessions.iter().map(|(_, session)| session);
-        let mut movable: Vec<(u64, Place)> = all
-            .filter(|session| request.scope.has(&session.common, now) && session.is_movable(silence, now))
-            .map(|session| (session.common.accepted, session.common.place()))
-            .collect();
+        let (mut movable, mut leaving) = (Vec::new(), 0);
+        for (_, session) in &self.sessions {
+            let common = &session.common;
+            if !request.scope.has(common, now) {
+                continue;
+            }
+            leaving += u32::from(common.leaving.is_some());
+            if request.count > 0 && session.is_movable(silence, now) {
+                movable.push((common.accepted, common.place()));
+            }
+        }
         movable.sort_unstable_by_key(|(accepted, _)| *accepted);
         movable.truncate(request.count as usize);
         let until = now.saturating_add(millis(request.deadline));
@@ -193,8 +199,9 @@ impl Worker {
                 session.leave(request.cause, until, context)
             });
         }
+        let begun = u32::try_from(movable.len()).unwrap_or(u32::MAX);
         // Whoever asked may be gone.
-        let _gone = request.begun.try_send(movable.len());
+        let _gone = request.answer.try_send(Moved { begun, leaving });
     }
 
     /// A client that was accepted, here or elsewhere.

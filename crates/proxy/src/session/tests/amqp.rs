@@ -12,9 +12,12 @@ use warren_amqp::frame::{Frame, Item, Splitter};
 use warren_amqp::handshake::Direction;
 use warren_amqp::protocol::ProtocolHeader;
 use warren_amqp::{FrameKind, FrameMax};
+use warren_balance::Admin;
+use warren_balance::health::Input;
 
 use super::bench::{self, Bench, eventually};
-use crate::plan::{Mode, Plan};
+use crate::plan::{Mode, Plan, Rebalance};
+use crate::rebalance;
 use crate::record::Cause;
 use crate::session::amqp::testing::{frame, handshake, method, other};
 use crate::worker::{Command, End, Ending, Move, Scope, SessionInfo};
@@ -304,7 +307,7 @@ fn only_connections_that_lose_nothing_are_moved_and_the_oldest_first() {
     std::thread::sleep(Duration::from_millis(5));
     let mut young = Connection::open(&bench, 0, 60);
     let move_away = |count, silence| {
-        let (begun, mut heard) = mpsc::channel(1);
+        let (answer, mut heard) = mpsc::channel(1);
         let scope = Scope::Server(bench.backend().plan().id, bench.backend().servers()[0].id);
         bench.workers.broadcast(&Command::Move(Move {
             scope,
@@ -312,9 +315,9 @@ fn only_connections_that_lose_nothing_are_moved_and_the_oldest_first() {
             silence,
             cause: Cause::Up,
             deadline: LONG,
-            begun,
+            answer,
         }));
-        heard.blocking_recv().unwrap()
+        heard.blocking_recv().unwrap().begun
     };
     assert_eq!(move_away(9, LONG), 0, "nobody has been silent for so long");
     assert_eq!(move_away(1, Duration::ZERO), 1);
@@ -328,4 +331,48 @@ fn only_connections_that_lose_nothing_are_moved_and_the_oldest_first() {
     assert_eq!(move_away(9, Duration::ZERO), 0);
     let states: Vec<&str> = sessions(&bench).iter().map(|row| row.state).collect();
     assert_eq!(states.iter().filter(|state| **state == "established").count(), 1);
+}
+
+#[test]
+fn connections_that_fled_come_back_when_their_server_does_and_no_faster_than_allowed() {
+    let bench = Bench::new(2, |plan| {
+        amqp(plan);
+        bench::backend(plan).balance.algorithm = warren_balance::Algorithm::LeastConn;
+        bench::server(plan, 1).disabled = true;
+    });
+    let mut connections: Vec<Connection> = (0..10).map(|_| Connection::open(&bench, 0, 60)).collect();
+    let (backend, back) = (bench.backend(), bench.backend().servers()[1].clone());
+    let rules = Rebalance {
+        after: Duration::ZERO,
+        rate: NonZeroU32::new(3).unwrap(),
+        idle: Duration::ZERO,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .unwrap();
+    let round = || {
+        let now = bench.live.time(Instant::now());
+        runtime.block_on(rebalance::round(&backend, &rules, now, &bench.workers, 0))
+    };
+    assert_eq!(round(), 0, "the server is not back yet");
+    let now = bench.live.time(Instant::now());
+    back.operational
+        .lock()
+        .health
+        .handle(now, &Input::Admin(Admin::Ready));
+    backend.refresh(now);
+    assert_eq!(round(), 3);
+    assert_eq!(round(), 2, "those that are leaving count already");
+    assert_eq!(round(), 0);
+    for Connection { client, server } in &mut connections[..5] {
+        assert_eq!(closed(client).reply_code, 320);
+        client.write_all(&method(CloseOk {})).unwrap();
+        closed(server);
+        server.write_all(&method(CloseOk {})).unwrap();
+        is_at_end(client);
+        assert_eq!(bench.line().termination(), "UD");
+    }
+    let _moved: Vec<Connection> = (0..5).map(|_| Connection::open(&bench, 1, 60)).collect();
+    assert_eq!(round(), 0);
 }
