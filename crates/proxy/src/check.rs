@@ -311,6 +311,6 @@ impl Tender {
 }
 
 /// Fresh random bits, good enough to keep checks apart.
-fn entropy() -> u64 {
+pub(crate) fn entropy() -> u64 {
     RandomState::new().build_hasher().finish()
 }

@@ -23,6 +23,7 @@ pub mod logs;
 pub mod plan;
 pub mod rebalance;
 pub mod record;
+pub mod resolve;
 pub mod runtime;
 #[allow(dead_code, reason = "called by what speaks HTTP, AMQP and TLS")]
 mod session;
