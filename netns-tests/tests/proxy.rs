@@ -4,9 +4,11 @@
 
 mod balancing;
 mod failures;
+mod hostile;
 mod limits;
 mod records;
 mod reload;
+mod seeds;
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
