@@ -21,6 +21,7 @@ pub mod config;
 pub mod live;
 pub mod logs;
 pub mod plan;
+pub mod proxy_header;
 pub mod rebalance;
 pub mod record;
 pub mod resolve;

@@ -151,7 +151,13 @@ impl Endpoint {
                 }
                 received
             }
-            Transport::Tls(tls) => tls.recv(self.fd.as_fd(), &mut self.readable, &mut self.writable, buffer),
+            Transport::Tls(tls) => tls.recv(
+                self.fd.as_fd(),
+                &mut self.readable,
+                &mut self.writable,
+                self.hung_up,
+                buffer,
+            ),
         };
         if matches!(received, Received::End | Received::Failed(_)) {
             self.ended = true;
@@ -168,7 +174,7 @@ impl Endpoint {
                 self.writable = matches!(sent, Sent::Octets(count) if count == octets.len());
                 sent
             }
-            Transport::Tls(tls) => tls.send(self.fd.as_fd(), &mut self.readable, &mut self.writable, octets),
+            Transport::Tls(tls) => tls.send(self.fd.as_fd(), &mut self.writable, octets),
         }
     }
 

@@ -1,0 +1,115 @@
+//! Certificates that were renewed: an acceptor that is loaded anew when its files change, and kept if the new ones are
+//! no good.
+//!
+//! Files are looked at, not watched: renewals replace links, directories and whole mounts, and a look every few seconds
+//! sees them all.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::certificates;
+use super::{Acceptor, TlsError};
+use crate::plan::{BindTls, ClientCertificates};
+
+/// A bind line's acceptor and what it was read from.
+#[derive(Debug)]
+pub struct Watched {
+    bind: Arc<BindTls>,
+    acceptor: Arc<Acceptor>,
+    seen: Vec<Print>,
+}
+
+/// What [`Watched::look`] found.
+#[derive(Debug)]
+pub enum Change {
+    /// Nothing, or nothing new since a failure.
+    None,
+    /// Other certificates: listeners should get this one.
+    Loaded(Arc<Acceptor>),
+    /// The files changed and are no good; the old ones stay. Said once for each change.
+    Failed(TlsError),
+}
+
+/// A file as it was.
+#[derive(Debug, PartialEq, Eq)]
+struct Print {
+    path: PathBuf,
+    /// `None`: it is not there.
+    stat: Option<(u64, u64, u64, i64, i64)>,
+}
+
+impl Watched {
+    /// Reads every file.
+    pub fn load(bind: &Arc<BindTls>) -> Result<Self, TlsError> {
+        // Looked at before they are read: what changes meanwhile is seen at the next look.
+        let seen = prints(bind);
+        Ok(Self {
+            bind: Arc::clone(bind),
+            acceptor: Arc::new(Acceptor::load(bind)?),
+            seen,
+        })
+    }
+
+    /// The bind line's TLS.
+    #[must_use]
+    pub fn bind(&self) -> &Arc<BindTls> {
+        &self.bind
+    }
+
+    /// What listeners use.
+    #[must_use]
+    pub fn acceptor(&self) -> &Arc<Acceptor> {
+        &self.acceptor
+    }
+
+    /// Looks whether a file has changed. To be called every few seconds by the control thread; reads nothing otherwise.
+    pub fn look(&mut self) -> Change {
+        let now = prints(&self.bind);
+        if now == self.seen {
+            return Change::None;
+        }
+        self.seen = now;
+        match Acceptor::load_again(&self.bind, Some(&self.acceptor)) {
+            Ok(acceptor) => {
+                self.acceptor = Arc::new(acceptor);
+                Change::Loaded(Arc::clone(&self.acceptor))
+            }
+            Err(error) => Change::Failed(error),
+        }
+    }
+}
+
+/// Of every file that is read, and of directories: a file that is new or gone changes those.
+fn prints(bind: &BindTls) -> Vec<Print> {
+    let named = certificates::files(&bind.certificates).unwrap_or_default();
+    let authorities = match &bind.clients {
+        ClientCertificates::None => None,
+        ClientCertificates::Optional(path) | ClientCertificates::Required(path) => Some(path),
+    };
+    let mut paths: Vec<PathBuf> = bind
+        .certificates
+        .iter()
+        .chain(&named)
+        .chain(authorities)
+        .cloned()
+        .collect();
+    let keys: Vec<PathBuf> = named.iter().map(|path| certificates::key_file(path)).collect();
+    paths.extend(keys);
+    paths.sort();
+    paths.dedup();
+    let print = |path: PathBuf| {
+        let stat = std::fs::metadata(&path).ok();
+        let stat = stat.map(|stat| {
+            (
+                stat.dev(),
+                stat.ino(),
+                stat.size(),
+                stat.mtime(),
+                stat.mtime_nsec(),
+            )
+        });
+        Print { path, stat }
+    };
+    paths.into_iter().map(print).collect()
+}
