@@ -10,6 +10,7 @@
 //! far as it can without waiting. It keeps no buffer; what could not be sent yet is the exception and is on the heap.
 
 pub(crate) mod amqp;
+pub(crate) mod condition;
 pub(crate) mod connect;
 pub(crate) mod endpoint;
 pub(crate) mod http;
@@ -93,6 +94,8 @@ pub(crate) struct Common {
     pub(crate) id: u64,
     slot: u32,
     /// Attempts to reach a server so far, modulo [`Token::ATTEMPTS`]: tells their sockets' events apart.
+    attempts: u8,
+    /// The one whose socket is in use.
     attempt: u8,
     pub(crate) client: Endpoint,
     pub(crate) server: Option<Endpoint>,
@@ -123,6 +126,9 @@ pub(crate) struct Common {
     pub(crate) retries: u32,
     /// Not taken again if there is another.
     pub(crate) avoid: Option<ServerId>,
+    /// A connection that has served others will do, and one was taken.
+    pub(crate) reuse: bool,
+    pub(crate) reused: bool,
     /// Another server was taken after a failure.
     pub(crate) redispatched: bool,
     /// What ended it; the first cause counts.
@@ -190,6 +196,7 @@ impl Session {
             common: Common {
                 id: context.live.next_session(),
                 slot,
+                attempts: 0,
                 attempt: 0,
                 client: Endpoint::accepted(arrival.socket),
                 server: None,
@@ -207,6 +214,8 @@ impl Session {
                 spent: Spent::default(),
                 retries: 0,
                 avoid: None,
+                reuse: false,
+                reused: false,
                 redispatched: false,
                 termination: None,
                 changed: true,
@@ -398,7 +407,7 @@ impl Session {
                 (Stage::Joining { .. }, _) => "connecting",
                 (Stage::Relay(_), _) if common.client.shut || common.client.ended => "closing",
                 (Stage::Relay(_), _) => "established",
-                (Stage::Http(_), _) => "request",
+                (Stage::Http(http), _) => http.doing(),
             },
             tls: !common.client.is_plain(),
             amqp: self.amqp().map(Arc::new),
@@ -417,11 +426,11 @@ impl Session {
         if common.termination.is_none() {
             common.termination = Some(Termination::NORMAL);
         }
-        let total = context.now.saturating_sub(common.accepted);
-        common.count_end(total, context);
         if let Stage::Http(http) = &mut self.stage {
             http.finish(common, context);
         } else {
+            let total = context.now.saturating_sub(common.accepted);
+            common.count_end(total, context);
             common.log(amqp.as_ref(), context);
         }
         common.leave_server(context);
@@ -454,15 +463,18 @@ impl Common {
 
     /// Events of earlier sockets towards a server are not ours from now on.
     pub(crate) const fn next_attempt(&mut self) {
-        self.attempt = (self.attempt + 1) % Token::ATTEMPTS;
+        self.attempts = (self.attempts + 1) % Token::ATTEMPTS;
+        self.attempt = self.attempts;
     }
 
-    /// An event of the server's socket, unless it is one of an earlier attempt.
-    pub(crate) fn note_server(&mut self, attempt: u8, ready: Ready) {
-        if attempt == self.attempt
-            && let Some(server) = &mut self.server
-        {
-            server.note(ready);
+    /// An event of the server's socket; false if it is one of an earlier attempt.
+    pub(crate) fn note_server(&mut self, attempt: u8, ready: Ready) -> bool {
+        match &mut self.server {
+            Some(server) if attempt == self.attempt => {
+                server.note(ready);
+                true
+            }
+            _ => false,
         }
     }
 
@@ -488,7 +500,7 @@ impl Common {
     /// What follows when the client has come in.
     fn begin(&mut self, context: &mut Context) -> Result<Stage, Termination> {
         if self.mode() == Mode::Http {
-            return Ok(Stage::Http(Box::new(Http::begin(self, context)?)));
+            return Ok(Stage::Http(Box::new(Http::begin(self, context))));
         }
         self.log_early(context, |log| log.format == LogFormat::Plain);
         self.upstream = Upstream::begin(context.now);

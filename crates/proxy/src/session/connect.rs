@@ -229,12 +229,15 @@ fn open(common: &mut Common, context: &mut Context, since: u64) -> Option<Progre
     common.server = None;
     common.next_attempt();
     common.target = server.target.load_full();
-    let Some(target) = &common.target else {
+    let Some(target) = common.target.clone() else {
         return failed(common, context, since, Failure::Refused);
     };
+    if super::http::reuse(common, &server, &target, context) {
+        return Some(Progress::Joined);
+    }
     server.tally.of(context.worker).connects.count();
     backend.tally.of(context.worker).connects.count();
-    let (socket, connecting) = match socket_to(target, &server, &plan.keepalive) {
+    let (socket, connecting) = match socket_to(&target, &server, &plan.keepalive) {
         Ok(opened) => opened,
         Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM | Errno::ADDRNOTAVAIL) => {
             return failed(common, context, since, Failure::Resource);

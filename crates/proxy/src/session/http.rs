@@ -1,41 +1,913 @@
 //! A session of mode http: requests and responses on the session's two endpoints.
+//!
+//! ```text
+//!   Waiting ─▶ (rules, backend) ─▶ Joining ─▶ Passing ─▶ Waiting ...        keep-alive
+//!      │               │             queue,      │ ├────▶ Tunnel            101, CONNECT
+//!      └───────────────┴── own answer connect ──▶┘ └────▶ Lingering ─▶ end  close
+//! ```
+//!
+//! Heads are read where they were received. One that no rule has changed goes on as it came, and so do bodies, chunks
+//! and all. Requests of one client are answered one after the other; what of the next one has come already waits.
+//!
+//! - [`exchange`]: one request and its response. [`rules`], [`template`]: what the configuration makes of them.
+//! - [`upload`], [`download`]: their octets. [`answer`], [`pages`]: what the proxy says itself.
+//! - [`pool`]: connections to servers between requests.
 
-use std::convert::Infallible;
+mod answer;
+mod download;
+mod exchange;
+mod pages;
+mod pool;
+mod rules;
+mod template;
+#[cfg(test)]
+mod tests;
+mod upload;
 
-use super::{Common, Flow};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use warren_balance::http::{Body, Limits, Persistence, Refused, Response};
+
+use self::exchange::Exchange;
+use self::pool::Pool;
+use self::rules::{Reply, Verdict};
+use self::template::Templates;
+use super::connect::{self, Progress, Upstream, millis};
+use super::endpoint::{Endpoint, Received};
+use super::relay::Relay;
+use super::{Common, Flow, Side, Spent};
+use crate::live::{Server, Target};
+use crate::plan;
 use crate::record::{Cause, Phase, Termination};
+use crate::worker::Service;
 use crate::worker::context::Context;
+use crate::worker::reactor::{Place, Ready};
 
-/// Between the first request and the last response.
-#[derive(Debug)]
-pub(crate) struct Http {
-    never: Infallible,
+/// Buffers that one direction may move before other sessions have their turn.
+const BUFFERS_PER_TURN: usize = 8;
+/// How long a client may take to close after we have, while what it still sends is thrown away. Closing at once would
+/// reset the connection and might destroy the answer before it is read.
+const LINGER: Duration = Duration::from_secs(1);
+/// Octets thrown away while lingering.
+const LINGER_OCTETS_MAX: usize = 1 << 20;
+
+/// What the http sessions of a worker share.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    pub(crate) pool: Pool,
+    #[allow(clippy::vec_box, reason = "what is moved between sessions is the box")]
+    spare: Vec<Box<Exchange>>,
+    templates: Templates,
+    /// Where responses' heads are read: nothing of it is needed once the head was passed on.
+    response: Response,
+    /// Heads that have to be changed.
+    scratch: Vec<u8>,
 }
 
-#[allow(clippy::needless_pass_by_ref_mut, reason = "the shape of what comes here")]
+impl Shared {
+    /// An event of a socket that no session takes for its own.
+    pub(crate) fn note(&mut self, place: Place, attempt: u8, ready: Ready) {
+        self.pool.note((place, attempt), ready);
+    }
+}
+
+/// One client and its requests.
+#[derive(Debug)]
+pub(crate) struct Http {
+    state: State,
+    /// What has come of requests that are not under way yet.
+    ahead: Vec<u8>,
+    exchange: Option<Box<Exchange>>,
+    /// The one under way included.
+    requests: u32,
+    /// When it began to wait for a request.
+    since: u64,
+    /// When the first octet of the request came whose head is not whole yet.
+    began: Option<(u64, SystemTime)>,
+    /// Ends as soon as it politely can.
+    ending: bool,
+}
+
+#[derive(Debug)]
+enum State {
+    /// For a request's head, whole.
+    Waiting,
+    /// For a server.
+    Joining,
+    /// Octets of a request and its response, or of an answer of our own.
+    Passing,
+    /// Something else is spoken.
+    Tunnel(Relay),
+    /// For the client to close, too.
+    Lingering { until: u64, thrown: usize },
+}
+
+/// What comes next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    /// The new state has something to do.
+    Again,
+    /// An event, or a time, will tell.
+    Stay,
+    /// The session is over.
+    End,
+}
+
+/// Why a request or its response cannot go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lost {
+    /// The client's connection is gone, or it said that nothing follows in the middle of its request.
+    Client,
+    /// The client's body is not what its head says.
+    Upload(Refused),
+    /// The server closed before it said anything.
+    Empty,
+    /// What the server says is no response.
+    Junk,
+    /// A rule does not want it.
+    Denied(u16),
+    /// A status that `retry-on` names.
+    Unwanted,
+    /// The server closed in the middle of its response.
+    Cut,
+}
+
+/// How far an exchange came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Passed {
+    /// Until one of both sockets has to tell.
+    Waits,
+    /// It could go on.
+    More,
+    /// The response is with the client.
+    Finished,
+}
+
 impl Http {
-    /// A client that can be read from. `Err` ends the session.
-    pub(crate) fn begin(_: &mut Common, _: &mut Context) -> Result<Self, Termination> {
-        Err(Termination::new(Cause::Internal, Phase::Request))
+    /// A client that can be read from.
+    pub(crate) const fn begin(common: &mut Common, context: &Context) -> Self {
+        common.changed = true;
+        Self {
+            state: State::Waiting,
+            ahead: Vec::new(),
+            exchange: None,
+            requests: 0,
+            since: context.now,
+            began: None,
+            ending: false,
+        }
     }
 
     /// Something may have changed: goes as far as it can without waiting.
-    pub(crate) fn drive(&mut self, _: &mut Common, _: &mut Context) -> Flow {
-        match self.never {}
+    pub(crate) fn drive(&mut self, common: &mut Common, context: &mut Context) -> Flow {
+        if common.leaving.is_some() && self.wind_up() == Flow::End {
+            return Flow::End;
+        }
+        loop {
+            let next = match &mut self.state {
+                State::Waiting => self.wait(common, context),
+                State::Joining => self.join(common, context),
+                State::Passing => self.pass(common, context),
+                State::Tunnel(relay) => return relay.drive(common, context),
+                State::Lingering { thrown, .. } => linger(thrown, common, context),
+            };
+            match next {
+                Next::Again => {}
+                Next::Stay => return Flow::Stay,
+                Next::End => return Flow::End,
+            }
+        }
+    }
+
+    /// Ends after the response that is under way: at once if none is.
+    fn wind_up(&mut self) -> Flow {
+        self.ending = true;
+        match self.state {
+            State::Waiting if self.ahead.is_empty() => Flow::End,
+            _ => Flow::Stay,
+        }
+    }
+
+    /// What it is doing, for the live table.
+    pub(crate) fn doing(&self) -> &'static str {
+        match &self.state {
+            State::Waiting if self.ahead.is_empty() => "idle",
+            State::Waiting => "request",
+            State::Joining => "connecting",
+            State::Passing => "response",
+            State::Tunnel(_) => "tunnel",
+            State::Lingering { .. } => "closing",
+        }
+    }
+
+    /// Takes requests from what has come.
+    fn wait(&mut self, common: &mut Common, context: &mut Context) -> Next {
+        if self.began.is_none() && !self.ahead.is_empty() {
+            // It came while another request was under way.
+            let ahead = std::mem::take(&mut self.ahead);
+            if let Some(next) = self.receive(&ahead, common, context) {
+                return next;
+            }
+        }
+        loop {
+            if common.client.ended {
+                return self.client_left(common, context);
+            }
+            if !common.client.readable {
+                return Next::Stay;
+            }
+            let mut buffer = std::mem::take(&mut context.buffer);
+            let received = common.client.recv(&mut buffer);
+            let next = match received {
+                Received::Data(count) => {
+                    self.receive(buffer.get(..count).unwrap_or_default(), common, context)
+                }
+                Received::Wait => Some(Next::Stay),
+                Received::End | Received::Failed(_) => Some(self.client_left(common, context)),
+            };
+            context.buffer = buffer;
+            if let Some(next) = next {
+                return next;
+            }
+        }
+    }
+
+    /// More of a head. `None`: it is not whole yet.
+    fn receive(&mut self, octets: &[u8], common: &mut Common, context: &mut Context) -> Option<Next> {
+        common.activity[Side::Client as usize] = context.now;
+        if self.began.is_none() {
+            self.began = Some((context.now, context.wall()));
+            common.changed = true;
+        }
+        if self.ahead.is_empty() {
+            return self.read(octets, common, context);
+        }
+        self.ahead.extend_from_slice(octets);
+        // A head ends with a line: what has no end of one need not be looked at, but for its length.
+        if !octets.contains(&b'\n') && self.ahead.len() < limits(context).head {
+            return None;
+        }
+        let ahead = std::mem::take(&mut self.ahead);
+        self.read(&ahead, common, context)
+    }
+
+    fn read(&mut self, octets: &[u8], common: &mut Common, context: &mut Context) -> Option<Next> {
+        let mut exchange = context.http.spare.pop().unwrap_or_default();
+        match exchange.request.read(octets, limits(context)) {
+            Ok(Some(end)) => Some(self.begin_request(exchange, octets, end, common, context)),
+            Ok(None) => {
+                context.http.spare.push(exchange);
+                self.ahead = octets.to_vec();
+                None
+            }
+            Err(refused) => {
+                self.prepare(&mut exchange, common, context);
+                common.count(Side::Client, octets.len(), context);
+                Some(self.bad_request(exchange, refused, common, context))
+            }
+        }
+    }
+
+    /// What is known of a request before its head is.
+    fn prepare(&mut self, exchange: &mut Exchange, common: &Common, context: &Context) {
+        let (began, date) = self.began.take().unwrap_or_else(|| (self.since, context.wall()));
+        exchange.frontend = Some(common.frontend().plan());
+        exchange.idle = began.saturating_sub(self.since);
+        exchange.began = began;
+        exchange.date = date;
+    }
+
+    /// A head has come, and what follows it.
+    fn begin_request(
+        &mut self,
+        mut exchange: Box<Exchange>,
+        octets: &[u8],
+        end: usize,
+        common: &mut Common,
+        context: &mut Context,
+    ) -> Next {
+        self.prepare(&mut exchange, common, context);
+        self.requests = self.requests.saturating_add(1);
+        let (head, rest) = octets.split_at_checked(end).unwrap_or((octets, &[]));
+        exchange.head.clear();
+        exchange.head.extend_from_slice(head);
+        exchange.upload = Body::new(exchange.request.length());
+        let body = match exchange.upload.take(rest) {
+            Ok(taken) => taken.octets,
+            Err(refused) => {
+                common.count(Side::Client, octets.len(), context);
+                return self.bad_request(exchange, refused, common, context);
+            }
+        };
+        let (body, ahead) = rest.split_at_checked(body).unwrap_or((rest, &[]));
+        if !ahead.is_empty() {
+            self.ahead = ahead.to_vec();
+        }
+        exchange.understood = true;
+        exchange.request_time = Some(context.now.saturating_sub(exchange.began));
+        common.changed = true;
+        let frontend = common.frontend();
+        frontend.tally.of(context.worker).requests.count();
+        frontend.request_rate.count(context.time());
+        if let Err(reply) = self.route(&mut exchange, common, context) {
+            common.count(Side::Client, head.len() + body.len(), context);
+            return self.reply(exchange, reply, common, context);
+        }
+        common.count(Side::Client, head.len() + body.len(), context);
+        write_request(&mut exchange, body);
+        self.exchange = Some(exchange);
+        if self
+            .exchange
+            .as_ref()
+            .is_some_and(|exchange| exchange.service.is_some())
+        {
+            return self.visit(common, context);
+        }
+        common.upstream = Upstream::begin(context.now);
+        self.state = State::Joining;
+        Next::Again
+    }
+
+    /// Where the request goes, by the rules; or what is answered instead.
+    fn route(
+        &self,
+        exchange: &mut Exchange,
+        common: &mut Common,
+        context: &mut Context,
+    ) -> Result<(), Option<Reply>> {
+        let Some(plan) = exchange.frontend.clone() else {
+            return Err(None);
+        };
+        if plan.monitor_uri.as_deref() == Some(exchange.request.url(&exchange.head)) {
+            exchange.quiet = true;
+            return Err(None);
+        }
+        let verdict = rules::request(&plan.request_rules, exchange, common, context);
+        if let Verdict::Reply(reply) = verdict {
+            return served(reply, exchange);
+        }
+        if let Some(stats) = &plan.stats
+            && exchange.request.url(&exchange.head).starts_with(&stats.uri)
+        {
+            exchange.service = Some(Service::Stats);
+            return Ok(());
+        }
+        let Some(backend) = rules::backend(exchange, common, context) else {
+            return Err(Some(Reply::Deny(503)));
+        };
+        let backend_plan = backend.plan();
+        common.enter(backend, context);
+        if let Some(backend) = &common.backend {
+            backend.tally.of(context.worker).requests.count();
+            backend.request_rate.count(context.time());
+        }
+        exchange.backend = Some(Arc::clone(&backend_plan));
+        if verdict == Verdict::Pass && !backend_plan.request_rules.is_empty() {
+            let verdict = rules::request(&backend_plan.request_rules, exchange, common, context);
+            if let Verdict::Reply(reply) = verdict {
+                return served(reply, exchange);
+            }
+        }
+        if let Some(option) = backend_plan.forwardfor.as_ref().or(plan.forwardfor.as_ref()) {
+            rules::forward_for(option, exchange, common);
+        }
+        common.key = rules::key(&backend_plan.balance.on, exchange, common);
+        Ok(())
+    }
+
+    /// The proxy itself answers: over a pair of sockets, of which the control thread has the other end.
+    fn visit(&mut self, common: &mut Common, context: &Context) -> Next {
+        let Some(exchange) = &mut self.exchange else {
+            return Next::End;
+        };
+        let Some(service) = exchange.service else {
+            return Next::End;
+        };
+        let opened = std::os::unix::net::UnixStream::pair().and_then(|(ours, theirs)| {
+            ours.set_nonblocking(true)?;
+            theirs.set_nonblocking(true)?;
+            common.next_attempt();
+            let ours = std::os::fd::OwnedFd::from(ours);
+            context.reactor.add(&ours, common.server_token())?;
+            Ok((ours, theirs))
+        });
+        let visited = opened.ok().and_then(|(ours, theirs)| {
+            let visit = crate::worker::Visit {
+                stream: theirs,
+                service,
+                frontend: Arc::clone(common.frontend()),
+            };
+            context.visits.try_send(visit).ok().map(|()| ours)
+        });
+        match visited {
+            Some(ours) => {
+                common.server = Some(Endpoint::accepted(ours));
+                exchange.joined = Some(context.now);
+                common.frontend().tally.of(context.worker).intercepted.count();
+                common.termination = Some(Termination::new(Cause::Local, Phase::Request));
+                self.state = State::Passing;
+                Next::Again
+            }
+            None => {
+                // Too many visitors at once.
+                common.termination = Some(Termination::new(Cause::Resource, Phase::Request));
+                self.answer_error(503, common, context)
+            }
+        }
+    }
+
+    /// On the way to a server.
+    fn join(&mut self, common: &mut Common, context: &mut Context) -> Next {
+        let Some(exchange) = &mut self.exchange else {
+            return Next::End;
+        };
+        let again = exchange.replayable && exchange.request.is_idempotent(&exchange.head);
+        common.reuse = !exchange.fresh && (again || self.requests > 1);
+        match connect::advance(common, context) {
+            Progress::Pending => {
+                if common.client.may_have_left() && self.watch_client(common, context).is_err() {
+                    return self.lost(Lost::Client, common, context);
+                }
+                Next::Stay
+            }
+            Progress::Joined => {
+                exchange.joined = Some(context.now);
+                exchange.reused = std::mem::take(&mut common.reused);
+                common.activity = [context.now; 2];
+                if let Some(server) = &common.assigned {
+                    let octets = exchange.up.octets.len() as u64;
+                    server.tally.of(context.worker).bytes_in.add(octets);
+                }
+                self.state = State::Passing;
+                Next::Again
+            }
+            Progress::Failed(termination) => {
+                common.termination = Some(termination);
+                let status = if termination.cause == Cause::Internal {
+                    500
+                } else {
+                    503
+                };
+                self.answer_error(status, common, context)
+            }
+        }
+    }
+
+    /// Octets both ways.
+    fn pass(&mut self, common: &mut Common, context: &mut Context) -> Next {
+        let passed = self.upload(common, context).and_then(|up| {
+            let down = self.download(common, context)?;
+            Ok(if up == Passed::More && down == Passed::Waits {
+                up
+            } else {
+                down
+            })
+        });
+        match passed {
+            Ok(Passed::Waits) => Next::Stay,
+            Ok(Passed::More) => {
+                context.again(common.place());
+                Next::Stay
+            }
+            Ok(Passed::Finished) => self.complete(common, context),
+            Err(lost) => self.lost(lost, common, context),
+        }
+    }
+
+    /// The response is with the client. What comes next is another request, a tunnel, or nothing.
+    fn complete(&mut self, common: &mut Common, context: &mut Context) -> Next {
+        let Some(mut exchange) = self.exchange.take() else {
+            return Next::End;
+        };
+        common.changed = true;
+        if exchange.tunnel {
+            let mut early = exchange.up.rest().to_vec();
+            common.count(Side::Client, self.ahead.len(), context);
+            early.append(&mut self.ahead);
+            exchange.up.clear();
+            self.exchange = Some(exchange);
+            common.activity = [context.now; 2];
+            self.state = State::Tunnel(Relay::new(plan::Mode::Tcp, early));
+            return Next::Again;
+        }
+        let whole = exchange.upload.is_finished();
+        let attempt = common.attempt;
+        if let (Some(endpoint), Some(server), Some(target)) =
+            (common.server.take(), &common.assigned, &common.target)
+            && exchange.keep_server
+            && whole
+            && exchange.up.is_empty()
+            && !endpoint.ended
+            && !endpoint.has_hung_up()
+        {
+            let owner = (common.place(), attempt);
+            let (server, target) = (Arc::clone(server), Arc::clone(target));
+            context
+                .http
+                .pool
+                .put(server, target, owner, endpoint, context.now);
+        }
+        let keep = exchange.keep_client && whole && !self.ending;
+        exchange.close(common, context);
+        if keep {
+            self.since = context.now;
+            self.state = State::Waiting;
+            return Next::Again;
+        }
+        self.close_client(whole, common, context)
+    }
+
+    /// The client is told that nothing follows.
+    fn close_client(&mut self, whole: bool, common: &mut Common, context: &Context) -> Next {
+        if common.client.ended || (whole && self.ahead.is_empty() && !common.client.readable) {
+            return Next::End;
+        }
+        common.client.shutdown_write();
+        common.changed = true;
+        self.state = State::Lingering {
+            until: context.now + millis(LINGER),
+            thrown: 0,
+        };
+        Next::Again
+    }
+
+    /// The client has gone before its request was whole.
+    fn client_left(&mut self, common: &mut Common, context: &mut Context) -> Next {
+        // Between requests that is how it ends.
+        if self.began.is_none() && self.requests > 0 {
+            return Next::End;
+        }
+        let mut exchange = context.http.spare.pop().unwrap_or_default();
+        self.prepare(&mut exchange, common, context);
+        common.count(Side::Client, self.ahead.len(), context);
+        common.frontend().tally.of(context.worker).request_errors.count();
+        common.termination = Some(Termination::new(Cause::ClientAborted, Phase::Request));
+        exchange.status = Some(400);
+        exchange.close(common, context);
+        Next::End
+    }
+
+    /// It cannot go on.
+    fn lost(&mut self, lost: Lost, common: &mut Common, context: &mut Context) -> Next {
+        common.changed = true;
+        let Some(exchange) = &mut self.exchange else {
+            return Next::End;
+        };
+        let begun = exchange.download.is_some();
+        let phase = match self.state {
+            State::Joining => common.upstream.phase(),
+            _ if begun => Phase::Data,
+            _ => Phase::Headers,
+        };
+        let worker = context.worker;
+        match lost {
+            Lost::Client => {
+                common.termination = Some(Termination::new(Cause::ClientAborted, phase));
+                Next::End
+            }
+            Lost::Upload(refused) => {
+                common.frontend().tally.of(worker).request_errors.count();
+                common.termination = Some(Termination::new(Cause::Proxy, phase));
+                if begun {
+                    Next::End
+                } else {
+                    self.answer_error(refused.status(), common, context)
+                }
+            }
+            Lost::Cut => {
+                common.termination = Some(Termination::new(Cause::ServerAborted, Phase::Data));
+                Next::End
+            }
+            Lost::Empty | Lost::Junk | Lost::Unwanted if self.again(lost, common, context) => Next::Again,
+            Lost::Empty
+                if self.requests > 1 && self.exchange.as_ref().is_some_and(|exchange| exchange.reused) =>
+            {
+                // The client has been told nothing, and will try again by itself: it knows that connections end.
+                if let Some(exchange) = &mut self.exchange {
+                    exchange.quiet = true;
+                }
+                common.termination = Some(Termination::new(Cause::ServerAborted, Phase::Headers));
+                Next::End
+            }
+            Lost::Empty | Lost::Junk | Lost::Unwanted => {
+                for tally in [
+                    common.backend.as_ref().map(|backend| &backend.tally),
+                    common.assigned.as_ref().map(|server| &server.tally),
+                ]
+                .into_iter()
+                .flatten()
+                {
+                    tally.of(worker).response_errors.count();
+                }
+                let cause = if lost == Lost::Junk {
+                    Cause::Proxy
+                } else {
+                    Cause::ServerAborted
+                };
+                common.termination = Some(Termination::new(cause, Phase::Headers));
+                self.answer_error(502, common, context)
+            }
+            Lost::Denied(status) => {
+                for tally in [
+                    Some(&common.frontend().tally),
+                    common.backend.as_ref().map(|backend| &backend.tally),
+                    common.assigned.as_ref().map(|server| &server.tally),
+                ]
+                .into_iter()
+                .flatten()
+                {
+                    tally.of(worker).denied_responses.count();
+                }
+                common.termination = Some(Termination::new(Cause::Proxy, Phase::Headers));
+                self.answer_error(status, common, context)
+            }
+        }
+    }
+
+    /// Sends the request once more, if that may be done: a connection that had served others and closed before it said
+    /// anything has not seen it (RFC 9112 9.3.1), for anything else `retry-on` decides.
+    fn again(&mut self, lost: Lost, common: &mut Common, context: &mut Context) -> bool {
+        let Some(exchange) = &mut self.exchange else {
+            return false;
+        };
+        let (Some(plan), Some(server), Some(backend)) = (
+            exchange.backend.clone(),
+            common.assigned.clone(),
+            common.backend.clone(),
+        ) else {
+            return false;
+        };
+        if !exchange.replayable {
+            return false;
+        }
+        let unseen = lost == Lost::Empty && exchange.reused && exchange.request.is_idempotent(&exchange.head);
+        let wanted = match lost {
+            Lost::Empty => plan.retry_on.empty_response,
+            Lost::Junk => plan.retry_on.junk_response,
+            Lost::Unwanted => true,
+            Lost::Client | Lost::Upload(_) | Lost::Denied(_) | Lost::Cut => false,
+        };
+        if !unseen && (!wanted || common.retries >= plan.retries) {
+            return false;
+        }
+        common.server = None;
+        exchange.up.sent = 0;
+        exchange.upload_lost = false;
+        exchange.partial.clear();
+        exchange.joined = None;
+        exchange.response_time = None;
+        common.retries += 1;
+        for tally in [&server.tally, &backend.tally] {
+            tally.of(context.worker).retries.count();
+        }
+        // The first time a new connection will do; after that another server, if that is allowed.
+        exchange.fresh = true;
+        if !unseen && plan.redispatch.is_some() {
+            common.avoid = Some(server.id);
+            common.leave_server(context);
+            common.upstream = Upstream::begin(context.now);
+        } else {
+            common.upstream = Upstream::Opening { since: context.now };
+        }
+        self.state = State::Joining;
+        true
     }
 
     /// When [`Http::expire`] has to be called although nothing happens. Asked for when [`Common::changed`] is set.
-    pub(crate) fn deadline(&self, _: &Common) -> Option<u64> {
-        match self.never {}
+    pub(crate) fn deadline(&self, common: &Common) -> Option<u64> {
+        match &self.state {
+            State::Waiting => self.patience(common).map(|(at, _)| at),
+            State::Joining => common.upstream.deadline(),
+            State::Passing => self.silence(common).map(|(at, _)| at),
+            State::Tunnel(relay) => relay.deadline(common).map(|(at, _)| at),
+            State::Lingering { until, .. } => Some(*until),
+        }
+    }
+
+    /// How long a request is waited for, and whether the end of it is an error.
+    fn patience(&self, common: &Common) -> Option<(u64, bool)> {
+        let timeouts = common.frontend().plan().timeouts;
+        let head = timeouts.http_request.or(timeouts.client);
+        if self.began.is_none() && self.requests > 0 {
+            let idle = timeouts.http_keep_alive.or(head)?;
+            return Some((self.since + millis(idle), false));
+        }
+        let from = match self.began {
+            // HAProxy manual, `timeout http-request`: from the connection for the first request, from its first
+            // octet for others.
+            Some((at, _)) if self.requests > 0 => at,
+            _ => self.since,
+        };
+        Some((from + millis(head?), true))
+    }
+
+    /// When silence will have lasted too long, and whose.
+    fn silence(&self, common: &Common) -> Option<(u64, Side)> {
+        let exchange = self.exchange.as_ref()?;
+        let frontend = exchange.frontend.as_ref()?;
+        let client = frontend.timeouts.client.filter(|_| {
+            let wanted = exchange.uploading() && exchange.up.is_empty() && common.server.is_some();
+            wanted || !exchange.down.is_empty()
+        });
+        let client = client.map(|timeout| common.activity[Side::Client as usize] + millis(timeout));
+        let backend = exchange.backend.as_ref().filter(|_| exchange.service.is_none());
+        let server = backend.and_then(|backend| backend.timeouts.server).filter(|_| {
+            let responding = exchange.download.is_none_or(|body| !body.is_finished());
+            let asked = !exchange.uploading();
+            common.server.is_some()
+                && (!exchange.up.is_empty() || (responding && asked && exchange.down.is_empty()))
+        });
+        let server = server.map(|timeout| common.activity[Side::Server as usize] + millis(timeout));
+        let client = client.map(|at| (at, Side::Client));
+        let server = server.map(|at| (at, Side::Server));
+        match (client, server) {
+            (Some(client), Some(server)) => Some(if server.0 < client.0 { server } else { client }),
+            (client, server) => client.or(server),
+        }
     }
 
     /// The deadline is over.
-    pub(crate) fn expire(&mut self, _: &mut Common, _: &mut Context) -> Flow {
-        match self.never {}
+    pub(crate) fn expire(&mut self, common: &mut Common, context: &mut Context) -> Flow {
+        let over = |next: Next| if next == Next::End { Flow::End } else { Flow::Stay };
+        match &self.state {
+            State::Waiting => match self.patience(common) {
+                Some((_, true)) => {
+                    let next = self.request_timeout(common, context);
+                    if next == Next::Again {
+                        self.drive(common, context)
+                    } else {
+                        over(next)
+                    }
+                }
+                Some((_, false)) => Flow::End,
+                None => Flow::Stay,
+            },
+            State::Joining => self.drive(common, context),
+            State::Lingering { .. } => Flow::End,
+            State::Tunnel(relay) => match relay.deadline(common) {
+                Some((_, Side::Client)) => common.end(Termination::new(Cause::ClientTimeout, Phase::Data)),
+                Some((_, Side::Server)) => common.end(Termination::new(Cause::ServerTimeout, Phase::Data)),
+                None => Flow::Stay,
+            },
+            State::Passing => match self.silence(common) {
+                Some((_, side)) => match self.silent(side, common, context) {
+                    Next::Again => self.drive(common, context),
+                    next => over(next),
+                },
+                None => Flow::Stay,
+            },
+        }
+    }
+
+    /// One side has been silent for too long.
+    fn silent(&mut self, side: Side, common: &mut Common, context: &mut Context) -> Next {
+        let Some(exchange) = &self.exchange else {
+            return Next::End;
+        };
+        let begun = exchange.download.is_some();
+        let phase = if begun { Phase::Data } else { Phase::Headers };
+        if side == Side::Client {
+            common.termination = Some(Termination::new(Cause::ClientTimeout, phase));
+            return if begun {
+                Next::End
+            } else {
+                self.answer_error(408, common, context)
+            };
+        }
+        let retry = exchange
+            .backend
+            .as_ref()
+            .is_some_and(|plan| plan.retry_on.response_timeout);
+        if !begun && retry && self.again(Lost::Unwanted, common, context) {
+            return Next::Again;
+        }
+        for tally in [
+            common.backend.as_ref().map(|backend| &backend.tally),
+            common.assigned.as_ref().map(|server| &server.tally),
+        ]
+        .into_iter()
+        .flatten()
+        {
+            tally.of(context.worker).response_errors.count();
+        }
+        common.termination = Some(Termination::new(Cause::ServerTimeout, phase));
+        if begun {
+            Next::End
+        } else {
+            self.answer_error(504, common, context)
+        }
     }
 
     /// The session is over: logs what is under way. Slot, backend and frontend are left by the caller.
-    pub(crate) fn finish(&mut self, _: &mut Common, _: &mut Context) {
-        match self.never {}
+    pub(crate) fn finish(&mut self, common: &mut Common, context: &mut Context) {
+        if let Some(exchange) = self.exchange.take() {
+            exchange.close(common, context);
+        }
     }
+}
+
+/// A service inside the proxy, or an answer.
+fn served(reply: Reply, exchange: &mut Exchange) -> Result<(), Option<Reply>> {
+    if reply == Reply::Prometheus {
+        exchange.service = Some(Service::Prometheus);
+        return Ok(());
+    }
+    Err(Some(reply))
+}
+
+/// What the server will get, as far as it has come: the head, written anew if it has to be, and some of the body.
+fn write_request(exchange: &mut Exchange, body: &[u8]) {
+    let closes = |plan: &plan::Backend| plan.server_close || plan.http_close;
+    let closes = exchange.backend.as_deref().is_none_or(closes)
+        || exchange.frontend.as_ref().is_some_and(|plan| plan.http_close);
+    let persistence = if closes {
+        Persistence::Close
+    } else {
+        Persistence::KeepAlive
+    };
+    exchange.keep_server = !closes;
+    exchange.replayable = exchange.upload.is_finished();
+    let Exchange {
+        request,
+        head,
+        up,
+        edited,
+        ..
+    } = exchange;
+    up.clear();
+    if *edited || request.irregular() || !request.says(persistence) {
+        request.set_persistence(head, persistence);
+        request.write(head, &mut up.octets);
+    } else {
+        up.octets.extend_from_slice(request.original(head));
+    }
+    up.octets.extend_from_slice(body);
+}
+
+/// Throws away what a client sends that was told that nothing follows.
+fn linger(thrown: &mut usize, common: &mut Common, context: &mut Context) -> Next {
+    for _ in 0..BUFFERS_PER_TURN {
+        if !common.client.readable {
+            return Next::Stay;
+        }
+        match common.client.recv(&mut context.buffer) {
+            Received::Data(count) => {
+                *thrown += count;
+                if *thrown > LINGER_OCTETS_MAX {
+                    return Next::End;
+                }
+            }
+            Received::Wait => return Next::Stay,
+            Received::End | Received::Failed(_) => return Next::End,
+        }
+    }
+    context.again(common.place());
+    Next::Stay
+}
+
+/// An idle connection to the server that was chosen, if there may be one.
+pub(super) fn reuse(
+    common: &mut Common,
+    server: &Arc<Server>,
+    target: &Target,
+    context: &mut Context,
+) -> bool {
+    if !common.reuse {
+        return false;
+    }
+    let Some(idle) = context.http.pool.take(server, target, common.place()) else {
+        return false;
+    };
+    let (place, attempt) = idle.owner;
+    if place == common.place() {
+        common.attempt = attempt;
+    } else {
+        common.next_attempt();
+        if context
+            .reactor
+            .rename(&idle.endpoint, common.server_token())
+            .is_err()
+        {
+            return false;
+        }
+    }
+    for tally in [
+        Some(&server.tally),
+        common.backend.as_ref().map(|backend| &backend.tally),
+    ]
+    .into_iter()
+    .flatten()
+    {
+        tally.of(context.worker).reuses.count();
+    }
+    common.server = Some(idle.endpoint);
+    common.reused = true;
+    common.spent.connect = Spent::since(context.now, context.now);
+    common.upstream = Upstream::Joined;
+    true
+}
+
+fn limits(context: &mut Context) -> Limits {
+    Limits::of_buffer(context.snapshot().plan.global.buffer.get())
 }

@@ -1,7 +1,7 @@
 //! Whole sessions: workers with a plan made by hand, clients and servers on loopback.
 
 mod amqp;
-mod bench;
+pub(crate) mod bench;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};

@@ -14,7 +14,7 @@ use super::timers::Timers;
 use super::{Command, Log, Visit};
 use crate::live::{self, Backend, Gauge, Live, Server, Snapshot, Waiter};
 use crate::plan;
-use crate::session::{Arrival, Common};
+use crate::session::{Arrival, Common, http};
 use crate::tls;
 
 /// Octets of the buffer that all sessions of a worker read into.
@@ -64,6 +64,7 @@ pub(crate) struct Context {
     pub(crate) reactor: Reactor,
     pub(crate) timers: Timers,
     pub(crate) log: Box<dyn Log>,
+    pub(crate) http: http::Shared,
     pub(crate) random: Random,
     pub(crate) visits: mpsc::Sender<Visit>,
     pub(crate) peers: Arc<Peers>,
@@ -92,6 +93,7 @@ impl Context {
             reactor: Reactor::new()?,
             timers: Timers::new(now),
             log,
+            http: http::Shared::default(),
             random: Random::new(),
             visits,
             peers,

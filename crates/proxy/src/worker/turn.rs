@@ -77,6 +77,7 @@ impl Worker {
             self.hear(message);
         }
         self.doors.reopen(false, &self.context);
+        self.context.http.pool.expire(self.context.now);
         self.context.log.flush();
     }
 
@@ -89,6 +90,7 @@ impl Worker {
             self.context.timers.next(),
             self.doors.deadline(),
             self.leavings.deadline(),
+            self.context.http.pool.deadline(),
         ];
         let next = next.into_iter().flatten().min()?;
         Some(Duration::from_millis(next.saturating_sub(self.context.now)))
@@ -100,10 +102,20 @@ impl Worker {
                 session.common.client.note(ready);
                 session.drive(context)
             }),
-            Named::Server(place, attempt) => self.with(place, |session, context| {
-                session.common.note_server(attempt, ready);
-                session.drive(context)
-            }),
+            Named::Server(place, attempt) => {
+                let mut in_use = false;
+                self.with(place, |session, context| {
+                    in_use = session.common.note_server(attempt, ready);
+                    if in_use {
+                        session.drive(context)
+                    } else {
+                        Flow::Stay
+                    }
+                });
+                if !in_use {
+                    self.context.http.note(place, attempt, ready);
+                }
+            }
             Named::Listener(number) => self.doors.accept(number, &mut self.context),
             Named::Mailbox => {
                 for message in self.mailbox.take() {

@@ -24,8 +24,7 @@ pub(crate) struct Bench {
     servers: Vec<Mutex<Option<TcpListener>>>,
     addresses: Vec<SocketAddr>,
     lines: Mutex<std::sync::mpsc::Receiver<Line>>,
-    #[allow(dead_code, reason = "holds the other end open")]
-    visits: mpsc::Receiver<Visit>,
+    visits: Mutex<mpsc::Receiver<Visit>>,
 }
 
 /// What a test looks at of a [`Record`].
@@ -41,6 +40,9 @@ pub(crate) struct Line {
     pub(crate) redispatched: bool,
     pub(crate) times: crate::record::Times,
     pub(crate) amqp: Option<crate::record::AmqpFacts>,
+    /// Method, target and version of a request; `<BADREQ>` if it was none.
+    pub(crate) request: String,
+    pub(crate) status: Option<u16>,
 }
 
 impl Line {
@@ -66,6 +68,11 @@ impl Log for Lines {
             redispatched: record.redispatched,
             times: record.times,
             amqp: record.amqp.cloned(),
+            request: record.http.map_or_else(String::new, |http| match http.method {
+                "" => "<BADREQ>".into(),
+                method => format!("{method} {} {}", http.uri, http.version),
+            }),
+            status: record.http.and_then(|http| http.status),
         };
         let _nobody_looks = self.0.send(line);
     }
@@ -115,7 +122,7 @@ impl Bench {
                 .map(|server| Mutex::new(Some(server)))
                 .collect(),
             lines: Mutex::new(line),
-            visits: visited,
+            visits: Mutex::new(visited),
         }
     }
 
@@ -147,6 +154,11 @@ impl Bench {
             .unwrap()
             .recv_timeout(PATIENCE)
             .expect("a log line")
+    }
+
+    /// The next visit to what the proxy itself serves.
+    pub(crate) fn visit(&self) -> Visit {
+        self.visits.lock().unwrap().blocking_recv().expect("a visit")
     }
 
     pub(crate) fn backend(&self) -> Arc<live::Backend> {

@@ -1,0 +1,199 @@
+//! What the proxy answers itself.
+
+use warren_balance::http::{Body, Length, Refused};
+
+use super::exchange::Exchange;
+use super::pages::{self, Answer, Ending};
+use super::rules::Reply;
+use super::{Http, Next, State};
+use crate::plan::ErrorPage;
+use crate::record::{Cause, Phase, Termination};
+use crate::session::Common;
+use crate::worker::context::Context;
+
+impl Http {
+    /// Nobody understands this: an error, and the end.
+    pub(super) fn bad_request(
+        &mut self,
+        mut exchange: Box<Exchange>,
+        refused: Refused,
+        common: &mut Common,
+        context: &Context,
+    ) -> Next {
+        tracing::debug!(client = ?common.client_address, %refused, "a request was refused");
+        let frontend = common.frontend();
+        let cells = frontend.tally.of(context.worker);
+        cells.requests.count();
+        cells.request_errors.count();
+        frontend.request_rate.count(context.time());
+        common.termination = Some(Termination::new(Cause::Proxy, Phase::Request));
+        // What it wanted is not known, even if its head was whole.
+        exchange.understood = false;
+        exchange.request_time = None;
+        self.exchange = Some(exchange);
+        self.answer_error(refused.status(), common, context)
+    }
+
+    /// A head that never became whole.
+    pub(super) fn request_timeout(&mut self, common: &mut Common, context: &mut Context) -> Next {
+        let mut exchange = context.http.spare.pop().unwrap_or_default();
+        self.prepare(&mut exchange, common, context);
+        let ahead = std::mem::take(&mut self.ahead);
+        common.count(crate::session::Side::Client, ahead.len(), context);
+        common.frontend().tally.of(context.worker).request_errors.count();
+        common.termination = Some(Termination::new(Cause::ClientTimeout, Phase::Request));
+        self.exchange = Some(exchange);
+        self.answer_error(408, common, context)
+    }
+
+    /// What a rule says. `None` is that all is well (`monitor-uri`).
+    pub(super) fn reply(
+        &mut self,
+        mut exchange: Box<Exchange>,
+        reply: Option<Reply>,
+        common: &mut Common,
+        context: &Context,
+    ) -> Next {
+        let local = Termination::new(Cause::Local, Phase::Request);
+        let denied = Termination::new(Cause::Proxy, Phase::Request);
+        let worker = context.worker;
+        let Some(reply) = reply else {
+            common.termination = Some(local);
+            self.exchange = Some(exchange);
+            return self.answer_error(200, common, context);
+        };
+        common.termination = Some(local);
+        match reply {
+            Reply::Deny(503) if exchange.backend.is_none() => {
+                common.termination = Some(Termination::new(Cause::ServerAborted, Phase::Connect));
+                self.exchange = Some(exchange);
+                self.answer_error(503, common, context)
+            }
+            Reply::Deny(status) => {
+                common.frontend().tally.of(worker).denied_requests.count();
+                if let Some(backend) = &common.backend {
+                    backend.tally.of(worker).denied_requests.count();
+                }
+                common.termination = Some(denied);
+                self.exchange = Some(exchange);
+                self.answer_error(status, common, context)
+            }
+            Reply::Auth { realm } => {
+                common.frontend().tally.of(worker).intercepted.count();
+                let challenge = format!("Basic realm=\"{}\"", realm.replace(['"', '\\'], ""));
+                self.exchange = Some(exchange);
+                self.answer_page(401, &[("WWW-Authenticate", &challenge)], common, context)
+            }
+            Reply::Redirect { code, location } => {
+                common.frontend().tally.of(worker).intercepted.count();
+                let location = String::from_utf8_lossy(&location).replace(['\r', '\n'], " ");
+                let mut fields = vec![("Location", location.as_str())];
+                if matches!(code, 302 | 303 | 307) {
+                    fields.push(("Cache-Control", "no-cache"));
+                }
+                let answer = Answer {
+                    status: code,
+                    fields: &fields,
+                    body: b"",
+                };
+                self.say(&mut exchange, &answer);
+                self.said(exchange, code, common)
+            }
+            Reply::Return {
+                status,
+                content_type,
+                content,
+            } => {
+                common.frontend().tally.of(worker).intercepted.count();
+                let typed = [("Content-Type", content_type.as_str())];
+                let answer = Answer {
+                    status,
+                    fields: if content_type.is_empty() { &[] } else { &typed },
+                    body: content.as_bytes(),
+                };
+                self.say(&mut exchange, &answer);
+                self.said(exchange, status, common)
+            }
+            // It has been made a service.
+            Reply::Prometheus => Next::End,
+        }
+    }
+
+    fn say(&self, exchange: &mut Exchange, answer: &Answer<'_>) {
+        exchange.keep_client = self.may_go_on(exchange);
+        let ending = ending(exchange);
+        exchange.down.clear();
+        answer.write(ending, &mut exchange.down.octets);
+    }
+
+    fn said(&mut self, mut exchange: Box<Exchange>, status: u16, common: &mut Common) -> Next {
+        common.bytes[1] = exchange.down.octets.len() as u64;
+        exchange.status = Some(status);
+        exchange.download = Some(Body::new(Length::None));
+        self.exchange = Some(exchange);
+        common.server = None;
+        common.changed = true;
+        self.state = State::Passing;
+        Next::Again
+    }
+
+    /// After an answer of our own the connection goes on if the client wants that and its request is whole.
+    fn may_go_on(&self, exchange: &Exchange) -> bool {
+        let closes = exchange.frontend.as_ref().is_some_and(|plan| plan.http_close);
+        exchange.understood
+            && exchange.request.persistent()
+            && exchange.upload.is_finished()
+            && !closes
+            && !self.ending
+    }
+
+    /// The page of a status.
+    pub(super) fn answer_error(&mut self, status: u16, common: &mut Common, context: &Context) -> Next {
+        self.answer_page(status, &[], common, context)
+    }
+
+    fn answer_page(
+        &mut self,
+        status: u16,
+        fields: &[(&str, &str)],
+        common: &mut Common,
+        context: &Context,
+    ) -> Next {
+        let Some(mut exchange) = self.exchange.take() else {
+            return Next::End;
+        };
+        exchange.keep_client = self.may_go_on(&exchange);
+        exchange.keep_server = false;
+        exchange.tunnel = false;
+        let ending = ending(&exchange);
+        let (backend, frontend) = (exchange.backend.clone(), exchange.frontend.clone());
+        let pages: [&[ErrorPage]; 2] = [
+            backend.as_ref().map_or(&[], |plan| &plan.error_pages),
+            frontend.as_ref().map_or(&[], |plan| &plan.error_pages),
+        ];
+        exchange.down.clear();
+        let goes_on = pages::error(status, fields, pages, ending, &mut exchange.down.octets);
+        exchange.keep_client &= goes_on;
+        let understood = exchange.understood;
+        common.server = None;
+        common.next_attempt();
+        let sent = exchange.down.octets.len();
+        let next = self.said(exchange, status, common);
+        if understood {
+            common.bytes[1] = 0;
+            common.count(crate::session::Side::Server, sent, context);
+        } else {
+            // HAProxy counts nothing for requests that were none.
+            common.bytes[1] = 0;
+        }
+        next
+    }
+}
+
+fn ending(exchange: &Exchange) -> Ending {
+    Ending {
+        version: exchange.version(),
+        persistent: exchange.keep_client,
+        head: exchange.is_head(),
+    }
+}

@@ -1,0 +1,387 @@
+//! One request and its response: what is known of them, from the first octet to the line in the log.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use warren_balance::http::{Body, Length, Request, Version};
+
+use crate::live::{Server, Tally};
+use crate::plan;
+use crate::record::{Cause, HttpFacts, Record, Termination, Times};
+use crate::session::connect::Upstream;
+use crate::session::endpoint::Endpoint;
+use crate::session::{Common, Spent};
+use crate::worker::Service;
+use crate::worker::context::Context;
+
+/// Octets that a recycled exchange may keep room for.
+const KEPT_MAX: usize = 16 * 1024;
+/// Exchanges that wait to be used again.
+const SPARE_MAX: usize = 256;
+
+/// One request and its response. Recycled, so that a request costs no allocation.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    pub(crate) request: Request,
+    /// The octets that `request` was read from, and what edits have appended.
+    pub(crate) head: Vec<u8>,
+    /// What is left of the request's body, and of the response's once its head has come.
+    pub(crate) upload: Body,
+    pub(crate) download: Option<Body>,
+    /// For the server and for the client, not sent yet.
+    pub(crate) up: Out,
+    pub(crate) down: Out,
+    /// Of the response's head, while it is not whole.
+    pub(crate) partial: Vec<u8>,
+    pub(crate) frontend: Option<Arc<plan::Frontend>>,
+    pub(crate) backend: Option<Arc<plan::Backend>>,
+    /// What of the proxy itself answers.
+    pub(crate) service: Option<Service>,
+    /// When its first octet came, by the worker's clock and for people.
+    pub(crate) began: u64,
+    pub(crate) date: SystemTime,
+    /// Milliseconds before its first octet, to the end of its head, and to that of the response's.
+    pub(crate) idle: u64,
+    pub(crate) request_time: Option<u64>,
+    pub(crate) response_time: Option<u64>,
+    /// When the server's connection stood.
+    pub(crate) joined: Option<u64>,
+    pub(crate) status: Option<u16>,
+    /// The head was understood.
+    pub(crate) understood: bool,
+    /// Everything that was sent so far is still in `up`, so it can be sent again.
+    pub(crate) replayable: bool,
+    /// The client's connection is to end.
+    pub(crate) closing: bool,
+    /// Only a new connection to a server will do.
+    pub(crate) fresh: bool,
+    /// A rule has changed the head.
+    pub(crate) edited: bool,
+    /// The server's connection has served other requests.
+    pub(crate) reused: bool,
+    /// The server takes no more of the request. It may have answered all the same.
+    pub(crate) upload_lost: bool,
+    /// What connections do after the response.
+    pub(crate) keep_client: bool,
+    pub(crate) keep_server: bool,
+    /// After the response's head nothing is HTTP any more.
+    pub(crate) tunnel: bool,
+    /// Not to be logged (again).
+    pub(crate) quiet: bool,
+}
+
+/// Octets on their way out.
+#[derive(Debug, Default)]
+pub(crate) struct Out {
+    pub(crate) octets: Vec<u8>,
+    pub(crate) sent: usize,
+}
+
+impl Out {
+    /// What is left to be sent.
+    pub(crate) fn rest(&self) -> &[u8] {
+        self.octets.get(self.sent..).unwrap_or_default()
+    }
+
+    /// Nothing is.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.sent >= self.octets.len()
+    }
+
+    /// Forgets everything.
+    pub(crate) fn clear(&mut self) {
+        self.octets.clear();
+        self.sent = 0;
+    }
+
+    /// These, and nothing of what was sent before. To be called when nothing is left.
+    pub(crate) fn replace(&mut self, octets: &[u8]) {
+        self.clear();
+        self.octets.extend_from_slice(octets);
+    }
+}
+
+impl Default for Exchange {
+    fn default() -> Self {
+        Self {
+            request: Request::default(),
+            head: Vec::new(),
+            upload: Body::new(Length::None),
+            download: None,
+            up: Out::default(),
+            down: Out::default(),
+            partial: Vec::new(),
+            frontend: None,
+            backend: None,
+            service: None,
+            began: 0,
+            date: SystemTime::UNIX_EPOCH,
+            idle: 0,
+            request_time: None,
+            response_time: None,
+            joined: None,
+            status: None,
+            understood: false,
+            replayable: false,
+            closing: false,
+            fresh: false,
+            edited: false,
+            reused: false,
+            upload_lost: false,
+            keep_client: false,
+            keep_server: false,
+            tunnel: false,
+            quiet: false,
+        }
+    }
+}
+
+impl Exchange {
+    /// What the client speaks; the best there is if that is not known.
+    pub(crate) const fn version(&self) -> Version {
+        if self.understood {
+            self.request.version()
+        } else {
+            Version::Http11
+        }
+    }
+
+    /// The request is HEAD.
+    pub(crate) fn is_head(&self) -> bool {
+        self.understood && self.request.is_head(&self.head)
+    }
+
+    /// Octets of the request may still come.
+    pub(crate) const fn uploading(&self) -> bool {
+        !self.upload.is_finished() && !self.upload_lost
+    }
+
+    /// Ready to be used for another request. Nothing stays but room.
+    fn recycle(&mut self) {
+        let Self {
+            request,
+            head,
+            up,
+            down,
+            partial,
+            ..
+        } = std::mem::take(self);
+        self.request = request;
+        for (vector, kept) in [
+            (&mut self.head, head),
+            (&mut self.up.octets, up.octets),
+            (&mut self.down.octets, down.octets),
+            (&mut self.partial, partial),
+        ] {
+            if kept.capacity() <= KEPT_MAX {
+                *vector = kept;
+                vector.clear();
+            }
+        }
+    }
+
+    /// Everything that a line of the log or a template can be made of. `server` is who answered, if anybody was chosen.
+    pub(crate) fn record<'a>(
+        &'a self,
+        common: &'a Common,
+        server: Option<&'a Server>,
+        facts: Option<HttpFacts<'a>>,
+        context: &Context,
+    ) -> Record<'a> {
+        let usual = self
+            .frontend
+            .as_ref()
+            .is_some_and(|plan| matches!(plan.log.format, plan::LogFormat::Tcp | plan::LogFormat::Http));
+        let millis = |millis: Option<u64>| millis.map(Duration::from_millis);
+        let frontend = common.frontend();
+        let now = |gauge: Option<&crate::live::Gauge>| gauge.map_or(0, crate::live::Gauge::now);
+        Record {
+            client: common.client_address,
+            local: if usual { None } else { common.local_address() },
+            source: if usual {
+                None
+            } else {
+                common.server.as_ref().and_then(Endpoint::local)
+            },
+            server_address: match common.target.as_deref() {
+                Some(crate::live::Target::Tcp(address)) => Some(*address),
+                Some(crate::live::Target::Unix(_)) | None => None,
+            },
+            accepted: self.date,
+            frontend: &frontend.name,
+            tls: common.tls_facts(),
+            backend: self
+                .backend
+                .as_ref()
+                .map_or(&*frontend.name, |backend| &backend.name),
+            server: match (self.service, server) {
+                (Some(Service::Stats), _) => "<STATS>",
+                (Some(Service::Prometheus), _) => "<PROMEX>",
+                (None, Some(server)) => &server.name,
+                (None, None) => "<NOSRV>",
+            },
+            times: Times {
+                handshake: Spent::duration(common.spent.handshake),
+                idle: Some(Duration::from_millis(self.idle)),
+                request: millis(self.request_time),
+                queue: Spent::duration(common.spent.queue),
+                connect: Spent::duration(common.spent.connect),
+                response: millis(self.response_time),
+                total: Duration::from_millis(context.now.saturating_sub(self.began)),
+            },
+            bytes_out: common.bytes[1],
+            bytes_in: common.bytes[0],
+            termination: common.termination.unwrap_or(Termination::NORMAL),
+            connections: [
+                context.live.connections.now(),
+                frontend.sessions.now(),
+                now(common.backend.as_ref().map(|backend| &backend.sessions)),
+                now(server.map(|server| &server.sessions)),
+            ],
+            retries: common.retries,
+            redispatched: common.redispatched,
+            queues: [0, 0],
+            http: facts,
+            amqp: None,
+            session: common.id,
+        }
+    }
+
+    /// The request line as it came, whatever rules have made of it since.
+    pub(crate) fn facts<'a>(&'a self, headers: &'a [(String, String)]) -> HttpFacts<'a> {
+        let mut facts = HttpFacts {
+            method: "",
+            uri: "",
+            version: "",
+            status: self.status,
+            headers,
+        };
+        if self.understood {
+            let line = self.request.original(&self.head);
+            let mut words = line.splitn(3, |octet| *octet == b' ');
+            let mut word = || str::from_utf8(words.next().unwrap_or_default()).unwrap_or_default();
+            facts.method = word();
+            facts.uri = word();
+            facts.version = self.request.version().text();
+        }
+        facts
+    }
+
+    /// Hands the log what it has to say of this request, once.
+    pub(crate) fn log(&mut self, common: &Common, server: Option<&Server>, context: &mut Context) {
+        let Some(plan) = self.frontend.clone() else { return };
+        if plan.log.targets.is_empty() || std::mem::replace(&mut self.quiet, true) {
+            return;
+        }
+        // Only formats that people write themselves ask for headers.
+        let asks = matches!(
+            plan.log.format,
+            plan::LogFormat::Custom(_) | plan::LogFormat::Json
+        );
+        let headers: Vec<(String, String)> = if asks && self.understood {
+            let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
+            let fields = self.request.fields(&self.head);
+            fields
+                .iter()
+                .map(|(name, value)| (name.to_owned(), text(value)))
+                .collect()
+        } else {
+            Vec::new()
+        };
+        let record = self.record(common, server, Some(self.facts(&headers)), context);
+        context.log.record(&plan, &record);
+    }
+
+    /// A request is over: counted, logged, and everything it had taken is given back.
+    pub(crate) fn close(mut self: Box<Self>, common: &mut Common, context: &mut Context) {
+        let server = common.assigned.clone();
+        self.count(common, server.as_deref(), context);
+        if let Some(server) = server.as_deref() {
+            self.observe(common, server);
+        }
+        common.leave_server(context);
+        if let Some(backend) = &common.backend {
+            backend.sessions.leave();
+        }
+        self.log(common, server.as_deref(), context);
+        common.backend = None;
+        common.target = None;
+        common.upstream = Upstream::None;
+        common.spent = Spent::default();
+        common.bytes = [0; 2];
+        common.retries = 0;
+        common.avoid = None;
+        common.redispatched = false;
+        common.termination = None;
+        self.recycle();
+        if context.http.spare.len() < SPARE_MAX {
+            context.http.spare.push(self);
+        }
+    }
+
+    /// What this says of the server's health (`observe layer7`), if it says anything.
+    fn observe(&self, common: &Common, server: &Server) {
+        let cause = common.termination.map(|termination| termination.cause);
+        let failed = match (self.response_time, self.status) {
+            // Not to know a method or a version is no fault.
+            (Some(_), Some(501 | 505)) => false,
+            (Some(_), Some(status)) => status >= 500,
+            _ => matches!(
+                cause,
+                Some(Cause::ServerAborted | Cause::ServerTimeout | Cause::Proxy)
+            ),
+        };
+        if failed || self.response_time.is_some() {
+            server.observed(plan::Observe::Layer7, !failed);
+        }
+    }
+
+    fn count(&self, common: &Common, server: Option<&Server>, context: &Context) {
+        let worker = context.worker;
+        let cause = common.termination.map(|termination| termination.cause);
+        let count = |tally: &Tally| {
+            let cells = tally.of(worker);
+            match self.status {
+                Some(100..=199) => cells.responses_1xx.count(),
+                Some(200..=299) => cells.responses_2xx.count(),
+                Some(300..=399) => cells.responses_3xx.count(),
+                Some(400..=499) => cells.responses_4xx.count(),
+                Some(500..=599) => cells.responses_5xx.count(),
+                Some(_) => cells.responses_other.count(),
+                None => {}
+            }
+            match cause {
+                Some(Cause::ClientAborted) if self.understood => cells.client_aborts.count(),
+                Some(Cause::ServerAborted) if self.joined.is_some() => cells.server_aborts.count(),
+                _ => {}
+            }
+        };
+        count(&common.frontend().tally);
+        let time = |timings: &crate::live::Timings| {
+            timings
+                .queue
+                .record(Spent::duration(common.spent.queue).unwrap_or_default());
+            timings
+                .connect
+                .record(Spent::duration(common.spent.connect).unwrap_or_default());
+            timings
+                .response
+                .record(Duration::from_millis(self.response_time.unwrap_or(0)));
+            timings
+                .total
+                .record(Duration::from_millis(context.now.saturating_sub(self.began)));
+        };
+        if let Some(backend) = &common.backend {
+            count(&backend.tally);
+            if self.response_time.is_some() {
+                time(&backend.timings);
+            }
+        }
+        if let Some(server) = server {
+            count(&server.tally);
+            if self.response_time.is_some() {
+                time(&server.timings);
+            }
+        }
+    }
+}
