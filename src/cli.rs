@@ -3,7 +3,9 @@
 //! What a flag means is in the words of the operator; what it does is elsewhere (`main.rs` dispatches). The name
 //! `keepalived` takes that program's own options instead: [`keepalived`].
 
+pub mod haproxy;
 pub mod keepalived;
+mod proxy;
 mod vrrp;
 
 use std::io::{self, IsTerminal};
@@ -13,6 +15,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use warren_kit::terminal::wants_colour;
 
+pub use proxy::{Former, ProxyArguments, ProxyOptions, ProxyVerb};
 pub use vrrp::{Log, Mode, VrrpArguments, VrrpOptions};
 
 /// One highly available message broker: virtual addresses that move to a living host when theirs dies.
@@ -38,6 +41,8 @@ pub struct Cli {
 pub enum Command {
     /// Run the failover daemon in the foreground.
     Vrrp(VrrpArguments),
+    /// Run the proxy in the foreground, or ask a running one.
+    Proxy(ProxyArguments),
     /// Say what is wrong with configuration files; with the files of several hosts, with them together.
     Check {
         /// warren.toml or keepalived.conf, one for each host.

@@ -1,10 +1,13 @@
 //! The control socket's end inside the daemon: requests go to the one loop that owns the state, and wait for it.
 
+use std::path::PathBuf;
+
 use tokio::sync::{broadcast, mpsc, oneshot};
-use warren_api::vrrp::{Event, Refused, Reply, Request, refusal};
+use warren_api::vrrp::{Event, Refused, Reply, Request, State, refusal};
 use warren_kit::control::{Gone, Peer, Problem, Replies, Service};
 
 use crate::history::concerns;
+use crate::neighbour;
 
 /// Requests that may wait for the daemon.
 pub(crate) const ASKS_MAX: usize = 64;
@@ -50,31 +53,59 @@ fn refused(code: &str, message: impl Into<String>) -> Reply {
 
 /// Who may connect is decided by the socket's mode and group; who has connected may ask for anything.
 #[derive(Debug)]
-pub(crate) struct Desk(pub(crate) mpsc::Sender<Ask>);
+pub(crate) struct Desk {
+    pub(crate) asks: mpsc::Sender<Ask>,
+    /// Control socket of the proxy on this host, if there is one.
+    pub(crate) proxy: PathBuf,
+}
+
+impl Desk {
+    /// `None`: the daemon is stopping.
+    async fn ask(&self, peer: Peer, request: Request) -> Option<Answer> {
+        let (answer, answered) = oneshot::channel();
+        let ask = Ask {
+            request,
+            peer,
+            answer,
+        };
+        self.asks.send(ask).await.ok()?;
+        answered.await.ok()
+    }
+
+    /// Before a role is given away on purpose, clients hear of it from the proxy.
+    async fn warn_clients(&self, peer: Peer, router: &str) {
+        let Some(Answer::One(reply)) = self.ask(peer, Request::Status {}).await else {
+            return;
+        };
+        let Reply::Status(status) = *reply else { return };
+        let active = status
+            .routers
+            .iter()
+            .filter(|it| it.name == router && it.state == State::Active);
+        let addresses = active
+            .flat_map(|router| &router.addresses)
+            .filter_map(|it| it.address);
+        neighbour::release(&self.proxy, addresses.collect()).await;
+    }
+}
 
 impl Service for Desk {
     type Request = Request;
     type Reply = Reply;
 
     async fn call(&self, peer: Peer, request: Request, replies: &mut Replies<'_, Reply>) -> Result<(), Gone> {
-        let (answer, answered) = oneshot::channel();
-        let asked = self
-            .0
-            .send(Ask {
-                request,
-                peer,
-                answer,
-            })
-            .await;
-        match (asked, answered.await) {
-            (Ok(()), Ok(Answer::One(reply))) => replies.send(&reply).await,
-            (Ok(()), Ok(Answer::Events { past, future, router })) => {
+        if let Request::Drain { router } = &request {
+            self.warn_clients(peer, router).await;
+        }
+        match self.ask(peer, request).await {
+            Some(Answer::One(reply)) => replies.send(&reply).await,
+            Some(Answer::Events { past, future, router }) => {
                 for event in past {
                     replies.send(&Reply::Event(event)).await?;
                 }
                 follow(future, router.as_deref(), replies).await
             }
-            _ => {
+            None => {
                 replies
                     .send(&refused(
                         refusal::FAILED,

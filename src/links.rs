@@ -8,7 +8,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Component, Path, PathBuf};
 
 /// Names this program answers to.
-const NAMES: [&str; 1] = ["keepalived"];
+const NAMES: [&str; 2] = ["haproxy", "keepalived"];
 
 /// Name of the program itself, by which a link is known as ours.
 const PROGRAM: &str = "warren";
@@ -136,7 +136,7 @@ mod tests {
         );
         assert!(place.link().canonicalize().unwrap().ends_with("bin/warren"));
         assert!(place.make(false).unwrap().ends_with("(was there)\n"));
-        assert_eq!(std::fs::read_dir(&place.sbin).unwrap().count(), 1);
+        assert_eq!(std::fs::read_dir(&place.sbin).unwrap().count(), NAMES.len());
         drop(place.root);
     }
 

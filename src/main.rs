@@ -9,9 +9,10 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use warren::cli::keepalived::{Errand, Keepalived};
-use warren::cli::{Cli, Colour, Command, ConfigWhat, DocsWhat};
+use warren::cli::{Cli, Colour, Command, ConfigWhat, DocsWhat, ProxyVerb, haproxy};
 use warren::{daemonise, docs, links, roles};
 use warren_ctl::View;
+use warren_ctl::proxy::{self, Proxy};
 use warren_ctl::vrrp::{self as daemon, Daemon, EventsOptions};
 use warren_kit::report::{Code, Report};
 use warren_kit::runtime_dir;
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
     let called = arguments.first().map(PathBuf::from).unwrap_or_default();
     match called.file_name().and_then(OsStr::to_str) {
         Some("keepalived") => as_keepalived(&arguments),
+        Some("haproxy") => as_haproxy(&arguments),
         _ => as_warren(&arguments),
     }
 }
@@ -55,6 +57,13 @@ fn run(cli: Cli) -> Result<ExitCode, Report> {
             drop(out);
             return roles::vrrp(&arguments.options());
         }
+        Command::Proxy(arguments) => match arguments.verb.clone() {
+            None => {
+                drop(out);
+                return roles::proxy(&arguments.options());
+            }
+            Some(verb) => return ask_proxy(&verb, &arguments.daemon(), cli.color, &mut out),
+        },
         Command::Check { files, host } => {
             let colour = cli.color.on_stdout();
             return Ok(roles::check(&files, host.as_deref(), colour, &mut out)?.into());
@@ -134,11 +143,102 @@ fn converse(command: Command, colour: Colour, out: &mut dyn Write) -> Result<Exi
         Command::Upgrade { daemon: place } => daemon::upgrade(&at(place)?, &mut view),
         other => return Err(Report::usage(format!("{other:?} is not for a running daemon"))),
     };
+    finished(answer)
+}
+
+fn finished(answer: Result<(), warren_ctl::Error>) -> Result<ExitCode, Report> {
     match answer {
         Ok(()) => Ok(ExitCode::SUCCESS),
         Err(error) if error.is_closed_pipe() => Ok(ExitCode::SUCCESS),
         Err(error) if error.is_permission() => Err(Report::new(Code::Permission, error)),
         Err(error) => Err(error.into()),
+    }
+}
+
+/// The verbs that a running proxy answers.
+fn ask_proxy(
+    verb: &ProxyVerb,
+    place: &warren::cli::Daemon,
+    colour: Colour,
+    out: &mut dyn Write,
+) -> Result<ExitCode, Report> {
+    let runtime_dir = runtime_dir::for_client(place.runtime_dir.as_deref(), warren_api::proxy::SOCKET)?;
+    let at = Proxy { runtime_dir };
+    let view = &mut View {
+        out,
+        colour: colour.on_stdout(),
+        json: matches!(
+            verb,
+            ProxyVerb::Status { json: true }
+                | ProxyVerb::Why { json: true }
+                | ProxyVerb::Sessions { json: true }
+        ),
+    };
+    finished(match verb {
+        ProxyVerb::Status { .. } => proxy::status(&at, view),
+        ProxyVerb::Why { .. } => proxy::why(&at, view),
+        ProxyVerb::Sessions { .. } => proxy::sessions(&at, view),
+        ProxyVerb::Ready { backend } => proxy::ready(&at, backend.as_deref(), view),
+        ProxyVerb::Drain { server } => proxy::drain(&at, server, false, view),
+        ProxyVerb::Resume { server } => proxy::drain(&at, server, true, view),
+        ProxyVerb::Ctl { command } => proxy::ctl(&at, command, view),
+        ProxyVerb::Reload => proxy::reload(&at, view),
+        ProxyVerb::Upgrade => proxy::upgrade(&at, view),
+    })
+}
+
+fn as_haproxy(arguments: &[OsString]) -> ExitCode {
+    let errand = match haproxy::parse(arguments) {
+        Ok(errand) => errand,
+        Err(error) => {
+            // With a closed stream there is nobody left to tell.
+            let _ = write!(io::stderr(), "haproxy: {error}\n{}", haproxy::USAGE);
+            return Code::Runtime.into();
+        }
+    };
+    run_haproxy(errand, arguments).unwrap_or_else(|report| {
+        report.print("haproxy", Colour::Auto.on_stderr());
+        // haproxy's own status, for scripts that look.
+        Code::Runtime.into()
+    })
+}
+
+fn run_haproxy(errand: haproxy::Errand, arguments: &[OsString]) -> Result<ExitCode, Report> {
+    match errand {
+        haproxy::Errand::Version => {
+            writeln!(
+                io::stdout(),
+                "warren {} in place of HAProxy",
+                env!("CARGO_PKG_VERSION")
+            )?;
+            Ok(ExitCode::SUCCESS)
+        }
+        haproxy::Errand::Check {
+            files,
+            quiet,
+            strict,
+            directory,
+        } => {
+            if let Some(directory) = directory {
+                std::env::set_current_dir(directory)?;
+            }
+            roles::check_haproxy(&files, quiet, strict, Colour::Auto.on_stderr())
+        }
+        haproxy::Errand::Run { options, background } => {
+            let options = options.absolute()?;
+            let wanted = || roles::wants_background(&options);
+            if !options.daemonised && background.map_or_else(wanted, Ok)? {
+                let (program, rest) = arguments
+                    .split_first()
+                    .ok_or("called without a name")
+                    .map_err(Report::usage)?;
+                return daemonise::start(program, rest, false);
+            }
+            if options.daemonised {
+                daemonise::leave_terminal();
+            }
+            roles::proxy(&options)
+        }
     }
 }
 

@@ -7,13 +7,15 @@ use std::process::ExitCode;
 use warren_kit::logging;
 use warren_kit::report::{Code, Report};
 use warren_kit::runtime_dir;
+use warren_proxy::config::Format as ProxyFormat;
+use warren_proxy::daemon as proxy_daemon;
 
-use crate::cli::{Mode, VrrpOptions};
+use crate::cli::{Mode, ProxyOptions, VrrpOptions};
 use crate::config::Format;
 use crate::netlink::statics::{Statics, Wanted};
 use crate::netlink::{self, Batch, Netlink};
 use crate::plumbing::{self, Ledger};
-use crate::{config, daemon, guard};
+use crate::{addresses, config, daemon, guard};
 
 /// Runs the failover daemon until it is told to stop.
 pub fn vrrp(options: &VrrpOptions) -> Result<ExitCode, Report> {
@@ -132,4 +134,103 @@ pub fn import(file: &Path, colour: bool, out: &mut dyn Write) -> Result<Code, Re
             Ok(Code::Config)
         }
     }
+}
+
+/// Runs the proxy until it is told to stop.
+pub fn proxy(options: &ProxyOptions) -> Result<ExitCode, Report> {
+    let options = options.clone().absolute()?;
+    // Not /proc/self/exe: after an upgrade that is still the old file.
+    let program = std::env::current_exe()?;
+    let mut log = logging::Options::from_environment(if options.as_haproxy {
+        "haproxy"
+    } else {
+        "warren-proxy"
+    })?;
+    if options.log_detail && std::env::var_os(logging::FILTER_VARIABLE).is_none() {
+        log.filter = "debug".parse()?;
+    }
+    if options.quiet {
+        log.filter = "error".parse()?;
+    }
+    let _flushed_at_the_end = logging::init(&log)?;
+    let successor = options.clone();
+    match proxy_daemon::run(proxy_daemon::Options {
+        files: options.files.clone(),
+        format: if options.as_haproxy {
+            ProxyFormat::Haproxy
+        } else {
+            ProxyFormat::Toml
+        },
+        host: options.host.clone().unwrap_or_else(config::host_name),
+        runtime_dir: options.runtime_dir.clone(),
+        pid_file: options.pid_file.clone(),
+        maxconn: options.maxconn,
+        former: options
+            .former
+            .iter()
+            .map(|former| proxy_daemon::Former {
+                pid: former.pid,
+                end: former.end,
+            })
+            .collect(),
+        allow_unresolved: options.allow_unresolved,
+        no_server_verify: options.no_server_verify,
+        strict: options.strict,
+        successor: Box::new(move || {
+            let mut command = std::process::Command::new(&program);
+            command.args(successor.successor(std::process::id()));
+            command
+        }),
+        addresses_lost: Some(addresses::lost()),
+    }) {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        // Diagnostics come with their own "error:" and place.
+        Err(proxy_daemon::DaemonError::Config(error)) => {
+            let colour = warren_kit::terminal::wants_colour(&io::stderr());
+            io::stderr().write_all(error.render(colour).as_bytes())?;
+            let code = if options.as_haproxy {
+                Code::Runtime
+            } else {
+                Code::Config
+            };
+            Ok(code.into())
+        }
+        Err(error) if error.is_config() => Err(Report::new(Code::Config, error)),
+        Err(error) => Err(Report::new(Code::Runtime, error)),
+    }
+}
+
+/// Whether haproxy.cfg says `daemon`. What is wrong with the file is said by whoever runs it.
+pub fn wants_background(options: &ProxyOptions) -> Result<bool, Report> {
+    let machine = warren_proxy::config::Machine::here(&config::host_name());
+    let loaded = warren_proxy::config::load_haproxy(&options.files, &machine);
+    Ok(loaded.is_ok_and(|loaded| loaded.plan.global.daemon))
+}
+
+/// `haproxy -c`: says what is wrong, and ends with haproxy's words and status.
+pub fn check_haproxy(files: &[PathBuf], quiet: bool, strict: bool, colour: bool) -> Result<ExitCode, Report> {
+    let machine = warren_proxy::config::Machine::here(&config::host_name());
+    let (text, valid) = match warren_proxy::config::load_haproxy(files, &machine) {
+        Ok(loaded) => match warren_proxy::resolve::look_up_all(&loaded.plan) {
+            Ok(_) => (
+                loaded.render_warnings(colour),
+                !strict || loaded.warnings.is_empty(),
+            ),
+            Err(error) => (format!("{error}\n"), false),
+        },
+        Err(error) => (error.render(colour), false),
+    };
+    if !quiet || !valid {
+        io::stderr().write_all(text.as_bytes())?;
+    }
+    if !valid {
+        return Ok(Code::Runtime.into());
+    }
+    if !quiet {
+        if !text.is_empty() {
+            writeln!(io::stdout(), "Warnings were found.")?;
+        }
+        writeln!(io::stdout(), "Configuration file is valid")?;
+    }
+    Ok(ExitCode::SUCCESS)
 }

@@ -35,7 +35,7 @@ fn run(program: &str, arguments: &[&str]) -> Option<String> {
 fn systemd_finds_nothing_to_complain_about() {
     let directory = tempfile::tempdir().unwrap();
     let mut files = Vec::new();
-    for name in ["warren-vrrp.service", "warren.target"] {
+    for name in ["warren-vrrp.service", "warren-proxy.service", "warren.target"] {
         let text = std::fs::read_to_string(units().join(name)).unwrap();
         // Verifying looks for the program, which is not installed here.
         let text = text.replace("/usr/bin/warren", env!("CARGO_BIN_EXE_warren"));
@@ -53,13 +53,15 @@ fn systemd_finds_nothing_to_complain_about() {
 }
 
 #[test]
-fn the_daemon_is_exposed_no_more_than_it_must() {
-    let unit = units().join("warren-vrrp.service").display().to_string();
-    let threshold = format!("--threshold={EXPOSURE_MAX}");
-    run(
-        "systemd-analyze",
-        &["security", "--offline=yes", "--no-pager", &threshold, &unit],
-    );
+fn the_daemons_are_exposed_no_more_than_they_must() {
+    for name in ["warren-vrrp.service", "warren-proxy.service"] {
+        let unit = units().join(name).display().to_string();
+        let threshold = format!("--threshold={EXPOSURE_MAX}");
+        run(
+            "systemd-analyze",
+            &["security", "--offline=yes", "--no-pager", &threshold, &unit],
+        );
+    }
 }
 
 #[test]
@@ -69,16 +71,20 @@ fn the_user_can_be_made() {
 }
 
 #[test]
-fn the_unit_starts_the_daemon_with_flags_that_exist() {
-    let text = std::fs::read_to_string(units().join("warren-vrrp.service")).unwrap();
+fn the_units_start_the_daemons_with_flags_that_exist() {
+    let text = ["warren-vrrp.service", "warren-proxy.service"]
+        .map(|name| std::fs::read_to_string(units().join(name)).unwrap())
+        .concat();
     let commands = text
         .lines()
         .filter_map(|line| line.split_once("=/usr/bin/warren "))
         .map(|(_, arguments)| {
-            arguments.replace(
-                "$WARREN_VRRP_OPTIONS",
-                "--use-file=/etc/keepalived/keepalived.conf",
-            )
+            arguments
+                .replace(
+                    "$WARREN_VRRP_OPTIONS",
+                    "--use-file=/etc/keepalived/keepalived.conf",
+                )
+                .replace("$WARREN_PROXY_OPTIONS", "--use-file=/etc/haproxy/haproxy.cfg")
         });
     let mut count = 0;
     for arguments in commands {
@@ -87,5 +93,5 @@ fn the_unit_starts_the_daemon_with_flags_that_exist() {
         warren::cli::Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{error}"));
         count += 1;
     }
-    assert_eq!(count, 2, "ExecStart and ExecStopPost");
+    assert_eq!(count, 3, "ExecStart of both, ExecStopPost of one");
 }

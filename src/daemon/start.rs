@@ -472,8 +472,9 @@ impl Daemon {
             .map(accounts::group_id)
             .transpose()?;
         let socket = ControlSocket::bind(&self.runtime_dir.join(SOCKET), group)?;
+        let proxy = self.runtime_dir.join(warren_api::proxy::SOCKET);
         tokio::spawn(async move {
-            if let Err(error) = serve(socket, Limits::default(), Desk(desk)).await {
+            if let Err(error) = serve(socket, Limits::default(), Desk { asks: desk, proxy }).await {
                 tracing::error!(%error, "control socket not served");
             }
         });

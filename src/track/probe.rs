@@ -8,18 +8,16 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use warren_api::proxy::{Reply, Request};
 
 use super::schedule::Schedule;
 use super::{Attempt, Recorder};
+use crate::neighbour;
 
 /// No status line is longer.
 const STATUS_LINE_MAX: usize = 1024;
-
-/// Nor is an answer of another role.
-const ANSWER_MAX: u64 = 64 << 10;
 
 #[derive(Debug, Clone)]
 pub(crate) enum Probe {
@@ -77,15 +75,7 @@ async fn run(probe: &Probe) -> io::Result<(bool, String)> {
 
 /// A role that runs but is of no use to anybody fails its check, as does one that does not run.
 async fn ask(socket: &Path, backend: Option<String>) -> io::Result<(bool, String)> {
-    let mut stream = UnixStream::connect(socket)
-        .await
-        .map_err(|error| io::Error::new(error.kind(), format!("the proxy does not answer: {error}")))?;
-    let mut request = serde_json::to_vec(&Request::Ready { backend })?;
-    request.push(b'\n');
-    stream.write_all(&request).await?;
-    let mut answer = Vec::new();
-    stream.take(ANSWER_MAX).read_to_end(&mut answer).await?;
-    Ok(match serde_json::from_slice(&answer)? {
+    Ok(match neighbour::ask(socket, &Request::Ready { backend }).await? {
         Reply::Done { message, .. } => (true, message),
         Reply::Refused(refused) => (false, refused.message),
         _ => (false, "the proxy answered something else".to_owned()),

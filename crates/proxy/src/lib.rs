@@ -18,6 +18,7 @@
 
 pub mod check;
 pub mod config;
+pub mod daemon;
 pub mod live;
 pub mod logs;
 pub mod plan;

@@ -120,7 +120,7 @@ pub struct Global {
 }
 
 /// A `stats socket`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct StatsSocket {
     /// Where.
     pub address: SocketAddress,

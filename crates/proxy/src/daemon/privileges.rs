@@ -1,0 +1,73 @@
+//! From root to the `user` and `group` of the configuration.
+//!
+//! One capability stays: binding ports below 1024, since a reload may bring new ones. Must happen while the process has
+//! one thread: capabilities belong to threads.
+
+use std::io;
+
+use nix::unistd::{Gid, Uid, setgid, setgroups, setuid};
+use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities, set_keep_capabilities};
+use warren_kit::accounts::{self, AccountError};
+
+/// The process cannot become who it should.
+#[derive(Debug, thiserror::Error)]
+pub enum PrivilegeError {
+    /// No such user or group.
+    #[error(transparent)]
+    Account(#[from] AccountError),
+    /// The system refused.
+    #[error("cannot run as {who}: {source}")]
+    Refused {
+        /// User or group.
+        who: String,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+/// Becomes `user` and `group` if started by root; anybody else stays who they are.
+///
+/// # Errors
+/// There is no such user, or the system refuses.
+pub(super) fn drop_to(user: Option<&str>, group: Option<&str>) -> Result<(), PrivilegeError> {
+    if !Uid::effective().is_root() || (user.is_none() && group.is_none()) {
+        return Ok(());
+    }
+    let refused = |who: &str| {
+        let who = who.to_owned();
+        move |source: io::Error| PrivilegeError::Refused { who, source }
+    };
+    let named = group.or(user).unwrap_or_default();
+    let identity = user.map(|user| accounts::identity(user, group)).transpose()?;
+    let gid = match (&identity, group) {
+        (Some(identity), _) => identity.gid,
+        (None, Some(group)) => accounts::group_id(group)?,
+        (None, None) => return Ok(()),
+    };
+    let gid = Gid::from_raw(gid);
+    setgroups(&[gid]).map_err(|error| refused(named)(error.into()))?;
+    setgid(gid).map_err(|error| refused(named)(error.into()))?;
+    let Some(identity) = identity else {
+        return Ok(());
+    };
+    let who = user.unwrap_or_default();
+    set_keep_capabilities(true).map_err(|error| refused(who)(error.into()))?;
+    setuid(Uid::from_raw(identity.uid)).map_err(|error| refused(who)(error.into()))?;
+    let kept = CapabilitySet::NET_BIND_SERVICE;
+    let sets = CapabilitySets {
+        effective: kept,
+        permitted: kept,
+        inheritable: kept,
+    };
+    if set_capabilities(None, sets).is_err() {
+        // A container may have taken it from root already; then low ports stay out of reach, as they were.
+        let none = CapabilitySets {
+            effective: CapabilitySet::empty(),
+            permitted: CapabilitySet::empty(),
+            inheritable: CapabilitySet::empty(),
+        };
+        set_capabilities(None, none).map_err(|error| refused(who)(error.into()))?;
+    }
+    set_keep_capabilities(false).map_err(|error| refused(who)(error.into()))?;
+    Ok(())
+}

@@ -1,0 +1,60 @@
+//! Which program's format a file is in, for commands that take any: by its name, and where that says nothing, by the
+//! sections it has.
+
+use std::path::Path;
+
+/// A format that is understood.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// warren.toml: every role.
+    Toml,
+    /// keepalived.conf
+    Keepalived,
+    /// haproxy.cfg
+    Haproxy,
+}
+
+/// Words that begin a section of haproxy.cfg, and are none of keepalived's.
+const SECTIONS: [&str; 6] = ["global", "defaults", "listen", "frontend", "backend", "userlist"];
+
+/// A file that cannot be read is keepalived's: reading it says what is wrong.
+#[must_use]
+pub fn of(path: &Path) -> Format {
+    if path.is_dir() {
+        return Format::Haproxy;
+    }
+    let extension = path.extension().and_then(|extension| extension.to_str());
+    match extension {
+        Some("toml") => Format::Toml,
+        Some("cfg") => Format::Haproxy,
+        _ => by_content(&std::fs::read_to_string(path).unwrap_or_default()),
+    }
+}
+
+fn by_content(text: &str) -> Format {
+    let mut words = text.lines().filter_map(|line| line.split_whitespace().next());
+    let first = words.find(|word| !word.starts_with(['#', '!']));
+    match first {
+        Some(word) if SECTIONS.contains(&word) => Format::Haproxy,
+        _ => Format::Keepalived,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_without_meaning_is_judged_by_the_first_section() {
+        assert_eq!(by_content("# note\n\nglobal\n  daemon\n"), Format::Haproxy);
+        assert_eq!(by_content("! note\nglobal_defs {\n}\n"), Format::Keepalived);
+        assert_eq!(by_content(""), Format::Keepalived);
+    }
+
+    #[test]
+    fn an_ending_that_has_a_meaning_decides() {
+        assert_eq!(of(Path::new("/nowhere/warren.toml")), Format::Toml);
+        assert_eq!(of(Path::new("/nowhere/haproxy.cfg")), Format::Haproxy);
+        assert_eq!(of(Path::new("/nowhere/keepalived.conf")), Format::Keepalived);
+    }
+}
