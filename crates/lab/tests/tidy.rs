@@ -193,7 +193,9 @@ fn nothing_points_outside_the_repository() {
         concat!("../sha", "red"),
     ];
     let mut found = Vec::new();
-    for (name, text) in texts() {
+    // The tutorials' files are kept as their readers type them.
+    let ours = |name: &str| !name.contains("fixtures/seed-");
+    for (name, text) in texts().into_iter().filter(|(name, _)| ours(name)) {
         for (number, line) in text.lines().enumerate() {
             // "network/…" and addresses on the web are no paths of a machine.
             let path = |at: usize| !line[..at].ends_with(|before: char| before.is_alphanumeric());

@@ -97,6 +97,14 @@ pub enum DaemonError {
     /// Addresses that cannot be listened on.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Listen(Vec<ListenError>),
+    /// Certificates that cannot be used.
+    #[error("{frontend}: {source}")]
+    Tls {
+        /// Whose.
+        frontend: String,
+        /// Why.
+        source: crate::tls::TlsError,
+    },
     /// The user cannot be become.
     #[error(transparent)]
     Privileges(#[from] PrivilegeError),
@@ -142,7 +150,10 @@ impl DaemonError {
     /// The mistake is in the configuration.
     #[must_use]
     pub const fn is_config(&self) -> bool {
-        matches!(self, Self::Config(_) | Self::Warnings(_) | Self::Unresolved(_))
+        matches!(
+            self,
+            Self::Config(_) | Self::Warnings(_) | Self::Tls { .. } | Self::Unresolved(_)
+        )
     }
 
     fn system(what: &'static str) -> impl Fn(io::Error) -> Self {

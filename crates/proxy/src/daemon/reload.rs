@@ -16,11 +16,11 @@ use super::{DaemonError, Options, limits};
 use crate::config::{self, Format, Loaded, Machine};
 use crate::live::{Gauge, Snapshot};
 use crate::plan::{BindAddress, BindTls, Plan, Verify};
-use crate::tls::Acceptor;
+use crate::tls::{Change, Watched};
 use crate::worker::{Command, Listener};
 
 /// Certificates by what the bind lines say.
-pub(super) type Acceptors = HashMap<Arc<BindTls>, Arc<Acceptor>>;
+pub(super) type Acceptors = HashMap<Arc<BindTls>, Watched>;
 
 /// Reads the configuration and applies what the command line says to it. Warnings are logged by the caller.
 pub(super) fn read(options: &Options) -> Result<(Plan, Vec<String>), DaemonError> {
@@ -66,7 +66,14 @@ pub(super) fn acceptors(plan: &Plan) -> Result<Acceptors, DaemonError> {
             if acceptors.contains_key(tls) {
                 continue;
             }
-            acceptors.insert(Arc::clone(tls), Arc::new(Acceptor {}));
+            let watched = Watched::load(tls).map_err(|source| DaemonError::Tls {
+                frontend: frontend.name.clone(),
+                source,
+            })?;
+            for warning in watched.acceptor().warnings(wall_clock()) {
+                tracing::warn!(frontend = frontend.name, warning, "certificate");
+            }
+            acceptors.insert(Arc::clone(tls), watched);
         }
     }
     Ok(acceptors)
@@ -89,7 +96,10 @@ pub(super) fn listeners(
                 socket: Arc::clone(socket),
                 bind: Arc::new(bind.clone()),
                 frontend: Arc::clone(frontend),
-                tls: bind.tls.as_ref().and_then(|tls| acceptors.get(tls)).cloned(),
+                tls: bind
+                    .tls
+                    .as_ref()
+                    .and_then(|tls| Some(Arc::clone(acceptors.get(tls)?.acceptor()))),
                 load: Arc::clone(loads.entry(bind.address.clone()).or_default()),
             });
         }
@@ -142,6 +152,26 @@ impl Daemon {
         self.listen();
         self.servers.reloaded();
         Ok(warnings)
+    }
+
+    /// Certificates whose files have changed. New ones that are no good leave the old ones in use.
+    pub(super) fn renew_certificates(&mut self) {
+        let mut renewed = false;
+        for watched in self.acceptors.values_mut() {
+            match watched.look() {
+                Change::None => {}
+                Change::Loaded(_) => {
+                    renewed = true;
+                    tracing::info!("certificates were read again");
+                }
+                Change::Failed(error) => {
+                    tracing::error!(%error, "certificates were not read again, the earlier ones stay in use");
+                }
+            }
+        }
+        if renewed {
+            self.listen();
+        }
     }
 
     /// Tells the workers what to accept from.

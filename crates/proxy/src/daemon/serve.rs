@@ -26,8 +26,10 @@ use crate::record::Cause;
 use crate::runtime::{self, Context};
 use crate::worker::{Command, End, Ending, Scope, Visit, Workers};
 
-/// How often status text, watchdog and the end are looked after.
+/// How often the watchdog is fed and the end is looked for.
 const TICK: Duration = Duration::from_millis(250);
+/// How often files of certificates are looked at.
+const FILES: Duration = Duration::from_secs(3);
 
 /// What the control thread owns.
 pub(super) struct Daemon {
@@ -78,6 +80,7 @@ impl Daemon {
     pub(super) async fn serve(mut self) -> Result<(), DaemonError> {
         let mut signals = Signals::listen().map_err(DaemonError::system("signals cannot be waited for"))?;
         let mut tick = tokio::time::interval(TICK);
+        let mut files = tokio::time::interval(FILES);
         let mut lost = self.options.addresses_lost.take();
         self.ready();
         while !self.is_over() {
@@ -92,7 +95,8 @@ impl Daemon {
                 Some(visit) = self.visits.recv() => self.receive(visit),
                 Some(address) = next(&mut lost) => self.lost(address),
                 Some(ended) = self.tasks.join_next() => report(ended),
-                _ = tick.tick() => self.look_around(),
+                _ = tick.tick() => drop(self.manager.alive()),
+                _ = files.tick() => self.renew_certificates(),
             }
         }
         if let Some(path) = &self.pid_file {
@@ -134,10 +138,6 @@ impl Daemon {
         let result = self.reload();
         let _ = self.manager.ready(&self.in_a_line());
         result
-    }
-
-    fn look_around(&self) {
-        let _ = self.manager.alive();
     }
 
     fn receive(&self, visit: Visit) {
