@@ -20,6 +20,8 @@ mod http;
 mod lines;
 mod link;
 mod probe;
+#[cfg(test)]
+mod rabbitmq;
 mod script;
 mod servers;
 #[cfg(test)]

@@ -2,8 +2,8 @@
 //!
 //! - The greeting: it answers the protocol header with `connection.start`.
 //! - The login: it lets us in, opens the virtual host, and both say goodbye.
-//! - The management: no alarm on this node, and it is not being drained. That a node is critical for a quorum is said
-//!   and does not count against it: it is then the last thing to be taken out of service.
+//! - The management: no alarm on this node. A node that is drained refuses connections, also to its management. That a
+//!   node is critical for a quorum is said and does not count against it: it is then the last to be taken out of service.
 //!
 //! Whatever happens, the broker hears a proper end and has no reason to log a warning.
 
@@ -132,39 +132,14 @@ pub(super) async fn management(
     if alarms.status != 200 {
         return Ok(Finding::answered(false, alarms.status, complaint(&alarms)));
     }
-    let overview = json(&get("/api/overview?columns=node,rabbitmq_version").await?);
-    let text = |key: &str| {
-        overview
-            .get(key)
-            .and_then(|value| value.as_str())
-            .unwrap_or_default()
-    };
-    let node = text("node").to_owned();
-    let drained = get(&format!("/api/nodes/{node}?columns=being_drained")).await?;
-    if json(&drained)
-        .get("being_drained")
-        .and_then(serde_json::Value::as_bool)
-        == Some(true)
-    {
-        return Ok(Finding::answered(false, 503, format!("{node} is being drained")));
-    }
     let critical = get("/api/health/checks/node-is-quorum-critical").await?.status == 503;
-    let version = text("rabbitmq_version");
-    let warning = if critical { ", critical for a quorum" } else { "" };
-    Ok(Finding::answered(
-        true,
-        200,
-        format!("{node}, RabbitMQ {version}{warning}"),
-    ))
+    let detail = if critical { "critical for a quorum" } else { "" };
+    Ok(Finding::answered(true, 200, detail))
 }
 
 /// `{"status":"failed","reason":"…"}`, or the reason of the status line.
 fn complaint(answer: &Answer) -> String {
-    let why = json(answer);
+    let why: serde_json::Value = serde_json::from_slice(&answer.body).unwrap_or_default();
     let reason = why.get("reason").and_then(|reason| reason.as_str());
     reason.unwrap_or(&answer.reason).to_owned()
-}
-
-fn json(answer: &Answer) -> serde_json::Value {
-    serde_json::from_slice(&answer.body).unwrap_or_default()
 }

@@ -114,7 +114,8 @@ pub enum CheckKind {
     },
     /// `option tcp-check` with its steps.
     Script(Vec<Step>),
-    /// The broker greets: `connection.start` comes after our protocol header.
+    /// The broker greets: `connection.start` comes after our protocol header. RabbitMQ logs a warning for each
+    /// greeting that leads to nothing, however it ends; not so for the login.
     AmqpGreeting,
     /// A login that opens a virtual host and closes it cleanly.
     AmqpLogin {
@@ -125,7 +126,8 @@ pub enum CheckKind {
         /// Which virtual host.
         vhost: String,
     },
-    /// The broker's management says that it is well: no alarm, not draining, not critical for a quorum.
+    /// The broker's management says that there is no alarm on this node, and is there to say so: while a node is
+    /// drained it is not. Being critical for a quorum is shown and does not count.
     AmqpManagement {
         /// Port of its management, 15672.
         port: u16,

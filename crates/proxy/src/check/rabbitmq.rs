@@ -1,0 +1,266 @@
+//! The checks of mode amqp against a real RabbitMQ: what they find, and that its log has nothing to complain about.
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Semaphore;
+
+use super::fixture;
+use super::{Finding, Probe};
+use crate::live::Target;
+use crate::plan::{CheckKind, Expect, Expected, testing};
+
+const SERVER: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
+const START: Duration = Duration::from_secs(120);
+
+/// A broker of this test's own, with its own directory, ports and port mapper.
+struct Broker {
+    children: Vec<Child>,
+    amqp: SocketAddr,
+    management: SocketAddr,
+    log: PathBuf,
+    environment: [(&'static str, String); 6],
+    _directory: tempfile::TempDir,
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        for child in &mut self.children {
+            // Its scripts start it as a child of theirs.
+            let group = nix::unistd::Pid::from_raw(child.id().cast_signed());
+            let _ = nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL);
+            let _ = child.wait();
+        }
+    }
+}
+
+impl Broker {
+    fn start() -> Option<Self> {
+        if !Path::new(SERVER).exists() {
+            eprintln!("skipped: rabbitmq-server is not installed");
+            return None;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let [amqp, management, mapper, distribution] = free_ports();
+        let path = |name: &str| directory.path().join(name);
+        let configuration = format!(
+            "listeners.tcp.default = {amqp}\nmanagement.tcp.ip = 127.0.0.1\nmanagement.tcp.port = {}\nlog.file = broker.log\n\
+             log.file.level = info\n",
+            management.port()
+        );
+        fs::write(path("rabbitmq.conf"), configuration).unwrap();
+        fs::write(path("plugins"), "[rabbitmq_management].").unwrap();
+        fs::write(path("environment"), "").unwrap();
+        let environment = [
+            ("PATH", "/usr/sbin:/usr/bin:/sbin:/bin".to_owned()),
+            ("HOME", directory.path().display().to_string()),
+            ("ERL_EPMD_PORT", mapper.port().to_string()),
+            ("ERL_EPMD_ADDRESS", "127.0.0.1".to_owned()),
+            ("RABBITMQ_NODENAME", "checks@localhost".to_owned()),
+            (
+                "RABBITMQ_CONF_ENV_FILE",
+                path("environment").display().to_string(),
+            ),
+        ];
+        let mapper_child = Command::new("epmd")
+            .args(["-port", &mapper.port().to_string(), "-address", "127.0.0.1"])
+            .stdin(Stdio::null())
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        let child = Command::new(SERVER)
+            .env_clear()
+            .envs(environment.clone())
+            .env("RABBITMQ_DIST_PORT", distribution.port().to_string())
+            .env("RABBITMQ_MNESIA_BASE", path("mnesia"))
+            .env("RABBITMQ_LOG_BASE", path("log"))
+            .env("RABBITMQ_FEATURE_FLAGS_FILE", path("flags"))
+            .env("RABBITMQ_ENABLED_PLUGINS_FILE", path("plugins"))
+            .env("RABBITMQ_CONFIG_FILE", path("rabbitmq.conf"))
+            .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "+S 1:1")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        let broker = Self {
+            children: vec![child, mapper_child],
+            amqp,
+            management,
+            log: path("log").join("broker.log"),
+            environment,
+            _directory: directory,
+        };
+        broker.wait();
+        Some(broker)
+    }
+
+    fn wait(&self) {
+        let end = Instant::now() + START;
+        while !self.logged().contains("Server startup complete")
+            || TcpStream::connect(self.management).is_err()
+        {
+            assert!(
+                Instant::now() < end,
+                "no start within {START:?}: {}",
+                self.logged()
+            );
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// A command of an operator, which must succeed.
+    fn tell(&self, program: &str, arguments: &[&str]) {
+        let output = Command::new(Path::new("/usr/lib/rabbitmq/bin").join(program))
+            .args(arguments)
+            .env_clear()
+            .envs(self.environment.clone())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{program} {arguments:?}: {output:?}");
+    }
+
+    fn logged(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    async fn check(&self, kind: CheckKind) -> Finding {
+        let check = crate::plan::Check {
+            connect_timeout: Duration::from_secs(10),
+            timeout: Duration::from_secs(10),
+            ..fixture::check(kind)
+        };
+        let server = crate::plan::Server {
+            check: Some(check),
+            ..testing::server(1, self.amqp)
+        };
+        let slots = Arc::new(Semaphore::new(1));
+        let slot = Arc::clone(&slots).acquire_owned().await.unwrap();
+        let probe = Probe::of_server(&server, Some(&Target::Tcp(self.amqp)), slot).unwrap();
+        let finding = probe.run().await;
+        drop(probe);
+        // The farewell is over when the slot is free again.
+        drop(slots.acquire().await);
+        finding
+    }
+}
+
+fn free_ports() -> [SocketAddr; 4] {
+    let listeners = [(); 4].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    listeners.map(|listener| listener.local_addr().unwrap())
+}
+
+fn login(password: &str, vhost: &str) -> CheckKind {
+    CheckKind::AmqpLogin {
+        user: "guest".to_owned(),
+        password: password.to_owned(),
+        vhost: vhost.to_owned(),
+    }
+}
+
+#[tokio::test]
+async fn a_real_broker_passes_every_level_and_has_nothing_to_complain_about() {
+    let Some(broker) = Broker::start() else { return };
+    let port = broker.management.port();
+    let management = |password: &str| CheckKind::AmqpManagement {
+        port,
+        user: "guest".to_owned(),
+        password: password.to_owned(),
+    };
+    let http = CheckKind::Http {
+        method: "GET".to_owned(),
+        uri: "/".to_owned(),
+        version: "HTTP/1.0".to_owned(),
+        headers: Vec::new(),
+        body: None,
+        expect: Expect {
+            negated: false,
+            what: Expected::Success,
+        },
+    };
+    let quiet = broker.logged().len();
+    for (kind, status, detail) in [
+        (CheckKind::Tcp, "L4OK", ""),
+        (CheckKind::AmqpGreeting, "L7OK", "RabbitMQ 3."),
+        (login("guest", "/"), "L7OK", "RabbitMQ 3."),
+        (management("guest"), "L7OK", ""),
+        (
+            CheckKind::AmqpFull {
+                user: "guest".to_owned(),
+                password: "guest".to_owned(),
+                vhost: "/".to_owned(),
+                port,
+            },
+            "L7OK",
+            "",
+        ),
+    ] {
+        let finding = broker.check(kind.clone()).await;
+        assert_eq!(finding.status, status, "{kind:?}: {finding:?}");
+        assert!(finding.detail.starts_with(detail), "{kind:?}: {finding:?}");
+    }
+    // What a broker that is well hears from us is no reason for a warning.
+    std::thread::sleep(Duration::from_millis(500));
+    let heard = broker.logged().split_off(quiet);
+    let loud = |line: &&str| {
+        ["[warning]", "[error]", "[critical]"]
+            .iter()
+            .any(|level| line.contains(level))
+    };
+    let complaints: Vec<_> = heard
+        .lines()
+        .filter(loud)
+        .filter_map(|line| line.split_once("> ").map(|(_, text)| text))
+        .filter(|text| !text.starts_with("closing AMQP connection"))
+        .collect();
+    // A greeting that leads to nothing is the one thing it does not take silently, however it ends.
+    assert_eq!(
+        complaints,
+        ["client unexpectedly closed TCP connection"],
+        "{heard}"
+    );
+
+    let refused = broker.check(login("wrong", "/")).await;
+    assert_eq!(
+        (refused.status, refused.code),
+        ("L7STS", Some(403)),
+        "{refused:?}"
+    );
+    let nowhere = broker.check(login("guest", "nowhere")).await;
+    assert_eq!(
+        (nowhere.status, nowhere.code),
+        ("L7STS", Some(530)),
+        "{nowhere:?}"
+    );
+    let refused = broker.check(management("wrong")).await;
+    assert_eq!(
+        (refused.status, refused.code),
+        ("L7STS", Some(401)),
+        "{refused:?}"
+    );
+    let other = broker.check(http).await;
+    assert_eq!((other.status, other.passed), ("L7RSP", false), "{other:?}");
+
+    // An alarm is for the management to tell, since logins go on. Whoever is drained takes no connections at all.
+    broker.tell("rabbitmqctl", &["set_vm_memory_high_watermark", "0.0000001"]);
+    let alarmed = broker.check(management("guest")).await;
+    assert_eq!(
+        (alarmed.status, alarmed.code),
+        ("L7STS", Some(503)),
+        "{alarmed:?}"
+    );
+    assert_eq!(broker.check(login("guest", "/")).await.status, "L7OK");
+    broker.tell("rabbitmqctl", &["set_vm_memory_high_watermark", "0.4"]);
+    let well = broker.check(management("guest")).await;
+    assert_eq!(well.status, "L7OK", "{well:?}");
+    broker.tell("rabbitmq-upgrade", &["drain"]);
+    for kind in [management("guest"), login("guest", "/")] {
+        assert_eq!(broker.check(kind).await.status, "L4CON");
+    }
+}
