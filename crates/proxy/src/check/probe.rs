@@ -20,8 +20,6 @@ pub(super) struct Probe {
     target: Target,
     source: Option<SocketAddr>,
     tls: Option<Arc<ServerTls>>,
-    /// The name that a certificate is expected to have if nothing else is said.
-    host: String,
     send_proxy: Option<ProxyVersion>,
     connect_timeout: Duration,
     timeout: Duration,
@@ -45,7 +43,6 @@ impl Probe {
             target: elsewhere(target, check.address, check.port)?,
             source: server.source,
             tls: check.tls.clone(),
-            host: host(server),
             send_proxy: check.send_proxy.then_some(version),
             connect_timeout: check.connect_timeout,
             timeout: check.timeout,
@@ -66,7 +63,6 @@ impl Probe {
             target: elsewhere(target, agent.address, Some(agent.port))?,
             source: server.source,
             tls: None,
-            host: host(server),
             send_proxy: None,
             connect_timeout: timeouts[0],
             timeout: timeouts[1],
@@ -161,8 +157,11 @@ impl Probe {
             link.send(&proxy_header(version, link.addresses())).await?;
         }
         if secure.unwrap_or_else(|| self.tls.is_some()) {
-            let (config, name) = tls::client(self.tls.as_deref(), &self.host)
-                .map_err(|error| Finding::failed("L6RSP", error.to_string()))?;
+            let (config, name) = tls::client(
+                self.tls.as_deref(),
+                link.addresses().1.map(|address| address.ip()),
+            )
+            .map_err(|error| Finding::failed("L6RSP", error.to_string()))?;
             link.secure(config, name, self.deadline()).await?;
         }
         Ok(link)
@@ -197,14 +196,6 @@ fn elsewhere(
         ))),
         (None | Some(Target::Unix(_)), Some(address)) => Some(Target::Tcp(SocketAddr::new(address, port?))),
         (None, None) => None,
-    }
-}
-
-fn host(server: &plan::Server) -> String {
-    match &server.address {
-        plan::HostAddress::Ip(address) => address.ip().to_string(),
-        plan::HostAddress::Name(name, _) => name.clone(),
-        plan::HostAddress::Unix(_) => "localhost".to_owned(),
     }
 }
 
