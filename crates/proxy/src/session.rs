@@ -426,6 +426,9 @@ impl Session {
         if common.termination.is_none() {
             common.termination = Some(Termination::NORMAL);
         }
+        if let Stage::Relay(relay) = &mut self.stage {
+            relay.finish(context);
+        }
         if let Stage::Http(http) = &mut self.stage {
             http.finish(common, context);
         } else {

@@ -2,23 +2,42 @@
 //!
 //! Each direction is a [`Way`]: what was read is sent at once; what finds no room is kept, and nothing more is read from
 //! that side until it is gone. So a slow reader slows its writer down and costs at most one buffer.
+//!
+//! Octets are copied through the worker's buffer, until a flow has filled two reads: from then on the kernel moves them
+//! through a [`pipe`], until calls move little again. Small messages are cheaper to copy, large flows several times
+//! cheaper to move. Where a [`Tap`] looks on (mode amqp) or TLS is spoken, everything is copied.
 
+pub(crate) mod pipe;
 mod polite;
+mod silence;
+#[cfg(test)]
+mod tests;
 
 use std::borrow::Cow;
+use std::sync::atomic::Ordering::Relaxed;
 
 use rustix::io::Errno;
 
+use self::pipe::{Moved, Pipe};
 use super::amqp::Tap;
-use super::connect::millis;
 use super::endpoint::{Endpoint, Received, Sent};
 use super::{Common, Flow, Side};
-use crate::plan::{BackendTimeouts, FrontendTimeouts, Mode};
+use crate::plan::Mode;
 use crate::record::{Cause, Phase, Termination};
 use crate::worker::context::Context;
 
-/// Buffers that one direction may move before other sessions have their turn.
-const BUFFERS_PER_TURN: usize = 8;
+/// Buffers or pipes that one direction may move before other sessions have their turn.
+const ROUNDS_PER_TURN: usize = 8;
+/// A read of so many octets is that of a large flow.
+const LARGE_READ: usize = 32 * 1024;
+/// After so many of them in a row the kernel moves the octets.
+const LARGE_READS: u8 = 2;
+/// A pipe that moves less than this is not worth it.
+const SMALL_MOVE: usize = 8 * 1024;
+/// After so many of them in a row octets are copied again.
+const SMALL_MOVES: u8 = 5;
+/// After so many calls that moved much a flow gets a larger pipe.
+const LARGE_MOVES: u8 = 32;
 
 /// Both directions of a session.
 #[derive(Debug, Default)]
@@ -34,6 +53,18 @@ pub(crate) struct Relay {
 pub(crate) struct Way {
     /// Read, and not sent yet.
     pending: Option<Box<Pending>>,
+    /// The same, in the kernel; never empty, and never besides `pending`.
+    piped: Option<Box<Pipe>>,
+    method: Method,
+}
+
+/// How octets of a direction are moved, and the reason to change that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Method {
+    /// By us; so many large reads in a row.
+    Copy { large: u8 },
+    /// By the kernel; so many small moves in a row, or large ones since.
+    Pipe { small: u8, large: u8 },
 }
 
 /// What found no room.
@@ -44,6 +75,7 @@ pub(crate) struct Pending {
 }
 
 /// How far a direction came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Passed {
     /// Until one of both sockets has to tell.
     Waits,
@@ -92,7 +124,7 @@ impl Relay {
 
     /// Moves octets that come from `from`.
     fn pass(&mut self, from: Side, common: &mut Common, context: &mut Context) -> Result<Passed, Gone> {
-        for _ in 0..BUFFERS_PER_TURN {
+        for _ in 0..ROUNDS_PER_TURN {
             if !self.send_pending(from, common, context)? {
                 return Ok(Passed::Waits);
             }
@@ -100,57 +132,127 @@ impl Relay {
             if !reader.readable || !writer.writable {
                 return Ok(Passed::Waits);
             }
-            let buffer = &mut *context.buffer;
-            let count = match reader.recv(buffer) {
-                Received::Data(count) => count,
-                Received::Wait | Received::End => {
-                    common.changed |= ends(from, common).0.ended;
-                    return Ok(Passed::Waits);
-                }
-                Received::Failed(errno) => return Err(Gone::Reading(from, errno)),
+            let passed = match self.ways[from as usize].method {
+                Method::Copy { .. } => self.copy(from, common, context)?,
+                Method::Pipe { .. } => self.pipe(from, common, context)?,
             };
-            let received = buffer.get(..count).unwrap_or_default();
-            let octets = match &mut self.tap {
-                None => Cow::Borrowed(received),
-                Some(tap) => tap.pass(from.into(), received),
-            };
-            let count = octets.len();
-            let sent = match &*octets {
-                [] => 0,
-                octets => match writer.send(octets) {
-                    Sent::Octets(sent) => sent,
-                    Sent::Wait => 0,
-                    Sent::Failed(errno) => return Err(Gone::Writing(from.other(), errno)),
-                },
-            };
-            if let Some(rest) = octets.get(sent..).filter(|rest| !rest.is_empty()) {
-                self.ways[from as usize].pending = Some(Box::new(Pending {
-                    octets: rest.to_vec(),
-                    sent: 0,
-                }));
-                common.changed = true;
+            if passed == Passed::Waits {
+                return Ok(passed);
             }
-            common.count(from, count, context);
-            common.activity[from as usize] = context.now;
-            // Heartbeats go out whether the peer is there or not: in mode amqp only hearing from it counts.
-            if sent > 0 && self.tap.is_none() {
-                common.activity[from.other() as usize] = context.now;
-            }
-            self.pay(common, context);
         }
         Ok(Passed::More)
     }
 
-    /// Sends what was kept. True once nothing is.
-    fn send_pending(&mut self, from: Side, common: &mut Common, context: &Context) -> Result<bool, Gone> {
-        let way = &mut self.ways[from as usize];
-        let Some(pending) = &mut way.pending else {
-            return Ok(true);
+    /// One buffer.
+    fn copy(&mut self, from: Side, common: &mut Common, context: &mut Context) -> Result<Passed, Gone> {
+        let (reader, writer) = ends(from, common);
+        let buffer = &mut *context.buffer;
+        let received = match reader.recv(buffer) {
+            Received::Data(count) => buffer.get(..count).unwrap_or_default(),
+            Received::Wait => return Ok(Passed::Waits),
+            Received::End => {
+                common.changed = true;
+                return Ok(Passed::Waits);
+            }
+            Received::Failed(errno) => return Err(Gone::Reading(from, errno)),
         };
+        let octets = match &mut self.tap {
+            None => Cow::Borrowed(received),
+            Some(tap) => tap.pass(from.into(), received),
+        };
+        let count = octets.len();
+        let sent = match &*octets {
+            [] => 0,
+            octets => match writer.send(octets) {
+                Sent::Octets(sent) => sent,
+                Sent::Wait => 0,
+                Sent::Failed(errno) => return Err(Gone::Writing(from.other(), errno)),
+            },
+        };
+        let plain = self.tap.is_none() && reader.is_plain() && writer.is_plain();
+        let way = &mut self.ways[from as usize];
+        if let Some(rest) = octets.get(sent..).filter(|rest| !rest.is_empty()) {
+            way.pending = Some(Box::new(Pending {
+                octets: rest.to_vec(),
+                sent: 0,
+            }));
+            common.changed = true;
+        }
+        if plain {
+            way.method = way.method.after_read(count);
+        }
+        common.count(from, count, context);
+        common.activity[from as usize] = context.now;
+        // Heartbeats go out whether the peer is there or not: in mode amqp only hearing from it counts.
+        if sent > 0 && self.tap.is_none() {
+            common.activity[from.other() as usize] = context.now;
+        }
+        self.pay(common, context);
+        Ok(Passed::More)
+    }
+
+    /// One pipe.
+    fn pipe(&mut self, from: Side, common: &mut Common, context: &mut Context) -> Result<Passed, Gone> {
+        let way = &mut self.ways[from as usize];
+        let Some(mut pipe) = context.pipes.take() else {
+            way.method = Method::default();
+            return Ok(Passed::More);
+        };
+        let (reader, _) = ends(from, common);
+        let moved = pipe.fill(&*reader);
+        let Moved::Octets(count) = moved else {
+            context.pipes.give_back(pipe);
+            return match moved {
+                Moved::Octets(_) | Moved::Wait => {
+                    reader.readable = false;
+                    Ok(Passed::Waits)
+                }
+                // The end, an error, or a socket that cannot do this: `recv` says which.
+                Moved::End | Moved::Failed(_) => {
+                    way.method = Method::default();
+                    self.copy(from, common, context)
+                }
+            };
+        };
+        way.method = way.method.after_move(count);
+        if matches!(way.method, Method::Pipe { large, .. } if large >= LARGE_MOVES) {
+            context.pipes.enlarge(&mut pipe);
+        }
+        way.piped = Some(pipe);
+        common.count(from, count, context);
+        context.live.spliced.fetch_add(count as u64, Relaxed);
+        common.activity[from as usize] = context.now;
+        Ok(Passed::More)
+    }
+
+    /// Sends what was kept. True once nothing is.
+    fn send_pending(&mut self, from: Side, common: &mut Common, context: &mut Context) -> Result<bool, Gone> {
+        let way = &mut self.ways[from as usize];
+        if way.is_empty() {
+            return Ok(true);
+        }
         let (_, writer) = ends(from, common);
         if !writer.writable {
             return Ok(false);
         }
+        if let Some(pipe) = &mut way.piped {
+            match pipe.drain(&*writer) {
+                Moved::Octets(_) => writer.writable = pipe.holds == 0,
+                Moved::Wait | Moved::End => writer.writable = false,
+                Moved::Failed(errno) => return Err(Gone::Writing(from.other(), errno)),
+            }
+            common.activity[from.other() as usize] = context.now;
+            if pipe.holds > 0 {
+                // A client that has closed its direction is only waited for while it owes something.
+                common.changed = true;
+                return Ok(false);
+            }
+            way.drop_pipe(context);
+            return Ok(true);
+        }
+        let Some(pending) = &mut way.pending else {
+            return Ok(true);
+        };
         let rest = pending.octets.get(pending.sent..).unwrap_or_default();
         match writer.send(rest) {
             Sent::Octets(sent) => {
@@ -179,7 +281,7 @@ impl Relay {
                 Side::Client => common.client.ended,
                 Side::Server => common.server.as_ref().is_none_or(|server| server.ended),
             };
-            ended && self.ways[from as usize].pending.is_none()
+            ended && self.ways[from as usize].is_empty()
         });
         if done == [true, true] {
             return Flow::End;
@@ -215,7 +317,9 @@ impl Relay {
         if let Some(flow) = self.lose_server(gone, common, context) {
             return flow;
         }
-        self.ways[Side::Client as usize].pending = None;
+        let way = &mut self.ways[Side::Client as usize];
+        way.pending = None;
+        way.drop_pipe(context);
         common.client.readable = false;
         common.client.ended = true;
         common.changed = true;
@@ -227,7 +331,7 @@ impl Relay {
                 Ok(Passed::Waits) => {}
                 Ok(Passed::More) => context.again(common.place()),
                 Err(_) => {
-                    if self.ways[Side::Server as usize].pending.is_none() {
+                    if self.ways[Side::Server as usize].is_empty() {
                         return Flow::End;
                     }
                 }
@@ -238,53 +342,64 @@ impl Relay {
 
     /// Octets from a side that could not be sent on yet.
     pub(crate) fn pending(&self, from: Side) -> usize {
-        let pending = self.ways[from as usize].pending.as_ref();
-        pending.map_or(0, |pending| pending.octets.len() - pending.sent)
+        let way = &self.ways[from as usize];
+        let pending = way.pending.as_ref();
+        let pending = pending.map_or(0, |pending| pending.octets.len() - pending.sent);
+        pending + way.piped.as_ref().map_or(0, |pipe| pipe.holds)
     }
 
-    /// When silence has lasted too long, and whose.
-    pub(crate) fn deadline(&self, common: &Common) -> Option<(u64, Side)> {
-        let frontend = common.frontend().plan();
-        let backend = common.backend.as_ref().map(|backend| backend.plan());
-        let backend = backend
-            .as_ref()
-            .map_or_else(BackendTimeouts::default, |plan| plan.timeouts);
-        let client = self.silence(Side::Client, &common.client, common, &frontend.timeouts, &backend);
-        let server = common
-            .server
-            .as_ref()
-            .and_then(|server| self.silence(Side::Server, server, common, &frontend.timeouts, &backend));
-        let client = client.map(|at| (at, Side::Client));
-        let server = server.map(|at| (at, Side::Server));
-        match (client, server) {
-            (Some(client), Some(server)) => Some(if server.0 < client.0 { server } else { client }),
-            (client, server) => client.or(server),
+    /// It is over: pipes go back.
+    pub(crate) fn finish(&mut self, context: &mut Context) {
+        for way in &mut self.ways {
+            way.drop_pipe(context);
+        }
+    }
+}
+
+impl Way {
+    /// Everything that was read has been sent.
+    fn is_empty(&self) -> bool {
+        self.pending.is_none() && self.piped.is_none()
+    }
+
+    fn drop_pipe(&mut self, context: &mut Context) {
+        if let Some(pipe) = self.piped.take() {
+            context.pipes.give_back(pipe);
+        }
+    }
+}
+
+impl Default for Method {
+    fn default() -> Self {
+        Self::Copy { large: 0 }
+    }
+}
+
+impl Method {
+    fn after_read(self, count: usize) -> Self {
+        match self {
+            Self::Copy { large } if count >= LARGE_READ && large + 1 >= LARGE_READS => {
+                Self::Pipe { small: 0, large: 0 }
+            }
+            Self::Copy { large } if count >= LARGE_READ => Self::Copy { large: large + 1 },
+            Self::Copy { .. } | Self::Pipe { .. } => Self::default(),
         }
     }
 
-    /// A side is waited for if it may still send, or if it has to take something.
-    fn silence(
-        &self,
-        side: Side,
-        endpoint: &Endpoint,
-        common: &Common,
-        frontend: &FrontendTimeouts,
-        backend: &BackendTimeouts,
-    ) -> Option<u64> {
-        let owes = self.ways[side.other() as usize].pending.is_some();
-        if endpoint.ended && !owes {
-            return None;
+    fn after_move(self, count: usize) -> Self {
+        match self {
+            Self::Pipe { small, .. } if count < SMALL_MOVE && small + 1 < SMALL_MOVES => Self::Pipe {
+                small: small + 1,
+                large: 0,
+            },
+            Self::Pipe { large, .. } if count >= SMALL_MOVE => Self::Pipe {
+                small: 0,
+                large: large
+                    .saturating_add(u8::from(count >= LARGE_READ))
+                    .min(LARGE_MOVES),
+            },
+            Self::Pipe { .. } | Self::Copy { .. } => Self::default(),
         }
-        let (usual, closing) = match side {
-            Side::Client => (frontend.client, frontend.client_fin),
-            Side::Server => (backend.server, backend.server_fin),
-        };
-        let usual = match &self.tap {
-            None => backend.tunnel.or(usual),
-            Some(tap) => tap.timeout(backend.tunnel.or(usual)),
-        };
-        let timeout = if endpoint.shut { closing.or(usual) } else { usual };
-        Some(common.activity[side as usize] + millis(timeout?))
     }
 }
 

@@ -14,6 +14,7 @@ use super::timers::Timers;
 use super::{Command, Log, Visit};
 use crate::live::{self, Backend, Gauge, Live, Server, Snapshot, Waiter};
 use crate::plan;
+use crate::session::relay::pipe::Pipes;
 use crate::session::{Arrival, Common, http};
 use crate::tls;
 
@@ -63,6 +64,7 @@ pub(crate) struct Context {
     pub(crate) buffer: Box<[u8]>,
     pub(crate) reactor: Reactor,
     pub(crate) timers: Timers,
+    pub(crate) pipes: Pipes,
     pub(crate) log: Box<dyn Log>,
     pub(crate) http: http::Shared,
     pub(crate) random: Random,
@@ -92,6 +94,7 @@ impl Context {
             buffer: vec![0; buffer].into(),
             reactor: Reactor::new()?,
             timers: Timers::new(now),
+            pipes: Pipes::default(),
             log,
             http: http::Shared::default(),
             random: Random::new(),

@@ -2,7 +2,7 @@
 //! mode tcp it may go on for the time it is given.
 
 use super::super::amqp::End;
-use super::{Common, Context, Flow, Gone, Passed, Pending, Relay, Side};
+use super::{Common, Context, Flow, Gone, Passed, Pending, Relay, Side, Way};
 use crate::record::{AmqpFacts, Cause, Phase, Termination};
 
 /// How long a side may take to answer when the other one is gone, in milliseconds.
@@ -44,8 +44,7 @@ impl Relay {
 
     /// Whether it is AMQP and could be ended now without anybody losing anything.
     pub(crate) fn is_movable(&self) -> bool {
-        self.ways.iter().all(|way| way.pending.is_none())
-            && self.tap.as_ref().is_some_and(|tap| tap.is_movable())
+        self.ways.iter().all(Way::is_empty) && self.tap.as_ref().is_some_and(|tap| tap.is_movable())
     }
 
     /// What is known of the AMQP connection, if it is one.

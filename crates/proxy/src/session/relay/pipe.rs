@@ -1,0 +1,187 @@
+//! Pipes: where octets wait that the kernel moves from one socket to another without showing them to us.
+//!
+//! A direction has a pipe only while octets are in it; between its turns it gives it back. A pipe is drained before more
+//! is read into it, so that each call moves as much as it can. Those of flows that stay large are enlarged.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::pipe::{PipeFlags, SpliceFlags};
+
+/// Pipes of one worker at once; beyond, octets are copied.
+pub(crate) const PIPES_MAX: usize = 512;
+/// Pipes of one worker that were enlarged: the kernel counts their pages against the user's limit.
+const LARGE_MAX: usize = 16;
+/// Octets of an enlarged pipe.
+const LARGE: usize = 512 * 1024;
+/// Most that one call is asked to move.
+const MOVE_MAX: usize = 1024 * 1024;
+
+/// A pipe.
+#[derive(Debug)]
+pub(crate) struct Pipe {
+    out: OwnedFd,
+    into: OwnedFd,
+    /// Octets inside.
+    pub(crate) holds: usize,
+    large: bool,
+}
+
+/// What moving did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Moved {
+    Octets(usize),
+    /// Nothing to take, or no room.
+    Wait,
+    End,
+    Failed(Errno),
+}
+
+/// A worker's pipes.
+#[derive(Debug, Default)]
+pub(crate) struct Pipes {
+    #[allow(
+        clippy::vec_box,
+        reason = "a direction holds it in one word, and nothing is allocated to do so"
+    )]
+    spare: Vec<Box<Pipe>>,
+    open: usize,
+    large: usize,
+}
+
+impl Pipes {
+    /// A pipe, unless all are in use or the kernel has none.
+    pub(crate) fn take(&mut self) -> Option<Box<Pipe>> {
+        if let Some(pipe) = self.spare.pop() {
+            return Some(pipe);
+        }
+        if self.open >= PIPES_MAX {
+            return None;
+        }
+        let (out, into) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK).ok()?;
+        self.open += 1;
+        Some(Box::new(Pipe {
+            out,
+            into,
+            holds: 0,
+            large: false,
+        }))
+    }
+
+    /// A pipe is not needed any more. One that holds octets is closed with them.
+    pub(crate) fn give_back(&mut self, pipe: Box<Pipe>) {
+        if pipe.holds == 0 {
+            self.spare.push(pipe);
+        } else {
+            self.open -= 1;
+            self.large -= usize::from(pipe.large);
+        }
+    }
+
+    /// Makes room for a flow that stays large, if there may be more such pipes.
+    pub(crate) fn enlarge(&mut self, pipe: &mut Pipe) {
+        if !pipe.large && self.large < LARGE_MAX {
+            pipe.large = true;
+            self.large += 1;
+            // The user's limit may forbid it; then it stays as it is.
+            let _refused = rustix::pipe::fcntl_setpipe_size(&pipe.out, LARGE);
+        }
+    }
+
+    /// Pipes that exist, and how many of them are in use.
+    pub(crate) fn count(&self) -> (usize, usize) {
+        (self.open, self.open - self.spare.len())
+    }
+}
+
+impl Pipe {
+    /// From a socket. To be called when the pipe is empty: otherwise nothing to take and no room look the same.
+    pub(crate) fn fill(&mut self, from: impl AsFd) -> Moved {
+        let moved = splice(from, &self.into);
+        if let Moved::Octets(count) = moved {
+            self.holds += count;
+        }
+        moved
+    }
+
+    /// Into a socket.
+    pub(crate) fn drain(&mut self, into: impl AsFd) -> Moved {
+        let moved = splice(&self.out, into);
+        if let Moved::Octets(count) = moved {
+            self.holds = self.holds.saturating_sub(count);
+        }
+        moved
+    }
+
+    /// Takes out what is inside, for whoever wants to see it.
+    pub(crate) fn take_out(&mut self) -> Result<Vec<u8>, Errno> {
+        let mut octets = Vec::with_capacity(self.holds);
+        while self.holds > 0 {
+            let count = rustix::io::read(&self.out, rustix::buffer::spare_capacity(&mut octets))?;
+            if count == 0 {
+                break;
+            }
+            self.holds = self.holds.saturating_sub(count);
+        }
+        Ok(octets)
+    }
+}
+
+fn splice(from: impl AsFd, into: impl AsFd) -> Moved {
+    let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
+    loop {
+        return match rustix::pipe::splice(&from, None, &into, None, MOVE_MAX, flags) {
+            Ok(0) => Moved::End,
+            Ok(count) => Moved::Octets(count),
+            Err(Errno::INTR) => continue,
+            Err(Errno::AGAIN) => Moved::Wait,
+            Err(errno) => Moved::Failed(errno),
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn octets_come_out_as_they_went_in_and_an_empty_pipe_is_used_again() {
+        let mut pipes = Pipes::default();
+        let mut pipe = pipes.take().unwrap();
+        let [(mut one, from), (into, mut two)] = [(); 2].map(|()| UnixStream::pair().unwrap());
+        from.set_nonblocking(true).unwrap();
+        assert_eq!(pipe.fill(&from), Moved::Wait);
+        one.write_all(b"some octets").unwrap();
+        assert_eq!(pipe.fill(&from), Moved::Octets(11));
+        assert_eq!((pipe.drain(&into), pipe.holds), (Moved::Octets(11), 0));
+        let mut octets = [0; 11];
+        two.read_exact(&mut octets).unwrap();
+        assert_eq!(&octets, b"some octets");
+        pipes.give_back(pipe);
+        assert_eq!(pipes.count(), (1, 0));
+        let mut pipe = pipes.take().unwrap();
+        one.write_all(b"kept").unwrap();
+        drop(one);
+        assert_eq!(pipe.fill(&from), Moved::Octets(4));
+        assert_eq!(pipe.fill(&from), Moved::End);
+        assert_eq!((pipe.take_out().unwrap(), pipe.holds), (b"kept".to_vec(), 0));
+        pipes.give_back(pipe);
+        assert_eq!(pipes.count(), (1, 0));
+    }
+
+    #[test]
+    fn a_pipe_that_holds_octets_is_never_used_again_and_there_is_a_limit() {
+        let mut pipes = Pipes::default();
+        let all: Vec<_> = (0..PIPES_MAX).map_while(|_| pipes.take()).collect();
+        assert!(all.len() < PIPES_MAX || pipes.take().is_none());
+        let count = all.len();
+        for (number, mut pipe) in all.into_iter().enumerate() {
+            pipe.holds = number % 2;
+            pipes.give_back(pipe);
+        }
+        assert_eq!(pipes.count(), (count.div_ceil(2), 0));
+    }
+}
