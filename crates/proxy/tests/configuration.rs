@@ -100,3 +100,77 @@ fn the_file_of_debian_loads_with_notes_about_what_does_not_matter() {
         assert!(lines.iter().any(|line| line.contains(word)), "{word}: {lines:#?}");
     }
 }
+
+/// A case of the corpus: who accepts it, and the whole file.
+struct Case {
+    name: String,
+    haproxy: bool,
+    warren: bool,
+    text: String,
+}
+
+fn corpus() -> Vec<Case> {
+    // Without a listener HAProxy finds nothing to do.
+    const LISTENER: &str = "listen always\n mode tcp\n bind 127.0.0.1:65000\n timeout client 1s\n timeout connect 1s\n \
+                            timeout server 1s\n server a 127.0.0.1:1\n";
+    let text = std::fs::read_to_string(fixtures().join("corpus.txt")).unwrap();
+    let cases = text.split("\n=== ").skip(1).map(|case| {
+        let (head, body) = case.split_once('\n').unwrap();
+        let (kind, name) = head.split_once(": ").unwrap();
+        let (who, base) = kind.split_once(' ').unwrap();
+        assert!(["both", "neither", "haproxy", "warren"].contains(&who), "{head}");
+        let base = match base {
+            "global" => String::new(),
+            mode => format!(
+                "defaults\n mode {mode}\n timeout connect 5s\n timeout client 30s\n timeout server 30s\n"
+            ),
+        };
+        Case {
+            name: name.to_owned(),
+            haproxy: ["both", "haproxy"].contains(&who),
+            warren: ["both", "warren"].contains(&who),
+            text: format!("{base}{body}\n{LISTENER}"),
+        }
+    });
+    cases.collect()
+}
+
+fn load_text(text: &str) -> Result<Loaded, ConfigError> {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("haproxy.cfg");
+    std::fs::write(&path, text).unwrap();
+    load_haproxy(&[path], &machine())
+}
+
+#[test]
+fn what_is_accepted_and_refused_is_what_the_corpus_says() {
+    let mut wrong = String::new();
+    for case in corpus() {
+        match (case.warren, load_text(&case.text)) {
+            (true, Err(error)) => wrong += &format!("\n\n`{}` is refused:\n{error}", case.name),
+            (false, Ok(_)) => wrong += &format!("\n\n`{}` is accepted", case.name),
+            (true, Ok(_)) | (false, Err(_)) => {}
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
+#[test]
+fn haproxy_says_the_same_of_the_corpus() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("haproxy.cfg");
+    let mut wrong = String::new();
+    for case in corpus() {
+        std::fs::write(&path, &case.text).unwrap();
+        let output = std::process::Command::new("haproxy")
+            .args(["-c", "-f"])
+            .arg(&path)
+            .output()
+            .expect("haproxy is installed (scripts/setup)");
+        if output.status.success() != case.haproxy {
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            wrong += &format!("\n\n`{}`: {}\n{said}", case.name, output.status);
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+}

@@ -12,6 +12,9 @@ use warren_kit::diagnostics::Diagnostic;
 use warren_kit::duration::HumanDuration;
 use warren_kit::suggest::did_you_mean;
 
+/// More are kept than shown, so that those shown are the first of the file.
+const DIAGNOSTICS_MAX: usize = 1000;
+
 #[derive(Default)]
 pub(super) struct Report {
     diagnostics: Vec<Diagnostic>,
@@ -32,8 +35,12 @@ impl Report {
         self.diagnostics.iter().any(Diagnostic::is_error)
     }
 
+    /// What holds for many servers is written once, and complained about once.
     pub(super) fn push(&mut self, diagnostic: Diagnostic) {
-        self.diagnostics.push(diagnostic);
+        let known = |other: &Diagnostic| other.span == diagnostic.span && other.message == diagnostic.message;
+        if self.diagnostics.len() < DIAGNOSTICS_MAX && !self.diagnostics.iter().any(known) {
+            self.diagnostics.push(diagnostic);
+        }
     }
 
     pub(super) fn error(&mut self, span: Range<usize>, message: impl Into<String>, help: impl Into<String>) {

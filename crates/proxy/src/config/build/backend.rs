@@ -10,18 +10,19 @@ use toml::Spanned;
 use warren_balance::Algorithm;
 use warren_balance::algorithm::SERVERS_MAX;
 
-use super::{Given, Surroundings, frontend, log, positive, rules, server, timeouts};
+use super::{Given, Surroundings, check, frontend, log, positive, rules, server, timeouts};
 use crate::config::file::{RebalanceTable, RebalanceUse, Section};
 use crate::config::report::{Report, suggestion};
 use crate::plan::{Backend, Balance, HashOn, Mode, Rebalance, RetryOn, Server, Stick};
 
 pub(super) fn backend(report: &mut Report, given: &Given<'_>, surroundings: &Surroundings<'_>) -> Backend {
     let section = given.section;
-    let scope = rules::Scope::new(&mut Report::default(), given, surroundings);
     let timeouts = timeouts::of_backend(report, given, surroundings);
     let servers = servers(report, given, &timeouts);
     // The rules of a `listen` are those of its frontend.
     let own_rules = !given.front;
+    let mut unheard = Report::default();
+    let scope = rules::Scope::new(if own_rules { report } else { &mut unheard }, given, surroundings);
     Backend {
         name: given.name.get_ref().clone(),
         id: given.id,
@@ -80,8 +81,9 @@ pub(super) fn backend(report: &mut Report, given: &Given<'_>, surroundings: &Sur
 
 fn servers(report: &mut Report, given: &Given<'_>, timeouts: &crate::plan::BackendTimeouts) -> Vec<Server> {
     let files = &given.section.servers.0.0;
-    if let Some((last, _)) = files.last() {
-        report.at_most(last.span(), "servers of one backend", files.len(), SERVERS_MAX);
+    match files.last() {
+        Some((last, _)) => report.at_most(last.span(), "servers of one backend", files.len(), SERVERS_MAX),
+        None => check::unused(report, given),
     }
     let mut names: BTreeMap<&str, Range<usize>> = BTreeMap::new();
     for (name, _) in files {

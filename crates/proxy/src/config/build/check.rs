@@ -7,7 +7,7 @@ use std::time::Duration;
 use toml::Spanned;
 use warren_balance::health;
 
-use super::{Given, log, tls};
+use super::{Given, line, tls};
 use crate::config::file::{CheckTable, CheckUse};
 use crate::config::report::{Report, suggestion};
 use crate::plan::{BackendTimeouts, Check, CheckKind, Expect, Expected, Mode, Server, Step};
@@ -101,6 +101,18 @@ pub(super) fn check(
             .send_proxy
             .unwrap_or_else(|| server.send_proxy.is_some() && !elsewhere),
     })
+}
+
+/// Mistakes in a check that no server has yet.
+pub(super) fn unused(report: &mut Report, given: &Given<'_>) {
+    let written = Written {
+        backend: given.section.check.as_ref(),
+        defaults: None,
+        own: None,
+    };
+    if let Some(table) = written.merged() {
+        kind(report, given, &table);
+    }
 }
 
 fn rounds(report: &mut Report, what: &str, written: Option<&Spanned<i64>>, default: u8) -> NonZeroU8 {
@@ -220,7 +232,7 @@ fn http(report: &mut Report, table: &CheckTable) -> CheckKind {
 
 /// `[min-recv N] [comment TEXT] [!] status|rstatus|string|rstring VALUE`
 fn expected(report: &mut Report, written: &Spanned<String>) -> Option<Expect> {
-    let words = log::words_of(report, written)?;
+    let words = line::words(report, written)?;
     let mut words = words.iter();
     let mut negated = false;
     while let Some(word) = words.next() {
@@ -340,7 +352,7 @@ fn steps(report: &mut Report, written: &[Spanned<String>]) -> Vec<Step> {
 }
 
 fn step(report: &mut Report, line: &Spanned<String>) -> Option<Step> {
-    let words = log::words_of(report, line)?;
+    let words = line::words(report, line)?;
     let text: Vec<&str> = words.iter().map(|word| word.text.as_str()).collect();
     let (first, rest) = text.split_first()?;
     let wrong = |report: &mut Report, message: String, help: &str| {

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use toml::Spanned;
 
-use super::{Given, Surroundings};
+use super::{Given, Surroundings, line};
 use crate::config::report::{Report, suggestion};
-use crate::config::words::{self, Word};
+use crate::config::words::Word;
 use crate::logs::Format;
 use crate::plan::{Facility, Level, LogFormat, LogTarget, Logging, Mode, Transport};
 
@@ -33,7 +33,7 @@ const LENGTHS: std::ops::RangeInclusive<usize> = 80..=65_535;
 
 /// `ADDRESS [len N] [format F] FACILITY [LEVEL [LEVEL]]`
 pub(super) fn target(report: &mut Report, text: &Spanned<String>) -> Option<LogTarget> {
-    let words = words_of(report, text)?;
+    let words = line::words(report, text)?;
     let mut words = words.iter();
     let Some(address) = words.next() else {
         report.error(
@@ -111,35 +111,6 @@ pub(super) fn target(report: &mut Report, text: &Spanned<String>) -> Option<LogT
         level_at_most: most,
         length,
     })
-}
-
-/// A text in HAProxy's language as words, with their places in the file as far as these can be told.
-pub(super) fn words_of(report: &mut Report, text: &Spanned<String>) -> Option<Vec<Word>> {
-    let span = text.span();
-    let plain = text.get_ref();
-    // In haproxy.cfg it is the text itself, in warren.toml there are quotes around it; with escapes nobody knows.
-    let around = span
-        .len()
-        .checked_sub(plain.len())
-        .filter(|around| [0, 2, 6].contains(around));
-    match words::split(plain, 0, &|_| None) {
-        Ok(mut words) => {
-            for word in &mut words {
-                word.span = match around {
-                    Some(around) => {
-                        let base = span.start + around / 2;
-                        base + word.span.start..base + word.span.end
-                    }
-                    None => span.clone(),
-                };
-            }
-            Some(words)
-        }
-        Err(wrong) => {
-            report.error(span, wrong.message, wrong.help);
-            None
-        }
-    }
 }
 
 fn transport(report: &mut Report, word: &Word) -> Option<Transport> {

@@ -127,7 +127,7 @@ pub(in crate::config) fn read_statement<T>(
             keyword,
             Keyword::Switch(_) | Keyword::Implied | Keyword::NoEffect(_)
         )
-        && *name != "log"
+        && !["log", "option redispatch"].contains(name)
     {
         if !matches!(keyword, Keyword::Refused(_)) {
             report.error(

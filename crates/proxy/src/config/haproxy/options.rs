@@ -72,6 +72,7 @@ pub(super) fn httplog(draft: &mut Draft, arguments: &mut Arguments<'_, '_>) {
 pub(super) fn redispatch(draft: &mut Draft, arguments: &mut Arguments<'_, '_>) {
     let interval = match arguments.peek() {
         Some(_) => arguments.number(),
+        None if arguments.negated => Some(Spanned::new(arguments.whole(), 0)),
         None => Some(Spanned::new(arguments.whole(), -1)),
     };
     draft.section.redispatch = interval;

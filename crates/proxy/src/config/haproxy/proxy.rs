@@ -191,7 +191,6 @@ fn forget_front(section: &mut Section) {
     section.log_separate_errors = false;
     section.socket_stats = false;
     section.inspect_delay = None;
-    section.tcp_request.clear();
 }
 
 /// A frontend that inherited what only backends have.
@@ -444,7 +443,7 @@ pub(in crate::config) const PROXY: &[Entry<Draft>] = &[
         Keyword::Refused("there are no variables: remove the line"),
     ),
     ("http-error", Places::ALL, Keyword::Refused("use errorfile")),
-    ("http-request", Places::ALL, add!(http_request)),
+    ("http-request", Places::ALL, Keyword::Read(rules::http_request)),
     ("http-response", Places::ALL, add!(http_response)),
     (
         "http-reuse",

@@ -23,23 +23,40 @@ pub(super) fn tcp_request(draft: &mut Draft, arguments: &mut Arguments<'_, '_>, 
         arguments.required("an action");
         return;
     };
-    let words: Vec<&str> = rest.get_ref().split_ascii_whitespace().collect();
-    if let ["track-sc0" | "track-sc1" | "track-sc2", tracked, more @ ..] = words.as_slice() {
-        let bare = *tracked == "src" && more.is_empty();
-        if !bare {
-            arguments.report.error(
-                rest.span(),
-                "only `track-sc0 src` is supported, with the table in the same section",
-                "write `stick-table type ip ... store conn_cur,conn_rate(10s)` here and track `src` in it",
-            );
-        }
-        return;
+    if !tracks(arguments, &rest) {
+        let text = format!("{what} {}", rest.get_ref());
+        draft
+            .section
+            .tcp_request
+            .push(Spanned::new(arguments.whole(), text));
     }
-    let text = format!("{what} {}", rest.get_ref());
-    draft
-        .section
-        .tcp_request
-        .push(Spanned::new(arguments.whole(), text));
+}
+
+/// `http-request ...`
+pub(super) fn http_request(draft: &mut Draft, arguments: &mut Arguments<'_, '_>) {
+    let Some(rest) = arguments.rest() else {
+        arguments.required("an action");
+        return;
+    };
+    if !tracks(arguments, &rest) {
+        draft.section.http_request.push(rest);
+    }
+}
+
+/// Whether it is `track-sc0 src`: every client is tracked where there is a table.
+fn tracks(arguments: &mut Arguments<'_, '_>, rule: &Spanned<String>) -> bool {
+    let words: Vec<&str> = rule.get_ref().split_ascii_whitespace().collect();
+    let ["track-sc0" | "track-sc1" | "track-sc2", tracked, more @ ..] = words.as_slice() else {
+        return false;
+    };
+    if *tracked != "src" || !more.is_empty() {
+        arguments.report.error(
+            rule.span(),
+            "only `track-sc0 src` is supported, with the table in the same section",
+            "write `stick-table type ip ... store conn_cur,conn_rate(10s)` here and track `src` in it",
+        );
+    }
+    true
 }
 
 /// `stick-table type ip size N [expire T] [store conn_cur,conn_rate(T)]`

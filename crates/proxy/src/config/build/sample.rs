@@ -1,0 +1,468 @@
+//! What conditions look at, by name, and what it is compared with.
+
+use std::net::IpAddr;
+
+use toml::Spanned;
+
+use super::{Surroundings, address, check};
+use crate::config::report::{Report, suggestion};
+use crate::config::words::Word;
+use crate::plan::{BackendIndex, Pattern, Sample, Test};
+
+/// What a sample is by nature, which decides about its patterns.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Nature {
+    Truth,
+    Number,
+    Address,
+    Text,
+}
+
+/// How text is compared.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Method {
+    Exact,
+    Prefix,
+    Suffix,
+    Substring,
+    Directory,
+    Domain,
+    Regex,
+    Number,
+    Address,
+    Found,
+}
+
+/// Names with their argument, if any, and whether they need HTTP; what follows a name after `_` says how to compare.
+const SAMPLES: [(&str, Nature, bool); 44] = [
+    ("always_false", Nature::Truth, false),
+    ("always_true", Nature::Truth, false),
+    ("be_conn", Nature::Number, false),
+    ("cook", Nature::Text, true),
+    ("dst", Nature::Address, false),
+    ("dst_port", Nature::Number, false),
+    ("fe_conn", Nature::Number, false),
+    ("hdr", Nature::Text, true),
+    ("hdr_cnt", Nature::Number, true),
+    ("http_auth", Nature::Truth, true),
+    ("method", Nature::Text, true),
+    ("nbsrv", Nature::Number, false),
+    ("path", Nature::Text, true),
+    ("query", Nature::Text, true),
+    ("req.cook", Nature::Text, true),
+    ("req.fhdr", Nature::Text, true),
+    ("req.hdr", Nature::Text, true),
+    ("req.hdr_cnt", Nature::Number, true),
+    ("req.method", Nature::Text, true),
+    ("req.proto_http", Nature::Truth, true),
+    ("req.ssl_hello_type", Nature::Number, false),
+    ("req.ssl_sni", Nature::Text, false),
+    ("req_proto_http", Nature::Truth, true),
+    ("req_ssl_hello_type", Nature::Number, false),
+    ("req_ssl_sni", Nature::Text, false),
+    ("res.fhdr", Nature::Text, true),
+    ("res.hdr", Nature::Text, true),
+    ("sc0_conn_cur", Nature::Number, false),
+    ("sc0_conn_rate", Nature::Number, false),
+    ("sc_conn_cur", Nature::Number, false),
+    ("sc_conn_rate", Nature::Number, false),
+    ("shdr", Nature::Text, true),
+    ("src", Nature::Address, false),
+    ("src_conn_cur", Nature::Number, false),
+    ("src_conn_rate", Nature::Number, false),
+    ("src_port", Nature::Number, false),
+    ("ssl_c_used", Nature::Truth, false),
+    ("ssl_fc", Nature::Truth, false),
+    ("ssl_fc_sni", Nature::Text, false),
+    ("status", Nature::Number, true),
+    ("url", Nature::Text, true),
+    ("url_param", Nature::Text, true),
+    ("urlp", Nature::Text, true),
+    ("res.status", Nature::Number, true),
+];
+
+const SUFFIXES: [(&str, Method); 6] = [
+    ("_beg", Method::Prefix),
+    ("_end", Method::Suffix),
+    ("_sub", Method::Substring),
+    ("_dir", Method::Directory),
+    ("_dom", Method::Domain),
+    ("_reg", Method::Regex),
+];
+
+const METHODS: [(&str, Method); 11] = [
+    ("str", Method::Exact),
+    ("beg", Method::Prefix),
+    ("end", Method::Suffix),
+    ("sub", Method::Substring),
+    ("dir", Method::Directory),
+    ("dom", Method::Domain),
+    ("reg", Method::Regex),
+    ("int", Method::Number),
+    ("ip", Method::Address),
+    ("found", Method::Found),
+    ("bool", Method::Found),
+];
+
+/// The most patterns of one test.
+const PATTERNS_MAX: usize = 10_000;
+
+/// Every name, for the reference.
+pub(in crate::config) fn names() -> impl Iterator<Item = &'static str> + Clone {
+    SAMPLES.iter().map(|(name, _, _)| *name)
+}
+
+/// A sample with its flags and patterns: `path_beg -i /api /v1`. `here` is the backend meant where none is named. The
+/// second part says whether it needs HTTP.
+pub(super) fn test(
+    report: &mut Report,
+    words: &[Word],
+    surroundings: &Surroundings<'_>,
+    here: Option<BackendIndex>,
+) -> Option<(Test, bool)> {
+    let (first, rest) = words.split_first()?;
+    let (sample, nature, method, lower, http) = sample(report, first, surroundings, here)?;
+    let mut flags = Flags {
+        method,
+        ignore_case: lower,
+        numeric: nature == Nature::Number,
+    };
+    let values = flags.take(report, rest)?;
+    let patterns = if flags.method == Some(Method::Found) {
+        Vec::new()
+    } else {
+        patterns(report, nature, &flags, values)?
+    };
+    let wanted = match (&sample, patterns.as_slice()) {
+        // `{ ssl_fc 1 }` asks what `{ ssl_fc }` asks.
+        (_, [Pattern::Range(1, 1)]) if nature == Nature::Truth => Vec::new(),
+        // The only greeting that is recognised is the client's.
+        (Sample::Sni, [Pattern::Range(1, 1)]) => Vec::new(),
+        _ => patterns,
+    };
+    Some((
+        Test {
+            sample,
+            ignore_case: flags.ignore_case,
+            patterns: wanted,
+        },
+        http,
+    ))
+}
+
+type Found = (Sample, Nature, Option<Method>, bool, bool);
+
+/// `hdr_beg(host),lower`
+fn sample(
+    report: &mut Report,
+    word: &Word,
+    surroundings: &Surroundings<'_>,
+    here: Option<BackendIndex>,
+) -> Option<Found> {
+    let (head, converters) = match word.text.split_once("),") {
+        Some((head, converters)) => (format!("{head})"), Some(converters)),
+        None if word.text.contains('(') => (word.text.clone(), None),
+        None => match word.text.split_once(',') {
+            Some((head, converters)) => (head.to_owned(), Some(converters)),
+            None => (word.text.clone(), None),
+        },
+    };
+    let lower = match converters {
+        None => false,
+        Some("lower" | "upper") => true,
+        Some(other) => {
+            report.error(
+                word.span.clone(),
+                format!("the converters `{other}` are not known to conditions"),
+                "there is `lower`; `-i` compares without regard to case",
+            );
+            return None;
+        }
+    };
+    let (name, argument) = match head.split_once('(') {
+        Some((name, rest)) => (name, Some(rest.trim_end_matches(')'))),
+        None => (head.as_str(), None),
+    };
+    let argument = argument
+        .map(|argument| argument.trim_matches('"'))
+        .filter(|argument| !argument.is_empty());
+    let exact = SAMPLES.iter().find(|(known, _, _)| *known == name);
+    let suffixed = || {
+        SUFFIXES.iter().find_map(|(suffix, method)| {
+            let base = name.strip_suffix(suffix)?;
+            let entry = SAMPLES
+                .iter()
+                .find(|(known, nature, _)| *known == base && *nature == Nature::Text)?;
+            Some((entry, Some(*method)))
+        })
+    };
+    let Some(((base, nature, http), method)) = exact.map(|entry| (entry, None)).or_else(suffixed) else {
+        report.error(
+            word.span.clone(),
+            format!("unknown sample `{name}`"),
+            suggestion(name, names()),
+        );
+        return None;
+    };
+    let sample = named(report, word, base, argument, surroundings, here)?;
+    Some((sample, *nature, method, lower, *http))
+}
+
+fn named(
+    report: &mut Report,
+    word: &Word,
+    name: &str,
+    argument: Option<&str>,
+    surroundings: &Surroundings<'_>,
+    here: Option<BackendIndex>,
+) -> Option<Sample> {
+    let mut required = |what: &str| {
+        if argument.is_none() {
+            report.error(
+                word.span.clone(),
+                format!("`{name}` needs {what}"),
+                format!("write {name}(...)"),
+            );
+        }
+        // `hdr(name,1)` names one of several values; any of them is compared here.
+        argument.map(|argument| argument.split(',').next().unwrap_or_default().to_owned())
+    };
+    Some(match name {
+        "always_true" | "req.proto_http" | "req_proto_http" => Sample::True,
+        "always_false" => Sample::False,
+        "src" => Sample::Src,
+        "dst" => Sample::Dst,
+        "src_port" => Sample::SrcPort,
+        "dst_port" => Sample::DstPort,
+        "req.ssl_sni" | "req_ssl_sni" | "ssl_fc_sni" | "req.ssl_hello_type" | "req_ssl_hello_type" => {
+            Sample::Sni
+        }
+        "ssl_fc" => Sample::SslFc,
+        "ssl_c_used" => Sample::ClientCertificateUsed,
+        "method" | "req.method" => Sample::Method,
+        "path" => Sample::Path,
+        "url" => Sample::Url,
+        "query" => Sample::Query,
+        "hdr" | "req.hdr" | "req.fhdr" => Sample::RequestHeader(required("the name of a header")?),
+        "hdr_cnt" | "req.hdr_cnt" => Sample::RequestHeaderCount(required("the name of a header")?),
+        "shdr" | "res.hdr" | "res.fhdr" => Sample::ResponseHeader(required("the name of a header")?),
+        "status" | "res.status" => Sample::Status,
+        "url_param" | "urlp" => Sample::UrlParam(required("the name of a parameter")?),
+        "cook" | "req.cook" => Sample::Cookie(required("the name of a cookie")?),
+        "http_auth" => Sample::HttpAuth(users(report, word, argument, surroundings)?),
+        "nbsrv" => Sample::NbSrv(backend(report, word, argument, surroundings, here)?),
+        "fe_conn" => Sample::FrontendConnections,
+        "be_conn" => Sample::BackendConnections(backend(report, word, argument, surroundings, here)?),
+        "src_conn_cur" | "sc0_conn_cur" | "sc_conn_cur" => Sample::SourceConnections,
+        _ => Sample::SourceRate,
+    })
+}
+
+fn users(
+    report: &mut Report,
+    word: &Word,
+    argument: Option<&str>,
+    surroundings: &Surroundings<'_>,
+) -> Option<Vec<(String, String)>> {
+    let name = argument.unwrap_or_default();
+    let Some(list) = surroundings.file.users.get(name) else {
+        let names = surroundings.file.users.keys().map(String::as_str);
+        report.error(
+            word.span.clone(),
+            format!("there is no list of users called `{name}`"),
+            suggestion(name, names),
+        );
+        return None;
+    };
+    let pair = |(user, password): (&String, &Spanned<String>)| (user.clone(), password.get_ref().clone());
+    Some(list.iter().map(pair).collect())
+}
+
+fn backend(
+    report: &mut Report,
+    word: &Word,
+    argument: Option<&str>,
+    surroundings: &Surroundings<'_>,
+    here: Option<BackendIndex>,
+) -> Option<BackendIndex> {
+    let found = match argument {
+        Some(name) => surroundings.backend(name).map(|(index, _)| index),
+        None => here,
+    };
+    if found.is_none() {
+        let name = argument.unwrap_or_default();
+        report.error(
+            word.span.clone(),
+            format!("there is no backend called `{name}`"),
+            suggestion(name, surroundings.backend_names()),
+        );
+    }
+    found
+}
+
+struct Flags {
+    method: Option<Method>,
+    ignore_case: bool,
+    numeric: bool,
+}
+
+impl Flags {
+    /// Takes `-i`, `-m METHOD` and `--`; the patterns are what is left.
+    fn take<'w>(&mut self, report: &mut Report, words: &'w [Word]) -> Option<&'w [Word]> {
+        let mut rest = words;
+        while let Some((word, more)) = rest.split_first() {
+            match word.text.as_str() {
+                "-i" => rest = more,
+                "-n" | "-u" => {
+                    rest = more;
+                    continue;
+                }
+                "--" => return Some(more),
+                "-m" => {
+                    let Some((method, more)) = more.split_first() else {
+                        report.error(word.span.clone(), "`-m` needs a method", "write one such as beg");
+                        return None;
+                    };
+                    let names = METHODS.iter().map(|(name, _)| *name);
+                    let found = METHODS.iter().find(|(name, _)| *name == method.text);
+                    let Some((_, found)) = found else {
+                        report.error(
+                            method.span.clone(),
+                            format!("unknown method `{}`", method.text),
+                            suggestion(&method.text, names),
+                        );
+                        return None;
+                    };
+                    self.method = Some(*found);
+                    rest = more;
+                    continue;
+                }
+                "-f" | "-M" => {
+                    report.error(
+                        word.span.clone(),
+                        format!("patterns from files (`{}`) are not supported", word.text),
+                        "write the patterns behind the sample",
+                    );
+                    return None;
+                }
+                flag if !self.numeric && flag.starts_with('-') && flag.len() == 2 => {
+                    report.error(
+                        word.span.clone(),
+                        format!("unknown flag `{flag}`"),
+                        "known are -i, -m and --, after which patterns begin",
+                    );
+                    return None;
+                }
+                _ => return Some(rest),
+            }
+            self.ignore_case = true;
+        }
+        Some(rest)
+    }
+}
+
+fn patterns(report: &mut Report, nature: Nature, flags: &Flags, words: &[Word]) -> Option<Vec<Pattern>> {
+    if words.len() > PATTERNS_MAX {
+        let span = words[0].span.clone();
+        report.at_most(span, "patterns of one test", words.len(), PATTERNS_MAX);
+        return None;
+    }
+    let method = flags.method.unwrap_or(match nature {
+        Nature::Truth | Nature::Number => Method::Number,
+        Nature::Address => Method::Address,
+        Nature::Text => Method::Exact,
+    });
+    match method {
+        Method::Number => numbers(report, words),
+        Method::Address => networks(report, words),
+        _ => words
+            .iter()
+            .map(|word| text(report, method, flags, word))
+            .collect(),
+    }
+}
+
+fn text(report: &mut Report, method: Method, flags: &Flags, word: &Word) -> Option<Pattern> {
+    let text = word.text.clone();
+    Some(match method {
+        Method::Prefix => Pattern::Prefix(text),
+        Method::Suffix => Pattern::Suffix(text),
+        Method::Substring => Pattern::Substring(text),
+        Method::Directory => Pattern::Directory(text),
+        Method::Domain => Pattern::Domain(text),
+        Method::Regex if flags.ignore_case => {
+            let word = Word {
+                text: format!("(?i){text}"),
+                ..word.clone()
+            };
+            Pattern::Regex(check::regex(report, &word)?)
+        }
+        Method::Regex => Pattern::Regex(check::regex(report, word)?),
+        Method::Exact | Method::Number | Method::Address | Method::Found => Pattern::Exact(text),
+    })
+}
+
+fn networks(report: &mut Report, words: &[Word]) -> Option<Vec<Pattern>> {
+    let mut networks = Vec::new();
+    for word in words {
+        let Some((ip, length)) = address::network(&word.text) else {
+            report.error(
+                word.span.clone(),
+                format!("`{}` is not a network", word.text),
+                "write one such as 192.0.2.0/24, or an address",
+            );
+            return None;
+        };
+        networks.push(Pattern::Network(ip, length));
+    }
+    Some(networks)
+}
+
+/// `[eq|ge|gt|le|lt] NUMBER`, `LEAST:MOST`
+fn numbers(report: &mut Report, words: &[Word]) -> Option<Vec<Pattern>> {
+    let mut operator = "eq";
+    let mut numbers = Vec::new();
+    for word in words {
+        if let known @ ("eq" | "ge" | "gt" | "le" | "lt") = word.text.as_str() {
+            operator = known;
+            continue;
+        }
+        let range = match word.text.split_once(':') {
+            Some((least, most)) => {
+                let end = |text: &str, open: i64| {
+                    if text.is_empty() {
+                        Some(open)
+                    } else {
+                        text.parse().ok()
+                    }
+                };
+                end(least, i64::MIN).zip(end(most, i64::MAX))
+            }
+            None => word.text.parse::<i64>().ok().map(|number| (number, number)),
+        };
+        let Some((least, most)) = range else {
+            report.error(
+                word.span.clone(),
+                format!("`{}` is not a number", word.text),
+                "write one, a range such as 1:9, or eq, ge, gt, le or lt and one",
+            );
+            return None;
+        };
+        numbers.push(match operator {
+            "ge" => Pattern::Range(least, i64::MAX),
+            "gt" => Pattern::Range(most.saturating_add(1), i64::MAX),
+            "le" => Pattern::Range(i64::MIN, most),
+            "lt" => Pattern::Range(i64::MIN, least.saturating_sub(1)),
+            _ => Pattern::Range(least, most),
+        });
+    }
+    Some(numbers)
+}
+
+/// Loopback, as the predefined LOCALHOST has it.
+pub(super) fn loopback() -> Vec<Pattern> {
+    vec![
+        Pattern::Network(IpAddr::from([127, 0, 0, 0]), 8),
+        Pattern::Network(IpAddr::V6(std::net::Ipv6Addr::LOCALHOST), 128),
+    ]
+}
