@@ -20,9 +20,11 @@ mod named;
 mod report;
 mod short_forms;
 mod sources;
+mod translate;
 mod words;
 
 pub use build::build;
 pub use load::{ConfigError, Format, Loaded, Machine, load, load_haproxy, load_toml};
 pub use named::Named;
 pub use sources::Sources;
+pub use translate::translate;

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use warren_balance::Algorithm;
-use warren_proxy::config::{ConfigError, Loaded, Machine, load_haproxy};
+use warren_proxy::config::{ConfigError, Loaded, Machine, load_haproxy, load_toml, translate};
 use warren_proxy::plan::{BackendIndex, LogFormat, Mode, SocketLevel};
 
 fn machine() -> Machine {
@@ -173,4 +173,47 @@ fn haproxy_says_the_same_of_the_corpus() {
         }
     }
     assert!(wrong.is_empty(), "{wrong}");
+}
+
+/// The plan as text, but for the format it came from.
+fn plan(loaded: &Loaded) -> String {
+    let text = format!("{:#?}", loaded.plan);
+    text.replace("origin: Haproxy", "origin: Toml")
+}
+
+#[test]
+fn what_an_import_writes_loads_to_the_same_plan() {
+    let typed = [
+        "docker-cluster",
+        "docker-cluster-tls",
+        "mirrored",
+        "warren",
+        "debian",
+    ];
+    let typed = typed.map(|name| (name.to_owned(), loaded(&format!("typed/{name}.cfg"))));
+    let small = corpus().into_iter().filter(|case| case.warren).map(|case| {
+        let loaded = load_text(&case.text).unwrap_or_else(|error| panic!("{}:\n{error}", case.name));
+        (case.name, loaded)
+    });
+    for (name, first) in typed.into_iter().chain(small) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("warren.toml");
+        let text = translate(&first);
+        std::fs::write(&path, &text).unwrap();
+        let second = load_toml(&path, &machine()).unwrap_or_else(|error| panic!("{name}:\n{error}\n{text}"));
+        let (first, second) = (plan(&first), plan(&second));
+        let differing = first
+            .lines()
+            .zip(second.lines())
+            .find(|(one, other)| one != other);
+        assert!(first == second, "{name}: {differing:?}\n{text}");
+    }
+}
+
+#[test]
+fn imports_read_like_files_of_an_operator() {
+    for name in ["docker-cluster", "mirrored", "warren"] {
+        let text = translate(&loaded(&format!("typed/{name}.cfg")));
+        insta::assert_snapshot!(format!("import-{name}"), text);
+    }
 }

@@ -58,6 +58,7 @@ pub struct Proxy {
     /// Octets of one thread's buffer, and the most of an HTTP head. Default 65536 and 16384; this sets both.
     pub buffer: Option<Spanned<i64>>,
     /// Timeouts of every frontend and backend that does not say otherwise.
+    #[serde(skip_serializing_if = "Timeouts::is_empty")]
     pub timeouts: Timeouts,
     /// Lists of users and their passwords, for `http_auth(LIST)` in conditions.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -192,6 +193,7 @@ pub struct Section {
     /// (backend) TCP keepalive with servers: `true`, `false`, or a table. Default true.
     pub server_keepalive: Option<Spanned<KeepaliveUse>>,
     /// Its timeouts.
+    #[serde(skip_serializing_if = "Timeouts::is_empty")]
     pub timeouts: Timeouts,
     /// (backend) How connections are spread: `"roundrobin"`, `"static-rr"`, `"leastconn"`, `"first"`, `"source"`, `"uri"`,
     /// `"uri whole"`, `"hdr(NAME)"`, `"url_param NAME"`, `"random"` or `"random(N)"`. Default `"leastconn"`, in mode http
@@ -200,6 +202,7 @@ pub struct Section {
     /// (backend) How keys find servers: `"consistent"` (few move when a server goes) or `"map-based"`. Default `"consistent"`.
     pub hash_type: Option<Spanned<String>>,
     /// (backend) Servers by name, each an address or a table; or a list of addresses.
+    #[serde(skip_serializing_if = "Servers::is_empty")]
     pub servers: Servers,
     /// (backend) What holds for every server that does not say otherwise.
     pub server_defaults: Option<Box<Server>>,
@@ -624,4 +627,16 @@ pub struct RebalanceTable {
     pub rate: Option<Spanned<i64>>,
     /// Silence after which a connection may be moved. Default `"1s"`.
     pub idle: Option<Spanned<HumanDuration>>,
+}
+
+impl Timeouts {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Servers {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
 }

@@ -7,7 +7,7 @@ use toml::Spanned;
 use super::{Given, Surroundings};
 use crate::config::file::{StatsTable, StatsUse};
 use crate::config::report::Report;
-use crate::plan::{Mode, Origin, StatsPage};
+use crate::plan::{Mode, StatsPage};
 
 pub(super) fn page(
     report: &mut Report,
@@ -21,15 +21,11 @@ pub(super) fn page(
         StatsUse::Table(table) => table,
     };
     if given.mode != Mode::Http {
-        let message = format!(
-            "the statistics of '{}' are not shown: it does not speak HTTP",
-            given.name.get_ref()
+        report.error(
+            file.span(),
+            "the statistics page needs HTTP",
+            "write mode = \"http\" in this section",
         );
-        let help = "write `mode http` for it";
-        match surroundings.origin {
-            Origin::Haproxy => report.warn(file.span(), message, help),
-            Origin::Toml => report.error(file.span(), message, help),
-        }
         return None;
     }
     let own = |name: &Option<String>, default: &Option<String>| match name.as_deref() {

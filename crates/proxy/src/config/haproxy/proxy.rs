@@ -95,23 +95,26 @@ impl Draft {
         tls: &TlsDefaults,
     ) -> (Kind, Spanned<String>, Section) {
         let mut section = std::mem::take(&mut self.section);
-        let spot = || self.name.span();
+        let own_span = self.name.span();
+        let spot = || own_span.clone();
         section
             .mode
             .get_or_insert_with(|| Spanned::new(spot(), "tcp".to_owned()));
-        section.log.get_or_insert_default();
+        let log = section.log.take().unwrap_or_default();
+        // What is so anyway need not be said.
+        let as_always = matches!(log.as_slice(), [only] if only.get_ref() == "global");
+        section.log = Some(log).filter(|_| !as_always);
         if self.kind.is_front() {
             for bind in &mut section.bind {
                 bind::with_defaults(bind.as_mut(), tls);
             }
             let plain = || Spanned::new(spot(), "plain".to_owned());
-            section.log_format.get_or_insert_with(plain);
-            section.dontlognull.get_or_insert(false);
+            let usual = if is_http(&section) { "httplog" } else { "tcplog" };
+            let format = section.log_format.take().unwrap_or_else(plain);
+            section.log_format = Some(format).filter(|format| format.get_ref() != usual);
+            section.dontlognull = Some(section.dontlognull == Some(true)).filter(|on| !on);
             section.client_keepalive = std::mem::take(&mut self.client_keepalive).complete(&self.name);
-            section.stats = self
-                .stats
-                .take()
-                .map(|stats| Spanned::new(spot(), StatsUse::Table(stats.into())));
+            section.stats = self.stats_of(report, &section);
         } else {
             forget_front(&mut section);
         }
@@ -120,10 +123,11 @@ impl Draft {
             section
                 .balance
                 .get_or_insert_with(|| Spanned::new(spot(), "roundrobin".to_owned()));
-            section
-                .hash_type
-                .get_or_insert_with(|| Spanned::new(spot(), "map-based".to_owned()));
-            section.retries.get_or_insert_with(|| Spanned::new(spot(), 3));
+            if hashes(&section) {
+                section
+                    .hash_type
+                    .get_or_insert_with(|| Spanned::new(spot(), "map-based".to_owned()));
+            }
             section.redispatch.get_or_insert_with(|| Spanned::new(spot(), 0));
             section.check = self.check.take().map(|check| {
                 let span = check.span();
@@ -138,6 +142,28 @@ impl Draft {
         }
         self.timeouts(&mut section);
         (self.kind, self.name, section)
+    }
+
+    /// As in HAProxy, a page that nobody could ask for is not worth an error.
+    fn stats_of(&mut self, report: &mut Report, section: &Section) -> Option<Spanned<StatsUse>> {
+        let table = self.stats.take()?;
+        if !is_http(section) {
+            report.warn(
+                self.name.span(),
+                format!(
+                    "the statistics of '{}' are not shown: it does not speak HTTP",
+                    self.name.get_ref()
+                ),
+                "write `mode http` for it",
+            );
+            return None;
+        }
+        let used = if table == StatsTable::default() {
+            StatsUse::Switch(true)
+        } else {
+            StatsUse::Table(table.into())
+        };
+        Some(Spanned::new(self.name.span(), used))
     }
 
     /// What is not given is without end in HAProxy.
@@ -175,6 +201,18 @@ impl Draft {
             given.check = None;
         }
     }
+}
+
+fn is_http(section: &Section) -> bool {
+    section.mode.as_ref().is_some_and(|mode| mode.get_ref() == "http")
+}
+
+/// Whether `hash-type` means anything to it.
+fn hashes(section: &Section) -> bool {
+    let balance = section.balance.as_ref().map_or("", |balance| balance.get_ref());
+    ["source", "uri", "url_param", "hdr"]
+        .iter()
+        .any(|hash| balance.starts_with(hash))
 }
 
 /// A backend that inherited what only frontends have.

@@ -487,10 +487,6 @@ impl ServerDraft {
         if self.agent_checked {
             self.file.agent = Some(Spanned::new(spot.clone(), self.agent));
         }
-        let zero = || Spanned::new(spot.clone(), HumanDuration::from_secs(0));
-        self.file.slow_start.get_or_insert_with(zero);
-        let keep = || Spanned::new(spot.clone(), "keep".to_owned());
-        self.file.on_marked_down.get_or_insert_with(keep);
         if self.file.source.is_none() {
             self.file.source = source.cloned();
         }
