@@ -98,13 +98,8 @@ pub enum DaemonError {
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Listen(Vec<ListenError>),
     /// Certificates that cannot be used.
-    #[error("{frontend}: {source}")]
-    Tls {
-        /// Whose.
-        frontend: String,
-        /// Why.
-        source: crate::tls::TlsError,
-    },
+    #[error(transparent)]
+    Tls(#[from] crate::tls::KeyringError),
     /// The user cannot be become.
     #[error(transparent)]
     Privileges(#[from] PrivilegeError),

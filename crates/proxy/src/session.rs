@@ -14,6 +14,7 @@ pub(crate) mod condition;
 pub(crate) mod connect;
 pub(crate) mod endpoint;
 pub(crate) mod http;
+mod introduction;
 mod opening;
 pub(crate) mod relay;
 pub(crate) mod rules;
@@ -436,6 +437,7 @@ impl Session {
             common.count_end(total, context);
             common.log(amqp.as_ref(), context);
         }
+        common.farewell();
         common.leave_server(context);
         common.leave_source(context);
         if let Some(backend) = &common.backend {
@@ -536,9 +538,25 @@ impl Common {
         }
     }
 
+    /// Who speaks TLS is told that nothing was cut off, unless something was.
+    fn farewell(&mut self) {
+        let is_whole = match self.termination {
+            None => true,
+            Some(Termination { cause, phase }) => {
+                matches!(cause, Cause::Normal | Cause::Proxy | Cause::Local) || phase == Phase::Request
+            }
+        };
+        if is_whole {
+            self.client.farewell();
+            if let Some(server) = &mut self.server {
+                server.farewell();
+            }
+        }
+    }
+
     /// What is known of the TLS that is ended here.
     pub(crate) fn tls_facts(&self) -> Option<TlsFacts<'_>> {
-        None
+        self.client.tls()?.facts()
     }
 
     fn leave_source(&self, context: &Context) {

@@ -1,5 +1,6 @@
 //! TLS of listeners and towards servers: rustls, with certificates from files as HAProxy reads them.
 //!
+//! - [`Keyring`]: all that a plan needs.
 //! - [`Acceptor`]: the certificates and rules of one bind line; [`Connector`]: those of one server.
 //! - [`Watched`]: an acceptor that is loaded anew when its files change.
 //! - [`hello`]: what a client says first, for who only passes it on.
@@ -11,6 +12,7 @@ mod acceptor;
 mod certificates;
 mod connector;
 pub mod hello;
+mod keyring;
 mod watch;
 mod x509;
 
@@ -28,8 +30,9 @@ use rustls::crypto::CryptoProvider;
 pub use acceptor::Acceptor;
 pub(crate) use certificates::asked_for;
 pub use connector::Connector;
+pub use keyring::{Keyring, KeyringError};
 #[cfg(test)]
-pub(crate) use tests::{Authority, bind_tls, client_config, server_tls, test_hello};
+pub(crate) use tests::{Authority, Files, bind_tls, server_tls, test_hello};
 pub use watch::{Change, Watched};
 pub(crate) use x509::common_name;
 

@@ -15,12 +15,9 @@ use super::serve::Daemon;
 use super::{DaemonError, Options, limits};
 use crate::config::{self, Format, Loaded, Machine};
 use crate::live::{Gauge, Snapshot};
-use crate::plan::{BindAddress, BindTls, Plan, Verify};
-use crate::tls::{Change, Watched};
+use crate::plan::{BindAddress, Plan, Verify};
+use crate::tls::{Change, Keyring};
 use crate::worker::{Command, Listener};
-
-/// Certificates by what the bind lines say.
-pub(super) type Acceptors = HashMap<Arc<BindTls>, Watched>;
 
 /// Reads the configuration and applies what the command line says to it. Warnings are logged by the caller.
 pub(super) fn read(options: &Options) -> Result<(Plan, Vec<String>), DaemonError> {
@@ -58,32 +55,20 @@ fn unverified(backend: &Arc<crate::plan::Backend>) -> Arc<crate::plan::Backend> 
     Arc::new(backend)
 }
 
-/// The certificates of a plan, all of them read anew.
-pub(super) fn acceptors(plan: &Plan) -> Result<Acceptors, DaemonError> {
-    let mut acceptors = Acceptors::new();
-    for frontend in &plan.frontends {
-        for tls in frontend.binds.iter().filter_map(|bind| bind.tls.as_ref()) {
-            if acceptors.contains_key(tls) {
-                continue;
-            }
-            let watched = Watched::load(tls).map_err(|source| DaemonError::Tls {
-                frontend: frontend.name.clone(),
-                source,
-            })?;
-            for warning in watched.acceptor().warnings(wall_clock()) {
-                tracing::warn!(frontend = frontend.name, warning, "certificate");
-            }
-            acceptors.insert(Arc::clone(tls), watched);
-        }
+/// The certificates of a plan, all of them read anew. What clients have of the sessions before stays good.
+pub(super) fn keyring(plan: &Plan, before: Option<&Keyring>) -> Result<Keyring, DaemonError> {
+    let keyring = Keyring::load(plan, before)?;
+    for warning in keyring.warnings(wall_clock()) {
+        tracing::warn!(warning, "certificate");
     }
-    Ok(acceptors)
+    Ok(keyring)
 }
 
 /// What the workers are to accept from.
 pub(super) fn listeners(
     snapshot: &Snapshot,
     sockets: &Sockets,
-    acceptors: &Acceptors,
+    keyring: &Keyring,
     loads: &mut HashMap<BindAddress, Arc<Gauge>>,
 ) -> Vec<Listener> {
     let mut listeners = Vec::new();
@@ -96,10 +81,7 @@ pub(super) fn listeners(
                 socket: Arc::clone(socket),
                 bind: Arc::new(bind.clone()),
                 frontend: Arc::clone(frontend),
-                tls: bind
-                    .tls
-                    .as_ref()
-                    .and_then(|tls| Some(Arc::clone(acceptors.get(tls)?.acceptor()))),
+                tls: bind.tls.as_ref().and_then(|tls| keyring.acceptor(tls)).cloned(),
                 load: Arc::clone(loads.entry(bind.address.clone()).or_default()),
             });
         }
@@ -131,13 +113,14 @@ impl Daemon {
     fn try_reload(&mut self) -> Result<Vec<String>, DaemonError> {
         let (plan, mut warnings) = read(&self.options)?;
         limits::raise(&plan)?;
-        let acceptors = acceptors(&plan)?;
+        let keyring = keyring(&plan, Some(&self.keyring))?;
         let sockets = self.sockets.for_plan(&plan).map_err(DaemonError::Listen)?;
         let before = self.live.snapshot();
         warnings.extend(needs_restart(&before.plan, &plan));
         let doors = self.doors.additions(&plan.global)?;
 
         let snapshot = self.live.replace(Arc::new(plan));
+        keyring.equip(&snapshot);
         let now = self.live.time(Instant::now());
         for backend in &snapshot.backends {
             backend.refresh(now);
@@ -145,7 +128,7 @@ impl Daemon {
         }
         self.sockets.remove_files_except(&sockets);
         self.sockets = sockets;
-        self.acceptors = acceptors;
+        self.keyring = keyring;
         self.doors.change(&snapshot.plan.global, doors);
         self.loads
             .retain(|address, _| self.sockets.get(address).is_some());
@@ -157,8 +140,8 @@ impl Daemon {
     /// Certificates whose files have changed. New ones that are no good leave the old ones in use.
     pub(super) fn renew_certificates(&mut self) {
         let mut renewed = false;
-        for watched in self.acceptors.values_mut() {
-            match watched.look() {
+        for change in self.keyring.look() {
+            match change {
                 Change::None => {}
                 Change::Loaded(_) => {
                     renewed = true;
@@ -177,7 +160,7 @@ impl Daemon {
     /// Tells the workers what to accept from.
     pub(super) fn listen(&mut self) {
         let snapshot = self.live.snapshot();
-        let listeners = listeners(&snapshot, &self.sockets, &self.acceptors, &mut self.loads);
+        let listeners = listeners(&snapshot, &self.sockets, &self.keyring, &mut self.loads);
         self.workers.broadcast(&Command::Listen(Arc::new(listeners)));
     }
 }

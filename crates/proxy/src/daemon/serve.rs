@@ -16,7 +16,6 @@ use warren_kit::systemd::ServiceManager;
 use super::control::{Wish, refused};
 use super::doors::Doors;
 use super::listeners::Sockets;
-use super::reload::Acceptors;
 use super::stop::{CLOSE_WITHIN, Request as Stop, Stopping};
 use super::{DaemonError, Options, answers};
 use crate::check::Servers;
@@ -24,6 +23,7 @@ use crate::live::{Backend, Gauge, Live, Server, Snapshot};
 use crate::plan::{BindAddress, SocketLevel};
 use crate::record::Cause;
 use crate::runtime::{self, Context};
+use crate::tls::Keyring;
 use crate::worker::{Command, End, Ending, Scope, Visit, Workers};
 
 /// How often the watchdog is fed and the end is looked for.
@@ -37,7 +37,7 @@ pub(super) struct Daemon {
     pub(super) live: Arc<Live>,
     pub(super) workers: Workers,
     pub(super) sockets: Sockets,
-    pub(super) acceptors: Acceptors,
+    pub(super) keyring: Keyring,
     /// Clients of each listener; they outlive a reload.
     pub(super) loads: HashMap<BindAddress, Arc<Gauge>>,
     /// The stats sockets.

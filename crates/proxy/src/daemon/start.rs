@@ -26,6 +26,7 @@ use crate::record::Record;
 use crate::resolve::{self, Addresses};
 use crate::runtime::Context;
 use crate::stats::Process;
+use crate::tls::Keyring;
 use crate::worker::{Log, Settings, Workers};
 
 /// Requests for statistics that may wait.
@@ -65,7 +66,7 @@ pub fn run(options: Options) -> Result<(), DaemonError> {
 /// What had to be opened before anything else.
 struct Bound {
     sockets: Sockets,
-    acceptors: reload::Acceptors,
+    keyring: Keyring,
     doors: doors::Bound,
     control: Option<ControlSocket>,
     pid_file: Option<PathBuf>,
@@ -73,7 +74,7 @@ struct Bound {
 
 impl Bound {
     fn open(options: &Options, plan: &Plan) -> Result<Self, DaemonError> {
-        let acceptors = reload::acceptors(plan)?;
+        let keyring = reload::keyring(plan, None)?;
         let sockets = Sockets::default().for_plan(plan).map_err(DaemonError::Listen)?;
         let doors = doors::bind(&plan.global)?;
         let pid_file = options.pid_file.clone().or_else(|| plan.global.pid_file.clone());
@@ -82,7 +83,7 @@ impl Bound {
         }
         Ok(Self {
             sockets,
-            acceptors,
+            keyring,
             doors,
             control: control_socket(options, &plan.global)?,
             pid_file,
@@ -136,6 +137,7 @@ fn name_process(origin: Origin) {
 
 fn start(options: Options, plan: Plan, bound: Bound, addresses: &Addresses) -> Result<Daemon, DaemonError> {
     let live = Arc::new(Live::new(Arc::new(plan)));
+    bound.keyring.equip(&live.snapshot());
     let (visits, received) = mpsc::channel(VISITS_MAX);
     let (wishes, wished) = mpsc::channel(WISHES_MAX);
     let (global, dropped) = (live.snapshot().plan.global.clone(), logs::Dropped::default());
@@ -160,7 +162,7 @@ fn start(options: Options, plan: Plan, bound: Bound, addresses: &Addresses) -> R
     let doors = Doors::open(context, timeout, bound.doors);
     let mut daemon = Daemon {
         sockets: bound.sockets,
-        acceptors: bound.acceptors,
+        keyring: bound.keyring,
         loads: HashMap::new(),
         doors,
         manager: ServiceManager::from_environment().map_err(DaemonError::system("the service manager"))?,

@@ -25,6 +25,8 @@ pub struct Server {
     plan: ArcSwap<plan::Server>,
     /// Where it is now; `None` while its name cannot be resolved.
     pub target: ArcSwapOption<Target>,
+    /// What is needed to speak TLS to it, if its plan says so ([`crate::tls::Keyring::equip`]).
+    pub connector: ArcSwapOption<crate::tls::Connector>,
     /// Sessions it serves, and slots it has promised.
     pub sessions: Gauge,
     /// Connections that wait for it and for nobody else.
@@ -131,6 +133,7 @@ impl Server {
             name: plan.name.as_str().into(),
             id: plan.id,
             target: ArcSwapOption::from_pointee(target),
+            connector: ArcSwapOption::empty(),
             sessions: Gauge::default(),
             queued: Gauge::default(),
             session_rate: Rate::default(),

@@ -22,7 +22,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockop
 use warren_balance::{Algorithm, Ticket};
 
 use super::endpoint::Endpoint;
-use super::{Common, Spent};
+use super::{Common, Spent, introduction};
 use crate::live::{Assignment, Server, Target, Waiter};
 use crate::plan::{Keepalive, Observe};
 use crate::record::{Cause, Phase, Termination};
@@ -51,6 +51,8 @@ pub(crate) enum Upstream {
     Pausing { since: u64, until: u64, again: Again },
     /// The kernel connects.
     Connecting { since: u64, until: Option<u64> },
+    /// The connection stands; TLS is agreed upon.
+    Introducing { since: u64, until: Option<u64> },
     /// There we are.
     Joined,
 }
@@ -93,7 +95,9 @@ impl Upstream {
     /// When something has to be done although nothing happens.
     pub(crate) const fn deadline(&self) -> Option<u64> {
         match self {
-            Self::Queued { until, .. } | Self::Connecting { until, .. } => *until,
+            Self::Queued { until, .. } | Self::Connecting { until, .. } | Self::Introducing { until, .. } => {
+                *until
+            }
             Self::Pausing { until, .. } => Some(*until),
             Self::None | Self::Choosing { .. } | Self::Opening { .. } | Self::Joined => None,
         }
@@ -126,6 +130,7 @@ pub(crate) fn advance(common: &mut Common, context: &mut Context) -> Progress {
                 None
             }
             Upstream::Connecting { since, until } => watch(common, context, since, until),
+            Upstream::Introducing { since, until } => introduce(common, context, since, until),
             Upstream::Queued { .. } | Upstream::Pausing { .. } | Upstream::None => Some(Progress::Pending),
             Upstream::Joined => Some(Progress::Joined),
         };
@@ -324,6 +329,33 @@ fn watch(common: &mut Common, context: &mut Context, since: u64, until: Option<u
     if endpoint.has_hung_up() && endpoint.error().is_some() {
         return failed(common, context, since, Failure::Refused);
     }
+    let Some(server) = common.assigned.clone() else {
+        return failed(common, context, since, Failure::Refused);
+    };
+    match introduction::begin(common, &server) {
+        Ok(false) => joined(common, context, since),
+        Ok(true) => {
+            common.upstream = Upstream::Introducing { since, until };
+            None
+        }
+        Err(introduction::Broken) => failed(common, context, since, Failure::Refused),
+    }
+}
+
+/// How far TLS is.
+fn introduce(common: &mut Common, context: &mut Context, since: u64, until: Option<u64>) -> Option<Progress> {
+    let Some(server) = common.assigned.clone() else {
+        return failed(common, context, since, Failure::Refused);
+    };
+    match introduction::go_on(common, &server) {
+        Ok(true) => joined(common, context, since),
+        Ok(false) if over(until, context) => failed(common, context, since, Failure::TimedOut),
+        Ok(false) => Some(Progress::Pending),
+        Err(introduction::Broken) => failed(common, context, since, Failure::Refused),
+    }
+}
+
+fn joined(common: &mut Common, context: &Context, since: u64) -> Option<Progress> {
     common.spent.connect = Spent::since(since, context.now);
     common.upstream = Upstream::Joined;
     if let Some(server) = &common.assigned {

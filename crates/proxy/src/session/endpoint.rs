@@ -204,6 +204,16 @@ impl Endpoint {
         let _gone = rustix::net::shutdown(&self.fd, Shutdown::Write);
     }
 
+    /// It is about to be closed, and nothing that was to be sent is missing: who speaks TLS is told so.
+    pub(crate) fn farewell(&mut self) {
+        if !self.shut
+            && let Transport::Tls(tls) = &mut self.transport
+        {
+            self.shut = true;
+            tls.close_notify(self.fd.as_fd());
+        }
+    }
+
     /// When the socket is closed, the other end gets a reset.
     pub(crate) fn reset_on_close(&self) {
         let _gone = rustix::net::sockopt::set_socket_linger(&self.fd, Some(std::time::Duration::ZERO));

@@ -8,16 +8,20 @@
 //!   connection
 //! ```
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::connect::millis;
-use super::endpoint::{Handshake, Received};
+use super::endpoint::tls::Tls;
+use super::endpoint::{Handshake, Received, Transport};
 use super::rules::{Sight, holds};
-use super::{Common, Spent};
+use super::{Common, Spent, Told};
 use crate::live::Backend;
 use crate::plan::{self, Condition, Sample, TcpAction};
+use crate::proxy_header::{self, Decoded};
 use crate::record::{Cause, Phase, Termination};
+use crate::tls::hello;
 use crate::worker::context::Context;
 
 /// How far it is.
@@ -65,7 +69,7 @@ impl Opening {
         loop {
             let next = match self.step {
                 Step::Door => at_the_door(common, context, &plan).map(|()| Some(Step::Header)),
-                Step::Header => admit_source(common, context, &plan).map(|()| Some(Step::Tls)),
+                Step::Header => self.header(common, context, &plan),
                 Step::Tls => self.tls(common, context, &plan),
                 Step::Words => match self.words(common, context, &plan) {
                     Ok(true) => return Opened::Done,
@@ -85,6 +89,27 @@ impl Opening {
                 Err(termination) => return Opened::Refused(termination),
             }
         }
+    }
+
+    /// The PROXY protocol's header, if one has to be there.
+    fn header(
+        &mut self,
+        common: &mut Common,
+        context: &mut Context,
+        plan: &plan::Frontend,
+    ) -> Result<Option<Step>, Termination> {
+        if is_sent_by_proxy(common) && !take_header(common, context)? {
+            return self.wait(common, context, plan);
+        }
+        admit_source(common, context, plan)?;
+        if let Some(acceptor) = &common.entrance.tls {
+            let tls = Tls::accept(acceptor).map_err(|error| {
+                tracing::error!(%error, "TLS cannot begin");
+                Termination::new(Cause::Internal, Phase::Request)
+            })?;
+            common.client.speak(Transport::Tls(Box::new(tls)));
+        }
+        Ok(Some(Step::Tls))
     }
 
     /// The handshake of TLS, if it is ended here.
@@ -203,6 +228,56 @@ fn at_the_door(common: &mut Common, context: &mut Context, plan: &plan::Frontend
     Ok(())
 }
 
+/// Whether a header has to be there: on this door always, or from whoever comes from these networks.
+fn is_sent_by_proxy(common: &Common) -> bool {
+    let bind = &common.entrance.bind;
+    let is_trusted = |address: IpAddr| {
+        let mut networks = bind.proxy_from.iter();
+        networks.any(|(network, length)| super::rules::is_within(address, *network, *length))
+    };
+    bind.accept_proxy
+        || common
+            .client_address
+            .is_some_and(|address| is_trusted(address.ip()))
+}
+
+/// Takes the header and believes it. False if it is not whole yet.
+fn take_header(common: &mut Common, context: &mut Context) -> Result<bool, Termination> {
+    let room = context.buffer.len().min(proxy_header::V2_LENGTH_MAX);
+    let buffer = &mut context.buffer[..room];
+    let gone = || Termination::new(Cause::ClientAborted, Phase::Request);
+    let count = match common.client.peek(buffer) {
+        Received::Data(count) => count,
+        Received::Wait => return Ok(false),
+        Received::End | Received::Failed(_) => return Err(gone()),
+    };
+    let header = match proxy_header::decode(buffer.get(..count).unwrap_or_default()) {
+        Ok(Decoded::Header(header)) => header,
+        // What follows may never come if the sender is done.
+        Ok(Decoded::Incomplete) if common.client.has_hung_up() => return Err(gone()),
+        Ok(Decoded::Incomplete) => return Ok(false),
+        Err(error) => {
+            tracing::debug!(client = ?common.client_address, %error, "PROXY header was refused");
+            return Err(Termination::new(Cause::Proxy, Phase::Request));
+        }
+    };
+    let taken = common
+        .client
+        .recv(buffer.get_mut(..header.length).unwrap_or_default());
+    if taken != Received::Data(header.length) {
+        return Err(gone());
+    }
+    // What follows the header has come with it, and no event will tell.
+    common.client.readable = true;
+    if let Some(source) = header.source {
+        common.client_address = Some(source);
+        common.told = Some(Box::new(Told {
+            local: header.destination,
+        }));
+    }
+    Ok(true)
+}
+
 /// Limits of one client's connections, once it is known who he is.
 fn admit_source(common: &mut Common, context: &Context, plan: &plan::Frontend) -> Result<(), Termination> {
     let (Some(limits), Some(address)) = (plan.source_limits, common.client_address) else {
@@ -271,20 +346,9 @@ fn server_name(common: &mut Common, context: &mut Context) -> Hello {
         Received::Wait => return Hello::Incomplete,
         Received::End | Received::Failed(_) => return Hello::Complete(None),
     };
-    let mut octets = buffer.get(..count).unwrap_or_default();
-    let mut acceptor = rustls::server::Acceptor::default();
-    while !octets.is_empty() {
-        if acceptor.read_tls(&mut octets).is_err() {
-            return Hello::Complete(None);
-        }
-        match acceptor.accept() {
-            Ok(None) => {}
-            Ok(Some(accepted)) => {
-                let name = accepted.client_hello().server_name().map(str::to_owned);
-                return Hello::Complete(name);
-            }
-            Err(_) => return Hello::Complete(None),
-        }
+    match hello::parse(buffer.get(..count).unwrap_or_default()) {
+        Ok(None) => Hello::Incomplete,
+        Ok(Some(hello)) => Hello::Complete(hello.server_name),
+        Err(_) => Hello::Complete(None),
     }
-    Hello::Incomplete
 }

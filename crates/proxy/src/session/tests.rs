@@ -2,6 +2,8 @@
 
 mod amqp;
 pub(crate) mod bench;
+mod proxy_header;
+mod tls;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};

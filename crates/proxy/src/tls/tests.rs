@@ -88,7 +88,7 @@ pub(crate) fn test_hello(name: &str, alpn: &[&[u8]]) -> Vec<u8> {
     hello
 }
 
-pub(crate) fn client_config(roots: rustls::RootCertStore) -> rustls::ClientConfig {
+fn client_config(roots: rustls::RootCertStore) -> rustls::ClientConfig {
     rustls::ClientConfig::builder_with_provider(Arc::clone(provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
@@ -113,6 +113,52 @@ pub(crate) fn server_tls(verify: Verify) -> ServerTls {
         verify_host: None,
         alpn: Vec::new(),
         certificate: None,
+    }
+}
+
+/// A directory with a server's certificate and its authority's.
+pub(crate) struct Files {
+    directory: tempfile::TempDir,
+    pub(crate) authority: Authority,
+}
+
+impl Files {
+    pub(crate) fn new() -> Self {
+        let files = Self {
+            directory: tempfile::tempdir().unwrap(),
+            authority: Authority::new("authority"),
+        };
+        files
+            .authority
+            .write(&files.path("server.pem"), "a.example", &["a.example"], 90);
+        fs::write(files.path("ca.pem"), files.authority.pem()).unwrap();
+        files
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    pub(crate) fn acceptor(&self, change: impl FnOnce(&mut BindTls)) -> Acceptor {
+        let mut bind = bind_tls(&[Path::new(&self.path("server.pem"))]);
+        change(&mut bind);
+        Acceptor::load(&bind).unwrap()
+    }
+
+    /// Of rustls.
+    pub(crate) fn server(&self) -> rustls::ServerConfig {
+        let (certificate, key) = self.authority.issue("a.example", &["a.example"], 90);
+        server_config(certificate, &key)
+    }
+
+    /// Of rustls; trusts the authority.
+    pub(crate) fn client(&self) -> rustls::ClientConfig {
+        let mut roots = rustls::RootCertStore::empty();
+        let pem = self.authority.pem().as_bytes();
+        roots
+            .add(rustls::pki_types::pem::PemObject::from_pem_slice(pem).unwrap())
+            .unwrap();
+        client_config(roots)
     }
 }
 
@@ -376,7 +422,7 @@ fn renewed_files_are_loaded_and_bad_ones_change_nothing() {
     let (directory, authority) = (Directory::new(), Authority::new("authority"));
     let path = directory.path("x.pem");
     authority.write(&path, "a", &["a.example"], 90);
-    let mut watched = Watched::load(&Arc::new(bind_tls(&[&path]))).unwrap();
+    let mut watched = Watched::load(&Arc::new(bind_tls(&[&path])), None).unwrap();
     assert!(matches!(watched.look(), Change::None));
     // Renewals are moved into place.
     authority.write(&directory.path("new"), "b", &["b.example"], 90);
@@ -400,22 +446,26 @@ fn renewed_files_are_loaded_and_bad_ones_change_nothing() {
 fn a_new_file_in_a_directory_is_seen() {
     let (directory, authority) = (Directory::new(), Authority::new("authority"));
     authority.write(&directory.path("a.pem"), "a", &["a.example"], 90);
-    let mut watched = Watched::load(&Arc::new(bind_tls(&[directory.0.path()]))).unwrap();
+    let mut watched = Watched::load(&Arc::new(bind_tls(&[directory.0.path()])), None).unwrap();
     authority.write(&directory.path("b.pem"), "b", &["b.example"], 90);
     assert!(matches!(watched.look(), Change::Loaded(acceptor) if acceptor.certificates().len() == 2));
     fs::remove_file(directory.path("a.pem")).unwrap();
     assert!(matches!(watched.look(), Change::Loaded(acceptor) if acceptor.certificates().len() == 1));
 }
 
-/// A server of rustls with this certificate on a port of its own, which ends every connection after a greeting.
-fn greeter(certificate: CertificateDer<'static>, key: &KeyPair) -> std::net::SocketAddr {
+fn server_config(certificate: CertificateDer<'static>, key: &KeyPair) -> rustls::ServerConfig {
     let key = PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()));
-    let config = rustls::ServerConfig::builder_with_provider(Arc::clone(provider()))
+    rustls::ServerConfig::builder_with_provider(Arc::clone(provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
         .with_single_cert(vec![certificate], key)
-        .unwrap();
+        .unwrap()
+}
+
+/// A server of rustls with this certificate on a port of its own, which ends every connection after a greeting.
+fn greeter(certificate: CertificateDer<'static>, key: &KeyPair) -> std::net::SocketAddr {
+    let config = server_config(certificate, key);
     let config = Arc::new(config);
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();

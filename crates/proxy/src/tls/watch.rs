@@ -40,13 +40,13 @@ struct Print {
 }
 
 impl Watched {
-    /// Reads every file.
-    pub fn load(bind: &Arc<BindTls>) -> Result<Self, TlsError> {
+    /// Reads every file. Clients may go on with the sessions that they began with the acceptor before.
+    pub fn load(bind: &Arc<BindTls>, before: Option<&Acceptor>) -> Result<Self, TlsError> {
         // Looked at before they are read: what changes meanwhile is seen at the next look.
         let seen = prints(bind);
         Ok(Self {
             bind: Arc::clone(bind),
-            acceptor: Arc::new(Acceptor::load(bind)?),
+            acceptor: Arc::new(Acceptor::load_again(bind, before)?),
             seen,
         })
     }

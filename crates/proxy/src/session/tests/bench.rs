@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use crate::live::{self, Live};
 use crate::plan::{self, Plan, testing};
 use crate::record::{Record, Termination};
+use crate::tls::Keyring;
 use crate::worker::{Command, Listener, Log, Settings, Visit, Workers};
 
 /// How long a test waits for what has to come.
@@ -43,6 +44,9 @@ pub(crate) struct Line {
     /// Method, target and version of a request; `<BADREQ>` if it was none.
     pub(crate) request: String,
     pub(crate) status: Option<u16>,
+    pub(crate) client: Option<SocketAddr>,
+    /// Its version.
+    pub(crate) tls: Option<String>,
 }
 
 impl Line {
@@ -73,6 +77,8 @@ impl Log for Lines {
                 method => format!("{method} {} {}", http.uri, http.version),
             }),
             status: record.http.and_then(|http| http.status),
+            client: record.client,
+            tls: record.tls.map(|tls| tls.version.to_owned()),
         };
         let _nobody_looks = self.0.send(line);
     }
@@ -92,7 +98,9 @@ impl Bench {
             .collect();
         let mut plan = testing::plan(&addresses);
         change(&mut plan);
+        let keyring = Keyring::load(&plan, None).unwrap();
         let live = Arc::new(Live::new(Arc::new(plan)));
+        keyring.equip(&live.snapshot());
         let (visits, visited) = mpsc::channel(16);
         let (lines, line) = std::sync::mpsc::sync_channel(100_000);
         let settings = Settings {
@@ -104,11 +112,13 @@ impl Bench {
         socket.set_nonblocking(true).unwrap();
         let address = socket.local_addr().unwrap();
         let frontend = Arc::clone(&live.snapshot().frontends[0]);
+        let bind = frontend.plan().binds[0].clone();
+        let tls = bind.tls.as_ref().and_then(|tls| keyring.acceptor(tls));
         let listener = Listener {
             socket: Arc::new(OwnedFd::from(socket)),
-            bind: Arc::new(frontend.plan().binds[0].clone()),
+            tls: tls.cloned(),
+            bind: Arc::new(bind),
             frontend,
-            tls: None,
             load: Arc::default(),
         };
         workers.broadcast(&Command::Listen(Arc::new(vec![listener])));

@@ -1,6 +1,5 @@
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,48 +10,10 @@ use rustls::pki_types::ServerName;
 use super::*;
 use crate::plan::{ClientCertificates, TlsVersion, Verify};
 use crate::session::endpoint::{Endpoint, Transport};
-use crate::tls::{Authority, bind_tls, client_config, server_tls};
+use crate::tls::{Authority, Files, server_tls};
 use crate::worker::reactor::Ready;
 
 const PATIENCE: Duration = Duration::from_secs(10);
-
-struct Files {
-    directory: tempfile::TempDir,
-    authority: Authority,
-}
-
-impl Files {
-    fn new() -> Self {
-        let files = Self {
-            directory: tempfile::tempdir().unwrap(),
-            authority: Authority::new("authority"),
-        };
-        files
-            .authority
-            .write(&files.path("server.pem"), "a.example", &["a.example"], 90);
-        std::fs::write(files.path("ca.pem"), files.authority.pem()).unwrap();
-        files
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    fn acceptor(&self, change: impl FnOnce(&mut crate::plan::BindTls)) -> Acceptor {
-        let mut bind = bind_tls(&[Path::new(&self.path("server.pem"))]);
-        change(&mut bind);
-        Acceptor::load(&bind).unwrap()
-    }
-
-    fn client(&self) -> rustls::ClientConfig {
-        let mut roots = rustls::RootCertStore::empty();
-        let pem = self.authority.pem().as_bytes();
-        roots
-            .add(rustls::pki_types::pem::PemObject::from_pem_slice(pem).unwrap())
-            .unwrap();
-        client_config(roots)
-    }
-}
 
 /// An endpoint with a loop of its own.
 struct Side {

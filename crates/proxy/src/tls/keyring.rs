@@ -1,0 +1,97 @@
+//! Everything that a plan needs to speak TLS: read before the plan is put in place, so that a plan whose files are no
+//! good never is.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::{Acceptor, CertificateInfo, Change, Connector, TlsError, Watched};
+use crate::live::Snapshot;
+use crate::plan::{BindTls, Plan, ServerTls};
+
+/// Acceptors of all bind lines and connectors of all servers. Lines that say the same share one.
+#[derive(Debug, Default)]
+pub struct Keyring {
+    acceptors: HashMap<Arc<BindTls>, Watched>,
+    connectors: HashMap<Arc<ServerTls>, Arc<Connector>>,
+}
+
+/// What is wrong, and where.
+#[derive(Debug, thiserror::Error)]
+#[error("{place}: {error}")]
+pub struct KeyringError {
+    /// `frontend web`, `server rabbitmq/rabbit1`.
+    pub place: String,
+    /// What.
+    #[source]
+    pub error: TlsError,
+}
+
+impl Keyring {
+    /// Reads every file. Clients may go on with the sessions that they began with the keyring before.
+    pub fn load(plan: &Plan, before: Option<&Self>) -> Result<Self, KeyringError> {
+        let mut keyring = Self::default();
+        for frontend in &plan.frontends {
+            for tls in frontend.binds.iter().filter_map(|bind| bind.tls.as_ref()) {
+                let before = before.and_then(|before| before.acceptor(tls));
+                let watched = Watched::load(tls, before.map(Arc::as_ref)).map_err(|error| KeyringError {
+                    place: format!("frontend {}", frontend.name),
+                    error,
+                })?;
+                keyring.acceptors.insert(Arc::clone(tls), watched);
+            }
+        }
+        for backend in &plan.backends {
+            for server in &backend.servers {
+                let Some(tls) = &server.tls else { continue };
+                let connector = Connector::load(tls).map_err(|error| KeyringError {
+                    place: format!("server {}/{}", backend.name, server.name),
+                    error,
+                })?;
+                keyring.connectors.insert(Arc::clone(tls), Arc::new(connector));
+            }
+        }
+        Ok(keyring)
+    }
+
+    /// For the listeners of a bind line.
+    #[must_use]
+    pub fn acceptor(&self, bind: &BindTls) -> Option<&Arc<Acceptor>> {
+        self.acceptors.get(bind).map(Watched::acceptor)
+    }
+
+    /// Gives every server what connections to it need. To be called once the plan is in place.
+    pub fn equip(&self, snapshot: &Snapshot) {
+        for backend in &snapshot.backends {
+            for server in backend.servers().iter() {
+                let plan = server.plan();
+                let connector = plan.tls.as_ref().and_then(|tls| self.connectors.get(tls));
+                server.connector.store(connector.cloned());
+            }
+        }
+    }
+
+    /// Whether files of bind lines have changed. To be called every few seconds; after [`Change::Loaded`] the listeners
+    /// are to be told.
+    pub fn look(&mut self) -> Vec<Change> {
+        let changes = self.acceptors.values_mut().map(Watched::look);
+        changes.filter(|change| !matches!(change, Change::None)).collect()
+    }
+
+    /// Every certificate that clients are shown, in no order.
+    pub fn certificates(&self) -> impl Iterator<Item = &CertificateInfo> {
+        self.acceptors
+            .values()
+            .flat_map(|watched| watched.acceptor().certificates())
+    }
+
+    /// What an operator should know at this time: ends that are near, keys that everybody may read.
+    #[must_use]
+    pub fn warnings(&self, now: SystemTime) -> Vec<String> {
+        let of = |watched: &Watched| watched.acceptor().warnings(now);
+        let mut warnings: Vec<String> = self.acceptors.values().flat_map(of).collect();
+        warnings.sort();
+        warnings.dedup();
+        warnings
+    }
+}
