@@ -14,11 +14,13 @@
 //! - [`check`], [`resolve`]: who is well, and where.
 //! - [`stats`], [`runtime`]: how it is going, and the operator's word.
 //! - [`logs`]: one line for each session. [`tls`], [`proxy_header`]: what they are named after.
+//! - [`rebalance`]: connections go back to a server that returned. [`handover`]: everything goes to a new process.
 //! - [`daemon`]: puts them together: start, reload, drain, stop.
 
 pub mod check;
 pub mod config;
 pub mod daemon;
+pub mod handover;
 pub mod live;
 pub mod logs;
 pub mod plan;

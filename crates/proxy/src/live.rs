@@ -75,8 +75,13 @@ impl Live {
     /// Nothing has happened yet.
     #[must_use]
     pub fn new(plan: Arc<Plan>) -> Self {
+        Self::since(plan, Instant::now())
+    }
+
+    /// The same, counting time from an earlier moment: when the process started from which this one takes over.
+    #[must_use]
+    pub fn since(plan: Arc<Plan>, started: Instant) -> Self {
         let workers = plan.global.threads.get();
-        let started = Instant::now();
         Self {
             snapshot: ArcSwap::from_pointee(Snapshot::new(plan, workers, None)),
             connections: Gauge::default(),
@@ -136,6 +141,18 @@ impl Live {
         for backend in &snapshot.backends {
             backend.clear(all);
         }
+    }
+
+    /// How many numbers sessions have had.
+    #[must_use]
+    pub fn sessions_begun(&self) -> u64 {
+        self.sessions.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// Numbers below this one are another process's.
+    pub fn continue_from(&self, number: u64) {
+        self.sessions
+            .fetch_max(number, std::sync::atomic::Ordering::Relaxed);
     }
 
     /// A number no other session of this process has.

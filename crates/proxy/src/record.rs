@@ -68,7 +68,7 @@ pub struct Times {
 }
 
 /// The two letters of a tcplog line and the two further ones of an httplog line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Termination {
     /// What ended it first.
     pub cause: Cause,

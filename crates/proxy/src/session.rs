@@ -10,6 +10,7 @@
 //! far as it can without waiting. It keeps no buffer; what could not be sent yet is the exception and is on the heap.
 
 pub(crate) mod amqp;
+mod carry;
 pub(crate) mod condition;
 pub(crate) mod connect;
 pub(crate) mod endpoint;

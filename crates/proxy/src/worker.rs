@@ -5,6 +5,7 @@
 
 mod accept;
 pub(crate) mod context;
+mod export;
 mod leaving;
 mod mailbox;
 pub(crate) mod reactor;
@@ -24,6 +25,7 @@ use tokio::sync::mpsc;
 use warren_balance::ServerId;
 
 use self::context::{Message, Peers};
+pub(crate) use self::export::{Packed, Unpacked};
 use crate::live::{self, Live};
 use crate::plan::{self, ProxyId};
 use crate::record::{AmqpFacts, Record};

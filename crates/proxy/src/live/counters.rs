@@ -222,6 +222,11 @@ impl Gauge {
         self.most.load(Relaxed)
     }
 
+    /// The most another process saw before this one took over.
+    pub fn raise(&self, most: u32) {
+        self.most.fetch_max(most, Relaxed);
+    }
+
     /// Forgets the most (`clear counters`).
     pub fn clear(&self) {
         self.most.store(self.now(), Relaxed);
@@ -291,6 +296,11 @@ impl Rate {
     #[must_use]
     pub fn most(&self) -> u32 {
         self.most.load(Relaxed)
+    }
+
+    /// The most another process saw before this one took over.
+    pub fn raise(&self, most: u32) {
+        self.most.fetch_max(most, Relaxed);
     }
 
     /// Forgets the most (`clear counters`).

@@ -35,6 +35,8 @@ use self::flow::{Flow, Seen};
 use super::Side;
 use crate::record::{AmqpFacts, Cause};
 
+pub(crate) use self::saved::Saved;
+
 /// The longest frame of class connection that is read: a login with a token is long, an attack is longer. What is
 /// longer passes and tells nothing.
 const READ_MAX: usize = 16 * 1024;
@@ -546,6 +548,6 @@ fn joined(mut held: Vec<u8>, chunk: &[u8], certain: usize) -> Cow<'_, [u8]> {
 }
 
 #[cfg(test)]
-pub(super) mod testing;
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;

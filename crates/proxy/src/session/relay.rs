@@ -7,6 +7,7 @@
 //! through a [`pipe`], until calls move little again. Small messages are cheaper to copy, large flows several times
 //! cheaper to move. Where a [`Tap`] looks on (mode amqp) or TLS is spoken, everything is copied.
 
+mod carry;
 pub(crate) mod pipe;
 mod polite;
 mod silence;

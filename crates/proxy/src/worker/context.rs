@@ -8,6 +8,7 @@ use std::time::{Instant, SystemTime};
 use tokio::sync::mpsc;
 use warren_balance::{Counters, Key, ServerId};
 
+use super::export::Travel;
 use super::mailbox::MailboxSender;
 use super::reactor::{Place, Reactor};
 use super::timers::Timers;
@@ -40,6 +41,8 @@ pub(crate) enum Message {
     Arrival(Arrival),
     /// A session has ended: who stopped accepting may try again.
     Room,
+    /// Sessions leave for another process, or come from one.
+    Travel(Travel),
 }
 
 /// What all workers share.

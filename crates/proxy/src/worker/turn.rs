@@ -16,10 +16,10 @@ use crate::session::{Arrival, Flow, Session};
 
 /// One worker thread.
 pub(super) struct Worker {
-    context: Context,
+    pub(super) context: Context,
     mailbox: Mailbox<Message>,
     doors: Doors,
-    sessions: Slab<Session>,
+    pub(super) sessions: Slab<Session>,
     /// Those that are to end one after the other.
     leavings: Leavings,
     /// Ends once there is no session left.
@@ -129,6 +129,7 @@ impl Worker {
         match message {
             Message::Arrival(arrival) => self.arrive(arrival),
             Message::Room => self.doors.reopen(true, &self.context),
+            Message::Travel(travel) => self.travel(travel),
             Message::Command(command) => self.obey(command),
         }
     }
@@ -235,12 +236,12 @@ impl Worker {
         self.drive(place);
     }
 
-    fn drive(&mut self, place: Place) {
+    pub(super) fn drive(&mut self, place: Place) {
         self.with(place, |session, context| session.drive(context));
     }
 
     /// Does something with a session, if it is still there.
-    fn with(&mut self, place: Place, act: impl FnOnce(&mut Session, &mut Context) -> Flow) {
+    pub(super) fn with(&mut self, place: Place, act: impl FnOnce(&mut Session, &mut Context) -> Flow) {
         let found = self.sessions.get(place.slot as usize);
         if found.is_some_and(|session| session.common.place() == place) {
             self.with_slot(place.slot, act);
