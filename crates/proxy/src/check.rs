@@ -13,6 +13,8 @@
 
 mod agent;
 mod amqp;
+#[cfg(test)]
+mod differential;
 mod finding;
 #[cfg(test)]
 pub(crate) mod fixture;

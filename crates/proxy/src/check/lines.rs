@@ -139,8 +139,9 @@ impl<'a> Scene<'a> {
             (true, true) => self.still_in_maintenance(before, after).into_iter().collect(),
             (false, false) => self.works_otherwise(before, after),
         };
+        let worked = !before.reasons.maint() && !after.reasons.maint();
         let forced = after.reasons.drain_by.is_some() && before.reasons.drain_by.is_some();
-        if forced && !after.reasons.maint() && before.operation != after.operation {
+        if worked && forced && before.operation != after.operation {
             lines.push((Level::Notice, self.server("remains in forced drain mode")));
         }
         lines
@@ -183,8 +184,10 @@ impl<'a> Scene<'a> {
         };
         let ready = if after.reasons.drain() { "DRAIN" } else { "READY" };
         let mut lines = vec![(Level::Notice, self.server(&format!("is {up}/{ready} ({how})")))];
-        if after.reasons.drain_by.is_some() && before.operation == after.operation {
+        if after.reasons.drain_by.is_some() {
             lines.push((Level::Notice, self.server("remains in forced drain mode")));
+        } else if after.reasons.inherited_drain {
+            lines.push(self.drains_via());
         }
         lines
     }
@@ -230,7 +233,12 @@ impl<'a> Scene<'a> {
         let forced = [before, after].map(|moment| moment.reasons.drain_by.is_some());
         match (before.reasons.drain(), after.reasons.drain()) {
             (false, true) => {
-                let text = format!("enters drain state{}{}", self.via(), self.online());
+                let counts = if after.operation == Operation::Stopped {
+                    self.left()
+                } else {
+                    self.online()
+                };
+                let text = format!("enters drain state{}{counts}", self.via());
                 lines.push((Level::Notice, self.server(&text)));
             }
             (true, false) => {
@@ -245,12 +253,21 @@ impl<'a> Scene<'a> {
                 ));
             }
             (true, true) if forced == [true, false] => {
-                let text = format!("is leaving forced drain but remains in drain mode{}", self.via());
-                lines.push((Level::Notice, self.server(&text)));
+                lines.push(self.drains_via());
             }
             (true, true) | (false, false) => {}
         }
         lines
+    }
+
+    fn drains_via(&self) -> (Level, String) {
+        let via = self
+            .via
+            .as_ref()
+            .map(|via| format!(" via {via}"))
+            .unwrap_or_default();
+        let text = format!("is leaving forced drain but remains in drain mode{via}");
+        (Level::Notice, self.server(&text))
     }
 
     fn server(&self, what: &str) -> String {

@@ -100,7 +100,7 @@ impl Statistics {
         for backend in &snapshot.backends {
             let plan = backend.plan();
             for server in backend.servers().iter() {
-                rows.push(of_server(snapshot, &plan, server, now));
+                rows.push(of_server(&plan, server, now));
             }
             rows.push(of_backend(backend, now));
         }
@@ -338,7 +338,7 @@ fn frontend_status(frontend: &live::Frontend, plan: &plan::Frontend) -> &'static
     }
 }
 
-fn of_server(snapshot: &Snapshot, backend: &plan::Backend, server: &Server, now: Instant) -> Row {
+fn of_server(backend: &plan::Backend, server: &Server, now: Instant) -> Row {
     let plan = server.plan();
     let totals = server.tally.totals();
     let http = backend.mode == Mode::Http;
@@ -378,13 +378,13 @@ fn of_server(snapshot: &Snapshot, backend: &plan::Backend, server: &Server, now:
     row.set(Field::UsedConnCur, server.sessions.now());
     row.set(Field::NeedConnEst, server.sessions.most());
     row.set(Field::Srid, 0);
-    of_health(&mut row, snapshot, server, &plan, now);
+    of_health(&mut row, server, &plan, now);
     row
 }
 
 /// The part of a server's row that is about its health.
-fn of_health(row: &mut Row, snapshot: &Snapshot, server: &Server, plan: &plan::Server, now: Instant) {
-    let standing = servers::standing(snapshot, server, plan);
+fn of_health(row: &mut Row, server: &Server, plan: &plan::Server, now: Instant) {
+    let standing = servers::standing(server, plan);
     row.look = look(&standing, plan);
     row.say(Field::Status, standing.text.clone());
     let operational = server.operational.lock();
@@ -399,7 +399,7 @@ fn of_health(row: &mut Row, snapshot: &Snapshot, server: &Server, plan: &plan::S
     if let Some(percent) = operational.health.throttle(now) {
         row.set(Field::Throttle, u32::from(percent));
     }
-    if let Some(check) = &plan.check {
+    if let Some(score) = operational.health.check() {
         row.count(Field::Chkfail, operational.checks_failed);
         row.count(Field::Chkdown, operational.times_down);
         let down = matches!(standing.state, State::Down | State::Maint);
@@ -411,9 +411,9 @@ fn of_health(row: &mut Row, snapshot: &Snapshot, server: &Server, plan: &plan::S
         let before = u64::try_from(operational.downtime.as_millis()).unwrap_or(u64::MAX);
         row.set(Field::Downtime, saturate(before.saturating_add(current) / 1000));
         if standing.state != State::Maint {
-            row.set(Field::CheckRise, u32::from(check.timing.rise.get()));
-            row.set(Field::CheckFall, u32::from(check.timing.fall.get()));
-            row.set(Field::CheckHealth, u32::from(operational.health.score()));
+            row.set(Field::CheckRise, u32::from(score.rise));
+            row.set(Field::CheckFall, u32::from(score.fall));
+            row.set(Field::CheckHealth, u32::from(score.health));
             if let Some(result) = &operational.last_check {
                 row.say(Field::CheckStatus, result.status);
                 if let Some(code) = result.code {
@@ -429,17 +429,21 @@ fn of_health(row: &mut Row, snapshot: &Snapshot, server: &Server, plan: &plan::S
             }
         }
     }
-    if plan.agent.is_some() {
-        // HAProxy counts an agent's answers with rise and fall of 1.
-        row.set(Field::AgentRise, 1);
-        row.set(Field::AgentFall, 1);
-        let up = operational.last_agent.as_ref().is_none_or(|result| result.passed);
-        row.set(Field::AgentHealth, u32::from(up));
+    if let Some(score) = operational.health.agent() {
+        row.set(Field::AgentRise, u32::from(score.rise));
+        row.set(Field::AgentFall, u32::from(score.fall));
+        row.set(Field::AgentHealth, u32::from(score.health));
         if let Some(result) = &operational.last_agent {
             row.say(Field::AgentStatus, result.status);
+            if let Some(code) = result.code {
+                row.set(Field::AgentCode, u32::from(code));
+            }
             row.count(Field::AgentDuration, millis(result.duration));
             row.say(Field::LastAgt, result.detail.clone());
             row.say(Field::AgentDesc, servers::result_in_words(result.status));
+        } else {
+            row.say(Field::AgentStatus, "INI");
+            row.say(Field::AgentDesc, servers::result_in_words("INI"));
         }
     }
 }

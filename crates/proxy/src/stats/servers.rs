@@ -6,7 +6,7 @@ use std::sync::Arc;
 use warren_balance::health::State;
 use warren_balance::{Instant, Share};
 
-use crate::live::{Backend, Server, Snapshot, Target};
+use crate::live::{Backend, Server, Target};
 use crate::plan::{self, HostAddress};
 
 /// How a server stands.
@@ -22,14 +22,12 @@ pub(super) struct Standing {
     pub(super) unchecked: bool,
 }
 
-/// The standing of a server: its own, or that of the server it tracks.
-pub(super) fn standing(snapshot: &Snapshot, server: &Server, plan: &plan::Server) -> Standing {
+/// The standing of a server. Its health knows that of the server it tracks.
+pub(super) fn standing(server: &Server, plan: &plan::Server) -> Standing {
     let named = matches!(plan.address, HostAddress::Name(..));
-    let own = of(server, plan);
-    if own.state == State::Maint {
-        return own;
-    }
-    if named && server.target.load().is_none() {
+    let operational = server.operational.lock();
+    let health = &operational.health;
+    if named && server.target.load().is_none() && !health.reasons().maint() {
         return Standing {
             text: "MAINT (resolution)".to_owned(),
             state: State::Maint,
@@ -37,43 +35,19 @@ pub(super) fn standing(snapshot: &Snapshot, server: &Server, plan: &plan::Server
             unchecked: false,
         };
     }
-    let Some((backend, name)) = &plan.track else {
-        return own;
-    };
-    let tracked = snapshot
-        .backend_named(backend)
-        .and_then(|it| it.server_named(name));
-    let Some(tracked) = tracked else { return own };
-    let theirs = of(&tracked, &tracked.plan());
-    match theirs.state {
-        State::Maint => Standing {
-            text: format!("MAINT (via {backend}/{name})"),
-            ..theirs
-        },
-        State::Up | State::Drain | State::Stopping | State::Down => theirs,
-    }
-}
-
-fn of(server: &Server, plan: &plan::Server) -> Standing {
-    let operational = server.operational.lock();
-    let score = operational.health.score();
-    let best = plan.check.as_ref().map_or(0, |check| {
-        u16::from(check.timing.rise.get()) + u16::from(check.timing.fall.get()) - 1
-    });
     let via = plan.track.as_ref();
-    let text = operational
-        .health
-        .status(via.map(|(backend, name)| (backend.as_str(), name.as_str())));
-    let state = operational.health.state();
+    let text = health.status(via.map(|(backend, name)| (backend.as_str(), name.as_str())));
+    let state = health.state();
+    let score = health.tracked().check;
     Standing {
         unchecked: text == "no check",
         // `set server weight 0` drains, though the operator did not say `drain`.
-        state: if state == State::Up && operational.health.base() == Share::ZERO {
+        state: if state == State::Up && health.base() == Share::ZERO {
             State::Drain
         } else {
             state
         },
-        changing: score != 0 && score != best,
+        changing: score.is_some_and(|score| score.health != 0 && score.health != score.best()),
         text,
     }
 }
@@ -132,6 +106,7 @@ impl InUse {
 pub(crate) fn result_in_words(status: &str) -> &'static str {
     match status.trim_start_matches("* ") {
         "INI" => "Initializing",
+        "CHECKED" => "No status change",
         "SOCKERR" => "Socket error",
         "HANA" => "Health analyze",
         "L4OK" => "Layer4 check passed",
