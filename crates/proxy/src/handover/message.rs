@@ -85,7 +85,9 @@ pub(crate) struct SessionRecord {
     pub(crate) termination: Option<Termination>,
     /// It is to end, then at the latest.
     pub(crate) leaving: Option<(Cause, u64)>,
-    /// `None`: it has no server yet, and nothing of it was read.
+    /// Mode http, idle: requests that were answered.
+    pub(crate) requests: Option<u32>,
+    /// `None`: it has no server, and nothing was read that was not answered.
     pub(crate) joined: Option<JoinedRecord>,
 }
 

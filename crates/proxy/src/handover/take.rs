@@ -10,7 +10,7 @@ use super::state::State;
 use super::wire::Wire;
 use super::{HandoverError, PATIENCE, VERSION};
 use crate::live::{Backend, Live, Server};
-use crate::plan::{BindAddress, Plan};
+use crate::plan::{BindAddress, Mode, Plan};
 use crate::worker::context::Entrance;
 use crate::worker::{Listener, Unpacked, Workers};
 
@@ -188,6 +188,9 @@ impl Places {
     fn find(&self, record: &SessionRecord) -> Option<Place> {
         let key = (record.frontend.clone(), record.bind.clone());
         let entrance = Arc::clone(self.entrances.get(&key)?);
+        if record.requests.is_some() && entrance.frontend.plan().mode != Mode::Http {
+            return None;
+        }
         let Some(joined) = &record.joined else {
             return Some((entrance, None));
         };

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use super::message::{ToNew, ToOld};
 use super::wire::Wire;
 use super::*;
-use crate::live::Live;
+use crate::live::{self, Live};
 use crate::plan::{self, BindAddress, Mode, Plan, testing};
 use crate::record::{Cause, Record};
 use crate::session::amqp::testing::{frame, handshake, method};
@@ -303,9 +303,7 @@ fn wherever_the_new_process_dies_the_old_one_serves_on() {
         stream.write_all(b"new").unwrap();
         stream.read_exact(&mut [0; 3]).unwrap();
         drop(stream);
-        while process.live.connections.now() > 60 {
-            std::thread::yield_now();
-        }
+        eventually(|| process.live.connections.now() == 60);
     }
     assert_eq!(clients.end(), 60);
 }
@@ -435,4 +433,89 @@ fn an_amqp_connection_that_moved_within_a_frame_can_still_be_ended_politely() {
     let mut close = [0; 13];
     server.read_exact(&mut close).unwrap();
     assert_eq!(close[7..], [0, 10, 0, 50, 0, 200]);
+}
+
+#[test]
+fn a_client_of_mode_http_moves_between_two_requests() {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = server.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in server.incoming() {
+            std::thread::spawn(|| {
+                let mut stream = stream.unwrap();
+                let mut request = Vec::new();
+                while stream.read_exact(&mut [0]).is_ok_and(|()| {
+                    request.push(0);
+                    true
+                }) {
+                    // Requests have a known length here.
+                    if request.len() == ASKED.len() {
+                        request.clear();
+                        stream.write_all(ANSWER).unwrap();
+                    }
+                }
+            });
+        }
+    });
+    const ASKED: &[u8] = b"GET / HTTP/1.1\r\nhost: h\r\n\r\n";
+    const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+    let plan = || {
+        let mut plan = testing::plan(&[address]);
+        Arc::get_mut(&mut plan.frontends[0]).unwrap().mode = Mode::Http;
+        Arc::get_mut(&mut plan.backends[0]).unwrap().mode = Mode::Http;
+        plan
+    };
+    let ask = |client: &mut TcpStream| {
+        client.write_all(ASKED).unwrap();
+        let mut answer = vec![0; ANSWER.len()];
+        client.read_exact(&mut answer).unwrap();
+        assert!(answer.ends_with(b"ok"), "{}", String::from_utf8_lossy(&answer));
+    };
+    let process = Process::first(plan());
+    let mut client = TcpStream::connect(process.address()).unwrap();
+    ask(&mut client);
+    let (next, given, _) = process.succeed(plan());
+    assert_eq!((given.sessions, given.left), (1, 0));
+    ask(&mut client);
+    let frontend = Arc::clone(&next.live.snapshot().frontends[0]);
+    assert_eq!(frontend.tally.totals().requests, 2);
+}
+
+#[test]
+fn whoever_waits_for_a_server_goes_on_waiting_in_the_new_process() {
+    let server = echo();
+    let plan = || {
+        let mut plan = with_workers(server, 1);
+        let backend = Arc::get_mut(&mut plan.backends[0]).unwrap();
+        Arc::get_mut(&mut backend.servers[0]).unwrap().maxconn = Some(1.try_into().unwrap());
+        plan
+    };
+    let process = Process::first(plan());
+    let echoes = |client: &mut TcpStream| {
+        client.write_all(b"x").unwrap();
+        client.read_exact(&mut [0]).unwrap();
+    };
+    let mut first = TcpStream::connect(process.address()).unwrap();
+    echoes(&mut first);
+    let mut second = TcpStream::connect(process.address()).unwrap();
+    let backend = Arc::clone(&process.live.snapshot().backends[0]);
+    let queued = |backend: &live::Backend| backend.servers()[0].queued.now() + backend.queued.now();
+    eventually(|| queued(&backend) == 1);
+    let (next, given, _) = process.succeed(plan());
+    assert_eq!(given.sessions, 2);
+    let backend = Arc::clone(&next.live.snapshot().backends[0]);
+    eventually(|| queued(&backend) == 1);
+    echoes(&mut first);
+    drop(first);
+    echoes(&mut second);
+    assert_eq!(backend.servers()[0].sessions.now(), 1);
+}
+
+/// Waits until it is so.
+fn eventually(mut so: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !so() {
+        assert!(Instant::now() < deadline, "it has not come to be so");
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }

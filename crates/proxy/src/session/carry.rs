@@ -11,25 +11,27 @@ use warren_balance::Key;
 use super::amqp::Saved;
 use super::connect::Upstream;
 use super::endpoint::Endpoint;
+use super::http::Http;
 use super::relay::Relay;
 use super::{Common, Leaving, Session, Side, Spent, Stage, Told};
 use crate::handover::{Address, JoinedRecord, SessionRecord};
 use crate::live::{Backend, Server, Target};
 use crate::worker::Unpacked;
-use crate::worker::context::Context;
+use crate::worker::context::{Context, Entrance};
 
 impl Session {
     /// Whether [`Session::pack`] would do something. TLS has keys that stay where they are; a request of mode http is
     /// somewhere in the middle.
     pub(crate) fn can_travel(&self) -> bool {
         let common = &self.common;
-        let plain = common.client.is_plain() && common.server.as_ref().is_none_or(Endpoint::is_plain);
-        plain
+        let server_is_plain = common.server.as_ref().is_some_and(Endpoint::is_plain);
+        common.client.is_plain()
             && match &self.stage {
-                Stage::Relay(_) => common.assigned.is_some(),
+                Stage::Relay(_) => server_is_plain && common.assigned.is_some(),
                 // Nothing was read, so that it can begin anew.
-                Stage::Joining { said } => common.told.is_none() && said.is_empty(),
-                Stage::Opening(_) | Stage::Http(_) => false,
+                Stage::Joining { said } => said.is_empty() && !common.entrance.expects_header(),
+                Stage::Http(http) => http.requests_before().is_some(),
+                Stage::Opening(_) => false,
             }
     }
 
@@ -44,7 +46,12 @@ impl Session {
                 self.common.upstream = Upstream::begin(context.now);
                 None
             }
-            Stage::Opening(_) | Stage::Http(_) => return None,
+            Stage::Http(_) => None,
+            Stage::Opening(_) => return None,
+        };
+        let requests = match &self.stage {
+            Stage::Http(http) => http.requests_before(),
+            Stage::Opening(_) | Stage::Joining { .. } | Stage::Relay(_) => None,
         };
         let common = &self.common;
         let number = |spent: Option<NonZeroU32>| spent.map(NonZeroU32::get);
@@ -67,6 +74,7 @@ impl Session {
                 .leaving
                 .as_ref()
                 .map(|leaving| (leaving.cause, leaving.until)),
+            requests,
             joined,
         })
     }
@@ -97,7 +105,7 @@ impl Session {
         };
         let mut session = Self::new(arrival, 0, context);
         let common = &mut session.common;
-        let counted_source = record.counted_source;
+        let (counted_source, requests) = (record.counted_source, record.requests);
         common.id = record.id;
         common.told = record.told.map(|local| Box::new(Told { local }));
         common.accepted_at = record.accepted_at;
@@ -122,6 +130,11 @@ impl Session {
                 common.enter_source(context);
             }
             session.stage = Stage::Relay(Relay::unpack(record));
+        } else if let Some(requests) = requests {
+            if counted_source {
+                common.enter_source(context);
+            }
+            session.stage = Stage::Http(Box::new(Http::carried(requests, common, context)));
         }
         session
     }
@@ -130,6 +143,13 @@ impl Session {
     pub(crate) fn settle_at(&mut self, slot: u32) {
         self.common.slot = slot;
         self.common.changed = true;
+    }
+}
+
+impl Entrance {
+    /// A client may begin with a PROXY protocol header, which was read already.
+    fn expects_header(&self) -> bool {
+        self.bind.accept_proxy || !self.bind.proxy_from.is_empty()
     }
 }
 

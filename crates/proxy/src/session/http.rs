@@ -189,6 +189,20 @@ impl Http {
         }
     }
 
+    /// How many requests there were, if it waits for the next one and nothing of it has come: all that another process
+    /// has to know of it.
+    pub(crate) fn requests_before(&self) -> Option<u32> {
+        let idle = matches!(self.state, State::Waiting) && self.ahead.is_empty() && self.exchange.is_none();
+        (idle && !self.ending).then_some(self.requests)
+    }
+
+    /// A client that comes from another process, which has answered so many of its requests.
+    pub(crate) const fn carried(requests: u32, common: &mut Common, context: &Context) -> Self {
+        let mut http = Self::begin(common, context);
+        http.requests = requests;
+        http
+    }
+
     /// What it is doing, for the live table.
     pub(crate) fn doing(&self) -> &'static str {
         match &self.state {
