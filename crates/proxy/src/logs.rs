@@ -28,12 +28,22 @@ use crate::record::{Cause, Record};
 
 /// How severe a session's line is; `None`: it is not logged.
 ///
-/// HAProxy's rules: what was redispatched, retried, answered with 5xx or ended for any reason but the usual one and
+/// HAProxy's rules: whoever never came in is an error, unless nothing was said and `option dontlognull` is set. What was redispatched, retried, answered with 5xx or ended for any reason but the usual one and
 /// the proxy's own answers is an error. `option log-separate-errors` raises errors, `option dontlog-normal` keeps
 /// nothing else, `option dontlognull` drops connections that never said anything.
 #[must_use]
 pub fn severity(logging: &Logging, record: &Record<'_>) -> Option<Level> {
-    if logging.targets.is_empty() || (logging.dontlognull && record.bytes_in == 0) {
+    if logging.targets.is_empty() {
+        return None;
+    }
+    if let Some(refused) = &record.refused {
+        return match logging.dontlognull && refused.why.is_null() {
+            true => None,
+            false if logging.separate_errors => Some(Level::Err),
+            false => Some(Level::Info),
+        };
+    }
+    if logging.dontlognull && record.bytes_in == 0 {
         return None;
     }
     let error = match record.termination.cause {

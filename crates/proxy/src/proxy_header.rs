@@ -106,6 +106,9 @@ pub enum Error {
     /// Version 1 of another shape.
     #[error("the PROXY line is malformed: {0}")]
     Line(&'static str),
+    /// Version 1 for something else.
+    #[error("the PROXY line is for neither TCP4, TCP6 nor UNKNOWN")]
+    Protocol,
     /// A version that does not exist.
     #[error("the PROXY header is of version {0}: only 1 and 2 are known")]
     Version(u8),

@@ -46,6 +46,69 @@ pub struct Record<'a> {
     pub amqp: Option<&'a AmqpFacts>,
     /// Number of the session.
     pub session: u64,
+    /// It never came in.
+    pub refused: Option<Refused<'a>>,
+}
+
+/// A client that never came in: logged in a line of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused<'a> {
+    /// The bind line's name.
+    pub bind: Option<&'a str>,
+    /// Its place in the frontend, from 1.
+    pub place: usize,
+    /// Why.
+    pub why: Refusal,
+}
+
+/// Why a client never came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// It left before it said anything where a PROXY protocol header has to be.
+    HeaderAbsent,
+    /// It took too long for that.
+    HeaderTimeout,
+    /// It left in the middle of one.
+    HeaderTruncated,
+    /// It said something else.
+    NoHeader,
+    /// A header that is wrong.
+    HeaderInvalid,
+    /// A header for something that is not known.
+    HeaderProtocol,
+    /// It left during the TLS handshake.
+    TlsClosed,
+    /// It took too long for that.
+    TlsTimeout,
+    /// It cannot be agreed with.
+    TlsFailure,
+}
+
+impl Refusal {
+    /// In HAProxy's words.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::HeaderAbsent => "Connection closed while waiting for PROXY protocol header",
+            Self::HeaderTimeout => "Timeout while waiting for PROXY protocol header",
+            Self::HeaderTruncated => "Truncated PROXY protocol header received",
+            Self::NoHeader => "Received something which does not look like a PROXY protocol header",
+            Self::HeaderInvalid => "Received an invalid PROXY protocol header",
+            Self::HeaderProtocol => "Received an unhandled protocol in the PROXY protocol header",
+            Self::TlsClosed => "Connection closed during SSL handshake",
+            Self::TlsTimeout => "Timeout during SSL handshake",
+            Self::TlsFailure => "SSL handshake failure",
+        }
+    }
+
+    /// Nothing was said, or nothing that says who it was: `option dontlognull` is about such.
+    #[must_use]
+    pub const fn is_null(self) -> bool {
+        matches!(
+            self,
+            Self::HeaderAbsent | Self::HeaderTimeout | Self::TlsClosed | Self::TlsTimeout
+        )
+    }
 }
 
 /// Milliseconds in the line are cut off, not rounded. `None` is not reached (`-1`).

@@ -36,7 +36,7 @@ use self::opening::{Opened, Opening};
 use self::relay::Relay;
 use crate::live::{Backend, Frontend, Server, Target};
 use crate::plan::{self, LogFormat, Mode};
-use crate::record::{AmqpFacts, Cause, Phase, Record, Termination, Times, TlsFacts};
+use crate::record::{AmqpFacts, Cause, Phase, Record, Refusal, Refused, Termination, Times, TlsFacts};
 use crate::worker::SessionInfo;
 use crate::worker::context::{Context, Entrance};
 use crate::worker::reactor::{Named, Place, Ready, Token};
@@ -141,6 +141,8 @@ pub(crate) struct Common {
     pub(crate) counted_source: bool,
     /// Nothing is to be logged, or it has been already.
     pub(crate) unlogged: bool,
+    /// Why it did not come in.
+    pub(crate) refusal: Option<Refusal>,
     /// Who the client is according to a PROXY protocol header.
     pub(crate) told: Option<Box<Told>>,
     /// It is to end soon.
@@ -224,6 +226,7 @@ impl Session {
                 counted_source: false,
                 unlogged: false,
                 told: None,
+                refusal: None,
                 leaving: None,
             },
             stage: Stage::Opening(Opening::new()),
@@ -539,6 +542,16 @@ impl Common {
         }
     }
 
+    fn refused(&self, why: Refusal, plan: &plan::Frontend) -> Refused<'_> {
+        let bind = &self.entrance.bind;
+        let before = plan.binds.iter().position(|known| known.address == bind.address);
+        Refused {
+            bind: bind.name.as_deref(),
+            place: before.map_or(1, |before| before + 1),
+            why,
+        }
+    }
+
     /// Who speaks TLS is told that nothing was cut off, unless something was.
     fn farewell(&mut self) {
         let is_whole = match self.termination {
@@ -698,6 +711,7 @@ impl Common {
             http: None,
             amqp: None,
             session: self.id,
+            refused: self.refusal.map(|why| self.refused(why, plan)),
         }
     }
 

@@ -32,6 +32,8 @@ struct Line<'a> {
     retries: u32,
     redispatched: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
+    refused: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     tls: Option<Tls<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     http: Option<Http<'a>>,
@@ -132,6 +134,7 @@ pub(super) fn write(record: &Record<'_>, out: &mut Vec<u8>) {
         },
         retries: record.retries,
         redispatched: record.redispatched,
+        refused: record.refused.map(|refused| refused.why.text()),
         tls: record.tls.map(Tls::from),
         http: record.http.map(Http::from),
         amqp: record.amqp,

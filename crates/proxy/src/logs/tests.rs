@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use super::*;
 use crate::plan::{self, Facility, LogFormat, LogTarget, Transport};
-use crate::record::{AmqpFacts, HttpFacts, Phase, Termination, Times, TlsFacts};
+use crate::record::{AmqpFacts, HttpFacts, Phase, Refusal, Refused, Termination, Times, TlsFacts};
 
 fn global() -> plan::Global {
     plan::Global {
@@ -76,6 +76,7 @@ fn session() -> Record<'static> {
         http: None,
         amqp: None,
         session: 9,
+        refused: None,
     }
 }
 
@@ -451,6 +452,49 @@ fn what_is_normal_is_info_and_what_is_not_may_be_an_error() {
         None
     );
     assert_eq!(severity(&Logging::default(), &normal), None);
+}
+
+/// Lines of HAProxy 2.6.
+#[test]
+fn whoever_never_came_in_has_a_line_of_its_own() {
+    let (socket, transport) = receiver();
+    let mut writer = Writer::new(&global(), Dropped::default());
+    let mut logging = logging(transport);
+    let record = |bind, why| Record {
+        refused: Some(Refused { bind, place: 2, why }),
+        bytes_in: 0,
+        ..session()
+    };
+    writer.session(&logging, &record(None, Refusal::TlsFailure));
+    logging.separate_errors = true;
+    logging.dontlog_normal = true;
+    writer.session(&logging, &record(Some("named"), Refusal::TlsClosed));
+    logging.dontlognull = true;
+    for null in [
+        Refusal::TlsClosed,
+        Refusal::TlsTimeout,
+        Refusal::HeaderAbsent,
+        Refusal::HeaderTimeout,
+    ] {
+        writer.session(&logging, &record(None, null));
+    }
+    writer.session(&logging, &record(None, Refusal::HeaderTruncated));
+    writer.flush();
+    for (level, end) in [
+        ("<134>", "rabbitmq_cluster/2: SSL handshake failure\n"),
+        (
+            "<131>",
+            "rabbitmq_cluster/named: Connection closed during SSL handshake\n",
+        ),
+        (
+            "<131>",
+            "rabbitmq_cluster/2: Truncated PROXY protocol header received\n",
+        ),
+    ] {
+        let line = received(&socket);
+        let end = format!(": 127.0.0.1:53708 [11/Aug/2017:10:07:03.042] {end}");
+        assert!(line.starts_with(level) && line.ends_with(&end), "{line}");
+    }
 }
 
 #[test]

@@ -100,13 +100,14 @@ impl Writer {
         line.clear();
         let early = logging.logasap;
         match &logging.format {
+            LogFormat::Json => json::write(record, &mut line),
+            _ if record.refused.is_some() => refused(record, &mut self.dates, &mut line),
             LogFormat::Plain => plain(record, &mut line),
             LogFormat::Tcp => self.tcp.render(record, record, early, &mut self.dates, &mut line),
             LogFormat::Http => self
                 .http
                 .render(record, record, early, &mut self.dates, &mut line),
             LogFormat::Custom(format) => format.render(record, record, early, &mut self.dates, &mut line),
-            LogFormat::Json => json::write(record, &mut line),
         }
         for target in &logging.targets {
             let fields = |out: &mut Vec<u8>| journal_fields(record, out);
@@ -259,6 +260,31 @@ fn plain(record: &Record<'_>, out: &mut Vec<u8>) {
         }
     }
     for part in [" (", record.frontend, "/", mode, ")"] {
+        out.extend_from_slice(part.as_bytes());
+    }
+}
+
+/// `127.0.0.1:52958 [21/Nov/2026:15:37:46.320] tls/1: SSL handshake failure`
+fn refused(record: &Record<'_>, dates: &mut Dates, out: &mut Vec<u8>) {
+    let Some(refused) = &record.refused else { return };
+    match record.client {
+        Some(client) => {
+            render::ip(client.ip(), out);
+            out.push(b':');
+            render::decimal(u64::from(client.port()), out);
+        }
+        None => out.extend_from_slice(b"unix:0"),
+    }
+    out.extend_from_slice(b" [");
+    dates.milliseconds(record.accepted, out);
+    for part in ["] ", record.frontend, "/"] {
+        out.extend_from_slice(part.as_bytes());
+    }
+    match refused.bind {
+        Some(name) => out.extend_from_slice(name.as_bytes()),
+        None => render::decimal(refused.place as u64, out),
+    }
+    for part in [": ", refused.why.text()] {
         out.extend_from_slice(part.as_bytes());
     }
 }

@@ -68,7 +68,7 @@ fn line_addresses(line: &str) -> Result<Option<(SocketAddr, SocketAddr)>, Error>
     let (source, destination) = match family {
         "TCP4" => (address::<Ipv4Addr>(source)?, address::<Ipv4Addr>(destination)?),
         "TCP6" => (address::<Ipv6Addr>(source)?, address::<Ipv6Addr>(destination)?),
-        _ => return Err(Error::Line("it is for neither TCP4, TCP6 nor UNKNOWN")),
+        _ => return Err(Error::Protocol),
     };
     Ok(Some((
         SocketAddr::new(source, port(from)?),

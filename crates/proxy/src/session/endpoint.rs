@@ -72,6 +72,8 @@ pub(crate) enum Handshake {
     Done,
     /// An event will tell.
     Wait,
+    /// The other end has closed.
+    Left,
     /// It failed; the reason in words.
     Failed(String),
 }

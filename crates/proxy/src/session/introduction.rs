@@ -51,6 +51,7 @@ pub(crate) fn go_on(common: &mut Common, server: &Server) -> Result<bool, Broken
     match common.server.as_mut().ok_or(Broken)?.handshake() {
         Handshake::Done => Ok(true),
         Handshake::Wait => Ok(false),
+        Handshake::Left => Err(Broken),
         Handshake::Failed(reason) => {
             tracing::debug!(server = %server.name, reason, "TLS handshake with a server failed");
             Err(Broken)

@@ -20,7 +20,7 @@ use super::{Common, Spent, Told};
 use crate::live::Backend;
 use crate::plan::{self, Condition, Sample, TcpAction};
 use crate::proxy_header::{self, Decoded};
-use crate::record::{Cause, Phase, Termination};
+use crate::record::{Cause, Phase, Refusal, Termination};
 use crate::tls::hello;
 use crate::worker::context::Context;
 
@@ -99,7 +99,7 @@ impl Opening {
         plan: &plan::Frontend,
     ) -> Result<Option<Step>, Termination> {
         if is_sent_by_proxy(common) && !take_header(common, context)? {
-            return self.wait(common, context, plan);
+            return self.wait(common, context, plan, Refusal::HeaderTimeout);
         }
         admit_source(common, context, plan)?;
         if let Some(acceptor) = &common.entrance.tls {
@@ -125,19 +125,21 @@ impl Opening {
                 begin_session(common, context);
                 Ok(Some(Step::Words))
             }
-            Handshake::Wait => self.wait(common, context, plan),
+            Handshake::Wait => self.wait(common, context, plan, Refusal::TlsTimeout),
+            Handshake::Left => Err(refuse(common, Refusal::TlsClosed)),
             Handshake::Failed(reason) => {
                 tracing::debug!(client = ?common.client_address, reason, "TLS handshake failed");
-                Err(Termination::new(Cause::Proxy, Phase::Request))
+                Err(refuse(common, Refusal::TlsFailure))
             }
         }
     }
 
     fn wait(
         &mut self,
-        common: &Common,
+        common: &mut Common,
         context: &Context,
         plan: &plan::Frontend,
+        refusal: Refusal,
     ) -> Result<Option<Step>, Termination> {
         let timeout = plan.timeouts.handshake.or(plan.timeouts.client);
         let until = *self.until.get_or_insert_with(|| {
@@ -146,7 +148,7 @@ impl Opening {
             })
         });
         if until <= context.now {
-            return Err(Termination::new(Cause::ClientTimeout, Phase::Request));
+            return Err(refuse(common, refusal));
         }
         Ok(None)
     }
@@ -228,6 +230,12 @@ fn at_the_door(common: &mut Common, context: &mut Context, plan: &plan::Frontend
     Ok(())
 }
 
+/// It does not come in, and the log says why.
+fn refuse(common: &mut Common, why: Refusal) -> Termination {
+    common.refusal = Some(why);
+    Termination::new(Cause::Proxy, Phase::Request)
+}
+
 /// Whether a header has to be there: on this door always, or from whoever comes from these networks.
 fn is_sent_by_proxy(common: &Common) -> bool {
     let bind = &common.entrance.bind;
@@ -245,27 +253,33 @@ fn is_sent_by_proxy(common: &Common) -> bool {
 fn take_header(common: &mut Common, context: &mut Context) -> Result<bool, Termination> {
     let room = context.buffer.len().min(proxy_header::V2_LENGTH_MAX);
     let buffer = &mut context.buffer[..room];
-    let gone = || Termination::new(Cause::ClientAborted, Phase::Request);
     let count = match common.client.peek(buffer) {
         Received::Data(count) => count,
         Received::Wait => return Ok(false),
-        Received::End | Received::Failed(_) => return Err(gone()),
+        Received::End | Received::Failed(_) => return Err(refuse(common, Refusal::HeaderAbsent)),
     };
     let header = match proxy_header::decode(buffer.get(..count).unwrap_or_default()) {
         Ok(Decoded::Header(header)) => header,
         // What follows may never come if the sender is done.
-        Ok(Decoded::Incomplete) if common.client.has_hung_up() => return Err(gone()),
+        Ok(Decoded::Incomplete) if common.client.has_hung_up() => {
+            return Err(refuse(common, Refusal::HeaderTruncated));
+        }
         Ok(Decoded::Incomplete) => return Ok(false),
         Err(error) => {
             tracing::debug!(client = ?common.client_address, %error, "PROXY header was refused");
-            return Err(Termination::new(Cause::Proxy, Phase::Request));
+            let why = match error {
+                proxy_header::Error::Missing => Refusal::NoHeader,
+                proxy_header::Error::Protocol => Refusal::HeaderProtocol,
+                _ => Refusal::HeaderInvalid,
+            };
+            return Err(refuse(common, why));
         }
     };
     let taken = common
         .client
         .recv(buffer.get_mut(..header.length).unwrap_or_default());
     if taken != Received::Data(header.length) {
-        return Err(gone());
+        return Err(refuse(common, Refusal::HeaderTruncated));
     }
     // What follows the header has come with it, and no event will tell.
     common.client.readable = true;

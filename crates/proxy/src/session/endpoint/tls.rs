@@ -131,7 +131,7 @@ impl Tls {
                     *readable = false;
                     return Handshake::Wait;
                 }
-                Read::End => return Handshake::Failed("the other side left during the TLS handshake".into()),
+                Read::End => return Handshake::Left,
                 Read::Failed(errno) => return Handshake::Failed(errno.to_string()),
                 Read::Bad(reason) => {
                     // An alert, if there is one to be sent.

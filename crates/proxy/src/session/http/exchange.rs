@@ -244,6 +244,7 @@ impl Exchange {
             http: facts,
             amqp: None,
             session: common.id,
+            refused: None,
         }
     }
 

@@ -11,7 +11,7 @@ use rustls::{ClientConnection, ServerConnection, StreamOwned};
 use super::bench::{self, Bench, eventually};
 use crate::plan::{BindTls, Condition, Pattern, Plan, Sample, TcpAction, TcpRule, Term, Test, Verify};
 use crate::proxy_header::{Decoded, decode};
-use crate::record::{Cause, Phase};
+use crate::record::{Cause, Phase, Refusal};
 use crate::tls::{Files, bind_tls, server_tls, test_hello};
 
 fn with_tls(plan: &mut Plan, files: &Files) {
@@ -116,14 +116,12 @@ fn who_speaks_no_tls_or_nothing_does_not_come_in() {
     let mut plain = bench.connect();
     plain.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
     assert_eq!(plain.read(&mut [0]).unwrap(), 0);
-    let line = bench.line();
-    assert_eq!(
-        (line.termination.cause, line.termination.phase),
-        (Cause::Proxy, Phase::Request)
-    );
+    assert_eq!(bench.line().refusal, Some(Refusal::TlsFailure));
     let mut silent = bench.connect();
     assert_eq!(silent.read(&mut [0]).unwrap(), 0);
-    assert_eq!(bench.line().termination.cause, Cause::ClientTimeout);
+    assert_eq!(bench.line().refusal, Some(Refusal::TlsTimeout));
+    drop(bench.connect());
+    assert_eq!(bench.line().refusal, Some(Refusal::TlsClosed));
     bench.is_empty();
 }
 
