@@ -19,6 +19,8 @@ mod reload;
 mod serve;
 mod start;
 mod stop;
+mod takeover;
+mod upgrade;
 
 use std::fmt;
 use std::io;
@@ -30,6 +32,7 @@ use warren_kit::control::BindError;
 use warren_kit::runtime_dir::RuntimeDirError;
 
 use crate::config::{ConfigError, Format};
+use crate::handover::HandoverError;
 use crate::resolve::AllUnresolved;
 
 pub use limits::{TooFewFiles, needed as files_needed};
@@ -131,6 +134,12 @@ pub enum DaemonError {
         /// Why.
         source: io::Error,
     },
+    /// Not now.
+    #[error("an upgrade or the end is under way: ask again later")]
+    Busy,
+    /// The former process gave nothing.
+    #[error("nothing was taken over: {0}")]
+    Handover(#[from] HandoverError),
     /// Anything else the system refuses.
     #[error("{what}: {source}")]
     System {

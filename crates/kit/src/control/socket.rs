@@ -46,6 +46,13 @@ pub enum BindError {
 impl ControlSocket {
     /// Listens at `path`, open to the owner and to `group`. A file left by a daemon that is gone is replaced.
     pub fn bind(path: &Path, group: Option<u32>) -> Result<Self, BindError> {
+        refuse_if_in_use(path)?;
+        Self::bind_over(path, group)
+    }
+
+    /// The same in place of a daemon that still answers, whose successor this one is. Its file is not removed by it
+    /// any more.
+    pub fn bind_over(path: &Path, group: Option<u32>) -> Result<Self, BindError> {
         // The socket is made under another name, and takes its own when it is ready: nobody can connect before its
         // mode is right, and there is no moment without a socket when a stale one is replaced.
         let draft = draft_path(path)?;
@@ -53,7 +60,6 @@ impl ControlSocket {
             path: path.into(),
             source,
         };
-        refuse_if_in_use(path)?;
         let _ = fs::remove_file(&draft);
         let listener = UnixListener::bind(&draft).map_err(create)?;
         let prepared = (|| {

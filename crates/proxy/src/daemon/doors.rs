@@ -12,12 +12,6 @@ use crate::runtime::{self, BindError, Context, Listener};
 /// Stats sockets that listen, by their lines; not served yet.
 pub(super) type Bound = Vec<(StatsSocket, Listener)>;
 
-/// Binds all. To be called within a tokio runtime.
-pub(super) fn bind(global: &Global) -> Result<Bound, BindError> {
-    let bind = |socket: &StatsSocket| Ok((socket.clone(), Listener::bind(socket)?));
-    global.sockets.iter().map(bind).collect()
-}
-
 /// Those that are served.
 #[derive(Debug)]
 pub(super) struct Doors {
@@ -27,16 +21,19 @@ pub(super) struct Doors {
 }
 
 impl Doors {
-    pub(super) fn open(context: Context, timeout: Duration, bound: Bound) -> Self {
-        let mut doors = Self {
+    pub(super) fn new(context: Context, timeout: Duration) -> Self {
+        Self {
             context,
             timeout,
             open: HashMap::new(),
-        };
-        for (socket, listener) in bound {
-            doors.serve(socket, listener);
         }
-        doors
+    }
+
+    /// Serves nobody any more. The files stay: they are a successor's.
+    pub(super) fn close(&mut self) {
+        for (_, task) in self.open.drain() {
+            task.abort();
+        }
     }
 
     /// What commands are about.
@@ -77,8 +74,6 @@ impl Doors {
 
 impl Drop for Doors {
     fn drop(&mut self) {
-        for task in self.open.values() {
-            task.abort();
-        }
+        self.close();
     }
 }

@@ -111,6 +111,9 @@ impl Daemon {
     }
 
     fn try_reload(&mut self) -> Result<Vec<String>, DaemonError> {
+        if self.stopping.is_some() || self.is_giving() {
+            return Err(DaemonError::Busy);
+        }
         let (plan, mut warnings) = read(&self.options)?;
         limits::raise(&plan)?;
         let keyring = keyring(&plan, Some(&self.keyring))?;
@@ -159,9 +162,14 @@ impl Daemon {
 
     /// Tells the workers what to accept from.
     pub(super) fn listen(&mut self) {
-        let snapshot = self.live.snapshot();
-        let listeners = listeners(&snapshot, &self.sockets, &self.keyring, &mut self.loads);
+        let listeners = self.listeners();
         self.workers.broadcast(&Command::Listen(Arc::new(listeners)));
+    }
+
+    /// What workers are to accept from now.
+    pub(super) fn listeners(&mut self) -> Vec<Listener> {
+        let snapshot = self.live.snapshot();
+        listeners(&snapshot, &self.sockets, &self.keyring, &mut self.loads)
     }
 }
 

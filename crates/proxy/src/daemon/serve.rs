@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
@@ -17,6 +18,8 @@ use super::control::{Wish, refused};
 use super::doors::Doors;
 use super::listeners::Sockets;
 use super::stop::{CLOSE_WITHIN, Request as Stop, Stopping};
+use super::takeover::Door;
+use super::upgrade::{News, Upgrade};
 use super::{DaemonError, Options, answers};
 use crate::check::Servers;
 use crate::live::{Backend, Gauge, Live, Server, Snapshot};
@@ -47,6 +50,14 @@ pub(super) struct Daemon {
     pub(super) configured: SystemTime,
     pub(super) reload_failure: Option<String>,
     pub(super) stopping: Option<Stopping>,
+    /// A successor that was started or is taking.
+    pub(super) upgrade: Option<Upgrade>,
+    /// A successor serves; from then on only sessions are left here.
+    pub(super) retired: Option<Instant>,
+    /// Where successors knock.
+    pub(super) door: Option<Door>,
+    pub(super) news: mpsc::Sender<News>,
+    pub(super) heard: mpsc::Receiver<News>,
     /// Where health changes; checks and names hear of another configuration from it.
     pub(super) servers: Servers,
     pub(super) wishes: mpsc::Receiver<Wish>,
@@ -93,9 +104,17 @@ impl Daemon {
                 _ = signals.interrupt.recv() => self.stop(Stop::Terminate),
                 Some(wish) = self.wishes.recv() => self.grant(wish),
                 Some(visit) = self.visits.recv() => self.receive(visit),
+                Some(news) = self.heard.recv() => self.hear(news),
+                knocked = knock(self.door.as_ref()) => match knocked {
+                    Ok(socket) => self.give(socket),
+                    Err(error) => {
+                        tracing::warn!(%error, "successors cannot be heard any more");
+                        self.door = None;
+                    }
+                },
                 Some(address) = next(&mut lost) => self.lost(address),
                 Some(ended) = self.tasks.join_next() => report(ended),
-                _ = tick.tick() => drop(self.manager.alive()),
+                _ = tick.tick() => self.look_around(),
                 _ = files.tick() => self.renew_certificates(),
             }
         }
@@ -138,6 +157,16 @@ impl Daemon {
         let result = self.reload();
         let _ = self.manager.ready(&self.in_a_line());
         result
+    }
+
+    fn look_around(&mut self) {
+        let _ = self.manager.alive();
+        if self.retired.is_some_and(|at| at <= Instant::now()) {
+            self.retired = None;
+            self.door = None;
+            self.doors.close();
+            self.tasks.abort_all();
+        }
     }
 
     fn receive(&self, visit: Visit) {
@@ -186,7 +215,7 @@ impl Daemon {
                 tokio::spawn(async move { answer.send(resume(&context, &backend, &server).await) });
                 return;
             }
-            Request::Upgrade {} => refused(refusal::FAILED, "not yet".into()),
+            Request::Upgrade {} => return self.upgrade(answer),
             Request::Ready { .. } | Request::Sessions {} => refused(
                 refusal::BAD_REQUEST,
                 "this is answered without the daemon's loop".into(),
@@ -293,7 +322,7 @@ async fn released(
     }
 }
 
-fn done(message: &str, warnings: Vec<String>) -> Reply {
+pub(super) fn done(message: &str, warnings: Vec<String>) -> Reply {
     Reply::Done {
         message: message.to_owned(),
         warnings,
@@ -312,6 +341,14 @@ fn no_server(backend: &str, server: &str, said: &str) -> Reply {
 async fn next(lost: &mut Option<mpsc::Receiver<IpAddr>>) -> Option<IpAddr> {
     match lost {
         Some(receiver) => receiver.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The next successor, if any can be heard.
+async fn knock(door: Option<&Door>) -> io::Result<OwnedFd> {
+    match door {
+        Some(door) => door.knock().await,
         None => std::future::pending().await,
     }
 }

@@ -1,7 +1,7 @@
 //! From the command line to a proxy that serves.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use tokio::runtime::Builder;
@@ -12,12 +12,14 @@ use warren_kit::control::{self as socket, BindError, ControlSocket, Limits};
 use warren_kit::runtime_dir;
 use warren_kit::systemd::ServiceManager;
 
-use super::control::Control;
-use super::doors::{self, Doors};
+use super::control::{Control, Wish};
+use super::doors::Doors;
 use super::listeners::Sockets;
 use super::serve::Daemon;
+use super::takeover::{self, Door};
 use super::{DaemonError, Options, limits, privileges, reload};
 use crate::check::{self, Servers};
+use crate::handover::Inherited;
 use crate::live::Live;
 use crate::logs;
 use crate::plan::{self, Global, Origin, Plan};
@@ -27,7 +29,7 @@ use crate::resolve::{self, Addresses};
 use crate::runtime::Context;
 use crate::stats::Process;
 use crate::tls::Keyring;
-use crate::worker::{Log, Settings, Workers};
+use crate::worker::{Command, Log, Settings, Workers};
 
 /// Requests for statistics that may wait.
 const VISITS_MAX: usize = 256;
@@ -35,6 +37,8 @@ const VISITS_MAX: usize = 256;
 const RELEASED: &str = "2026/11/21";
 /// Wishes of operators that may wait.
 const WISHES_MAX: usize = 16;
+/// News of successors that may wait.
+const NEWS_MAX: usize = 4;
 
 /// Runs the proxy until it is told to stop.
 ///
@@ -54,63 +58,64 @@ pub fn run(options: Options) -> Result<(), DaemonError> {
         .enable_all()
         .build()
         .map_err(DaemonError::system("no event loop"))?;
-    // Everything that needs root, then root no more, then threads.
-    let entered = runtime.enter();
-    let bound = Bound::open(&options, &plan)?;
-    drop(entered);
-    privileges::drop_to(plan.global.user.as_deref(), plan.global.group.as_deref())?;
     name_process(plan.global.origin);
-    runtime.block_on(async { start(options, plan, bound, &addresses)?.serve().await })
+    runtime.block_on(async {
+        let inherited = takeover::from_any(&options.former)?;
+        let bound = Bound::open(&options, &plan, inherited)?;
+        start(options, plan, bound, &addresses)?.serve().await
+    })
 }
 
-/// What had to be opened before anything else.
+/// What a former process must not be bothered without.
 struct Bound {
     sockets: Sockets,
     keyring: Keyring,
-    doors: doors::Bound,
-    control: Option<ControlSocket>,
-    pid_file: Option<PathBuf>,
+    inherited: Option<Inherited>,
 }
 
 impl Bound {
-    fn open(options: &Options, plan: &Plan) -> Result<Self, DaemonError> {
+    fn open(options: &Options, plan: &Plan, mut inherited: Option<Inherited>) -> Result<Self, DaemonError> {
         let keyring = reload::keyring(plan, None)?;
-        let sockets = Sockets::default().for_plan(plan).map_err(DaemonError::Listen)?;
-        let doors = doors::bind(&plan.global)?;
-        let pid_file = options.pid_file.clone().or_else(|| plan.global.pid_file.clone());
-        if let Some(path) = &pid_file {
-            write_pid(path)?;
-        }
+        let former = inherited
+            .as_mut()
+            .map(|inherited| std::mem::take(&mut inherited.sockets));
+        let former = Sockets::inherited(former.unwrap_or_default());
+        let sockets =
+            takeover::patiently(&options.former, || former.for_plan(plan)).map_err(DaemonError::Listen)?;
         Ok(Self {
             sockets,
             keyring,
-            doors,
-            control: control_socket(options, &plan.global)?,
-            pid_file,
+            inherited,
         })
     }
 }
 
 /// Under a haproxy.cfg several proxies on one host are ordinary: all but the first have no control socket of the usual
 /// name, and those who want to speak to them give each its own runtime directory.
-fn control_socket(options: &Options, global: &Global) -> Result<Option<ControlSocket>, DaemonError> {
+fn control_socket(
+    options: &Options,
+    global: &Global,
+    took_over: bool,
+) -> Result<Option<ControlSocket>, DaemonError> {
     let bind = || -> Result<ControlSocket, DaemonError> {
         let directory = runtime_dir::for_daemon(options.runtime_dir.as_deref())?;
-        let group = nix::unistd::getegid().as_raw();
-        Ok(ControlSocket::bind(
-            &directory.join(warren_api::proxy::SOCKET),
-            Some(group),
-        )?)
+        let path = directory.join(warren_api::proxy::SOCKET);
+        let group = Some(nix::unistd::getegid().as_raw());
+        Ok(match took_over {
+            true => ControlSocket::bind_over(&path, group)?,
+            false => ControlSocket::bind(&path, group)?,
+        })
     };
     match bind() {
         Ok(socket) => Ok(Some(socket)),
-        Err(error) if global.origin == Origin::Haproxy && options.runtime_dir.is_none() => {
-            let level_is_ordinary = matches!(error, DaemonError::Control(BindError::InUse { .. }));
-            if level_is_ordinary {
-                tracing::info!(%error, "no control socket");
-            } else {
-                tracing::warn!(%error, "no control socket");
-            }
+        Err(error @ DaemonError::Control(BindError::InUse { .. }))
+            if global.origin == Origin::Haproxy && options.runtime_dir.is_none() =>
+        {
+            tracing::info!(%error, "no control socket");
+            Ok(None)
+        }
+        Err(error) if took_over || global.origin == Origin::Haproxy => {
+            tracing::warn!(%error, "no control socket");
             Ok(None)
         }
         Err(error) => Err(error),
@@ -136,40 +141,59 @@ fn name_process(origin: Origin) {
 }
 
 fn start(options: Options, plan: Plan, bound: Bound, addresses: &Addresses) -> Result<Daemon, DaemonError> {
-    let live = Arc::new(Live::new(Arc::new(plan)));
-    bound.keyring.equip(&live.snapshot());
+    let Bound {
+        sockets,
+        keyring,
+        inherited,
+    } = bound;
+    let plan = Arc::new(plan);
+    let live = Arc::new(match &inherited {
+        Some(inherited) => inherited.live(Arc::clone(&plan)),
+        None => Live::new(Arc::clone(&plan)),
+    });
+    keyring.equip(&live.snapshot());
     let (visits, received) = mpsc::channel(VISITS_MAX);
     let (wishes, wished) = mpsc::channel(WISHES_MAX);
-    let (global, dropped) = (live.snapshot().plan.global.clone(), logs::Dropped::default());
-    let lost = dropped.clone();
-    let workers = Workers::start(
-        &live,
-        &Settings {
-            visits,
-            log: Box::new(move |_| Box::new(WorkerLog(logs::Writer::new(&global, lost.clone())))),
-        },
-    )
-    .map_err(DaemonError::system("workers could not be started"))?;
+    let (news, heard) = mpsc::channel(NEWS_MAX);
+    let dropped = logs::Dropped::default();
+    let (global, lost) = (plan.global.clone(), dropped.clone());
+    let log = move |_| -> Box<dyn Log> { Box::new(WorkerLog(logs::Writer::new(&global, lost.clone()))) };
+    let settings = Settings {
+        visits,
+        log: Box::new(log),
+    };
+    let workers =
+        Workers::start(&live, &settings).map_err(DaemonError::system("workers could not be started"))?;
     let servers = Servers::of_process(Arc::clone(&live), workers.clone(), dropped);
     addresses.apply(&servers);
+    let mut process = Process::this(env!("CARGO_PKG_VERSION"), RELEASED);
+    if let Some(inherited) = &inherited {
+        process.age = inherited.age();
+        process.started = wall_clock() - inherited.age();
+    }
     let context = Context {
         live: Arc::clone(&live),
-        process: Arc::new(Process::this(env!("CARGO_PKG_VERSION"), RELEASED)),
+        process: Arc::new(process),
         workers: workers.clone(),
         servers: servers.clone(),
     };
-    let timeout = live.snapshot().plan.global.socket_timeout;
-    let doors = Doors::open(context, timeout, bound.doors);
+    let manager = ServiceManager::from_environment().map_err(DaemonError::system("the service manager"))?;
+    let took_over = inherited.is_some();
     let mut daemon = Daemon {
-        sockets: bound.sockets,
-        keyring: bound.keyring,
+        sockets,
+        keyring,
         loads: HashMap::new(),
-        doors,
-        manager: ServiceManager::from_environment().map_err(DaemonError::system("the service manager"))?,
-        pid_file: bound.pid_file,
+        doors: Doors::new(context, plan.global.socket_timeout),
+        manager,
+        pid_file: options.pid_file.clone().or_else(|| plan.global.pid_file.clone()),
         configured: wall_clock(),
         reload_failure: None,
         stopping: None,
+        upgrade: None,
+        retired: None,
+        door: None,
+        news,
+        heard,
         servers,
         wishes: wished,
         visits: received,
@@ -178,22 +202,70 @@ fn start(options: Options, plan: Plan, bound: Bound, addresses: &Addresses) -> R
         live,
         workers,
     };
-    daemon.start_tasks(bound.control, wishes)?;
-    daemon.listen();
+    match inherited {
+        Some(inherited) => daemon.adopt(inherited)?,
+        None => daemon.listen(),
+    }
+    // From here on a former process has retired: what fails is a pity, and no reason to leave its clients alone.
+    let opened = daemon.open_doors(&plan.global);
+    match opened {
+        Err(error) if took_over => tracing::error!(%error, "not everything could be opened"),
+        opened => opened?,
+    }
+    let control = control_socket(&daemon.options, &plan.global, took_over)?;
+    privileges::drop_to(plan.global.user.as_deref(), plan.global.group.as_deref())?;
+    daemon.start_tasks(control, wishes);
+    if took_over {
+        // A service manager that does not listen is no reason not to serve.
+        let _ = daemon.manager.main_process(std::process::id());
+    }
     Ok(daemon)
 }
 
 impl Daemon {
-    fn start_tasks(
-        &mut self,
-        control: Option<ControlSocket>,
-        wishes: mpsc::Sender<super::control::Wish>,
-    ) -> Result<(), DaemonError> {
-        let (live, workers) = (&self.live, &self.workers);
+    /// Takes over the sessions of a former process.
+    fn adopt(&mut self, inherited: Inherited) -> Result<(), DaemonError> {
+        let listeners = self.listeners();
+        let mut accepted = false;
+        let accept = || {
+            accepted = true;
+            self.workers
+                .broadcast(&Command::Listen(Arc::new(listeners.clone())));
+        };
+        match inherited.adopt(&self.live, &self.workers, &listeners, accept) {
+            Ok(adopted) => {
+                tracing::info!(
+                    sessions = adopted.sessions,
+                    refused = adopted.refused,
+                    "took over"
+                );
+            }
+            // The former process has let go already: somebody has to serve.
+            Err(error) if accepted => tracing::error!(%error, "not all sessions were taken over"),
+            Err(error) => return Err(error.into()),
+        }
+        for former in self.options.former.iter().filter(|former| former.end) {
+            takeover::signal(*former);
+        }
+        Ok(())
+    }
+
+    fn open_doors(&mut self, global: &Global) -> Result<(), DaemonError> {
+        let bound = self.doors.additions(global)?;
+        self.doors.change(global, bound);
+        if let Some(path) = &self.pid_file {
+            write_pid(path)?;
+        }
+        let door = Door::open().map_err(DaemonError::system("successors cannot be heard"))?;
+        self.door = Some(door);
+        Ok(())
+    }
+
+    fn start_tasks(&mut self, control: Option<ControlSocket>, wishes: mpsc::Sender<Wish>) {
         if let Some(control) = control {
             let service = Control {
-                live: Arc::clone(live),
-                workers: workers.clone(),
+                live: Arc::clone(&self.live),
+                workers: self.workers.clone(),
                 wishes,
             };
             self.tasks
@@ -201,9 +273,10 @@ impl Daemon {
         }
         self.tasks.spawn(endless(check::run(self.servers.clone())));
         self.tasks.spawn(endless(resolve::run(self.servers.clone())));
-        self.tasks
-            .spawn(endless(rebalance::run(Arc::clone(live), workers.clone())));
-        Ok(())
+        self.tasks.spawn(endless(rebalance::run(
+            Arc::clone(&self.live),
+            self.workers.clone(),
+        )));
     }
 }
 

@@ -74,6 +74,9 @@ impl Daemon {
         let Some(stopping) = &self.stopping else {
             return false;
         };
+        if self.retired.is_some() {
+            return false;
+        }
         self.live.connections.now() == 0
             || stopping
                 .deadline
