@@ -21,6 +21,7 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
+pub(crate) use change::tell;
 pub use socket::{BindError, Listener};
 
 use crate::check::Servers;
@@ -101,4 +102,4 @@ mod differential;
 #[cfg(test)]
 mod hatop;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

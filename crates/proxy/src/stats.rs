@@ -5,14 +5,20 @@
 
 mod csv;
 mod field;
+mod history;
 mod info;
+mod page;
+mod prometheus;
 mod rows;
 mod servers;
 mod typed;
 
 pub use csv::{Selection, csv, header, json, typed};
 pub use field::{Field, Tags};
+pub use history::History;
 pub use info::{Info, Item, Process};
+pub use page::{Site, router};
+pub use prometheus::{Family, families};
 pub use rows::{Kind, Look, Row, Statistics, Value};
 pub(crate) use servers::result_in_words;
 pub use servers::{connection_table, state_table};

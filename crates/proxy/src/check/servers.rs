@@ -226,7 +226,8 @@ impl Servers {
 
     /// A backend that has lost its last server, or has one again.
     fn outage(&self, backend: &Backend, now: Instant) {
-        let down = backend.usable() == 0;
+        // A `listen` without servers serves by itself.
+        let down = backend.usable() == 0 && !backend.servers().is_empty();
         let mut outage = backend.outage.lock();
         if outage.down == down {
             return;

@@ -26,6 +26,7 @@ use crate::live::{Backend, Gauge, Live, Server, Snapshot};
 use crate::plan::{BindAddress, SocketLevel};
 use crate::record::Cause;
 use crate::runtime::{self, Context};
+use crate::stats::Site;
 use crate::tls::Keyring;
 use crate::worker::{Command, End, Ending, Scope, Visit, Workers};
 
@@ -62,6 +63,8 @@ pub(super) struct Daemon {
     pub(super) servers: Servers,
     pub(super) wishes: mpsc::Receiver<Wish>,
     pub(super) visits: mpsc::Receiver<Visit>,
+    /// What they are shown.
+    pub(super) site: Arc<Site>,
     /// Checks, names, control socket: what runs beside the loop and ends with it.
     pub(super) tasks: JoinSet<io::Result<()>>,
 }
@@ -170,7 +173,7 @@ impl Daemon {
     }
 
     fn receive(&self, visit: Visit) {
-        drop(visit);
+        tokio::spawn(Arc::clone(&self.site).serve_visit(visit));
     }
 
     /// Somebody else has the address now: nothing that is sent from it will be answered.

@@ -27,7 +27,7 @@ use crate::rebalance;
 use crate::record::Record;
 use crate::resolve::{self, Addresses};
 use crate::runtime::Context;
-use crate::stats::Process;
+use crate::stats::{Process, Site};
 use crate::tls::Keyring;
 use crate::worker::{Command, Log, Settings, Workers};
 
@@ -179,6 +179,7 @@ fn start(options: Options, plan: Plan, bound: Bound, addresses: &Addresses) -> R
     };
     let manager = ServiceManager::from_environment().map_err(DaemonError::system("the service manager"))?;
     let took_over = inherited.is_some();
+    let site = Site::new(context.clone());
     let mut daemon = Daemon {
         sockets,
         keyring,
@@ -197,6 +198,7 @@ fn start(options: Options, plan: Plan, bound: Bound, addresses: &Addresses) -> R
         servers,
         wishes: wished,
         visits: received,
+        site,
         tasks: JoinSet::new(),
         options,
         live,
@@ -271,6 +273,8 @@ impl Daemon {
             self.tasks
                 .spawn(async { socket::serve(control, Limits::default(), service).await });
         }
+        let site = Arc::clone(&self.site);
+        self.tasks.spawn(endless(async move { site.keep().await }));
         self.tasks.spawn(endless(check::run(self.servers.clone())));
         self.tasks.spawn(endless(resolve::run(self.servers.clone())));
         self.tasks.spawn(endless(rebalance::run(

@@ -32,7 +32,9 @@ impl Selection {
         statistics.rows.iter().filter(|row| self.takes(row))
     }
 
-    fn takes(&self, row: &Row) -> bool {
+    /// Whether a row is wanted.
+    #[must_use]
+    pub fn takes(&self, row: &Row) -> bool {
         let server = row.kind == Kind::Server;
         let hidden = server
             && (self.up && row.is_down() || self.no_maint && row.text(Field::Status).starts_with("MAINT"));

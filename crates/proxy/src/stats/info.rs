@@ -142,6 +142,13 @@ impl Info {
         item.map_or(&Value::Empty, |item| &item.value)
     }
 
+    /// What a key says, in a sentence; empty if there is no such key.
+    #[must_use]
+    pub fn help(name: &str) -> &'static str {
+        let entry = ENTRIES.iter().find(|(_, key, ..)| *key == name);
+        entry.map_or("", |(.., help, _)| help)
+    }
+
     /// `show info`.
     #[must_use]
     pub fn text(&self, described: bool) -> String {

@@ -1,0 +1,34 @@
+//! The proxy alone, with a haproxy.cfg: for trying things and for the tests of its pages.
+//!
+//! `cargo run -p warren-proxy --example proxy -- haproxy.cfg`
+
+use std::path::PathBuf;
+
+use warren_proxy::config::Format;
+use warren_proxy::daemon::{Options, run};
+
+fn main() {
+    let files: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
+    let Some(directory) = files.first().and_then(|file| file.parent()) else {
+        eprintln!("usage: proxy HAPROXY.CFG...");
+        std::process::exit(64);
+    };
+    let options = Options {
+        runtime_dir: Some(directory.join("run")),
+        files,
+        format: Format::Haproxy,
+        host: "example".to_owned(),
+        pid_file: None,
+        maxconn: None,
+        former: Vec::new(),
+        allow_unresolved: false,
+        no_server_verify: false,
+        strict: false,
+        successor: Box::new(|| std::process::Command::new("false")),
+        addresses_lost: None,
+    };
+    if let Err(error) = run(options) {
+        eprintln!("{error}");
+        std::process::exit(1);
+    }
+}

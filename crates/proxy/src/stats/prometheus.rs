@@ -1,0 +1,586 @@
+//! Metrics for Prometheus, with the names and labels of HAProxy's own exporter, so that dashboards and alerts that exist
+//! go on working; and what only we have, as `warren_proxy_*`.
+//!
+//! A value that HAProxy's statistics leave empty is `NaN`, as there.
+
+use std::fmt::Write as _;
+use std::time::Instant;
+
+use super::{Field, Info, Kind, Row, Statistics, Value};
+use crate::runtime::Context;
+
+/// What it says it is.
+pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4";
+
+/// One metric.
+#[derive(Debug)]
+pub struct Family {
+    /// The whole name.
+    pub name: String,
+    /// `gauge` or `counter`.
+    pub kind: &'static str,
+    /// What it says, in a sentence.
+    pub help: &'static str,
+    /// Its labels.
+    pub labels: &'static [&'static str],
+    source: Source,
+}
+
+/// Where the samples come from.
+#[derive(Clone, Copy, Debug)]
+enum Source {
+    /// A key of `show info`.
+    Info(&'static str),
+    /// The version.
+    Build,
+    /// A column of the rows of one kind.
+    Rows(Kind, Shape),
+    /// Size or use of stick tables.
+    Tables { used: bool },
+    /// Something of ours.
+    Own(fn(&Context) -> u64),
+}
+
+/// What is made of a row.
+#[derive(Clone, Copy, Debug)]
+enum Shape {
+    /// The column as it is.
+    Plain(Field),
+    /// Milliseconds, told as seconds.
+    Millis(Field),
+    /// One sample for each state, 1 for the one that holds.
+    States(&'static [&'static str]),
+    /// One sample for each class of response.
+    Responses,
+    /// One sample for each result of a check.
+    CheckResults,
+    /// Of a backend: how many servers are in each state.
+    ServerStates,
+    /// Of a backend: how many servers have each result.
+    ServerResults,
+}
+
+const PROCESS: &[(&str, &str)] = &[
+    ("nbthread", "Nbthread"),
+    ("nbproc", "Nbproc"),
+    ("relative_process_id", "Process_num"),
+    ("uptime_seconds", "Uptime_sec"),
+    ("pool_failures_total", "PoolFailed"),
+    ("max_fds", "Ulimit-n"),
+    ("max_sockets", "Maxsock"),
+    ("max_connections", "Maxconn"),
+    ("hard_max_connections", "Hard_maxconn"),
+    ("current_connections", "CurrConns"),
+    ("connections_total", "CumConns"),
+    ("requests_total", "CumReq"),
+    ("max_ssl_connections", "MaxSslConns"),
+    ("current_ssl_connections", "CurrSslConns"),
+    ("ssl_connections_total", "CumSslConns"),
+    ("max_pipes", "Maxpipes"),
+    ("pipes_used_total", "PipesUsed"),
+    ("pipes_free_total", "PipesFree"),
+    ("current_connection_rate", "ConnRate"),
+    ("limit_connection_rate", "ConnRateLimit"),
+    ("max_connection_rate", "MaxConnRate"),
+    ("current_session_rate", "SessRate"),
+    ("limit_session_rate", "SessRateLimit"),
+    ("max_session_rate", "MaxSessRate"),
+    ("current_ssl_rate", "SslRate"),
+    ("limit_ssl_rate", "SslRateLimit"),
+    ("max_ssl_rate", "MaxSslRate"),
+    ("current_frontend_ssl_key_rate", "SslFrontendKeyRate"),
+    ("max_frontend_ssl_key_rate", "SslFrontendMaxKeyRate"),
+    ("frontend_ssl_reuse", "SslFrontendSessionReuse_pct"),
+    ("current_backend_ssl_key_rate", "SslBackendKeyRate"),
+    ("max_backend_ssl_key_rate", "SslBackendMaxKeyRate"),
+    ("ssl_cache_lookups_total", "SslCacheLookups"),
+    ("ssl_cache_misses_total", "SslCacheMisses"),
+    ("http_comp_bytes_in_total", "CompressBpsIn"),
+    ("http_comp_bytes_out_total", "CompressBpsOut"),
+    ("limit_http_comp", "CompressBpsRateLim"),
+    ("current_tasks", "Tasks"),
+    ("current_run_queue", "Run_queue"),
+    ("idle_time_percent", "Idle_pct"),
+    ("stopping", "Stopping"),
+    ("jobs", "Jobs"),
+    ("unstoppable_jobs", "Unstoppable Jobs"),
+    ("listeners", "Listeners"),
+    ("active_peers", "ActivePeers"),
+    ("connected_peers", "ConnectedPeers"),
+    ("dropped_logs_total", "DroppedLogs"),
+    ("busy_polling_enabled", "BusyPolling"),
+    ("failed_resolutions", "FailedResolutions"),
+    ("bytes_out_total", "TotalBytesOut"),
+    ("spliced_bytes_out_total", "TotalSplicdedBytesOut"),
+    ("bytes_out_rate", "BytesOutRate"),
+    ("recv_logs_total", "CumRecvLogs"),
+    ("max_memory_bytes", "Memmax_bytes"),
+    ("pool_allocated_bytes", "PoolAlloc_bytes"),
+    ("pool_used_bytes", "PoolUsed_bytes"),
+    ("start_time_seconds", "Start_time_sec"),
+];
+
+const FRONTEND: &[(&str, Shape)] = &[
+    ("current_sessions", Shape::Plain(Field::Scur)),
+    ("max_sessions", Shape::Plain(Field::Smax)),
+    ("limit_sessions", Shape::Plain(Field::Slim)),
+    ("sessions_total", Shape::Plain(Field::Stot)),
+    ("bytes_in_total", Shape::Plain(Field::Bin)),
+    ("bytes_out_total", Shape::Plain(Field::Bout)),
+    ("requests_denied_total", Shape::Plain(Field::Dreq)),
+    ("responses_denied_total", Shape::Plain(Field::Dresp)),
+    ("request_errors_total", Shape::Plain(Field::Ereq)),
+    ("status", Shape::States(&["DOWN", "UP"])),
+    ("limit_session_rate", Shape::Plain(Field::RateLim)),
+    ("max_session_rate", Shape::Plain(Field::RateMax)),
+    ("http_responses_total", Shape::Responses),
+    ("http_requests_rate_max", Shape::Plain(Field::ReqRateMax)),
+    ("http_requests_total", Shape::Plain(Field::ReqTot)),
+    ("http_comp_bytes_in_total", Shape::Plain(Field::CompIn)),
+    ("http_comp_bytes_out_total", Shape::Plain(Field::CompOut)),
+    ("http_comp_bytes_bypassed_total", Shape::Plain(Field::CompByp)),
+    ("http_comp_responses_total", Shape::Plain(Field::CompRsp)),
+    ("connections_rate_max", Shape::Plain(Field::ConnRateMax)),
+    ("connections_total", Shape::Plain(Field::ConnTot)),
+    ("intercepted_requests_total", Shape::Plain(Field::Intercepted)),
+    ("denied_connections_total", Shape::Plain(Field::Dcon)),
+    ("denied_sessions_total", Shape::Plain(Field::Dses)),
+    ("failed_header_rewriting_total", Shape::Plain(Field::Wrew)),
+    ("http_cache_lookups_total", Shape::Plain(Field::CacheLookups)),
+    ("http_cache_hits_total", Shape::Plain(Field::CacheHits)),
+    ("internal_errors_total", Shape::Plain(Field::Eint)),
+];
+
+const LISTENER: &[(&str, Shape)] = &[
+    ("current_sessions", Shape::Plain(Field::Scur)),
+    ("max_sessions", Shape::Plain(Field::Smax)),
+    ("limit_sessions", Shape::Plain(Field::Slim)),
+    ("sessions_total", Shape::Plain(Field::Stot)),
+    ("bytes_in_total", Shape::Plain(Field::Bin)),
+    ("bytes_out_total", Shape::Plain(Field::Bout)),
+    ("requests_denied_total", Shape::Plain(Field::Dreq)),
+    ("responses_denied_total", Shape::Plain(Field::Dresp)),
+    ("request_errors_total", Shape::Plain(Field::Ereq)),
+    ("status", Shape::States(&["WAITING", "OPEN", "FULL"])),
+    ("denied_connections_total", Shape::Plain(Field::Dcon)),
+    ("denied_sessions_total", Shape::Plain(Field::Dses)),
+    ("failed_header_rewriting_total", Shape::Plain(Field::Wrew)),
+    ("internal_errors_total", Shape::Plain(Field::Eint)),
+];
+
+const BACKEND: &[(&str, Shape)] = &[
+    ("current_queue", Shape::Plain(Field::Qcur)),
+    ("max_queue", Shape::Plain(Field::Qmax)),
+    ("current_sessions", Shape::Plain(Field::Scur)),
+    ("max_sessions", Shape::Plain(Field::Smax)),
+    ("limit_sessions", Shape::Plain(Field::Slim)),
+    ("sessions_total", Shape::Plain(Field::Stot)),
+    ("bytes_in_total", Shape::Plain(Field::Bin)),
+    ("bytes_out_total", Shape::Plain(Field::Bout)),
+    ("requests_denied_total", Shape::Plain(Field::Dreq)),
+    ("responses_denied_total", Shape::Plain(Field::Dresp)),
+    ("connection_errors_total", Shape::Plain(Field::Econ)),
+    ("response_errors_total", Shape::Plain(Field::Eresp)),
+    ("retry_warnings_total", Shape::Plain(Field::Wretr)),
+    ("redispatch_warnings_total", Shape::Plain(Field::Wredis)),
+    ("status", Shape::States(&["DOWN", "UP"])),
+    ("weight", Shape::Plain(Field::Weight)),
+    ("active_servers", Shape::Plain(Field::Act)),
+    ("backup_servers", Shape::Plain(Field::Bck)),
+    ("check_up_down_total", Shape::Plain(Field::Chkdown)),
+    ("check_last_change_seconds", Shape::Plain(Field::Lastchg)),
+    ("downtime_seconds_total", Shape::Plain(Field::Downtime)),
+    ("loadbalanced_total", Shape::Plain(Field::Lbtot)),
+    ("max_session_rate", Shape::Plain(Field::RateMax)),
+    ("http_responses_total", Shape::Responses),
+    ("http_requests_total", Shape::Plain(Field::ReqTot)),
+    ("client_aborts_total", Shape::Plain(Field::CliAbrt)),
+    ("server_aborts_total", Shape::Plain(Field::SrvAbrt)),
+    ("http_comp_bytes_in_total", Shape::Plain(Field::CompIn)),
+    ("http_comp_bytes_out_total", Shape::Plain(Field::CompOut)),
+    ("http_comp_bytes_bypassed_total", Shape::Plain(Field::CompByp)),
+    ("http_comp_responses_total", Shape::Plain(Field::CompRsp)),
+    ("last_session_seconds", Shape::Plain(Field::Lastsess)),
+    ("queue_time_average_seconds", Shape::Millis(Field::Qtime)),
+    ("connect_time_average_seconds", Shape::Millis(Field::Ctime)),
+    ("response_time_average_seconds", Shape::Millis(Field::Rtime)),
+    ("total_time_average_seconds", Shape::Millis(Field::Ttime)),
+    ("failed_header_rewriting_total", Shape::Plain(Field::Wrew)),
+    ("connection_attempts_total", Shape::Plain(Field::Connect)),
+    ("connection_reuses_total", Shape::Plain(Field::Reuse)),
+    ("http_cache_lookups_total", Shape::Plain(Field::CacheLookups)),
+    ("http_cache_hits_total", Shape::Plain(Field::CacheHits)),
+    ("max_queue_time_seconds", Shape::Millis(Field::QtimeMax)),
+    ("max_connect_time_seconds", Shape::Millis(Field::CtimeMax)),
+    ("max_response_time_seconds", Shape::Millis(Field::RtimeMax)),
+    ("max_total_time_seconds", Shape::Millis(Field::TtimeMax)),
+    ("internal_errors_total", Shape::Plain(Field::Eint)),
+    ("uweight", Shape::Plain(Field::Uweight)),
+    ("agg_server_status", Shape::ServerStates),
+    ("agg_server_check_status", Shape::ServerStates),
+    ("agg_check_status", Shape::ServerResults),
+];
+
+const SERVER: &[(&str, Shape)] = &[
+    ("current_queue", Shape::Plain(Field::Qcur)),
+    ("max_queue", Shape::Plain(Field::Qmax)),
+    ("current_sessions", Shape::Plain(Field::Scur)),
+    ("max_sessions", Shape::Plain(Field::Smax)),
+    ("limit_sessions", Shape::Plain(Field::Slim)),
+    ("sessions_total", Shape::Plain(Field::Stot)),
+    ("bytes_in_total", Shape::Plain(Field::Bin)),
+    ("bytes_out_total", Shape::Plain(Field::Bout)),
+    ("responses_denied_total", Shape::Plain(Field::Dresp)),
+    ("connection_errors_total", Shape::Plain(Field::Econ)),
+    ("response_errors_total", Shape::Plain(Field::Eresp)),
+    ("retry_warnings_total", Shape::Plain(Field::Wretr)),
+    ("redispatch_warnings_total", Shape::Plain(Field::Wredis)),
+    ("status", Shape::States(STATES)),
+    ("weight", Shape::Plain(Field::Weight)),
+    ("check_failures_total", Shape::Plain(Field::Chkfail)),
+    ("check_up_down_total", Shape::Plain(Field::Chkdown)),
+    ("check_last_change_seconds", Shape::Plain(Field::Lastchg)),
+    ("downtime_seconds_total", Shape::Plain(Field::Downtime)),
+    ("queue_limit", Shape::Plain(Field::Qlimit)),
+    ("current_throttle", Shape::Plain(Field::Throttle)),
+    ("loadbalanced_total", Shape::Plain(Field::Lbtot)),
+    ("max_session_rate", Shape::Plain(Field::RateMax)),
+    ("check_status", Shape::CheckResults),
+    ("check_code", Shape::Plain(Field::CheckCode)),
+    ("check_duration_seconds", Shape::Millis(Field::CheckDuration)),
+    ("http_responses_total", Shape::Responses),
+    ("client_aborts_total", Shape::Plain(Field::CliAbrt)),
+    ("server_aborts_total", Shape::Plain(Field::SrvAbrt)),
+    ("last_session_seconds", Shape::Plain(Field::Lastsess)),
+    ("queue_time_average_seconds", Shape::Millis(Field::Qtime)),
+    ("connect_time_average_seconds", Shape::Millis(Field::Ctime)),
+    ("response_time_average_seconds", Shape::Millis(Field::Rtime)),
+    ("total_time_average_seconds", Shape::Millis(Field::Ttime)),
+    ("failed_header_rewriting_total", Shape::Plain(Field::Wrew)),
+    ("connection_attempts_total", Shape::Plain(Field::Connect)),
+    ("connection_reuses_total", Shape::Plain(Field::Reuse)),
+    ("idle_connections_current", Shape::Plain(Field::SrvIcur)),
+    ("idle_connections_limit", Shape::Plain(Field::SrcIlim)),
+    ("max_queue_time_seconds", Shape::Millis(Field::QtimeMax)),
+    ("max_connect_time_seconds", Shape::Millis(Field::CtimeMax)),
+    ("max_response_time_seconds", Shape::Millis(Field::RtimeMax)),
+    ("max_total_time_seconds", Shape::Millis(Field::TtimeMax)),
+    ("internal_errors_total", Shape::Plain(Field::Eint)),
+    (
+        "unsafe_idle_connections_current",
+        Shape::Plain(Field::IdleConnCur),
+    ),
+    ("safe_idle_connections_current", Shape::Plain(Field::SafeConnCur)),
+    ("used_connections_current", Shape::Plain(Field::UsedConnCur)),
+    ("need_connections_current", Shape::Plain(Field::NeedConnEst)),
+    ("uweight", Shape::Plain(Field::Uweight)),
+];
+
+const STATES: &[&str] = &["DOWN", "UP", "MAINT", "DRAIN", "NOLB"];
+const RESULTS: &[&str] = &[
+    "HANA", "SOCKERR", "L4OK", "L4TOUT", "L4CON", "L6OK", "L6TOUT", "L6RSP", "L7TOUT", "L7RSP", "L7OK",
+    "L7OKC", "L7STS", "PROCERR", "PROCTOUT", "PROCOK",
+];
+
+/// Name, type, what it says, and where it comes from.
+type Own = (&'static str, &'static str, &'static str, fn(&Context) -> u64);
+
+/// Counted by us and nobody else.
+const OWN: &[Own] = &[
+    ("workers", "gauge", "Worker threads.", |context| {
+        context.live.workers as u64
+    }),
+    (
+        "log_lines_dropped_total",
+        "counter",
+        "Log lines of the daemon itself for which there was no room.",
+        |_| warren_kit::logging::dropped_lines(),
+    ),
+    (
+        "usable_servers",
+        "gauge",
+        "Servers that may be chosen now, in all backends.",
+        |context| {
+            let snapshot = context.live.snapshot();
+            snapshot
+                .backends
+                .iter()
+                .map(|backend| backend.usable() as u64)
+                .sum()
+        },
+    ),
+    (
+        "backends_without_server",
+        "gauge",
+        "Backends that have servers of which none may be chosen.",
+        |context| {
+            let snapshot = context.live.snapshot();
+            let without = snapshot
+                .backends
+                .iter()
+                .filter(|it| !it.servers().is_empty() && it.usable() == 0);
+            without.count() as u64
+        },
+    ),
+    (
+        "spliced_bytes_total",
+        "counter",
+        "Octets that went through a pipe of the kernel.",
+        |context| context.live.spliced.load(std::sync::atomic::Ordering::Relaxed),
+    ),
+];
+
+/// Every metric there is, in the order of the text.
+#[must_use]
+pub fn families() -> Vec<Family> {
+    let mut families = Vec::new();
+    for (name, key) in PROCESS {
+        if *name == "max_memory_bytes" {
+            families.push(Family {
+                name: "haproxy_process_build_info".to_owned(),
+                kind: "gauge",
+                help: "What was built.",
+                labels: &["version"],
+                source: Source::Build,
+            });
+        }
+        families.push(Family {
+            name: format!("haproxy_process_{name}"),
+            kind: kind_of(name),
+            help: Info::help(key),
+            labels: &[],
+            source: Source::Info(key),
+        });
+    }
+    let kinds: [(_, _, &'static [_], _); 4] = [
+        ("frontend", Kind::Frontend, &["proxy"], FRONTEND),
+        ("listener", Kind::Socket, &["proxy", "listener"], LISTENER),
+        ("backend", Kind::Backend, &["proxy"], BACKEND),
+        ("server", Kind::Server, &["proxy", "server"], SERVER),
+    ];
+    for (word, kind, labels, list) in kinds {
+        families.extend(list.iter().map(|(name, shape)| Family {
+            name: format!("haproxy_{word}_{name}"),
+            kind: kind_of(name),
+            help: shape.help(),
+            labels,
+            source: Source::Rows(kind, *shape),
+        }));
+    }
+    for (name, help, used) in [
+        ("size", "Entries that a stick table may have.", false),
+        ("used", "Entries that a stick table has.", true),
+    ] {
+        families.push(Family {
+            name: format!("haproxy_sticktable_{name}"),
+            kind: "gauge",
+            help,
+            labels: &["name", "type"],
+            source: Source::Tables { used },
+        });
+    }
+    families.extend(OWN.iter().map(|(name, kind, help, value)| Family {
+        name: format!("warren_proxy_{name}"),
+        kind,
+        help,
+        labels: &[],
+        source: Source::Own(*value),
+    }));
+    families
+}
+
+/// HAProxy's types follow from its names, but for one.
+fn kind_of(name: &str) -> &'static str {
+    if name.ends_with("_total") || name == "failed_resolutions" {
+        "counter"
+    } else {
+        "gauge"
+    }
+}
+
+impl Shape {
+    fn help(self) -> &'static str {
+        match self {
+            Self::Plain(field) | Self::Millis(field) => field.help(),
+            Self::States(_) => "1 for the state it is in, 0 for the others.",
+            Self::Responses => "Responses by class of status.",
+            Self::CheckResults => "1 for the result of the last check, 0 for the others.",
+            Self::ServerStates => "Servers in each state.",
+            Self::ServerResults => "Servers whose last check had each result.",
+        }
+    }
+}
+
+/// All metrics at `now`.
+pub(super) fn text(context: &Context, now: Instant) -> String {
+    let statistics = Statistics::take(&context.live, now);
+    let info = Info::take(&context.live, &context.process, now);
+    let mut text = String::with_capacity(256 * 1024);
+    for family in families() {
+        let mut samples = String::new();
+        family.write(&mut samples, context, &statistics, &info);
+        if !samples.is_empty() {
+            let Family { name, kind, help, .. } = &family;
+            let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} {kind}\n{samples}");
+        }
+    }
+    text
+}
+
+impl Family {
+    fn write(&self, text: &mut String, context: &Context, statistics: &Statistics, info: &Info) {
+        match self.source {
+            Source::Info(key) => {
+                let _ = writeln!(text, "{} {}", self.name, info.value(key));
+            }
+            Source::Build => {
+                let _ = writeln!(
+                    text,
+                    "{}{{version=\"{}\"}} 1",
+                    self.name,
+                    label(&info.value("Version").to_string())
+                );
+            }
+            Source::Own(value) => {
+                let _ = writeln!(text, "{} {}", self.name, value(context));
+            }
+            Source::Tables { used } => {
+                let snapshot = context.live.snapshot();
+                for backend in &snapshot.backends {
+                    if let Some(table) = &*backend.stick.lock() {
+                        let number = if used { table.len() } else { table.size() };
+                        let _ = writeln!(
+                            text,
+                            "{}{{name=\"{}\",type=\"ip\"}} {number}",
+                            self.name,
+                            label(&backend.name)
+                        );
+                    }
+                }
+            }
+            Source::Rows(kind, shape) => {
+                for row in statistics.rows.iter().filter(|row| row.kind == kind) {
+                    self.write_row(text, statistics, row, shape);
+                }
+            }
+        }
+    }
+
+    fn write_row(&self, text: &mut String, statistics: &Statistics, row: &Row, shape: Shape) {
+        let names = [row.text(Field::Pxname), row.text(Field::Svname)].map(label);
+        let labels: Vec<_> = self
+            .labels
+            .iter()
+            .zip(&names)
+            .map(|(name, value)| format!("{name}=\"{value}\""))
+            .collect();
+        let labels = labels.join(",");
+        let mut sample = |more: Option<(&str, &str)>, value: &dyn std::fmt::Display| {
+            let more = more
+                .map(|(name, value)| format!(",{name}=\"{value}\""))
+                .unwrap_or_default();
+            let _ = writeln!(text, "{}{{{labels}{more}}} {value}", self.name);
+        };
+        match shape {
+            Shape::Plain(field) => match row.value(field) {
+                Value::Empty if http_only(field) => {}
+                Value::Empty => sample(None, &"NaN"),
+                value => sample(None, value),
+            },
+            Shape::Millis(field) => match row.value(field) {
+                Value::Empty => sample(None, &"NaN"),
+                _ => sample(None, &(row.number(field) as f64 / 1000.0)),
+            },
+            Shape::States(states) => {
+                let now = state(row);
+                for state in states {
+                    sample(Some(("state", state)), &u8::from(*state == now));
+                }
+            }
+            Shape::Responses => {
+                for (code, field) in RESPONSES {
+                    if *row.value(*field) != Value::Empty {
+                        sample(Some(("code", code)), row.value(*field));
+                    }
+                }
+            }
+            Shape::CheckResults => {
+                let now = row.text(Field::CheckStatus).trim_start_matches("* ");
+                if now.is_empty() {
+                    return;
+                }
+                for result in RESULTS {
+                    sample(Some(("state", result)), &u8::from(*result == now));
+                }
+            }
+            Shape::ServerStates => {
+                for wanted in STATES {
+                    sample(
+                        Some(("state", wanted)),
+                        &servers(statistics, row, |server| state(server) == *wanted),
+                    );
+                }
+            }
+            Shape::ServerResults => {
+                for wanted in RESULTS {
+                    let count = servers(statistics, row, |server| {
+                        server.text(Field::CheckStatus).trim_start_matches("* ") == *wanted
+                    });
+                    sample(Some(("state", wanted)), &count);
+                }
+            }
+        }
+    }
+}
+
+const RESPONSES: &[(&str, Field)] = &[
+    ("1xx", Field::Hrsp1xx),
+    ("2xx", Field::Hrsp2xx),
+    ("3xx", Field::Hrsp3xx),
+    ("4xx", Field::Hrsp4xx),
+    ("5xx", Field::Hrsp5xx),
+    ("other", Field::HrspOther),
+];
+
+/// These are left out where a proxy speaks no HTTP.
+const fn http_only(field: Field) -> bool {
+    matches!(
+        field,
+        Field::ReqTot | Field::Intercepted | Field::CacheLookups | Field::CacheHits
+    )
+}
+
+/// In the words of the exporter.
+fn state(row: &Row) -> &'static str {
+    let status = row.text(Field::Status);
+    match row.kind {
+        Kind::Frontend if status == "STOP" => "DOWN",
+        Kind::Frontend => "UP",
+        Kind::Backend if status == "UP" => "UP",
+        Kind::Backend => "DOWN",
+        Kind::Socket => ["WAITING", "FULL"]
+            .into_iter()
+            .find(|word| *word == status)
+            .unwrap_or("OPEN"),
+        Kind::Server => {
+            let word = ["MAINT", "DRAIN", "NOLB", "DOWN"]
+                .into_iter()
+                .find(|word| status.starts_with(word));
+            word.unwrap_or("UP")
+        }
+    }
+}
+
+fn servers(statistics: &Statistics, backend: &Row, which: impl Fn(&Row) -> bool) -> usize {
+    let servers = statistics
+        .rows
+        .iter()
+        .filter(|row| row.kind == Kind::Server && row.proxy == backend.proxy);
+    servers.filter(|row| which(row)).count()
+}
+
+fn label(text: &str) -> String {
+    text.replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n")
+}
