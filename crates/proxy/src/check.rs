@@ -23,7 +23,7 @@ mod lines;
 mod link;
 mod probe;
 #[cfg(test)]
-mod rabbitmq;
+pub(crate) mod rabbitmq;
 mod script;
 mod servers;
 #[cfg(test)]

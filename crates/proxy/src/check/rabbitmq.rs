@@ -19,9 +19,9 @@ const SERVER: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
 const START: Duration = Duration::from_secs(120);
 
 /// A broker of this test's own, with its own directory, ports and port mapper.
-struct Broker {
+pub(crate) struct Broker {
     children: Vec<Child>,
-    amqp: SocketAddr,
+    pub(crate) amqp: SocketAddr,
     management: SocketAddr,
     log: PathBuf,
     environment: [(&'static str, String); 6],
@@ -40,7 +40,7 @@ impl Drop for Broker {
 }
 
 impl Broker {
-    fn start() -> Option<Self> {
+    pub(crate) fn start() -> Option<Self> {
         if !Path::new(SERVER).exists() {
             eprintln!("skipped: rabbitmq-server is not installed");
             return None;
@@ -116,7 +116,7 @@ impl Broker {
     }
 
     /// A command of an operator, which must succeed.
-    fn tell(&self, program: &str, arguments: &[&str]) {
+    pub(crate) fn tell(&self, program: &str, arguments: &[&str]) {
         let output = Command::new(Path::new("/usr/lib/rabbitmq/bin").join(program))
             .args(arguments)
             .env_clear()
@@ -126,7 +126,7 @@ impl Broker {
         assert!(output.status.success(), "{program} {arguments:?}: {output:?}");
     }
 
-    fn logged(&self) -> String {
+    pub(crate) fn logged(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 

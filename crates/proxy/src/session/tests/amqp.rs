@@ -7,19 +7,19 @@ use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use tokio::sync::mpsc;
-use warren_amqp::connection::{Close, CloseOk, Method};
+use warren_amqp::connection::{Close, CloseOk, Method, Open, StartOk};
 use warren_amqp::frame::{Frame, Item, Splitter};
 use warren_amqp::handshake::Direction;
 use warren_amqp::protocol::ProtocolHeader;
-use warren_amqp::{FrameKind, FrameMax};
+use warren_amqp::{FrameKind, FrameMax, MethodId, Table, Value};
 use warren_balance::Admin;
 use warren_balance::health::Input;
 
 use super::bench::{self, Bench, eventually};
-use crate::plan::{Mode, Plan, Rebalance};
+use crate::plan::{HostAddress, Mode, Plan, Rebalance};
 use crate::rebalance;
 use crate::record::Cause;
-use crate::session::amqp::testing::{frame, handshake, method, other};
+use crate::session::amqp::testing::{frame, handshake, method, other, short};
 use crate::worker::{Command, End, Ending, Move, Scope, SessionInfo};
 
 fn amqp(plan: &mut Plan) {
@@ -375,4 +375,148 @@ fn connections_that_fled_come_back_when_their_server_does_and_no_faster_than_all
     }
     let _moved: Vec<Connection> = (0..5).map(|_| Connection::open(&bench, 1, 60)).collect();
     assert_eq!(round(), 0);
+}
+
+/// What a client says to a real broker; what the broker says is read up to the method that is waited for.
+struct Client {
+    stream: TcpStream,
+    splitter: Splitter,
+    read: BytesMut,
+}
+
+impl Client {
+    fn open(bench: &Bench) -> Self {
+        let mut splitter = Splitter::of_server();
+        splitter.set_frame_max(FrameMax::DEFAULT);
+        let mut client = Self {
+            stream: bench.connect(),
+            splitter,
+            read: BytesMut::new(),
+        };
+        let said: Vec<Vec<u8>> = handshake(60)
+            .into_iter()
+            .filter(|(from, _)| *from == Direction::FromClient)
+            .map(|(_, octets)| octets)
+            .collect();
+        client.say(&said[0]);
+        client.wait(10, 10);
+        client.say(&method(StartOk {
+            client_properties: Table::new().with("product", Value::text("test")),
+            mechanism: short("PLAIN"),
+            response: warren_amqp::handshake::plain("guest", "guest"),
+            locale: short("en_US"),
+        }));
+        client.wait(10, 30);
+        client.say(&said[2]);
+        client.say(&method(Open {
+            virtual_host: short("/"),
+            ..Open::default()
+        }));
+        client.wait(10, 41);
+        client.say(&other(1, [20, 10], b"\0"));
+        client.wait(20, 11);
+        client
+    }
+
+    fn say(&mut self, octets: &[u8]) {
+        self.stream.write_all(octets).unwrap();
+    }
+
+    /// Reads until this method has come.
+    fn wait(&mut self, class: u16, number: u16) -> Frame {
+        loop {
+            while let Some(item) = self.splitter.next(&mut self.read).expect("whole frames") {
+                if let Item::Frame(frame) = item
+                    && frame.method() == Some(MethodId::new(class, number))
+                {
+                    return frame;
+                }
+            }
+            let mut chunk = [0; 4096];
+            let count = self.stream.read(&mut chunk).unwrap();
+            assert!(count > 0, "closed while waiting for {class}.{number}");
+            self.read.extend_from_slice(&chunk[..count]);
+        }
+    }
+
+    fn publish(&mut self, queue: &str, octets: &[u8]) {
+        let mut arguments = vec![0, 0, 0, queue.len() as u8];
+        arguments.extend(queue.as_bytes());
+        arguments.push(0);
+        let size = octets.len() as u64;
+        let head = [&[0, 60, 0, 0][..], &size.to_be_bytes(), &[0, 0]].concat();
+        self.say(&other(1, [60, 40], &arguments));
+        self.say(&frame(FrameKind::Header, 1, &head));
+        self.say(&frame(FrameKind::Body, 1, octets));
+    }
+}
+
+#[test]
+fn a_real_broker_is_understood_and_sees_connections_end_as_they_should() {
+    let Some(broker) = crate::check::rabbitmq::Broker::start() else {
+        return;
+    };
+    let bench = Bench::new(1, |plan| {
+        amqp(plan);
+        bench::server(plan, 0).address = HostAddress::Ip(broker.amqp);
+    });
+    let quiet = broker.logged().len();
+
+    let mut client = Client::open(&bench);
+    client.say(&other(1, [50, 10], b"\0\0\x01q\x02\0\0\0\0"));
+    client.wait(50, 11);
+    client.say(&other(1, [60, 20], b"\0\0\x01q\x01t\0\0\0\0\0"));
+    client.wait(60, 21);
+    for _ in 0..3 {
+        client.publish("q", &[7; 5000]);
+    }
+    client.wait(60, 60);
+    client.wait(60, 60);
+    client.wait(60, 60);
+    client.say(&other(1, [60, 80], b"\0\0\0\0\0\0\0\x02\x01"));
+    client.say(&frame(FrameKind::Heartbeat, 0, b""));
+    let facts = |bench: &Bench| sessions(bench)[0].amqp.clone().unwrap();
+    eventually(|| facts(&bench).unsettled == 1);
+    let known = facts(&bench);
+    assert_eq!(
+        (known.user.as_deref(), known.vhost.as_deref(), known.channels),
+        (Some("guest"), Some("/"), 1)
+    );
+    assert!(
+        known.broker.as_ref().unwrap().starts_with("RabbitMQ 3."),
+        "{known:?}"
+    );
+    assert_eq!((known.published, known.delivered), (3, 3));
+
+    // It publishes while it is told to go, and answers in the middle of it.
+    politely(&bench, Scope::All, LONG, 1000);
+    let close = client.wait(10, 50);
+    assert!(close.payload.starts_with(b"\0\x0a\0\x32\x01\x40"), "320");
+    client.publish("q", &[8; 5000]);
+    client.say(&method(CloseOk {}));
+    is_at_end(&mut client.stream);
+    assert_eq!(bench.line().termination(), "KD");
+
+    // Everything it had said was taken: what it did not acknowledge, and what it published last.
+    let mut client = Client::open(&bench);
+    client.say(&other(1, [60, 70], b"\0\0\x01q\x01"));
+    client.wait(60, 71);
+    client.say(&other(1, [60, 70], b"\0\0\x01q\x01"));
+    client.wait(60, 71);
+    client.say(&other(1, [60, 70], b"\0\0\x01q\x01"));
+    client.wait(60, 72);
+    assert_eq!(facts(&bench).unsettled, 0, "nobody settles these");
+    let heard = broker.logged().split_off(quiet);
+    assert!(!heard.contains("unexpectedly"), "{heard}");
+    assert!(!heard.contains("[error]"), "{heard}");
+
+    // A broker that stops says so itself.
+    broker.tell("rabbitmqctl", &["stop_app"]);
+    client.wait(10, 50);
+    client.say(&method(CloseOk {}));
+    is_at_end(&mut client.stream);
+    drop(client);
+    let (by, code, _) = bench.line().amqp.unwrap().close.unwrap();
+    assert_eq!((by.as_str(), code), ("broker", 320));
+    bench.is_empty();
 }
