@@ -6,6 +6,7 @@ mod balancing;
 mod failures;
 mod hostile;
 mod limits;
+mod rabbitmq;
 mod records;
 mod reload;
 mod seeds;

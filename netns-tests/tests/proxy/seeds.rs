@@ -20,7 +20,7 @@ const VIP: &str = "192.168.125.245";
 const MOVED: Duration = Duration::from_secs(20);
 
 /// `/etc/hosts` as the compose file makes it.
-fn names(host: &Host) {
+pub(crate) fn names(host: &Host) {
     let file = host.write(
         "hosts",
         "127.0.0.1 localhost\n192.168.125.26 rabbitmq1\n192.168.125.190 rabbitmq2\n192.168.125.176 rabbitmq3\n",
