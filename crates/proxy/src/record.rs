@@ -111,6 +111,16 @@ impl Refusal {
     }
 }
 
+impl Record<'_> {
+    /// Takes the session itself out of the counts of its backend and server: HAProxy has let go of those when it writes the
+    /// line, of the frontend not yet.
+    pub(crate) fn leave(&mut self, backend: bool, server: bool) {
+        let [_, _, in_backend, at_server] = &mut self.connections;
+        *in_backend = in_backend.saturating_sub(backend.into());
+        *at_server = at_server.saturating_sub(server.into());
+    }
+}
+
 /// Milliseconds in the line are cut off, not rounded. `None` is not reached (`-1`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Times {

@@ -371,7 +371,9 @@ impl Session {
         match &self.stage {
             Stage::Opening(_) => Phase::Request,
             Stage::Joining { .. } => self.common.upstream.phase(),
-            Stage::Relay(_) | Stage::Http(_) => Phase::Data,
+            // What HAProxy says of connections that it ends by itself while they carry data.
+            Stage::Relay(_) => Phase::Normal,
+            Stage::Http(_) => Phase::Data,
         }
     }
 
@@ -437,9 +439,12 @@ impl Session {
         if let Stage::Http(http) = &mut self.stage {
             http.finish(common, context);
         } else {
+            if let Stage::Joining { .. } = self.stage {
+                common.notice_unheard();
+            }
             let total = context.now.saturating_sub(common.accepted);
             common.count_end(total, context);
-            common.log(amqp.as_ref(), context);
+            common.log(amqp.as_ref(), true, context);
         }
         common.farewell();
         common.leave_server(context);
@@ -516,20 +521,30 @@ impl Common {
         Ok(Stage::Joining { said: Vec::new() })
     }
 
+    /// What a client said while it waited in vain counts as said: `option dontlognull` is about those that said nothing.
+    fn notice_unheard(&mut self) {
+        if let Received::Data(octets) = self.client.peek(&mut [0; 1024]) {
+            self.bytes[Side::Client as usize] += octets as u64;
+        }
+    }
+
     /// Logs before the end, if that is what the frontend wants; then nothing is logged at the end.
     fn log_early(&mut self, context: &mut Context, wanted: impl FnOnce(&plan::Logging) -> bool) {
         let frontend = Arc::clone(self.frontend());
         if wanted(&frontend.plan().log) {
-            self.log(None, context);
+            self.log(None, false, context);
             self.unlogged = true;
         }
     }
 
-    fn log(&self, amqp: Option<&AmqpFacts>, context: &mut Context) {
+    fn log(&self, amqp: Option<&AmqpFacts>, over: bool, context: &mut Context) {
         let plan = self.frontend().plan();
         if !self.unlogged && !plan.log.targets.is_empty() {
             let mut record = self.record(&plan, context);
             record.amqp = amqp;
+            if over {
+                record.leave(self.backend.is_some(), self.assigned.is_some());
+            }
             context.log.record(&plan, &record);
         }
     }

@@ -81,7 +81,9 @@ impl Surroundings<'_> {
 fn plan(report: &mut Report, file: &Proxy, origin: Origin, machine: &Machine) -> Plan {
     let mut sections = sections(file);
     report.at_most(0..0, "frontends and backends", sections.len(), PROXIES_MAX);
-    number(report, &mut sections);
+    // A runtime socket is number 1 to HAProxy, and exporters remember numbers.
+    let first = 1 + u32::from(!file.sockets.is_empty());
+    number(report, &mut sections, first);
     modes(report, &mut sections);
     let global = global::global(report, file, origin, machine);
     let surroundings = Surroundings {
@@ -146,8 +148,8 @@ fn sections(file: &Proxy) -> Vec<Given<'_>> {
     sections
 }
 
-/// By place in the file, around the numbers that are given.
-fn number(report: &mut Report, sections: &mut [Given<'_>]) {
+/// By place in the file from `first` on, around the numbers that are given.
+fn number(report: &mut Report, sections: &mut [Given<'_>], first: u32) {
     let mut used: BTreeMap<u32, Range<usize>> = BTreeMap::new();
     for given in sections.iter_mut() {
         let Some(id) = &given.section.id else { continue };
@@ -163,7 +165,7 @@ fn number(report: &mut Report, sections: &mut [Given<'_>]) {
             );
         }
     }
-    let mut next = 1;
+    let mut next = first;
     for given in sections.iter_mut().filter(|given| given.section.id.is_none()) {
         while used.contains_key(&next) {
             next += 1;

@@ -310,17 +310,17 @@ fn no_more_clients_come_in_than_there_is_room_for() {
 #[test]
 fn sessions_end_when_they_are_told_to() {
     let cases = [
-        (Scope::All, Ending::Now(Cause::Killed), "KD"),
-        (Scope::Frontend(ProxyId(1)), Ending::Now(Cause::Killed), "KD"),
+        (Scope::All, Ending::Now(Cause::Killed), "K-"),
+        (Scope::Frontend(ProxyId(1)), Ending::Now(Cause::Killed), "K-"),
         (
             Scope::Server(ProxyId(2), ServerId(1)),
             Ending::Now(Cause::Down),
-            "DD",
+            "D-",
         ),
         (
             Scope::Local([127, 0, 0, 1].into()),
             Ending::Reset(Cause::Local),
-            "LD",
+            "L-",
         ),
         (
             Scope::All,
@@ -329,7 +329,7 @@ fn sessions_end_when_they_are_told_to() {
                 deadline: SHORT,
                 rate: testing::number(100),
             },
-            "UD",
+            "U-",
         ),
     ];
     let bench = Bench::new(1, |_| {});

@@ -12,7 +12,7 @@ impl Relay {
     /// It is to end: what has to be said is said. The rest of the time it has, [`Common::leaving`], is for answers.
     pub(crate) fn end(&mut self, cause: Cause, common: &mut Common, context: &mut Context) -> Flow {
         if self.tap.is_some() {
-            let termination = Termination::new(cause, Phase::Data);
+            let termination = Termination::new(cause, Phase::Normal);
             common.termination.get_or_insert(termination);
         }
         match self.tap.as_mut().map(|tap| tap.end(cause)) {

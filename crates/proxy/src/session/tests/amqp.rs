@@ -160,7 +160,7 @@ fn a_connection_that_has_to_end_is_closed_in_its_own_language_on_both_sides() {
     server.write_all(&method(CloseOk {})).unwrap();
     is_at_end(&mut server);
     let line = bench.line();
-    assert_eq!(line.termination(), "KD");
+    assert_eq!(line.termination(), "K-");
     assert_eq!(line.amqp.unwrap().close.unwrap().0, "proxy");
     bench.is_empty();
 }
@@ -175,7 +175,7 @@ fn a_client_that_does_not_answer_is_cut_when_its_time_is_over() {
     is_at_end(&mut connection.client);
     assert!(begun.elapsed() >= Duration::from_millis(95));
     is_at_end(&mut connection.server);
-    assert_eq!(bench.line().termination(), "KD");
+    assert_eq!(bench.line().termination(), "K-");
     bench.is_empty();
 }
 
@@ -371,7 +371,7 @@ fn connections_that_fled_come_back_when_their_server_does_and_no_faster_than_all
         closed(server);
         server.write_all(&method(CloseOk {})).unwrap();
         is_at_end(client);
-        assert_eq!(bench.line().termination(), "UD");
+        assert_eq!(bench.line().termination(), "U-");
     }
     let _moved: Vec<Connection> = (0..5).map(|_| Connection::open(&bench, 1, 60)).collect();
     assert_eq!(round(), 0);
