@@ -15,6 +15,7 @@
 mod build;
 pub mod file;
 mod haproxy;
+pub mod lint;
 mod load;
 mod named;
 mod report;

@@ -112,6 +112,7 @@ fn plan(report: &mut Report, file: &Proxy, origin: Origin, machine: &Machine) ->
         }
     }
     fullconns(&sections, &frontends, &mut backends);
+    tracks(report, &sections, &backends);
     if sections.is_empty() {
         report.warn(
             0..0,
@@ -275,6 +276,47 @@ fn misplaced(report: &mut Report, given: &Given<'_>) {
     }
     if !given.back {
         say(&back, "frontend", "backend");
+    }
+}
+
+/// Who is followed has to exist, to be checked in the end, and not to follow back.
+fn tracks(report: &mut Report, sections: &[Given<'_>], backends: &[Backend]) {
+    let find = |(backend, server): &(String, String)| {
+        let backend = backends.iter().find(|known| known.name == *backend)?;
+        backend.servers.iter().find(|known| known.name == *server)
+    };
+    let most: usize = backends.iter().map(|backend| backend.servers.len()).sum();
+    let given = sections.iter().filter(|given| given.back);
+    for (given, backend) in given.zip(backends) {
+        for (server, (name, _)) in backend.servers.iter().zip(&given.section.servers.0) {
+            let mut next = server.track.as_ref();
+            let mut steps = 0;
+            while let Some(track) = next {
+                let (followed, its_server) = track;
+                let problem = match find(track) {
+                    None => format!("there is no server {followed}/{its_server} to follow"),
+                    Some(_) if steps > most => {
+                        format!("{}/{} follows itself in the end", backend.name, server.name)
+                    }
+                    Some(found)
+                        if found.track.is_none() && found.check.is_none() && found.agent.is_none() =>
+                    {
+                        format!("{followed}/{its_server} is not checked: there is nothing to follow")
+                    }
+                    Some(found) => {
+                        next = found.track.as_ref();
+                        steps += 1;
+                        continue;
+                    }
+                };
+                report.error(
+                    name.span(),
+                    problem,
+                    "write `track BACKEND/SERVER` with a server that is checked",
+                );
+                break;
+            }
+        }
     }
 }
 
