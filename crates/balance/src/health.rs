@@ -456,14 +456,19 @@ impl Health {
     }
 
     /// Another line of the configuration: what the operator said and what the server does stays. `anew` forgets what
-    /// checks found, because they now ask something else, or somebody else.
+    /// checks found and what a tracked server was, because they now ask something else, or somebody else.
     pub fn reconfigure(&mut self, settings: Settings, admin: Admin, anew: bool) {
         let mut fresh = Self::new(settings, admin);
         let configured = |health: &Self| health.reasons.maint_by == Some(By::Configuration);
         if !configured(self) && !configured(&fresh) {
             fresh.reasons = self.reasons;
         }
-        fresh.tracked = self.tracked;
+        if anew {
+            fresh.reasons.inherited_maint = false;
+            fresh.reasons.inherited_drain = false;
+        } else {
+            fresh.tracked = self.tracked;
+        }
         if self.base != Share::full(self.settings.weight) && fresh.settings.weight == self.settings.weight {
             fresh.base = self.base;
         }

@@ -46,6 +46,7 @@ pub use self::lines::Cause;
 use self::probe::Probe;
 pub use self::servers::{Outlet, SILENCE, Servers};
 use crate::live::{Backend, CheckResult, Server};
+use crate::plan::Observe;
 
 /// Checks and questions to agents that are under way at once, farewells included.
 pub const CHECKS_MAX: usize = 256;
@@ -220,13 +221,15 @@ impl Tender {
     fn take_errors(&self) {
         for _ in 0..self.server.error_limits.swap(0, Relaxed).min(100) {
             let plan = self.server.plan();
-            let result = self.result(
-                Finding::failed(
-                    "HANA",
-                    format!("Detected {} consecutive errors", plan.error_limit),
-                ),
-                Instant::now(),
+            let last = match plan.observe {
+                Some(Observe::Layer7) => "Wrong http response",
+                Some(Observe::Layer4) | None => "L4 unsuccessful connection",
+            };
+            let text = format!(
+                "Detected {} consecutive errors, last one was: {last}",
+                plan.error_limit
             );
+            let result = self.result(Finding::failed("HANA", text), Instant::now());
             self.servers.change(
                 &self.backend,
                 &self.server,

@@ -372,6 +372,11 @@ fn another_configuration_keeps_what_was_said_and_what_was_found_unless_it_asks_s
     health.handle(at(0), &Input::Admin(Admin::Maint));
     health.reconfigure(settings(), Admin::Ready, false);
     assert_eq!(health.status(None), "MAINT");
+    let mut follower = told(&[true], &[tracked(Operation::Stopped, true, true)]);
+    follower.reconfigure(settings(), Admin::Ready, false);
+    assert_eq!(follower.status(Some(("b", "s"))), "MAINT (via b/s)");
+    follower.reconfigure(settings(), Admin::Ready, true);
+    assert_eq!(follower.status(None), "UP 1/3");
     let mut disabled = Health::new(settings(), Admin::Maint);
     disabled.reconfigure(settings(), Admin::Ready, false);
     assert_eq!(disabled.state(), State::Up);

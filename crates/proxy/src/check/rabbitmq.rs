@@ -8,6 +8,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use tokio::sync::Semaphore;
 
 use super::fixture;
@@ -32,8 +34,7 @@ impl Drop for Broker {
     fn drop(&mut self) {
         for child in &mut self.children {
             // Its scripts start it as a child of theirs.
-            let group = nix::unistd::Pid::from_raw(child.id().cast_signed());
-            let _ = nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL);
+            let _ = killpg(Pid::from_raw(child.id().cast_signed()), Signal::SIGKILL);
             let _ = child.wait();
         }
     }
@@ -130,10 +131,19 @@ impl Broker {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
+    fn signal(&self, signal: Signal) {
+        let group = Pid::from_raw(self.children[0].id().cast_signed());
+        killpg(group, signal).unwrap();
+    }
+
     async fn check(&self, kind: CheckKind) -> Finding {
+        self.check_within(kind, Duration::from_secs(10)).await
+    }
+
+    async fn check_within(&self, kind: CheckKind, timeout: Duration) -> Finding {
         let check = crate::plan::Check {
-            connect_timeout: Duration::from_secs(10),
-            timeout: Duration::from_secs(10),
+            connect_timeout: timeout,
+            timeout,
             ..fixture::check(kind)
         };
         let server = crate::plan::Server {
@@ -246,6 +256,19 @@ async fn a_real_broker_passes_every_level_and_has_nothing_to_complain_about() {
     );
     let other = broker.check(http).await;
     assert_eq!((other.status, other.passed), ("L7RSP", false), "{other:?}");
+
+    // One that is stopped in its tracks still has a kernel that takes connections.
+    broker.signal(Signal::SIGSTOP);
+    assert_eq!(broker.check(CheckKind::Tcp).await.status, "L4OK");
+    assert_eq!(
+        broker
+            .check_within(CheckKind::AmqpGreeting, Duration::from_millis(300))
+            .await
+            .status,
+        "L7TOUT"
+    );
+    broker.signal(Signal::SIGCONT);
+    assert_eq!(broker.check(CheckKind::AmqpGreeting).await.status, "L7OK");
 
     // An alarm is for the management to tell, since logins go on. Whoever is drained takes no connections at all.
     broker.tell("rabbitmqctl", &["set_vm_memory_high_watermark", "0.0000001"]);

@@ -554,8 +554,8 @@ async fn errors_in_traffic_count_as_far_as_they_are_observed() {
     eventually("down", || server.status() == "DOWN").await;
     assert_eq!(
         world.lines()[0],
-        "Server back/server1 is DOWN, reason: Health analyze, info: \"Detected 3 consecutive errors\". 0 active and \
-         0 backup servers left. 0 sessions active, 0 requeued, 0 remaining in queue."
+        "Server back/server1 is DOWN, reason: Health analyze, info: \"Detected 3 consecutive errors, last one was: L4 \
+         unsuccessful connection\". 0 active and 0 backup servers left. 0 sessions active, 0 requeued, 0 remaining in queue."
     );
 }
 

@@ -179,10 +179,8 @@ impl Server {
         let admin = if plan.disabled { Admin::Maint } else { Admin::Ready };
         // What was found is about somebody else, or is the answer to another question.
         let question = |plan: &plan::Server| {
-            (
-                plan.address.clone(),
-                plan.check.as_ref().map(|check| check.kind.clone()),
-            )
+            let kind = plan.check.as_ref().map(|check| check.kind.clone());
+            (plan.address.clone(), kind, plan.track.clone())
         };
         let anew = question(&before) != question(&plan);
         self.operational
