@@ -11,6 +11,7 @@ mod mailbox;
 pub(crate) mod reactor;
 mod timers;
 mod turn;
+mod unsent;
 
 use std::io;
 use std::net::IpAddr;
@@ -143,7 +144,11 @@ impl Workers {
         while let Some(part) = receiver.recv().await {
             sessions.extend(part);
         }
-        sessions
+        let listed = tokio::task::spawn_blocking(move || {
+            unsent::add_to(&mut sessions);
+            sessions
+        });
+        listed.await.unwrap_or_default()
     }
 
     /// Waits until all have ended, which they do after [`Command::Finish`]. Blocks.

@@ -520,3 +520,23 @@ fn a_real_broker_is_understood_and_sees_connections_end_as_they_should() {
     assert_eq!((by.as_str(), code), ("broker", 320));
     bench.is_empty();
 }
+
+#[test]
+fn a_client_that_does_not_read_shows_by_what_the_kernel_still_has_for_it() {
+    let bench = Bench::new(1, amqp);
+    let Connection { client, mut server } = Connection::open(&bench, 0, 60);
+    eventually(|| sessions(&bench)[0].unsent == 0);
+    server
+        .set_write_timeout(Some(Duration::from_millis(200)))
+        .unwrap();
+    let body = frame(FrameKind::Body, 1, &[7; 100_000]);
+    // Until nothing goes any more.
+    let mut written = 0;
+    while let Ok(count) = server.write(&body[written % body.len()..]) {
+        written += count;
+    }
+    let unsent = sessions(&bench)[0].unsent;
+    assert!(unsent > 200_000, "{unsent} of {written}");
+    drop(client);
+    bench.is_empty();
+}
