@@ -8,6 +8,7 @@
 //!                             track it     └▶ sessions to be ended
 //! ```
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant as Clock};
@@ -318,9 +319,18 @@ impl Servers {
     /// After a start or a reload: what the tables say of every backend, and whom each server tracks.
     pub(super) fn begin(&self) {
         let snapshot = self.live.snapshot();
+        let all = || {
+            snapshot
+                .backends
+                .iter()
+                .flat_map(|backend| backend.servers().to_vec())
+        };
+        let tracked: HashSet<_> = all().filter_map(|server| server.plan().track.clone()).collect();
         for backend in &snapshot.backends {
             for server in backend.servers().iter() {
-                if server.plan().track.is_none() {
+                let known = !tracked.is_empty()
+                    && tracked.contains(&(backend.name.to_string(), server.name.to_string()));
+                if known && server.plan().track.is_none() {
                     self.follow(backend, server, 0);
                 }
             }

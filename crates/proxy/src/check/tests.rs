@@ -607,3 +607,75 @@ async fn who_waits_for_a_server_gets_the_slots_that_a_change_makes() {
     );
     assert_eq!(first.state(), State::Down);
 }
+
+#[tokio::test]
+async fn slow_start_goes_on_by_itself_and_lets_in_who_waits() {
+    let address = refusing();
+    let mut plan = fixture::checked(&CheckKind::Tcp, &[address]);
+    fixture::change(&mut plan, |server| {
+        server.maxconn = Some(testing::number(4));
+        server.slowstart = Duration::from_millis(700);
+    });
+    let world = World::checking(plan);
+    let (backend, server) = (world.backend(), world.server(1));
+    eventually("down", || server.status() == "DOWN").await;
+    let _listener = TcpListener::bind(address).unwrap();
+    eventually("up", || server.status() == "UP").await;
+    for session in 0..4 {
+        let waiter = crate::live::Waiter { worker: 0, session };
+        backend.assign(world.servers.now(), 0, 0, None, None, waiter);
+    }
+    assert!(server.sessions.now() < 4, "all at once");
+    eventually("all", || server.sessions.now() == 4).await;
+    assert!(
+        server
+            .operational
+            .lock()
+            .health
+            .throttle(world.servers.now())
+            .is_none()
+    );
+}
+
+#[tokio::test]
+async fn a_server_that_tracks_another_starts_as_that_one_does() {
+    let mut plan = fixture::checked(&CheckKind::Tcp, &[silent(), silent()]);
+    fixture::change(&mut plan, |server| {
+        if server.name == "server1" {
+            server.disabled = true;
+        } else {
+            server.track = Some(("back".to_owned(), "server1".to_owned()));
+            server.check = None;
+        }
+    });
+    let world = World::checking(plan);
+    eventually("the same", || {
+        world.server(2).status() == "MAINT (via back/server1)"
+    })
+    .await;
+    assert_eq!(world.server(1).status(), "MAINT");
+}
+
+#[tokio::test]
+async fn sessions_that_fall_silent_later_end_too_for_as_long_as_their_server_is_down() {
+    let mut plan = fixture::checked(&CheckKind::Tcp, &[silent()]);
+    fixture::change(&mut plan, |server| server.shutdown_sessions = true);
+    plan.global.origin = Origin::Toml;
+    Arc::make_mut(&mut plan.backends[0]).mode = Mode::Amqp;
+    let world = World::idle(plan);
+    let (backend, server) = (world.backend(), world.server(1));
+    let say = |operation| {
+        let input = Input::Health(operation);
+        world.servers.change(&backend, &server, &input, Cause::Operator);
+    };
+    say(Operation::Stopped);
+    assert!(
+        !world.servers.farewell_again(&backend, &server),
+        "nobody is there"
+    );
+    server.sessions.enter();
+    assert!(world.servers.farewell_again(&backend, &server));
+    assert_eq!(world.record.ends.lock().len(), 2);
+    say(Operation::Running);
+    assert!(!world.servers.farewell_again(&backend, &server), "it is back");
+}
