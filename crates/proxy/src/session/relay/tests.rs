@@ -332,3 +332,9 @@ fn the_last_words_of_a_server_that_is_gone_are_for_the_client() {
     assert!(between.over);
     assert_eq!(between.read[0], 2000);
 }
+
+#[test]
+fn an_idle_session_is_small() {
+    // What is on the heap besides is there only while octets wait.
+    assert!(size_of::<Session>() <= 336, "{} octets", size_of::<Session>());
+}
