@@ -124,6 +124,8 @@ pub(crate) struct Common {
     pub(crate) bytes: [u64; 2],
     /// Milliseconds that phases took, for the log.
     pub(crate) spent: Spent,
+    /// How many waited for its server and for any server when it began to wait, itself included.
+    pub(crate) queues: [u32; 2],
     /// Failed attempts to connect that were followed by another.
     pub(crate) retries: u32,
     /// Not taken again if there is another.
@@ -216,6 +218,7 @@ impl Session {
                 activity: [context.now; 2],
                 bytes: [0; 2],
                 spent: Spent::default(),
+                queues: [0; 2],
                 retries: 0,
                 avoid: None,
                 reuse: false,
@@ -287,7 +290,8 @@ impl Session {
         match left {
             Received::Data(_) | Received::Wait => Some(Flow::Stay),
             Received::End if connected => None,
-            Received::Failed(_) if connected => {
+            // As HAProxy names it, whether or not there are data yet.
+            Received::Failed(_) if connected || matches!(common.upstream, Upstream::Connecting { .. }) => {
                 Some(common.end(Termination::new(Cause::ClientAborted, Phase::Data)))
             }
             Received::End | Received::Failed(_) => Some(self.end(Cause::ClientAborted)),
@@ -441,6 +445,9 @@ impl Session {
         } else {
             if let Stage::Joining { .. } = self.stage {
                 common.notice_unheard();
+            }
+            if let Upstream::Queued { since, .. } = common.upstream {
+                common.spent.queue = Spent::since(since, context.now);
             }
             let total = context.now.saturating_sub(common.accepted);
             common.count_end(total, context);
@@ -612,7 +619,8 @@ impl Common {
     /// Gives back its place in the queue and its slot, and whoever waits gets it.
     pub(crate) fn leave_server(&mut self, context: &mut Context) {
         let Some(backend) = &self.backend else { return };
-        if let Upstream::Queued { ticket, .. } = self.upstream {
+        if let Upstream::Queued { ticket, since, .. } = self.upstream {
+            self.spent.queue = Spent::since(since, context.now);
             // If it had a slot already, the worker gives that back when it hears of it.
             backend.leave(ticket);
             self.upstream = Upstream::None;
@@ -722,7 +730,7 @@ impl Common {
             ],
             retries: self.retries,
             redispatched: self.redispatched,
-            queues: [0, 0],
+            queues: self.queues,
             http: None,
             amqp: None,
             session: self.id,

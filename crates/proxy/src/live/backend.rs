@@ -87,7 +87,12 @@ pub enum Assignment {
     /// This server; its `sessions` are entered already, to be left by [`Backend::release`].
     Server(Arc<Server>),
     /// A place in the queue. The worker hears of a slot, or leaves by [`Backend::leave`].
-    Wait(Ticket),
+    Wait {
+        /// The place.
+        ticket: Ticket,
+        /// Those who wait, itself included: for one server, and for any server of the backend.
+        queues: [u32; 2],
+    },
     /// Nobody is usable (`SC`).
     NoServer,
     /// Too many wait already (`sQ`).
@@ -279,11 +284,11 @@ impl Backend {
         match balancing.queue.enter(now, line) {
             Ok(ticket) => {
                 balancing.waiting.insert(ticket, waiter);
-                match line.and_then(find) {
-                    Some(server) => server.queued.enter(),
-                    None => self.queued.enter(),
+                let queues = match line.and_then(find) {
+                    Some(server) => [server.queued.enter(), 0],
+                    None => [0, self.queued.enter()],
                 };
-                Assignment::Wait(ticket)
+                Assignment::Wait { ticket, queues }
             }
             Err(_) => Assignment::QueueFull,
         }

@@ -169,7 +169,8 @@ fn choose(common: &mut Common, context: &mut Context, since: u64) -> Option<Prog
             common.upstream = Upstream::Opening { since: context.now };
             None
         }
-        Assignment::Wait(ticket) => {
+        Assignment::Wait { ticket, queues } => {
+            common.queues = queues;
             let plan = backend.plan();
             let timeout = plan.timeouts.queue.or(plan.timeouts.connect);
             let until = timeout.map(|timeout| context.now + millis(timeout));

@@ -13,7 +13,8 @@ use warren_balance::ServerId;
 
 use self::bench::{Bench, eventually};
 use crate::plan::{
-    Condition, Pattern, Plan, ProxyId, Sample, SourceLimits, Stick, TcpAction, TcpRule, Term, Test, testing,
+    Condition, HostAddress, Pattern, Plan, ProxyId, Sample, SourceLimits, Stick, TcpAction, TcpRule, Term,
+    Test, testing,
 };
 use crate::record::{Cause, Phase};
 use crate::worker::{Command, End, Ending, Scope};
@@ -230,7 +231,14 @@ fn whoever_waits_too_long_or_leaves_gets_no_slot() {
     let _server = bench.accept(0);
     let mut patient = bench.connect();
     assert_eq!(patient.read(&mut [0]).unwrap(), 0);
-    assert_eq!(bench.line().termination(), "sQ");
+    let line = bench.line();
+    assert_eq!(
+        (line.termination().as_str(), line.server.as_str()),
+        ("sQ", "<NOSRV>")
+    );
+    assert!(line.times.queue.unwrap() >= SHORT && line.times.connect.is_none());
+    // Of the backend's sessions and the server's, those that are left are counted.
+    assert_eq!((line.queues, line.connections), ([0, 1], [2, 2, 1, 0]));
     drop(bench.connect());
     assert_eq!(bench.line().termination(), "CQ");
     eventually(|| bench.backend().queued.now() == 0);
@@ -263,6 +271,62 @@ fn with_redispatch_another_server_is_tried_at_once() {
     // The turn after a refusal is the refusing server's again.
     assert_eq!((moved, bench.backend().tally.totals().redispatches), (4, 4));
     bench.is_empty();
+}
+
+#[test]
+fn a_client_that_resets_while_we_connect_is_told_from_one_that_leaves() {
+    // A listener whose queue is full lets nobody connect.
+    let full = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    full.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into())
+        .unwrap();
+    full.listen(0).unwrap();
+    let address = full.local_addr().unwrap().as_socket().unwrap();
+    let _fill: Vec<_> = (0..4)
+        .map(|_| {
+            let one = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+            one.set_nonblocking(true).unwrap();
+            let _under_way = one.connect(&address.into());
+            one
+        })
+        .collect();
+    let bench = Bench::new(1, |plan| {
+        bench::server(plan, 0).address = HostAddress::Ip(address)
+    });
+    for (reset, expected) in [(true, "CD"), (false, "CC")] {
+        let client = bench.connect();
+        eventually(|| bench.backend().tally.totals().connects > u64::from(!reset));
+        if reset {
+            socket2::SockRef::from(&client)
+                .set_linger(Some(Duration::ZERO))
+                .unwrap();
+        }
+        drop(client);
+        assert_eq!(bench.line().termination(), expected);
+    }
+    bench.is_empty();
+}
+
+#[test]
+fn servers_may_be_unix_sockets() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("server");
+    let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let bench = Bench::new(1, |plan| {
+        bench::server(plan, 0).address = HostAddress::Unix(path.clone())
+    });
+    let mut client = bench.connect();
+    let (mut server, _) = listener.accept().unwrap();
+    client.write_all(b"question").unwrap();
+    let mut question = [0; 8];
+    server.read_exact(&mut question).unwrap();
+    assert_eq!(&question, b"question");
+    server.write_all(b"answer").unwrap();
+    drop(server);
+    let mut answer = Vec::new();
+    client.read_to_end(&mut answer).unwrap();
+    assert_eq!(answer, b"answer");
+    drop(client);
+    assert_eq!(bench.line().termination(), "--");
 }
 
 #[test]

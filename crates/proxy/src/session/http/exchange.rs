@@ -240,7 +240,7 @@ impl Exchange {
             ],
             retries: common.retries,
             redispatched: common.redispatched,
-            queues: [0, 0],
+            queues: common.queues,
             http: facts,
             amqp: None,
             session: common.id,

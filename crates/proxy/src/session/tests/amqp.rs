@@ -495,7 +495,7 @@ fn a_real_broker_is_understood_and_sees_connections_end_as_they_should() {
     client.publish("q", &[8; 5000]);
     client.say(&method(CloseOk {}));
     is_at_end(&mut client.stream);
-    assert_eq!(bench.line().termination(), "KD");
+    assert_eq!(bench.line().termination(), "K-");
 
     // Everything it had said was taken: what it did not acknowledge, and what it published last.
     let mut client = Client::open(&bench);

@@ -40,6 +40,8 @@ pub(crate) struct Line {
     pub(crate) retries: u32,
     pub(crate) redispatched: bool,
     pub(crate) times: crate::record::Times,
+    pub(crate) connections: [u32; 4],
+    pub(crate) queues: [u32; 2],
     pub(crate) amqp: Option<crate::record::AmqpFacts>,
     /// Method, target and version of a request; `<BADREQ>` if it was none.
     pub(crate) request: String,
@@ -72,6 +74,8 @@ impl Log for Lines {
             retries: record.retries,
             redispatched: record.redispatched,
             times: record.times,
+            connections: record.connections,
+            queues: record.queues,
             amqp: record.amqp.cloned(),
             request: record.http.map_or_else(String::new, |http| match http.method {
                 "" => "<BADREQ>".into(),
