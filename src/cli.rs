@@ -45,16 +45,16 @@ pub enum Command {
     Proxy(ProxyArguments),
     /// Say what is wrong with configuration files; with the files of several hosts, with them together.
     Check {
-        /// warren.toml or keepalived.conf, one for each host.
+        /// warren.toml, keepalived.conf or haproxy.cfg, one for each host.
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
         /// Check warren.toml as this host sees it [default: this host's name].
         #[arg(long, value_name = "NAME")]
         host: Option<String>,
     },
-    /// Print the warren.toml that a keepalived.conf means.
+    /// Print the warren.toml that a keepalived.conf or haproxy.cfg means.
     Import {
-        /// The keepalived.conf.
+        /// The keepalived.conf or haproxy.cfg.
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },

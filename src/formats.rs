@@ -40,6 +40,49 @@ fn by_content(text: &str) -> Format {
     }
 }
 
+/// The roles that a warren.toml has something to say to, of those that exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Roles {
+    /// The failover daemon.
+    pub vrrp: bool,
+    /// The proxy.
+    pub proxy: bool,
+}
+
+impl Roles {
+    /// The failover daemon alone.
+    pub const VRRP: Self = Self {
+        vrrp: true,
+        proxy: false,
+    };
+    /// The proxy alone.
+    pub const PROXY: Self = Self {
+        vrrp: false,
+        proxy: true,
+    };
+}
+
+/// The roles of a warren.toml, by its sections and those of its hosts. One that cannot be read, or has none, is for the
+/// failover daemon to complain about.
+#[must_use]
+pub fn roles(path: &Path) -> Roles {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let Ok(file) = text.parse::<toml::Table>() else {
+        return Roles::VRRP;
+    };
+    let hosts = file.get("host").and_then(toml::Value::as_table);
+    let sections = hosts.into_iter().flat_map(|hosts| hosts.values());
+    let tables: Vec<_> = sections
+        .filter_map(toml::Value::as_table)
+        .chain([&file])
+        .collect();
+    let has = |role: &str| tables.iter().any(|table| table.contains_key(role));
+    Roles {
+        vrrp: has("vrrp") || !has("proxy"),
+        proxy: has("proxy"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -49,6 +92,21 @@ mod tests {
         assert_eq!(by_content("# note\n\nglobal\n  daemon\n"), Format::Haproxy);
         assert_eq!(by_content("! note\nglobal_defs {\n}\n"), Format::Keepalived);
         assert_eq!(by_content(""), Format::Keepalived);
+    }
+
+    #[test]
+    fn the_roles_of_a_file_are_those_of_its_sections_and_its_hosts() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let written = |text: &str| {
+            std::fs::write(file.path(), text).unwrap();
+            roles(file.path())
+        };
+        assert_eq!(written("[proxy]\n"), Roles::PROXY);
+        assert_eq!(written("[vrrp]\n"), Roles::VRRP);
+        assert_eq!(written(""), Roles::VRRP);
+        assert_eq!(written("[vrrp\n"), Roles::VRRP);
+        let both = written("[vrrp]\n[host.beta.proxy]\n");
+        assert!(both.vrrp && both.proxy);
     }
 
     #[test]

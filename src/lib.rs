@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod addresses;
+pub mod checking;
 pub mod cli;
 pub mod config;
 mod control;

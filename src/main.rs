@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use warren::cli::keepalived::{Errand, Keepalived};
 use warren::cli::{Cli, Colour, Command, ConfigWhat, DocsWhat, ProxyVerb, haproxy};
-use warren::{daemonise, docs, links, roles};
+use warren::{checking, daemonise, docs, links, roles};
 use warren_ctl::View;
 use warren_ctl::proxy::{self, Proxy};
 use warren_ctl::vrrp::{self as daemon, Daemon, EventsOptions};
@@ -66,10 +66,10 @@ fn run(cli: Cli) -> Result<ExitCode, Report> {
         },
         Command::Check { files, host } => {
             let colour = cli.color.on_stdout();
-            return Ok(roles::check(&files, host.as_deref(), colour, &mut out)?.into());
+            return Ok(checking::check(&files, host.as_deref(), colour, &mut out)?.into());
         }
         Command::Import { file } => {
-            return Ok(roles::import(&file, cli.color.on_stderr(), &mut out)?.into());
+            return Ok(checking::import(&file, cli.color.on_stderr(), &mut out)?.into());
         }
         Command::Links { directory, force } => {
             links::make(&std::env::current_exe()?, &directory, force, &mut out)?;
@@ -222,7 +222,7 @@ fn run_haproxy(errand: haproxy::Errand, arguments: &[OsString]) -> Result<ExitCo
             if let Some(directory) = directory {
                 std::env::set_current_dir(directory)?;
             }
-            roles::check_haproxy(&files, quiet, strict, Colour::Auto.on_stderr())
+            checking::check_haproxy(&files, quiet, strict, Colour::Auto.on_stderr())
         }
         haproxy::Errand::Run { options, background } => {
             let options = options.absolute()?;
@@ -293,8 +293,8 @@ fn test(config: &Path, messages: Option<&Path>) -> Result<ExitCode, Report> {
     let host = warren::config::host_name();
     let host = Some(host.as_str());
     let checked = match messages {
-        Some(file) => roles::check(&config, host, false, &mut File::create(file)?)?,
-        None => roles::check(&config, host, Colour::Auto.on_stderr(), &mut io::stderr())?,
+        Some(file) => checking::check(&config, host, false, &mut File::create(file)?)?,
+        None => checking::check(&config, host, Colour::Auto.on_stderr(), &mut io::stderr())?,
     };
     Ok(match checked {
         Code::Success => ExitCode::SUCCESS,

@@ -112,30 +112,6 @@ impl Drop for PidFile {
     }
 }
 
-/// Says what is wrong with configuration files, with carets, and with the hosts they describe together.
-pub fn check(
-    files: &[PathBuf],
-    host: Option<&str>,
-    colour: bool,
-    out: &mut dyn Write,
-) -> Result<Code, Report> {
-    Ok(config::check(files, host, None, out, colour)?)
-}
-
-/// Prints the warren.toml that a keepalived.conf means; what is wrong with it goes to standard error.
-pub fn import(file: &Path, colour: bool, out: &mut dyn Write) -> Result<Code, Report> {
-    match config::load(file, Format::Keepalived, &config::host_name()) {
-        Ok(loaded) => {
-            out.write_all(config::translate(&loaded).as_bytes())?;
-            Ok(Code::Success)
-        }
-        Err(error) => {
-            io::stderr().write_all(error.render(colour).as_bytes())?;
-            Ok(Code::Config)
-        }
-    }
-}
-
 /// Runs the proxy until it is told to stop.
 pub fn proxy(options: &ProxyOptions) -> Result<ExitCode, Report> {
     let options = options.clone().absolute()?;
@@ -205,32 +181,4 @@ pub fn wants_background(options: &ProxyOptions) -> Result<bool, Report> {
     let machine = warren_proxy::config::Machine::here(&config::host_name());
     let loaded = warren_proxy::config::load_haproxy(&options.files, &machine);
     Ok(loaded.is_ok_and(|loaded| loaded.plan.global.daemon))
-}
-
-/// `haproxy -c`: says what is wrong, and ends with haproxy's words and status.
-pub fn check_haproxy(files: &[PathBuf], quiet: bool, strict: bool, colour: bool) -> Result<ExitCode, Report> {
-    let machine = warren_proxy::config::Machine::here(&config::host_name());
-    let (text, valid) = match warren_proxy::config::load_haproxy(files, &machine) {
-        Ok(loaded) => match warren_proxy::resolve::look_up_all(&loaded.plan) {
-            Ok(_) => (
-                loaded.render_warnings(colour),
-                !strict || loaded.warnings.is_empty(),
-            ),
-            Err(error) => (format!("{error}\n"), false),
-        },
-        Err(error) => (error.render(colour), false),
-    };
-    if !quiet || !valid {
-        io::stderr().write_all(text.as_bytes())?;
-    }
-    if !valid {
-        return Ok(Code::Runtime.into());
-    }
-    if !quiet {
-        if !text.is_empty() {
-            writeln!(io::stdout(), "Warnings were found.")?;
-        }
-        writeln!(io::stdout(), "Configuration file is valid")?;
-    }
-    Ok(ExitCode::SUCCESS)
 }

@@ -1,16 +1,15 @@
 //! Open files: a proxied connection needs two, and a limit that is too low shows itself in the worst moment. So it is
 //! raised at the start, and a `maxconn` that does not fit is refused then.
 
-use std::io;
-
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::plan::Plan;
 
-/// Beyond connections: logs, epoll and event descriptors, pipes that wait in pools, control sockets, checks under way.
-const RESERVE: u64 = 256;
-/// Pipes of one worker's pool, two descriptors each.
-const PIPES_PER_WORKER: u64 = 128;
+/// Beyond connections: logs, epoll and event descriptors, listeners, control sockets, checks under way.
+const BESIDES: u64 = 200;
+/// Raised by so much more if that is allowed: pipes for splicing are taken where there is room and done without where
+/// there is none.
+const ROOM: u64 = 4096;
 
 /// The limit is too low.
 #[derive(Debug, thiserror::Error)]
@@ -28,41 +27,32 @@ pub struct TooFewFiles {
 /// Open files that a plan needs.
 #[must_use]
 pub fn needed(plan: &Plan) -> u64 {
-    u64::from(plan.global.maxconn.get()) * 2 + beside(plan)
+    u64::from(plan.global.maxconn.get()) * 2 + BESIDES
 }
 
-fn beside(plan: &Plan) -> u64 {
-    let binds: usize = plan.frontends.iter().map(|frontend| frontend.binds.len()).sum();
-    let servers: usize = plan.backends.iter().map(|backend| backend.servers.len()).sum();
-    let workers = plan.global.threads.get() as u64;
-    // A check has one of its own while it runs.
-    RESERVE + binds as u64 + servers as u64 + workers * (2 * PIPES_PER_WORKER + 4)
-}
-
-/// Raises the limit as far as the plan needs.
+/// Raises the limit as far as the plan needs, and a little further where that is allowed.
 ///
 /// # Errors
 /// It may not be raised so far.
 pub(super) fn raise(plan: &Plan) -> Result<(), TooFewFiles> {
     let needed = needed(plan);
+    let wanted = needed + ROOM;
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((0, u64::MAX));
-    if soft >= needed {
+    if soft >= wanted {
         return Ok(());
     }
-    // Only root may raise the hard limit; then both.
-    let raised = setrlimit(Resource::RLIMIT_NOFILE, needed.min(hard), hard)
-        .and_then(|()| match needed > hard {
-            true => setrlimit(Resource::RLIMIT_NOFILE, needed, needed),
-            false => Ok(()),
-        })
-        .map_err(io::Error::from);
-    match raised {
-        Ok(()) => Ok(()),
-        Err(_) => Err(TooFewFiles {
-            maxconn: plan.global.maxconn.get(),
-            needed,
-            limit: hard,
-            fitting: hard.saturating_sub(beside(plan)) / 2,
-        }),
+    // Only root may raise the hard limit.
+    let raised = setrlimit(Resource::RLIMIT_NOFILE, wanted, wanted.max(hard))
+        .or_else(|_| setrlimit(Resource::RLIMIT_NOFILE, wanted.min(hard), hard));
+    if needed <= hard
+        || (raised.is_ok() && getrlimit(Resource::RLIMIT_NOFILE).is_ok_and(|(soft, _)| soft >= needed))
+    {
+        return Ok(());
     }
+    Err(TooFewFiles {
+        maxconn: plan.global.maxconn.get(),
+        needed,
+        limit: hard,
+        fitting: hard.saturating_sub(BESIDES) / 2,
+    })
 }
