@@ -46,6 +46,8 @@ use crate::worker::reactor::{Place, Ready};
 
 /// Buffers that one direction may move before other sessions have their turn.
 const BUFFERS_PER_TURN: usize = 8;
+/// Longer messages are sent at once, without a copy.
+const DEFERRED_MAX: usize = 2 * 1024;
 /// How long a client may take to close after we have, while what it still sends is thrown away. Closing at once would
 /// reset the connection and might destroy the answer before it is read.
 const LINGER: Duration = Duration::from_secs(1);
@@ -454,6 +456,9 @@ impl Http {
                     server.tally.of(context.worker).bytes_in.add(octets);
                 }
                 self.state = State::Passing;
+                if exchange.up.octets.len() <= DEFERRED_MAX && context.defer(common.place()) {
+                    return Next::Stay;
+                }
                 Next::Again
             }
             Progress::Failed(termination) => {

@@ -75,6 +75,10 @@ pub(crate) struct Context {
     pub(crate) peers: Arc<Peers>,
     /// Sessions that could go on, once others have had their turn.
     pub(crate) ready: Vec<Place>,
+    /// Sessions that will send once everybody has received.
+    pub(crate) deferred: Vec<Place>,
+    /// Others receive in this turn, too.
+    pub(crate) crowded: bool,
     /// What this worker tells itself.
     pub(crate) own: VecDeque<Message>,
 }
@@ -104,6 +108,8 @@ impl Context {
             visits,
             peers,
             ready: Vec::new(),
+            deferred: Vec::new(),
+            crowded: false,
             own: VecDeque::new(),
             live,
         })
@@ -145,6 +151,16 @@ impl Context {
     /// The session could go on, once others have had their turn.
     pub(crate) fn again(&mut self, place: Place) {
         self.ready.push(place);
+    }
+
+    /// Whether the session is to send later in this turn, when [`crate::session::Session::drive`] is called again: once
+    /// everybody has received. Whoever is sent many messages in a row is woken once; one by one, it falls asleep in
+    /// between, and waking it costs more than all the rest.
+    pub(crate) fn defer(&mut self, place: Place) -> bool {
+        if self.crowded {
+            self.deferred.push(place);
+        }
+        self.crowded
     }
 
     /// A slot of `server` is for `waiter`.

@@ -58,10 +58,15 @@ impl Worker {
         };
         self.context.tick();
         let ready = std::mem::take(&mut self.context.ready);
+        self.context.crowded = count > 1;
         for index in 0..count {
             if let Some((token, ready)) = events.get(index) {
                 self.event(token, ready);
             }
+        }
+        self.context.crowded = false;
+        for place in std::mem::take(&mut self.context.deferred) {
+            self.drive(place);
         }
         for place in ready {
             self.drive(place);

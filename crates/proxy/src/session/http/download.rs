@@ -7,7 +7,7 @@ use warren_balance::http::{Body, Length, Persistence, Response, Version};
 use super::exchange::Exchange;
 use super::rules::{self, Verdict};
 use super::upload::{Flushed, flush};
-use super::{BUFFERS_PER_TURN, Http, Lost, Passed, limits};
+use super::{BUFFERS_PER_TURN, DEFERRED_MAX, Http, Lost, Passed, limits};
 use crate::session::endpoint::Received;
 use crate::session::{Common, Side};
 use crate::worker::Service;
@@ -64,6 +64,9 @@ impl Http {
             };
             context.buffer = buffer;
             outcome?;
+            if std::mem::take(&mut exchange.deferred) {
+                return Ok(Passed::Waits);
+            }
         }
         Ok(Passed::More)
     }
@@ -265,15 +268,25 @@ fn pass_body(
     exchange: &mut Exchange,
     octets: &[u8],
     common: &mut Common,
-    context: &Context,
+    context: &mut Context,
 ) -> Result<(), Lost> {
     let taken = take(exchange, octets)?;
     send(exchange, octets.get(..taken).unwrap_or_default(), common, context)
 }
 
 /// Sends to the client, after what waits already. What finds no room waits.
-fn send(exchange: &mut Exchange, octets: &[u8], common: &mut Common, context: &Context) -> Result<(), Lost> {
+fn send(
+    exchange: &mut Exchange,
+    octets: &[u8],
+    common: &mut Common,
+    context: &mut Context,
+) -> Result<(), Lost> {
     let down = &mut exchange.down;
+    if down.rest().len() + octets.len() <= DEFERRED_MAX && context.defer(common.place()) {
+        down.octets.extend_from_slice(octets);
+        exchange.deferred = true;
+        return Ok(());
+    }
     if !down.is_empty() && octets.len() <= TOGETHER_MAX {
         down.octets.extend_from_slice(octets);
         return Ok(());

@@ -61,6 +61,8 @@ pub(crate) struct Exchange {
     pub(crate) reused: bool,
     /// The server takes no more of the request. It may have answered all the same.
     pub(crate) upload_lost: bool,
+    /// What waits for the client waits until everybody has received.
+    pub(crate) deferred: bool,
     /// What connections do after the response.
     pub(crate) keep_client: bool,
     pub(crate) keep_server: bool,
@@ -128,6 +130,7 @@ impl Default for Exchange {
             edited: false,
             reused: false,
             upload_lost: false,
+            deferred: false,
             keep_client: false,
             keep_server: false,
             tunnel: false,
