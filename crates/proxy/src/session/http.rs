@@ -10,12 +10,13 @@
 //! and all. Requests of one client are answered one after the other; what of the next one has come already waits.
 //!
 //! - [`exchange`]: one request and its response. [`rules`], [`template`]: what the configuration makes of them.
-//! - [`upload`], [`download`]: their octets. [`answer`], [`pages`]: what the proxy says itself.
+//! - [`upload`], [`download`]: their octets, large ones by [`moving`]. [`answer`], [`pages`]: what the proxy says itself.
 //! - [`pool`]: connections to servers between requests.
 
 mod answer;
 mod download;
 mod exchange;
+mod moving;
 mod pages;
 mod pool;
 mod rules;
@@ -517,6 +518,7 @@ impl Http {
             && exchange.keep_server
             && whole
             && exchange.up.is_empty()
+            && !exchange.moved_up.owes()
             && !endpoint.ended
             && !endpoint.has_hung_up()
         {
@@ -727,7 +729,7 @@ impl Http {
         let frontend = exchange.frontend.as_ref()?;
         let client = frontend.timeouts.client.filter(|_| {
             let wanted = exchange.uploading() && exchange.up.is_empty() && common.server.is_some();
-            wanted || !exchange.down.is_empty()
+            wanted || !exchange.down.is_empty() || exchange.moved_down.owes()
         });
         let client = client.map(|timeout| common.activity[Side::Client as usize] + millis(timeout));
         let backend = exchange.backend.as_ref().filter(|_| exchange.service.is_none());
@@ -735,7 +737,9 @@ impl Http {
             let responding = exchange.download.is_none_or(|body| !body.is_finished());
             let asked = !exchange.uploading();
             common.server.is_some()
-                && (!exchange.up.is_empty() || (responding && asked && exchange.down.is_empty()))
+                && (!exchange.up.is_empty()
+                    || exchange.moved_up.owes()
+                    || (responding && asked && exchange.down.is_empty() && !exchange.moved_down.owes()))
         });
         let server = server.map(|timeout| common.activity[Side::Server as usize] + millis(timeout));
         let client = client.map(|at| (at, Side::Client));

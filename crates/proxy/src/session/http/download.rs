@@ -1,10 +1,12 @@
 //! From the server to the client.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use warren_balance::http::{Body, Length, Persistence, Response, Version};
 
 use super::exchange::Exchange;
+use super::moving::Step;
 use super::rules::{self, Verdict};
 use super::upload::{Flushed, flush};
 use super::{BUFFERS_PER_TURN, DEFERRED_MAX, Http, Lost, Passed, limits};
@@ -16,6 +18,8 @@ use crate::worker::context::Context;
 /// What comes with a head that was changed is sent with it, if it is no more than this; otherwise by itself, since
 /// copying it would cost more.
 const TOGETHER_MAX: usize = 8 * 1024;
+/// Octets received at once while a head is waited for.
+const HEAD_BUFFER: usize = 16 * 1024;
 
 impl Http {
     /// Passes on what comes of the response, until the client has all of it.
@@ -28,15 +32,43 @@ impl Http {
                 Flushed::All => exchange.down.clear(),
                 Flushed::Some => {
                     common.activity[Side::Client as usize] = context.now;
+                    common.changed = true;
                     return Ok(Passed::Waits);
                 }
-                Flushed::Nothing => return Ok(Passed::Waits),
+                Flushed::Nothing => {
+                    common.changed = true;
+                    return Ok(Passed::Waits);
+                }
                 Flushed::Gone => return Err(Lost::Client),
+            }
+            exchange.closing = self.ending;
+            if let (Some(body), Some(server), false) =
+                (&mut exchange.download, &mut common.server, exchange.tunnel)
+            {
+                let pipes = &mut context.pipes;
+                match exchange.moved_down.step(body, server, &mut common.client, pipes) {
+                    Step::Took(count) => {
+                        common.activity[Side::Server as usize] = context.now;
+                        common.count(Side::Server, count, context);
+                        context.live.spliced.fetch_add(count as u64, Relaxed);
+                        continue;
+                    }
+                    Step::Gave => {
+                        common.activity[Side::Client as usize] = context.now;
+                        common.changed = true;
+                        continue;
+                    }
+                    Step::Waits => {
+                        common.changed |= exchange.moved_down.owes();
+                        return Ok(Passed::Waits);
+                    }
+                    Step::SinkGone => return Err(Lost::Client),
+                    Step::Copy => {}
+                }
             }
             if exchange.tunnel || exchange.download.is_some_and(|body| body.is_finished()) {
                 return Ok(Passed::Finished);
             }
-            exchange.closing = self.ending;
             let Some(server) = &mut common.server else {
                 return Ok(Passed::Waits);
             };
@@ -44,7 +76,14 @@ impl Http {
                 return Ok(Passed::Waits);
             }
             let mut buffer = std::mem::take(&mut context.buffer);
-            let received = server.recv(&mut buffer);
+            // What a head comes with is copied; of a large body that should be little.
+            let most = if exchange.download.is_none() {
+                HEAD_BUFFER
+            } else {
+                buffer.len()
+            };
+            let most = most.min(buffer.len());
+            let received = server.recv(buffer.get_mut(..most).unwrap_or_default());
             let outcome = match received {
                 Received::Data(count) => {
                     common.activity[Side::Server as usize] = context.now;

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use warren_balance::http::{Body, Length, Request, Version};
 
+use super::moving::Moving;
 use crate::live::{Server, Tally};
 use crate::plan;
 use crate::record::{Cause, HttpFacts, Record, Termination, Times};
@@ -31,6 +32,9 @@ pub(crate) struct Exchange {
     /// For the server and for the client, not sent yet.
     pub(crate) up: Out,
     pub(crate) down: Out,
+    /// Large bodies.
+    pub(super) moved_up: Moving,
+    pub(super) moved_down: Moving,
     /// Of the response's head, while it is not whole.
     pub(crate) partial: Vec<u8>,
     pub(crate) frontend: Option<Arc<plan::Frontend>>,
@@ -112,6 +116,8 @@ impl Default for Exchange {
             download: None,
             up: Out::default(),
             down: Out::default(),
+            moved_up: Moving::default(),
+            moved_down: Moving::default(),
             partial: Vec::new(),
             frontend: None,
             backend: None,
@@ -317,6 +323,8 @@ impl Exchange {
         common.avoid = None;
         common.redispatched = false;
         common.termination = None;
+        self.moved_up.end(&mut context.pipes);
+        self.moved_down.end(&mut context.pipes);
         self.recycle();
         if context.http.spare.len() < SPARE_MAX {
             context.http.spare.push(self);

@@ -1,6 +1,9 @@
 //! From the client to the server.
 
+use super::moving::Step;
 use super::{BUFFERS_PER_TURN, Http, Lost, Passed};
+use std::sync::atomic::Ordering::Relaxed;
+
 use crate::session::endpoint::{Endpoint, Received, Sent};
 use crate::session::{Common, Side};
 use crate::worker::context::Context;
@@ -19,6 +22,7 @@ impl Http {
                     Flushed::All => {}
                     Flushed::Some => {
                         common.activity[Side::Server as usize] = context.now;
+                        common.changed = true;
                         return Ok(Passed::Waits);
                     }
                     Flushed::Nothing => return Ok(Passed::Waits),
@@ -28,6 +32,39 @@ impl Http {
                         server.readable = true;
                         common.changed = true;
                     }
+                }
+            }
+            if let Some(server) = &mut common.server
+                && exchange.joined.is_some()
+                && !exchange.upload_lost
+            {
+                let (client, pipes) = (&mut common.client, &mut context.pipes);
+                match exchange
+                    .moved_up
+                    .step(&mut exchange.upload, client, server, pipes)
+                {
+                    Step::Took(count) => {
+                        exchange.replayable = false;
+                        common.activity[Side::Client as usize] = context.now;
+                        common.count(Side::Client, count, context);
+                        context.live.spliced.fetch_add(count as u64, Relaxed);
+                        continue;
+                    }
+                    Step::Gave => {
+                        common.activity[Side::Server as usize] = context.now;
+                        common.changed = true;
+                        continue;
+                    }
+                    Step::Waits => {
+                        common.changed |= exchange.moved_up.owes();
+                        return Ok(Passed::Waits);
+                    }
+                    Step::SinkGone => {
+                        exchange.upload_lost = true;
+                        server.readable = true;
+                        common.changed = true;
+                    }
+                    Step::Copy => {}
                 }
             }
             if !exchange.uploading() || common.server.is_none() {

@@ -97,7 +97,12 @@ impl Pipes {
 impl Pipe {
     /// From a socket. To be called when the pipe is empty: otherwise nothing to take and no room look the same.
     pub(crate) fn fill(&mut self, from: impl AsFd) -> Moved {
-        let moved = splice(from, &self.into);
+        self.fill_at_most(from, MOVE_MAX)
+    }
+
+    /// From a socket that goes on with something else after so many octets.
+    pub(crate) fn fill_at_most(&mut self, from: impl AsFd, most: usize) -> Moved {
+        let moved = splice(from, &self.into, most.min(MOVE_MAX));
         if let Moved::Octets(count) = moved {
             self.holds += count;
         }
@@ -106,7 +111,7 @@ impl Pipe {
 
     /// Into a socket.
     pub(crate) fn drain(&mut self, into: impl AsFd) -> Moved {
-        let moved = splice(&self.out, into);
+        let moved = splice(&self.out, into, MOVE_MAX);
         if let Moved::Octets(count) = moved {
             self.holds = self.holds.saturating_sub(count);
         }
@@ -127,10 +132,10 @@ impl Pipe {
     }
 }
 
-fn splice(from: impl AsFd, into: impl AsFd) -> Moved {
+fn splice(from: impl AsFd, into: impl AsFd, most: usize) -> Moved {
     let flags = SpliceFlags::MOVE | SpliceFlags::NONBLOCK;
     loop {
-        return match rustix::pipe::splice(&from, None, &into, None, MOVE_MAX, flags) {
+        return match rustix::pipe::splice(&from, None, &into, None, most, flags) {
             Ok(0) => Moved::End,
             Ok(count) => Moved::Octets(count),
             Err(Errno::INTR) => continue,
