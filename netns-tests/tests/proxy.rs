@@ -11,6 +11,7 @@ mod rabbitmq;
 mod records;
 mod reload;
 mod seeds;
+mod tls;
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;

@@ -248,9 +248,9 @@ pub enum Observe {
 pub struct ServerTls {
     /// Whether its certificate is looked at.
     pub verify: Verify,
-    /// Name sent and, unless `verifyhost` says otherwise, expected (`sni str(...)`).
+    /// Name sent and expected (`sni str(...)`).
     pub sni: Option<String>,
-    /// `verifyhost`.
+    /// `verifyhost`: the name expected if none is sent.
     pub verify_host: Option<String>,
     /// Protocols offered.
     pub alpn: Vec<String>,

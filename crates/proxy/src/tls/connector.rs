@@ -1,7 +1,7 @@
 //! TLS towards one server.
 //!
 //! HAProxy's rules of trust: `verify none` looks at nothing; `verify required` looks at the chain, and at the name if
-//! `verifyhost` or `sni` says which.
+//! `sni` says which or, without that, `verifyhost` does.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -39,7 +39,7 @@ impl Connector {
         };
         let verifier = ByConfiguration {
             roots,
-            expected: expected.or_else(|| sni.clone()),
+            expected: sni.clone().or(expected),
             algorithms: provider().signature_verification_algorithms,
         };
         let builder = ClientConfig::builder_with_provider(Arc::clone(provider()))

@@ -514,13 +514,15 @@ fn servers_are_trusted_as_configured() {
     assert_eq!(try_with(&server_tls(Verify::None)).unwrap(), "hello");
     assert_eq!(try_with(&with(None, None)).unwrap(), "hello");
     assert_eq!(try_with(&with(Some("a.example"), None)).unwrap(), "hello");
+    assert_eq!(try_with(&with(None, Some("a.example"))).unwrap(), "hello");
     assert_eq!(
-        try_with(&with(Some("b.example"), Some("a.example"))).unwrap(),
+        try_with(&with(Some("a.example"), Some("b.example"))).unwrap(),
         "hello"
     );
     for (tls, reason) in [
         (with(Some("b.example"), None), "not valid for"),
-        (with(Some("a.example"), Some("b.example")), "not valid for"),
+        (with(None, Some("b.example")), "not valid for"),
+        (with(Some("b.example"), Some("a.example")), "not valid for"),
         (server_tls(Verify::Required(others)), "UnknownIssuer"),
     ] {
         let error = try_with(&tls).unwrap_err();

@@ -38,6 +38,9 @@ const READ_MAX: usize = 4 * (RECORD_MAX + OVERHEAD);
 /// First octet of what any TLS client sends.
 const HANDSHAKE_RECORD: u8 = 22;
 
+/// A fatal alert, for who begins with a record of TLS that cannot be read: rustls has none for that.
+const DECODE_ERROR: [u8; 7] = [21, 3, 3, 0, 2, 2, 50];
+
 thread_local! {
     static BUFFERS: RefCell<Buffers> = RefCell::new(Buffers {
         incoming: vec![0; READ_MAX],
@@ -356,7 +359,12 @@ impl Tls {
                     }
                     Read::Some { plain, emptied }
                 }
-                Err(error) => Read::Bad(error.to_string()),
+                Err(error) => {
+                    if self.out.is_empty() && self.is_new() {
+                        self.out.extend_from_slice(&DECODE_ERROR);
+                    }
+                    Read::Bad(error.to_string())
+                }
             }
         })
     }

@@ -360,16 +360,18 @@ fn tls_that_is_wrong_gets_an_alert() {
     let files = Files::new();
     let acceptor = files.acceptor(|_| {});
     let mut hello = tls::test_hello("a.example", &[]);
-    let (mut near, far) = pair();
     // The version that is offered in the first place, and the list of better ones.
     hello[43] = 0xff;
-    near.write_all(&hello).unwrap();
-    let mut side = Side::accept(far, &acceptor);
-    assert!(side.handshake().is_err());
-    drop(side);
-    let mut answer = Vec::new();
-    near.read_to_end(&mut answer).unwrap();
-    assert_eq!(answer.first(), Some(&21), "an alert: {answer:?}");
+    for said in [hello.as_slice(), b"\x16\x03\x01\x00\x05hello"] {
+        let (mut near, far) = pair();
+        near.write_all(said).unwrap();
+        let mut side = Side::accept(far, &acceptor);
+        assert!(side.handshake().is_err());
+        drop(side);
+        let mut answer = Vec::new();
+        near.read_to_end(&mut answer).unwrap();
+        assert_eq!(answer.first(), Some(&21), "an alert: {answer:?}");
+    }
 }
 
 #[test]
