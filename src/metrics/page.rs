@@ -61,6 +61,53 @@ groups:
 ```
 "#;
 
+const PROXY: &str = "
+# Metrics of the proxy
+
+`metrics = \"127.0.0.1:9113\"` in `[proxy]` switches them on, or in a haproxy.cfg
+`http-request use-service prometheus-exporter if { path /metrics }` in a frontend of mode http.
+Names, types and labels of `haproxy_*` are those of HAProxy's own exporter, so that dashboards and alerts for it go on
+working; a value that its statistics leave empty is `NaN`, as there. What only this proxy has is `warren_proxy_*`.
+
+| name | type | labels | meaning |
+|---|---|---|---|
+";
+
+const PROXY_ALERTS: &str = r#"
+## Alerts for the proxy
+
+```yaml
+groups:
+  - name: warren-proxy
+    rules:
+      - alert: NoServer
+        expr: haproxy_backend_active_servers + haproxy_backend_backup_servers == 0 and haproxy_backend_agg_server_status{state="DOWN"} > 0
+        for: 10s
+        annotations:
+          summary: "{{ $labels.proxy }} on {{ $labels.instance }} has no server left; clients are turned away"
+      - alert: ServerDown
+        expr: haproxy_server_status{state="DOWN"} == 1
+        for: 1m
+        annotations:
+          summary: "{{ $labels.server }} of {{ $labels.proxy }} is down, as {{ $labels.instance }} sees it"
+      - alert: OnlyBackups
+        expr: haproxy_backend_active_servers == 0 and haproxy_backend_backup_servers > 0
+        for: 1m
+        annotations:
+          summary: "{{ $labels.proxy }} on {{ $labels.instance }} lives on its backup servers"
+      - alert: ConnectionsNearlyFull
+        expr: haproxy_process_current_connections > 0.9 * haproxy_process_max_connections
+        for: 1m
+        annotations:
+          summary: "{{ $labels.instance }} has {{ $value }} connections; maxconn is near"
+      - alert: ConnectionsWait
+        expr: haproxy_backend_current_queue > 0
+        for: 1m
+        annotations:
+          summary: "{{ $value }} connections wait for a server of {{ $labels.proxy }}"
+```
+"#;
+
 /// The whole page.
 pub(crate) fn page() -> String {
     let mut page = HEAD.to_owned();
@@ -77,6 +124,19 @@ pub(crate) fn page() -> String {
         );
     }
     page.push_str(ALERTS);
+    page.push_str(PROXY);
+    for family in warren_proxy::stats::families() {
+        let labels: Vec<String> = family.labels().iter().map(|label| format!("`{label}`")).collect();
+        let _ = writeln!(
+            page,
+            "| `{}` | {} | {} | {} |",
+            family.name,
+            family.kind,
+            labels.join(", "),
+            family.help,
+        );
+    }
+    page.push_str(PROXY_ALERTS);
     page
 }
 

@@ -187,6 +187,7 @@ impl Haproxy {
                 "frontend web\n    mode http\n    bind unix@{}\n    rate-limit sessions 100\n",
                 at("web")
             ),
+            "    http-request use-service prometheus-exporter if { path /metrics }\n".to_owned(),
             "    default_backend webs\n".to_owned(),
             "backend webs\n    mode http\n    stick-table type ip size 100 expire 10m\n    stick on src\n"
                 .to_owned(),
@@ -213,15 +214,23 @@ impl Haproxy {
         String::from_utf8_lossy(&answer).into_owned()
     }
 
-    fn connect(&self) -> UnixStream {
-        let deadline = Instant::now() + Duration::from_secs(10);
-        loop {
-            match UnixStream::connect(&self.socket) {
-                Ok(stream) => return stream,
-                Err(error) => assert!(Instant::now() < deadline, "{error}"),
-            }
-            std::thread::sleep(Duration::from_millis(20));
+    /// What its exporter for Prometheus says.
+    fn metrics(&self) -> String {
+        let mut stream = connect(&self.socket.with_file_name("web"));
+        stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains(" 200 "), "{head}");
+        if head.contains("chunked") {
+            unchunked(body)
+        } else {
+            body.to_owned()
         }
+    }
+
+    fn connect(&self) -> UnixStream {
+        connect(&self.socket)
     }
 
     /// All first checks have succeeded.
@@ -231,6 +240,27 @@ impl Haproxy {
             assert!(Instant::now() < deadline, "{}", self.ask("show stat"));
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+}
+
+fn unchunked(mut body: &str) -> String {
+    let mut text = String::new();
+    while let Some((size, rest)) = body.split_once("\r\n") {
+        let size = usize::from_str_radix(size, 16).unwrap();
+        text.push_str(&rest[..size]);
+        body = rest[size..].trim_start_matches("\r\n");
+    }
+    text
+}
+
+fn connect(path: &Path) -> UnixStream {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        match UnixStream::connect(path) {
+            Ok(stream) => return stream,
+            Err(error) => assert!(Instant::now() < deadline, "{error}"),
+        }
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 
@@ -405,4 +435,50 @@ async fn haproxy_and_ours_answer_alike() {
         assert_eq!(tail(&our), tail(&their), "{command}");
         assert_eq!(our.ends_with("\n\n"), their.ends_with("\n\n"), "{command}");
     }
+}
+
+/// Name and labels of every sample, and every type.
+fn series(text: &str) -> std::collections::BTreeSet<String> {
+    // Inner workings of its protocols and of its compression.
+    let others = [
+        "_ssl_sess",
+        "_ssl_reused_sess",
+        "_ssl_failed_handshake",
+        "_h1_",
+        "_h2_",
+        "_zlib_memory",
+    ];
+    text.lines()
+        .filter(|line| !line.starts_with("# HELP") && !line.is_empty())
+        .filter(|line| !others.iter().any(|other| line.contains(other)) && !line.contains("warren_"))
+        .map(|line| match line.strip_prefix("# TYPE") {
+            Some(kind) => kind.to_owned(),
+            None => line.rsplit_once(' ').unwrap().0.replace("2.6.12-1+deb12u4", "V"),
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn dashboards_for_haproxys_exporter_find_everything_they_look_for() {
+    if !Path::new(HAPROXY).exists() {
+        eprintln!("there is no {HAPROXY} to compare with; scripts/setup names the package");
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let theirs = Haproxy::start(directory.path(), port);
+    theirs.checked();
+    let ours = ours(directory.path(), port);
+    let (their, our) = (
+        series(&theirs.metrics()),
+        series(&crate::stats::metrics(&ours, Instant::now())),
+    );
+    let missing: Vec<_> = their.difference(&our).collect();
+    let further: Vec<_> = our.difference(&their).collect();
+    assert!(
+        missing.is_empty() && further.is_empty(),
+        "missing {missing:#?}, further {further:#?}"
+    );
+    assert!(our.len() > 400, "{}", our.len());
 }

@@ -119,7 +119,7 @@ impl Site {
     }
 
     fn metrics(&self) -> Response<Body> {
-        let text = prometheus::text(&self.context, Instant::now());
+        let text = prometheus::metrics(&self.context, Instant::now());
         response(StatusCode::OK, prometheus::CONTENT_TYPE, text)
     }
 

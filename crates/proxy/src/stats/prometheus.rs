@@ -21,8 +21,8 @@ pub struct Family {
     pub kind: &'static str,
     /// What it says, in a sentence.
     pub help: &'static str,
-    /// Its labels.
-    pub labels: &'static [&'static str],
+    /// Labels of what it is about.
+    about: &'static [&'static str],
     source: Source,
 }
 
@@ -340,7 +340,7 @@ pub fn families() -> Vec<Family> {
                 name: "haproxy_process_build_info".to_owned(),
                 kind: "gauge",
                 help: "What was built.",
-                labels: &["version"],
+                about: &["version"],
                 source: Source::Build,
             });
         }
@@ -348,7 +348,7 @@ pub fn families() -> Vec<Family> {
             name: format!("haproxy_process_{name}"),
             kind: kind_of(name),
             help: Info::help(key),
-            labels: &[],
+            about: &[],
             source: Source::Info(key),
         });
     }
@@ -363,7 +363,7 @@ pub fn families() -> Vec<Family> {
             name: format!("haproxy_{word}_{name}"),
             kind: kind_of(name),
             help: shape.help(),
-            labels,
+            about: labels,
             source: Source::Rows(kind, *shape),
         }));
     }
@@ -375,7 +375,7 @@ pub fn families() -> Vec<Family> {
             name: format!("haproxy_sticktable_{name}"),
             kind: "gauge",
             help,
-            labels: &["name", "type"],
+            about: &["name", "type"],
             source: Source::Tables { used },
         });
     }
@@ -383,7 +383,7 @@ pub fn families() -> Vec<Family> {
         name: format!("warren_proxy_{name}"),
         kind,
         help,
-        labels: &[],
+        about: &[],
         source: Source::Own(*value),
     }));
     families
@@ -412,7 +412,8 @@ impl Shape {
 }
 
 /// All metrics at `now`.
-pub(super) fn text(context: &Context, now: Instant) -> String {
+#[must_use]
+pub fn metrics(context: &Context, now: Instant) -> String {
     let statistics = Statistics::take(&context.live, now);
     let info = Info::take(&context.live, &context.process, now);
     let mut text = String::with_capacity(256 * 1024);
@@ -428,6 +429,20 @@ pub(super) fn text(context: &Context, now: Instant) -> String {
 }
 
 impl Family {
+    /// All its labels.
+    #[must_use]
+    pub fn labels(&self) -> Vec<&'static str> {
+        let further = match self.source {
+            Source::Rows(_, Shape::Responses) => Some("code"),
+            Source::Rows(
+                _,
+                Shape::States(_) | Shape::CheckResults | Shape::ServerStates | Shape::ServerResults,
+            ) => Some("state"),
+            _ => None,
+        };
+        self.about.iter().copied().chain(further).collect()
+    }
+
     fn write(&self, text: &mut String, context: &Context, statistics: &Statistics, info: &Info) {
         match self.source {
             Source::Info(key) => {
@@ -469,7 +484,7 @@ impl Family {
     fn write_row(&self, text: &mut String, statistics: &Statistics, row: &Row, shape: Shape) {
         let names = [row.text(Field::Pxname), row.text(Field::Svname)].map(label);
         let labels: Vec<_> = self
-            .labels
+            .about
             .iter()
             .zip(&names)
             .map(|(name, value)| format!("{name}=\"{value}\""))
@@ -481,9 +496,11 @@ impl Family {
                 .unwrap_or_default();
             let _ = writeln!(text, "{}{{{labels}{more}}} {value}", self.name);
         };
+        let unchecked = row.text(Field::CheckStatus).is_empty();
         match shape {
+            Shape::Plain(field) if http_only(field) && row.text(Field::Mode) != "http" => {}
+            Shape::Plain(Field::CheckCode) | Shape::Millis(Field::CheckDuration) if unchecked => {}
             Shape::Plain(field) => match row.value(field) {
-                Value::Empty if http_only(field) => {}
                 Value::Empty => sample(None, &"NaN"),
                 value => sample(None, value),
             },
@@ -546,7 +563,15 @@ const RESPONSES: &[(&str, Field)] = &[
 const fn http_only(field: Field) -> bool {
     matches!(
         field,
-        Field::ReqTot | Field::Intercepted | Field::CacheLookups | Field::CacheHits
+        Field::ReqTot
+            | Field::ReqRateMax
+            | Field::Intercepted
+            | Field::CompIn
+            | Field::CompOut
+            | Field::CompByp
+            | Field::CompRsp
+            | Field::CacheLookups
+            | Field::CacheHits
     )
 }
 

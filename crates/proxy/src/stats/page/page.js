@@ -435,7 +435,7 @@ async function openDetail(key) {
   if (detail.server) {
     const strip = detail.checks.map((check) =>
       element("i", { class: !check.passed && "failed", title: `${check.status} ${time(check.ago * 1000)}` }));
-    const results = detail.checks.toReversed().slice(0, 20).map((check) => element("tr", { class: !check.passed && "failed" },
+    const results = detail.checks.toReversed().slice(0, 12).map((check) => element("tr", { class: !check.passed && "failed" },
       element("td", {}, "−" + time(check.ago * 1000)),
       element("td", { title: check.words }, check.status + (check.code ? "/" + check.code : "")),
       element("td", {}, check.ms + "ms"),
