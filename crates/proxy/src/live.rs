@@ -83,7 +83,12 @@ impl Live {
     pub fn since(plan: Arc<Plan>, started: Instant) -> Self {
         let workers = plan.global.threads.get();
         Self {
-            snapshot: ArcSwap::from_pointee(Snapshot::new(plan, workers, None)),
+            snapshot: ArcSwap::from_pointee(Snapshot::new(
+                plan,
+                workers,
+                None,
+                warren_balance::Instant::default(),
+            )),
             connections: Gauge::default(),
             connection_rate: Rate::default(),
             session_rate: Rate::default(),
@@ -106,8 +111,8 @@ impl Live {
 
     /// Puts a new plan in place. What has kept its name keeps its object: counters, health, waiting connections.
     pub fn replace(&self, plan: Arc<Plan>) -> Arc<Snapshot> {
-        let before = self.snapshot();
-        let snapshot = Arc::new(Snapshot::new(plan, self.workers, Some(&before)));
+        let (before, now) = (self.snapshot(), self.time(Instant::now()));
+        let snapshot = Arc::new(Snapshot::new(plan, self.workers, Some(&before), now));
         self.snapshot.store(Arc::clone(&snapshot));
         snapshot
     }
@@ -162,7 +167,7 @@ impl Live {
 }
 
 impl Snapshot {
-    fn new(plan: Arc<Plan>, workers: usize, before: Option<&Self>) -> Self {
+    fn new(plan: Arc<Plan>, workers: usize, before: Option<&Self>, now: warren_balance::Instant) -> Self {
         let old_frontends: HashMap<&str, &Arc<Frontend>> = before
             .into_iter()
             .flat_map(|before| &before.frontends)
@@ -190,7 +195,7 @@ impl Snapshot {
                 .iter()
                 .map(|new| match old_backends.get(&*new.name) {
                     Some(old) => {
-                        old.change(Arc::clone(new));
+                        old.change(now, Arc::clone(new));
                         Arc::clone(old)
                     }
                     None => Arc::new(Backend::new(Arc::clone(new), workers)),

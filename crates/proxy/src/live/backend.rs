@@ -131,7 +131,7 @@ impl Backend {
     }
 
     /// A changed section of the configuration: servers that have kept their name keep their object.
-    pub(super) fn change(&self, plan: Arc<plan::Backend>) {
+    pub(super) fn change(&self, now: Instant, plan: Arc<plan::Backend>) {
         let before = self.plan.swap(Arc::clone(&plan));
         let old = self.servers.load_full();
         let servers = plan
@@ -147,12 +147,24 @@ impl Backend {
                 },
             )
             .collect();
-        self.servers.store(Arc::new(servers));
-        if before.balance != plan.balance || before.all_backups != plan.all_backups {
-            self.balancing.lock().balancer = balancer(&plan);
-        }
+        let balances_differently = before.balance != plan.balance || before.all_backups != plan.all_backups;
+        self.put(now, servers, balances_differently.then(|| balancer(&plan)));
         if before.stick != plan.stick {
             *self.stick.lock() = stick(&plan);
+        }
+    }
+
+    /// Servers and what the balancer knows of them change together: in between, connections would find no server.
+    fn put(&self, now: Instant, servers: Vec<Arc<Server>>, another: Option<Balancer>) {
+        let views = servers.iter().map(|server| view(server, now)).collect();
+        let mut balancing = self.balancing.lock();
+        self.servers.store(Arc::new(servers));
+        if let Some(another) = another {
+            balancing.balancer = another;
+        }
+        if let Err(error) = balancing.balancer.update(views) {
+            // The configuration and `add server` have judged ids and number.
+            tracing::error!(backend = %self.name, %error, "servers were not taken by the balancer");
         }
     }
 
@@ -197,8 +209,7 @@ impl Backend {
         let server = Arc::new(Server::new(plan, self.workers));
         let mut servers = Vec::clone(&self.servers.load());
         servers.push(Arc::clone(&server));
-        self.servers.store(Arc::new(servers));
-        self.refresh(now);
+        self.put(now, servers, None);
         server
     }
 
@@ -206,22 +217,14 @@ impl Backend {
     pub fn remove_server(&self, now: Instant, name: &str) {
         let mut servers = Vec::clone(&self.servers.load());
         servers.retain(|server| &*server.name != name);
-        self.servers.store(Arc::new(servers));
-        self.refresh(now);
+        self.put(now, servers, None);
     }
 
     /// Tells the balancer how its servers are. To be called after whatever concerns any of them: health, weight,
     /// limits, address, slow start going on. Says who may have a slot because of it, for [`Backend::grant`].
     pub fn refresh(&self, now: Instant) {
         let servers = self.servers.load();
-        let views = servers
-            .iter()
-            .map(|server| {
-                let mut view = server.operational.lock().health.server(now);
-                view.usable &= server.target.load().is_some();
-                view
-            })
-            .collect();
+        let views = servers.iter().map(|server| view(server, now)).collect();
         if let Err(error) = self.balancing.lock().balancer.update(views) {
             // The configuration and `add server` have judged ids and number.
             tracing::error!(backend = %self.name, %error, "servers were not taken by the balancer");
@@ -244,10 +247,11 @@ impl Backend {
         avoid: Option<ServerId>,
         waiter: Waiter,
     ) -> Assignment {
+        // Under the lock, so that they are those the balancer knows.
+        let mut balancing = self.balancing.lock();
         let servers = self.servers.load();
         let find = |id: ServerId| servers.iter().find(|server| server.id == id);
         let inflight = |id: ServerId| find(id).map_or(0, |server| server.sessions.now());
-        let mut balancing = self.balancing.lock();
         let wanted = wanted.filter(|id| Some(*id) != avoid).and_then(|id| {
             let view = *balancing.balancer.servers().iter().find(|view| view.id == id)?;
             view.usable.then_some(id)
@@ -377,6 +381,13 @@ impl Backend {
             self.queued.enter();
         }
     }
+}
+
+/// How the balancer sees a server.
+fn view(server: &Server, now: Instant) -> warren_balance::Server {
+    let mut view = server.operational.lock().health.server(now);
+    view.usable &= server.target.load().is_some();
+    view
 }
 
 fn balancer(plan: &plan::Backend) -> Balancer {
