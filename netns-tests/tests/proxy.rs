@@ -25,7 +25,7 @@ macro_rules! for_both {
             $(#[test] fn $name() { super::$name(warren_lab::ProxyFlavour::Haproxy); })+
         }
         mod warren {
-            $(#[test] #[ignore = "not before the proxy runs"] fn $name() { super::$name(warren_lab::ProxyFlavour::Warren); })+
+            $(#[test] fn $name() { super::$name(warren_lab::ProxyFlavour::Warren); })+
         }
     };
 }

@@ -106,7 +106,6 @@ fn rabbitmq_behind_haproxy() {
 }
 
 #[test]
-#[ignore = "not before the proxy runs"]
 fn rabbitmq_behind_warren() {
     serves_rabbitmq(ProxyFlavour::Warren);
 }
