@@ -43,10 +43,11 @@ pub fn completions(directory: &Path) -> Result<(), DocsError> {
     Ok(())
 }
 
-/// Writes `config.md` and `keepalived.md`.
+/// Writes `config.md`, `keepalived.md` and `haproxy.md`.
 pub fn config(directory: &Path) -> Result<(), DocsError> {
     write(directory.join("config.md"), reference::page())?;
-    write(directory.join("keepalived.md"), crate::config::keepalived_page())
+    write(directory.join("keepalived.md"), crate::config::keepalived_page())?;
+    write(directory.join("haproxy.md"), warren_proxy::config::haproxy_page())
 }
 
 /// Writes `metrics.md`.

@@ -46,6 +46,7 @@ fn the_configuration_references_are_those_of_this_program() {
     for (name, fresh) in [
         ("config.md", warren::docs::reference::page()),
         ("keepalived.md", warren::config::keepalived_page()),
+        ("haproxy.md", warren_proxy::config::haproxy_page()),
     ] {
         let old = std::fs::read_to_string(docs.join(name)).unwrap_or_default();
         assert!(old == fresh, "docs/{name} is out of date; run scripts/gen");

@@ -1,4 +1,4 @@
-//! The configuration reference, made from the comments on the fields of `config.rs`: what the reader of the code
+//! The configuration reference, made from the comments on the fields of the file types: what the reader of the code
 //! sees, the operator sees.
 //!
 //! The source is scanned by its shape (a comment, a `pub` field, its type), which `rustfmt` keeps; a test fails when
@@ -6,10 +6,28 @@
 
 use std::fmt::Write;
 
-const SOURCE: &str = include_str!("../config.rs");
+/// The code of one role's file types, and which of its structures are sections or tables of the file: their name in the
+/// code, and where they stand in the file.
+struct Role {
+    title: &'static str,
+    source: &'static str,
+    sections: &'static [(&'static str, &'static str)],
+}
 
-/// Structures that are sections or tables of the file: their name in the code, and where they stand in the file.
-const SECTIONS: [(&str, &str); 12] = [
+const ROLES: [Role; 2] = [
+    Role {
+        title: "The failover daemon",
+        source: include_str!("../config.rs"),
+        sections: &VRRP,
+    },
+    Role {
+        title: "The proxy",
+        source: warren_proxy::config::REFERENCE,
+        sections: &PROXY,
+    },
+];
+
+const VRRP: [(&str, &str); 12] = [
     ("Vrrp", "[vrrp]"),
     ("Router", "[vrrp.router.NAME]"),
     ("Check", "[vrrp.check.NAME]"),
@@ -22,6 +40,34 @@ const SECTIONS: [(&str, &str); 12] = [
     ("Notify", "the table of `notify`"),
     ("Route", "an entry of `routes` or `static_routes`"),
     ("Rule", "an entry of `rules` or `static_rules`"),
+];
+
+const PROXY: [(&str, &str); 16] = [
+    ("Proxy", "[proxy]"),
+    (
+        "Section",
+        "[proxy.listen.NAME], [proxy.frontend.NAME], [proxy.backend.NAME]",
+    ),
+    ("Timeouts", "the table of `timeouts`"),
+    ("BindTable", "an entry of `bind`"),
+    ("BindTls", "the table of `tls` in it"),
+    ("PerSource", "the table of `per_source`"),
+    ("StatsTable", "the table of `stats`"),
+    ("ForwardForTable", "the table of `forwardfor`"),
+    (
+        "KeepaliveTable",
+        "the table of `client_keepalive` or `server_keepalive`",
+    ),
+    (
+        "Server",
+        "[proxy.backend.NAME.servers.NAME], or an entry of `servers`",
+    ),
+    ("ServerTlsTable", "the table of `tls` in it"),
+    ("CheckTable", "the table of `check`"),
+    ("AgentTable", "the table of `agent`"),
+    ("Stick", "the table of `stick`"),
+    ("RebalanceTable", "the table of `rebalance`"),
+    ("SocketTable", "an entry of `sockets`"),
 ];
 
 struct Section {
@@ -39,39 +85,47 @@ struct Key {
 #[must_use]
 pub fn page() -> String {
     let mut page = String::from(
-        "# Configuration reference: the failover daemon\n\n\
+        "# Configuration reference\n\n\
          Made by `scripts/gen` from the program; `warren config default` prints the same as a file to start from.\n\
          Durations are written with their unit, such as `\"100ms\"` or `\"1s\"`. Every key has a default unless it says\n\
          otherwise. A key or section that is not listed here is an error.\n\n\
          The same file can serve every host: what is written below `[host.NAME.vrrp]` replaces what `[vrrp]` says on the\n\
-         host of that name.\n",
+         host of that name, and `[host.NAME.proxy]` what `[proxy]` says.\n",
     );
-    for section in sections() {
-        let place = if section.place.starts_with('[') {
-            format!("`{}`", section.place)
-        } else {
-            section.place.to_owned()
-        };
-        let _ = write!(page, "\n## {place}\n\n");
-        if !section.about.is_empty() {
-            let _ = write!(page, "{}\n\n", section.about);
-        }
-        for key in section.keys {
-            let _ = writeln!(page, "- `{}`: {}", key.name, or_same(&key.about));
+    for role in &ROLES {
+        let _ = write!(page, "\n## {}\n", role.title);
+        for section in role.sections() {
+            about(&mut page, section);
         }
     }
     page
+}
+
+fn about(page: &mut String, section: Section) {
+    let place = if section.place.starts_with('[') {
+        format!("`{}`", section.place)
+    } else {
+        section.place.to_owned()
+    };
+    let _ = write!(page, "\n### {place}\n\n");
+    if !section.about.is_empty() {
+        let _ = write!(page, "{}\n\n", section.about);
+    }
+    for key in section.keys {
+        let _ = writeln!(page, "- `{}`: {}", key.name, or_same(&key.about));
+    }
 }
 
 /// A configuration file in which every key is a comment.
 #[must_use]
 pub fn default_file() -> String {
     let mut file = String::from(
-        "# /etc/warren/warren.toml: every key of the failover daemon, with its meaning and default.\n\
+        "# /etc/warren/warren.toml: every key of the failover daemon and the proxy, with its meaning and default.\n\
          # Nothing runs until a router is configured. `warren check FILE` says what is wrong with a file.\n",
     );
-    for section in sections().into_iter().filter(|it| it.place.starts_with('[')) {
-        // Sections with a name of the operator's choice are examples.
+    let sections = ROLES.iter().flat_map(Role::sections);
+    for section in sections.filter(|section| section.place.starts_with('[')) {
+        // Sections with a name of the operator's choice are examples, and without one the proxy has nothing to do.
         let mark = if section.place == "[vrrp]" { "" } else { "# " };
         let _ = write!(file, "\n{}{mark}{}\n", comment(&section.about), section.place);
         for key in section.keys {
@@ -94,23 +148,25 @@ fn comment(text: &str) -> String {
     text.lines().map(|line| format!("# {line}\n")).collect()
 }
 
-fn sections() -> Vec<Section> {
-    SECTIONS
-        .into_iter()
-        .filter_map(|(name, place)| section(name, place))
-        .collect()
-}
+impl Role {
+    fn sections(&self) -> Vec<Section> {
+        let known = self.sections.iter();
+        known
+            .filter_map(|(name, place)| self.section(name, place))
+            .collect()
+    }
 
-fn section(name: &str, place: &'static str) -> Option<Section> {
-    let head = format!("pub struct {name} {{");
-    let start = SOURCE.find(&head)?;
-    let body = &SOURCE[start + head.len()..];
-    let body = &body[..body.find("\n}")?];
-    Some(Section {
-        place,
-        about: comment_above(&SOURCE[..start]),
-        keys: keys(body),
-    })
+    fn section(&self, name: &str, place: &'static str) -> Option<Section> {
+        let head = format!("pub struct {name} {{");
+        let start = self.source.find(&head)?;
+        let body = &self.source[start + head.len()..];
+        let body = &body[..body.find("\n}")?];
+        Some(Section {
+            place,
+            about: comment_above(&self.source[..start]),
+            keys: keys(body),
+        })
+    }
 }
 
 /// The `///` lines right above, attributes aside.
@@ -149,20 +205,29 @@ mod tests {
 
     #[test]
     fn every_section_is_found_with_its_keys() {
-        assert_eq!(sections().len(), SECTIONS.len());
-        for section in sections() {
-            assert!(!section.keys.is_empty(), "{}", section.place);
+        for role in &ROLES {
+            assert_eq!(role.sections().len(), role.sections.len());
+            for section in role.sections() {
+                assert!(!section.keys.is_empty(), "{}", section.place);
+            }
         }
     }
 
     #[test]
     fn every_structure_with_keys_is_a_section() {
-        let missing: Vec<&str> = SOURCE
-            .lines()
-            .filter_map(|line| line.strip_prefix("pub struct ")?.strip_suffix(" {"))
-            .filter(|name| !SECTIONS.iter().any(|(known, _)| known == name))
-            .collect();
-        assert!(missing.is_empty(), "not in SECTIONS: {missing:?}");
+        for role in &ROLES {
+            let missing: Vec<&str> = role
+                .source
+                .lines()
+                .filter_map(|line| line.strip_prefix("pub struct ")?.strip_suffix(" {"))
+                .filter(|name| !role.sections.iter().any(|(known, _)| known == name))
+                .collect();
+            assert!(
+                missing.is_empty(),
+                "not in the sections of {}: {missing:?}",
+                role.title
+            );
+        }
     }
 
     #[test]

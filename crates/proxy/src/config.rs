@@ -25,7 +25,13 @@ mod translate;
 mod words;
 
 pub use build::build;
-pub use load::{ConfigError, Format, Loaded, Machine, load, load_haproxy, load_toml};
+pub use haproxy::page as haproxy_page;
+pub use load::{
+    ConfigError, Format, Loaded, Machine, load, load_haproxy, load_haproxy_text, load_toml, load_toml_text,
+};
 pub use named::Named;
 pub use sources::Sources;
 pub use translate::translate;
+
+/// The text the configuration reference is made from: the comments on the keys.
+pub const REFERENCE: &str = include_str!("config/file.rs");

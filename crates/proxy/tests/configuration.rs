@@ -1,7 +1,13 @@
 //! Configuration files as operators write them, whole.
 
+#[path = "../../../tests/fuzz/oracle/haproxy_cfg.rs"]
+mod oracle;
+
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+
+use proptest::prelude::*;
 
 use warren_balance::Algorithm;
 use warren_proxy::config::{ConfigError, Loaded, Machine, load_haproxy, load_toml, translate};
@@ -215,5 +221,69 @@ fn imports_read_like_files_of_an_operator() {
     for name in ["docker-cluster", "mirrored", "warren"] {
         let text = translate(&loaded(&format!("typed/{name}.cfg")));
         insta::assert_snapshot!(format!("import-{name}"), text);
+    }
+}
+
+static CORPUS: LazyLock<Vec<String>> = LazyLock::new(|| corpus().into_iter().map(|case| case.text).collect());
+
+/// A file in which lines are swapped, doubled, cut and put together with those of another.
+fn muddled() -> impl Strategy<Value = String> {
+    let edit = (
+        0..6u8,
+        any::<prop::sample::Index>(),
+        any::<prop::sample::Index>(),
+        "[ -~]{0,6}",
+    );
+    (
+        any::<prop::sample::Index>(),
+        any::<prop::sample::Index>(),
+        prop::collection::vec(edit, 0..8),
+    )
+        .prop_map(|(one, other, edits)| {
+            let other: Vec<&str> = CORPUS[other.index(CORPUS.len())].lines().collect();
+            let mut lines: Vec<String> = CORPUS[one.index(CORPUS.len())]
+                .lines()
+                .map(str::to_owned)
+                .collect();
+            for (kind, at, from, text) in edits {
+                if lines.is_empty() {
+                    break;
+                }
+                let at = at.index(lines.len());
+                match kind {
+                    0 => drop(lines.remove(at)),
+                    1 => lines.insert(at, other[from.index(other.len())].to_owned()),
+                    2 => {
+                        let from = from.index(lines.len());
+                        lines.swap(at, from);
+                    }
+                    3 => lines[at].push_str(&text),
+                    4 => {
+                        let cut = from.index(lines[at].len() + 1);
+                        let cut = lines[at].floor_char_boundary(cut);
+                        lines[at].truncate(cut);
+                    }
+                    _ => {
+                        let place = from.index(lines[at].len() + 1);
+                        let place = lines[at].floor_char_boundary(place);
+                        lines[at].insert_str(place, &text);
+                    }
+                }
+            }
+            lines.join("\n")
+        })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn whatever_is_written_is_judged_and_its_import_means_the_same(text in muddled()) {
+        oracle::accepted(text.as_bytes());
+    }
+
+    #[test]
+    fn no_text_panics(text in any::<String>()) {
+        oracle::accepted(text.as_bytes());
     }
 }

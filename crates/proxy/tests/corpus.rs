@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::PathBuf;
 
+#[path = "../../../tests/fuzz/oracle/haproxy_cfg.rs"]
+mod haproxy_cfg;
 #[path = "../../../tests/fuzz/oracle/proxy_header.rs"]
 mod proxy_header;
 #[path = "../../../tests/fuzz/oracle/tls_hello.rs"]
@@ -45,4 +47,9 @@ fn proxy_headers() {
 #[test]
 fn tls_hellos() {
     replay("tls_hello", 8, tls_hello::accepted);
+}
+
+#[test]
+fn configurations() {
+    replay("haproxy_cfg", 40, haproxy_cfg::accepted);
 }

@@ -19,6 +19,13 @@ mod stats;
 mod timeouts;
 mod tls;
 
+/// What the reference of rules is made from.
+pub(super) mod reference {
+    pub(in crate::config) use super::condition::PREDEFINED;
+    pub(in crate::config) use super::rules::{REFUSED_ACTIONS, REQUEST_ACTIONS, RESPONSE_ACTIONS};
+    pub(in crate::config) use super::sample::names as samples;
+}
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 use std::ops::Range;

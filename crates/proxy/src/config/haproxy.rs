@@ -16,6 +16,7 @@ mod check;
 mod global;
 mod keyword;
 mod options;
+mod page;
 mod proxy;
 mod rules;
 mod server;
@@ -30,6 +31,7 @@ use warren_kit::diagnostics::Diagnostic;
 
 use self::global::{GLOBAL, Globals};
 use self::keyword::{Statement, read_statement};
+pub use self::page::page;
 use self::proxy::{Draft, Kind, PROXY};
 use self::userlist::{USERLIST, Users};
 use super::file::{Proxy, Section};

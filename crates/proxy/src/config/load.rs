@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::resource::{Resource, getrlimit};
 use warren_kit::config::{Config, Invalid, read};
-use warren_kit::diagnostics::Diagnostic;
+use warren_kit::diagnostics::{Diagnostic, SourceFile};
 
 use super::build::build;
 use super::file::{CheckUse, Proxy, Section, ServerUse, StatsUse};
@@ -146,18 +146,22 @@ pub fn load(path: &Path, format: Format, host: &str) -> Result<Loaded, ConfigErr
 
 /// The same for a warren.toml, on any machine.
 pub fn load_toml(path: &Path, machine: &Machine) -> Result<Loaded, ConfigError> {
-    let source = read(path)?;
+    load_toml_text(read(path)?, machine)
+}
+
+/// The same for text that is at hand.
+pub fn load_toml_text(source: SourceFile, machine: &Machine) -> Result<Loaded, ConfigError> {
     let mut sources = Sources::single(source.clone());
     let invalid = |error: Invalid| ConfigError::invalid(Sources::single(source.clone()), error.diagnostics);
     let config = Config::parse(&source, &ROLES).map_err(invalid)?;
     let name = host_in_file(&config, &machine.host);
     let section: Option<Proxy> = config.section(PROXY, name).map_err(invalid)?;
     let Some(file) = section else {
-        return Err(ConfigError::NoSection(path.to_owned()));
+        return Err(ConfigError::NoSection(PathBuf::from(&source.name)));
     };
     sources.hide(secrets(&file).into_iter());
     let mut complaints = Vec::new();
-    let built = build(&file, Origin::Toml, machine);
+    let built = build(&file, Origin::Toml, machine).map_err(|found| complaints.extend(found));
     for other in config.hosts() {
         let Some(section) = config.section::<Proxy>(PROXY, other).map_err(invalid)? else {
             continue;
@@ -174,8 +178,7 @@ pub fn load_toml(path: &Path, machine: &Machine) -> Result<Loaded, ConfigError> 
             warnings,
             sources,
         }),
-        Ok(_) => Err(ConfigError::invalid(sources, complaints)),
-        Err(own) => Err(ConfigError::invalid(sources, merged(own, complaints))),
+        _ => Err(ConfigError::invalid(sources, merged(complaints, Vec::new()))),
     }
 }
 
@@ -189,8 +192,12 @@ pub fn load_haproxy(paths: &[PathBuf], machine: &Machine) -> Result<Loaded, Conf
     load_haproxy_sources(sources, machine, &|name| std::env::var(name).ok())
 }
 
-/// The same for text that is at hand.
-pub(super) fn load_haproxy_sources(
+/// The same for text that is at hand, without an environment.
+pub fn load_haproxy_text(source: SourceFile, machine: &Machine) -> Result<Loaded, ConfigError> {
+    load_haproxy_sources(Sources::single(source), machine, &|_| None)
+}
+
+fn load_haproxy_sources(
     mut sources: Sources,
     machine: &Machine,
     environment: &dyn Fn(&str) -> Option<String>,

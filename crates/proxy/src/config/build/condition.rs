@@ -12,7 +12,7 @@ use crate::plan::{BackendIndex, Condition, Mode, Pattern, Sample, Term, Test};
 const TERMS_MAX: usize = 1024;
 
 /// Names that are always there, as in HAProxy.
-const PREDEFINED: [&str; 18] = [
+pub(in crate::config) const PREDEFINED: [&str; 18] = [
     "FALSE",
     "TRUE",
     "HTTP",

@@ -187,6 +187,10 @@ pub(super) fn error_pages(report: &mut Report, section: &Section) -> Vec<ErrorPa
 
 fn page(path: &Path) -> std::io::Result<Arc<[u8]>> {
     let mut content = Vec::new();
+    // Whoever opens a pipe may wait for ever.
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(std::io::Error::other("not a file"));
+    }
     let file = std::fs::File::open(path)?;
     std::io::Read::read_to_end(&mut std::io::Read::take(file, PAGE_BYTES_MAX + 1), &mut content)?;
     if content.len() as u64 > PAGE_BYTES_MAX {

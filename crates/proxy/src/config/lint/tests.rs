@@ -3,9 +3,7 @@ use std::num::NonZeroUsize;
 use warren_kit::diagnostics::SourceFile;
 
 use super::*;
-use crate::config::Machine;
-use crate::config::load::load_haproxy_sources;
-use crate::config::sources::Sources;
+use crate::config::{Machine, load_haproxy_text};
 
 const HEAD: &str = "defaults\n mode tcp\n timeout connect 5s\n timeout client 1h\n timeout server 1h\n";
 
@@ -23,8 +21,7 @@ fn plan(text: &str) -> Plan {
         processors: NonZeroUsize::MIN,
         open_files: 20_000,
     };
-    let sources = Sources::single(SourceFile::new("haproxy.cfg", text));
-    load_haproxy_sources(sources, &machine, &|_| None)
+    load_haproxy_text(SourceFile::new("haproxy.cfg", text), &machine)
         .unwrap_or_else(|error| panic!("{error}"))
         .plan
 }
