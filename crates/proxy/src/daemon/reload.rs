@@ -57,11 +57,15 @@ fn unverified(backend: &Arc<crate::plan::Backend>) -> Arc<crate::plan::Backend> 
 
 /// The certificates of a plan, all of them read anew. What clients have of the sessions before stays good.
 pub(super) fn keyring(plan: &Plan, before: Option<&Keyring>) -> Result<Keyring, DaemonError> {
-    let keyring = Keyring::load(plan, before)?;
-    for warning in keyring.warnings(wall_clock()) {
+    let mut keyring = Keyring::load(plan, before)?;
+    warn_of_certificates(&mut keyring);
+    Ok(keyring)
+}
+
+fn warn_of_certificates(keyring: &mut Keyring) {
+    for warning in keyring.warnings_of_the_day(wall_clock()) {
         tracing::warn!(warning, "certificate");
     }
-    Ok(keyring)
 }
 
 /// What the workers are to accept from.
@@ -158,6 +162,7 @@ impl Daemon {
         if renewed {
             self.listen();
         }
+        warn_of_certificates(&mut self.keyring);
     }
 
     /// Tells the workers what to accept from.

@@ -5,6 +5,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, UnbufferedClientConnection};
@@ -12,9 +13,11 @@ use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_na
 use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
+use rustls::sign::SingleCertAndKey;
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
-use super::{TlsError, certificates, provider};
+use super::certificates::{self, Loaded};
+use super::{TlsError, provider};
 use crate::plan::{ServerTls, Verify};
 
 /// Sessions that are remembered of a server, to begin the next one sooner.
@@ -25,6 +28,8 @@ const SESSIONS_MAX: usize = 64;
 pub struct Connector {
     config: Arc<ClientConfig>,
     sni: Option<ServerName<'static>>,
+    /// What it shows servers that ask.
+    certificate: Option<Loaded>,
 }
 
 impl Connector {
@@ -46,11 +51,16 @@ impl Connector {
             .with_safe_default_protocol_versions()?
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(verifier));
-        let mut config = match &server.certificate {
+        let certificate = server
+            .certificate
+            .as_deref()
+            .map(certificates::load)
+            .transpose()?;
+        let mut config = match &certificate {
             None => builder.with_no_client_auth(),
-            Some(path) => {
-                let key = certificates::load(path)?.key;
-                builder.with_client_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(key)))
+            Some(loaded) => {
+                let key = SingleCertAndKey::from(Arc::clone(&loaded.key));
+                builder.with_client_cert_resolver(Arc::new(key))
             }
         };
         config.alpn_protocols = server.alpn.iter().map(|name| name.clone().into_bytes()).collect();
@@ -59,7 +69,17 @@ impl Connector {
         Ok(Self {
             config: Arc::new(config),
             sni,
+            certificate,
         })
+    }
+
+    /// What an operator should know at this time.
+    pub(super) fn warnings(&self, now: SystemTime) -> Vec<String> {
+        let Some(loaded) = &self.certificate else {
+            return Vec::new();
+        };
+        let ends = loaded.info.warning(now);
+        loaded.warning.iter().cloned().chain(ends).collect()
     }
 
     /// For one connection to this address.

@@ -3,17 +3,22 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::{Acceptor, CertificateInfo, Change, Connector, TlsError, Watched};
 use crate::live::Snapshot;
 use crate::plan::{BindTls, Plan, ServerTls};
+
+/// Between two warnings of the same.
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Acceptors of all bind lines and connectors of all servers. Lines that say the same share one.
 #[derive(Debug, Default)]
 pub struct Keyring {
     acceptors: HashMap<Arc<BindTls>, Watched>,
     connectors: HashMap<Arc<ServerTls>, Arc<Connector>>,
+    /// When the operator was told last.
+    warned: Option<SystemTime>,
 }
 
 /// What is wrong, and where.
@@ -88,10 +93,27 @@ impl Keyring {
     /// What an operator should know at this time: ends that are near, keys that everybody may read.
     #[must_use]
     pub fn warnings(&self, now: SystemTime) -> Vec<String> {
-        let of = |watched: &Watched| watched.acceptor().warnings(now);
-        let mut warnings: Vec<String> = self.acceptors.values().flat_map(of).collect();
+        let of_clients = self
+            .acceptors
+            .values()
+            .flat_map(|watched| watched.acceptor().warnings(now));
+        let of_servers = self
+            .connectors
+            .values()
+            .flat_map(|connector| connector.warnings(now));
+        let mut warnings: Vec<String> = of_clients.chain(of_servers).collect();
         warnings.sort();
         warnings.dedup();
         warnings
+    }
+
+    /// The same, but once a day only: a process may run for longer than a certificate lasts.
+    pub fn warnings_of_the_day(&mut self, now: SystemTime) -> Vec<String> {
+        let is_over = |told: SystemTime| now.duration_since(told).is_ok_and(|since| since >= DAY);
+        if self.warned.is_some_and(|told| !is_over(told)) {
+            return Vec::new();
+        }
+        self.warned = Some(now);
+        self.warnings(now)
     }
 }

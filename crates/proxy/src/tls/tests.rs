@@ -443,6 +443,42 @@ fn renewed_files_are_loaded_and_bad_ones_change_nothing() {
 }
 
 #[test]
+fn all_that_a_plan_needs_is_read_at_once_and_warned_of_once_a_day() {
+    let (directory, authority) = (Directory::new(), Authority::new("authority"));
+    let path = directory.path("x.pem");
+    authority.write(&path, "a", &["a.example"], 10);
+    let with = |certificate: &Path| {
+        let mut plan = crate::plan::testing::plan(&["127.0.0.1:1".parse().unwrap()]);
+        Arc::get_mut(&mut plan.frontends[0]).unwrap().binds[0].tls = Some(Arc::new(bind_tls(&[&path])));
+        let backend = Arc::get_mut(&mut plan.backends[0]).unwrap();
+        let mut tls = server_tls(Verify::None);
+        tls.certificate = Some(certificate.into());
+        Arc::get_mut(&mut backend.servers[0]).unwrap().tls = Some(Arc::new(tls));
+        plan
+    };
+    let plan = with(&path);
+    let mut keyring = Keyring::load(&plan, None).unwrap();
+    let bind = plan.frontends[0].binds[0].tls.as_ref().unwrap();
+    assert_eq!(keyring.acceptor(bind).unwrap().certificates().len(), 1);
+    let live = crate::live::Live::new(Arc::new(plan));
+    keyring.equip(&live.snapshot());
+    let servers = live.snapshot().backends[0].servers();
+    assert!(servers[0].connector.load().is_some());
+    let now = clock::wall_clock();
+    let hour = Duration::from_secs(3600);
+    assert_eq!(keyring.warnings_of_the_day(now).len(), 1, "one file, one warning");
+    assert_eq!(keyring.warnings_of_the_day(now + 23 * hour).len(), 0);
+    assert_eq!(keyring.warnings_of_the_day(now + 24 * hour).len(), 1);
+    let error = Keyring::load(&with(Path::new("/nowhere")), None)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.starts_with("server back/server1: /nowhere cannot be read"),
+        "{error}"
+    );
+}
+
+#[test]
 fn a_new_file_in_a_directory_is_seen() {
     let (directory, authority) = (Directory::new(), Authority::new("authority"));
     authority.write(&directory.path("a.pem"), "a", &["a.example"], 90);
