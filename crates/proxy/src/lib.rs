@@ -29,6 +29,7 @@ pub mod rebalance;
 pub mod record;
 pub mod resolve;
 pub mod runtime;
+pub mod server_state;
 #[allow(dead_code, reason = "called by what speaks HTTP, AMQP and TLS")]
 mod session;
 pub mod stats;

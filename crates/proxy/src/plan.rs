@@ -93,6 +93,8 @@ pub struct Global {
     pub daemon: bool,
     /// `pidfile`.
     pub pid_file: Option<PathBuf>,
+    /// How servers were (`server-state-file`), for the backends that ask for it.
+    pub server_state_file: Option<PathBuf>,
     /// `user` or `uid`: whom to become once everything is bound; only if started by root.
     pub user: Option<String>,
     /// `group` or `gid`.

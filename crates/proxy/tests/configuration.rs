@@ -287,3 +287,32 @@ proptest! {
         oracle::accepted(text.as_bytes());
     }
 }
+
+#[test]
+fn a_state_file_is_where_its_base_says_and_for_those_that_ask() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("haproxy.cfg");
+    let file = |wish: &str| {
+        format!(
+            "global\n  server-state-base /var/lib/haproxy\n  server-state-file state\ndefaults\n  mode tcp\n  timeout \
+             connect 1s\n  timeout client 1s\n  timeout server 1s\nbackend one\n  load-server-state-from-file {wish}\n  \
+             server a 127.0.0.1:1\nbackend two\n  server a 127.0.0.1:1\n"
+        )
+    };
+    std::fs::write(&path, file("global")).unwrap();
+    let plan = load_haproxy(std::slice::from_ref(&path), &machine())
+        .unwrap()
+        .plan;
+    let state = plan.global.server_state_file.as_deref();
+    assert_eq!(state, Some(Path::new("/var/lib/haproxy/state")));
+    assert_eq!(
+        plan.backends
+            .iter()
+            .map(|backend| backend.server_state)
+            .collect::<Vec<_>>(),
+        [true, false]
+    );
+    std::fs::write(&path, file("local")).unwrap();
+    let refused = load_haproxy(&[path], &machine()).unwrap_err().to_string();
+    assert!(refused.contains("one file for all backends"), "{refused}");
+}

@@ -41,6 +41,8 @@ pub struct Proxy {
     pub daemon: bool,
     /// File that gets the process number.
     pub pid_file: Option<PathBuf>,
+    /// File with the answer to `show servers state`, for backends with `server_state`. Read at the start.
+    pub server_state_file: Option<PathBuf>,
     /// Whom to become once everything is bound, if started by root.
     pub user: Option<Spanned<String>>,
     /// The group for that; the user's own unless given.
@@ -185,6 +187,9 @@ pub struct Section {
     /// (backend) A line for every change of a check's result. Default false.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub log_health_checks: bool,
+    /// (backend) At the start servers are as `server_state_file` says. Default false.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub server_state: bool,
     /// (frontend) A row in the statistics for every address of `bind`. Default false.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub socket_stats: bool,

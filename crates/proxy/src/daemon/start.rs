@@ -166,6 +166,12 @@ fn start(options: Options, plan: Plan, bound: Bound, addresses: &Addresses) -> R
         Workers::start(&live, &settings).map_err(DaemonError::system("workers could not be started"))?;
     let servers = Servers::of_process(Arc::clone(&live), workers.clone(), dropped);
     addresses.apply(&servers);
+    // Who takes over from another process knows better than any file.
+    if inherited.is_none()
+        && let Err(error) = crate::server_state::load(&servers)
+    {
+        tracing::warn!(%error, "server state");
+    }
     let mut process = Process::this(env!("CARGO_PKG_VERSION"), RELEASED);
     if let Some(inherited) = &inherited {
         process.age = inherited.age();

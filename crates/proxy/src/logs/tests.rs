@@ -18,6 +18,7 @@ fn global() -> plan::Global {
         socket_timeout: Duration::from_secs(10),
         daemon: false,
         pid_file: None,
+        server_state_file: None,
         user: None,
         group: None,
         node: None,

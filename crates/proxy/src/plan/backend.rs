@@ -58,6 +58,9 @@ pub struct Backend {
     pub log: Logging,
     /// `option log-health-checks`: every change of a check's result.
     pub log_checks: bool,
+    /// At the start servers are as [`Global::server_state_file`](super::Global::server_state_file) says
+    /// (`load-server-state-from-file global`).
+    pub server_state: bool,
     /// `description`.
     pub description: Option<String>,
 }

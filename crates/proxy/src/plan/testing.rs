@@ -38,6 +38,7 @@ pub(crate) fn global() -> Global {
         socket_timeout: Duration::from_secs(10),
         daemon: false,
         pid_file: None,
+        server_state_file: None,
         user: None,
         group: None,
         node: None,
@@ -139,6 +140,7 @@ pub(crate) fn backend(servers: Vec<Arc<Server>>) -> Backend {
         keepalive: Keepalive::default(),
         log: Logging::default(),
         log_checks: false,
+        server_state: false,
         description: None,
     }
 }

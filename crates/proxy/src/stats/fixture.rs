@@ -124,6 +124,7 @@ pub(crate) fn global() -> Global {
         socket_timeout: Duration::from_secs(10),
         daemon: false,
         pid_file: None,
+        server_state_file: None,
         user: None,
         group: None,
         node: Some("node1".to_owned()),
@@ -211,6 +212,7 @@ fn backend(name: &str, id: u32, mode: Mode) -> Backend {
         keepalive: plan::Keepalive::default(),
         log: plan::Logging::default(),
         log_checks: false,
+        server_state: false,
         description: None,
     }
 }

@@ -75,6 +75,7 @@ pub(super) fn backend(report: &mut Report, given: &Given<'_>, surroundings: &Sur
             log::logging(&mut Report::default(), given, surroundings)
         },
         log_checks: section.log_health_checks,
+        server_state: section.server_state,
         description: section.description.clone(),
     }
 }

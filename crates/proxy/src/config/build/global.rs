@@ -47,6 +47,7 @@ pub(super) fn global(report: &mut Report, file: &Proxy, origin: Origin, machine:
         ),
         daemon: file.daemon,
         pid_file: file.pid_file.clone(),
+        server_state_file: file.server_state_file.clone(),
         user: file.user.clone().map(Spanned::into_inner),
         group: file.group.clone().map(Spanned::into_inner),
         node: file.node.clone(),

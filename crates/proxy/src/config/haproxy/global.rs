@@ -17,6 +17,8 @@ pub(in crate::config) struct Globals {
     pub(super) tls: TlsDefaults,
     /// `maxconn` derived from it if that is not given.
     ulimit: Option<Spanned<i64>>,
+    /// Where `server-state-file` is unless it says so itself.
+    state_base: Option<PathBuf>,
 }
 
 /// What holds for every `ssl` that does not say otherwise.
@@ -41,6 +43,10 @@ impl Globals {
             let files = self.ulimit?;
             Some(Spanned::new(files.span(), ((files.get_ref() - 100) / 2).max(1)))
         });
+        if let Some(base) = &self.state_base {
+            let file = self.file.server_state_file.take();
+            self.file.server_state_file = file.map(|file| base.join(file));
+        }
         self.file
     }
 }
@@ -354,12 +360,16 @@ pub(in crate::config) const GLOBAL: &[Entry<Globals>] = &[
     (
         "server-state-base",
         Places::ALL,
-        Keyword::NoEffect("state is kept over reloads and upgrades without a file"),
+        Keyword::Read(|globals, arguments| {
+            globals.state_base = arguments.plain("a directory").map(PathBuf::from);
+        }),
     ),
     (
         "server-state-file",
         Places::ALL,
-        Keyword::NoEffect("state is kept over reloads and upgrades without a file"),
+        Keyword::Read(|globals, arguments| {
+            globals.file.server_state_file = arguments.plain("a path").map(PathBuf::from);
+        }),
     ),
     (
         "set-dumpable",

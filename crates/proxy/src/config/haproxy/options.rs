@@ -134,6 +134,22 @@ pub(super) fn retry_on(draft: &mut Draft, arguments: &mut Arguments<'_, '_>) {
     draft.section.retry_on = more.map(spanned_text).collect();
 }
 
+/// `load-server-state-from-file global|local|none`
+pub(super) fn server_state(draft: &mut Draft, arguments: &mut Arguments<'_, '_>) {
+    let Some(word) = arguments.required("global or none") else {
+        return;
+    };
+    match word.text.as_str() {
+        "global" => draft.section.server_state = true,
+        "none" => draft.section.server_state = false,
+        other => arguments.report.error(
+            word.span.clone(),
+            format!("`load-server-state-from-file` has no `{other}`"),
+            "there is one file for all backends: write `global`, and `server-state-file` in the global section",
+        ),
+    }
+}
+
 /// `source ADDRESS[:PORT]`
 pub(super) fn source(draft: &mut Draft, arguments: &mut Arguments<'_, '_>) {
     draft.source = arguments.text("an address");

@@ -498,7 +498,7 @@ pub(in crate::config) const PROXY: &[Entry<Draft>] = &[
     (
         "load-server-state-from-file",
         Places::BACK,
-        Keyword::NoEffect("state is kept over reloads and upgrades without a file"),
+        Keyword::Read(options::server_state),
     ),
     ("log", Places::ALL, Keyword::Read(options::log)),
     ("log-format", Places::FRONT, set!(log_format, text, "a format")),
