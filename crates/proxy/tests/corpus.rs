@@ -7,6 +7,8 @@ use std::path::PathBuf;
 mod haproxy_cfg;
 #[path = "../../../tests/fuzz/oracle/proxy_header.rs"]
 mod proxy_header;
+#[path = "../../../tests/fuzz/oracle/runtime_socket.rs"]
+mod runtime_socket;
 #[path = "../../../tests/fuzz/oracle/tls_hello.rs"]
 mod tls_hello;
 
@@ -42,6 +44,11 @@ fn replay(corpus: &str, least: usize, accepted: impl Fn(&[u8]) -> bool) {
 #[test]
 fn proxy_headers() {
     replay("proxy_header", 30, proxy_header::accepted);
+}
+
+#[test]
+fn lines_of_the_runtime_socket() {
+    replay("runtime_socket", 20, runtime_socket::accepted);
 }
 
 #[test]

@@ -164,7 +164,7 @@ fn start(options: Options, plan: Plan, bound: Bound, addresses: &Addresses) -> R
     };
     let workers =
         Workers::start(&live, &settings).map_err(DaemonError::system("workers could not be started"))?;
-    let servers = Servers::of_process(Arc::clone(&live), workers.clone(), dropped);
+    let servers = Servers::of_process(Arc::clone(&live), workers.clone(), dropped.clone());
     addresses.apply(&servers);
     // Who takes over from another process knows better than any file.
     if inherited.is_none()
@@ -173,6 +173,7 @@ fn start(options: Options, plan: Plan, bound: Bound, addresses: &Addresses) -> R
         tracing::warn!(%error, "server state");
     }
     let mut process = Process::this(env!("CARGO_PKG_VERSION"), RELEASED);
+    process.dropped_logs = dropped;
     if let Some(inherited) = &inherited {
         process.age = inherited.age();
         process.started = wall_clock() - inherited.age();

@@ -71,6 +71,8 @@ tallies! {
     bytes_out,
     /// Connections accepted (`conn_tot`).
     connections,
+    /// TLS handshakes with clients.
+    handshakes,
     /// Sessions (`stot`).
     sessions,
     /// HTTP requests (`req_tot`).

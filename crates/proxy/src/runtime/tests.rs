@@ -312,3 +312,104 @@ async fn a_tcp_socket_is_served_alike() {
     stream.read_to_string(&mut answer).await.unwrap();
     assert_eq!(answer, "2.6.12-1+deb12u4\n\n");
 }
+
+/// Words that lead deep into the commands, and some that lead astray.
+const WORDS: &[&str] = &[
+    "show",
+    "set",
+    "add",
+    "del",
+    "get",
+    "clear",
+    "enable",
+    "disable",
+    "shutdown",
+    "stat",
+    "info",
+    "servers",
+    "state",
+    "conn",
+    "sess",
+    "session",
+    "sessions",
+    "server",
+    "frontend",
+    "backend",
+    "table",
+    "counters",
+    "all",
+    "weight",
+    "maxconn",
+    "global",
+    "rate-limit",
+    "timeout",
+    "cli",
+    "health",
+    "agent",
+    "addr",
+    "port",
+    "check-port",
+    "key",
+    "data.conn_cnt",
+    "gt",
+    "rabbit",
+    "rabbit/r1",
+    "rabbit/r2",
+    "webs/w1",
+    "webs",
+    "web",
+    "nosuch/x",
+    "rabbit/new",
+    "127.0.0.1:9",
+    "1.2.3.4",
+    "::1",
+    "0",
+    "1",
+    "-1",
+    "50%",
+    "4294967296",
+    "99999999999999999999",
+    "0x10",
+    "0xzz",
+    "up",
+    "down",
+    "drain",
+    "maint",
+    "ready",
+    "check",
+    "inter",
+    "1s",
+    "rise",
+    "backup",
+    "typed",
+    "json",
+    "desc",
+    "<<",
+    "help",
+];
+
+#[test]
+fn no_line_brings_the_process_down_or_goes_unanswered() {
+    use proptest::prelude::*;
+    let context = context();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(3000));
+    let line = prop::collection::vec(prop::sample::select(WORDS), 0..8);
+    let ran = runner.run(&line, |words| {
+        let line = words.join(" ");
+        let answer = runtime.block_on(run(&context, SocketLevel::Admin, &line));
+        prop_assert!(answer.ends_with('\n'), "{line}: {answer}");
+        let rows = crate::stats::Statistics::take(&context.live, std::time::Instant::now());
+        prop_assert!(
+            crate::stats::csv(&rows, &crate::stats::Selection::default())
+                .lines()
+                .count()
+                > 5
+        );
+        Ok(())
+    });
+    ran.unwrap();
+}

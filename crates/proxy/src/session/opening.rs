@@ -122,6 +122,10 @@ impl Opening {
         match common.client.handshake() {
             Handshake::Done => {
                 common.spent.handshake = Spent::since(common.accepted, context.now);
+                if common.entrance.tls.is_some() {
+                    context.live.tls_rate.count(context.time());
+                    context.live.tally.of(context.worker).handshakes.count();
+                }
                 begin_session(common, context);
                 Ok(Some(Step::Words))
             }

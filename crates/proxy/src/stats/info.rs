@@ -32,7 +32,7 @@ pub struct Process {
     /// It ends once its sessions have.
     pub stopping: AtomicBool,
     /// Log lines for which there was no room, or nobody to take them.
-    pub dropped_logs: AtomicU64,
+    pub dropped_logs: crate::logs::Dropped,
     /// Names that could not be resolved.
     pub failed_resolutions: AtomicU64,
     /// Octets to clients in the last second; kept by [`super::History`].
@@ -58,7 +58,7 @@ impl Process {
             files: files.map_or(0, |(soft, _)| u32::try_from(soft).unwrap_or(u32::MAX)),
             host: host.unwrap_or_default(),
             stopping: AtomicBool::new(false),
-            dropped_logs: AtomicU64::new(0),
+            dropped_logs: crate::logs::Dropped::default(),
             failed_resolutions: AtomicU64::new(0),
             bytes_out_rate: AtomicU64::new(0),
             idle_percent: AtomicU32::new(100),
@@ -264,7 +264,7 @@ const ENTRIES: &[Entry] = &[
     (19, "CumReq", "MCP", "Sessions and requests.", |it| wrapping(it.totals.sessions.max(it.totals.requests))),
     (20, "MaxSslConns", "MMP", "Limit on TLS connections, 0 is none.", nothing),
     (21, "CurrSslConns", "MGP", "TLS connections now.", nothing),
-    (22, "CumSslConns", "MCP", "TLS connections.", nothing),
+    (22, "CumSslConns", "MCP", "TLS connections.", |it| wrapping(it.totals.handshakes)),
     (23, "Maxpipes", "CLP", "Limit on pipes, 0 is none.", nothing),
     (24, "PipesUsed", "MGP", "Pipes in use.", nothing),
     (25, "PipesFree", "MGP", "Pipes kept for use.", nothing),
@@ -298,7 +298,7 @@ const ENTRIES: &[Entry] = &[
     (55, "Listeners", "MGP", "Listening sockets.", |it| Value::U32(it.listeners)),
     (56, "ActivePeers", "MGP", "Peers that were heard; there are none here.", nothing),
     (57, "ConnectedPeers", "MGP", "Peers connected.", nothing),
-    (58, "DroppedLogs", "MGP", "Log lines that were dropped.", |it| wrapping(it.process.dropped_logs.load(Relaxed))),
+    (58, "DroppedLogs", "MGP", "Log lines that were dropped.", |it| wrapping(it.process.dropped_logs.count())),
     (59, "BusyPolling", "MGP", "1 if threads ask without waiting; they never do.", nothing),
     (60, "FailedResolutions", "MGP", "Names that could not be resolved.", |it| wrapping(it.process.failed_resolutions.load(Relaxed))),
     (61, "TotalBytesOut", "MGP", "Octets to clients.", |it| Value::U64(it.totals.bytes_out)),
