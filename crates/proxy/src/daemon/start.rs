@@ -1,14 +1,17 @@
 //! From the command line to a proxy that serves.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::runtime::Builder;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use warren_kit::clock::wall_clock;
 use warren_kit::control::{self as socket, BindError, ControlSocket, Limits};
+use warren_kit::metrics;
 use warren_kit::runtime_dir;
 use warren_kit::systemd::ServiceManager;
 
@@ -221,6 +224,7 @@ fn start(options: Options, plan: Plan, bound: Bound, addresses: &Addresses) -> R
         Err(error) if took_over => tracing::error!(%error, "not everything could be opened"),
         opened => opened?,
     }
+    daemon.serve_metrics(&plan.global, took_over)?;
     let control = control_socket(&daemon.options, &plan.global, took_over)?;
     privileges::drop_to(plan.global.user.as_deref(), plan.global.group.as_deref())?;
     daemon.start_tasks(control, wishes);
@@ -270,6 +274,29 @@ impl Daemon {
         Ok(())
     }
 
+    /// Prometheus has an address of its own if the configuration says so.
+    fn serve_metrics(&mut self, global: &Global, took_over: bool) -> Result<(), DaemonError> {
+        let Some(address) = global.metrics else {
+            return Ok(());
+        };
+        let listener = match std::net::TcpListener::bind(address) {
+            Ok(listener) => Some(listener),
+            // A former process is about to let go.
+            Err(_) if took_over => None,
+            Err(source) => return Err(DaemonError::Metrics { address, source }),
+        };
+        let site = Arc::clone(&self.site);
+        self.tasks.spawn(async move {
+            let listener = match listener {
+                Some(listener) => listener,
+                None => bind_soon(address).await?,
+            };
+            let text = move || std::future::ready(site.exposition());
+            metrics::serve(listener, metrics::Timeouts::default(), text).await
+        });
+        Ok(())
+    }
+
     fn start_tasks(&mut self, control: Option<ControlSocket>, wishes: mpsc::Sender<Wish>) {
         if let Some(control) = control {
             let service = Control {
@@ -302,6 +329,19 @@ impl Log for WorkerLog {
     fn flush(&mut self) {
         self.0.flush();
     }
+}
+
+/// Tries until whoever has the address lets go of it.
+async fn bind_soon(address: SocketAddr) -> std::io::Result<std::net::TcpListener> {
+    const PAUSE: Duration = Duration::from_millis(50);
+    const ATTEMPTS: u32 = 100;
+    for _ in 1..ATTEMPTS {
+        if let Ok(listener) = std::net::TcpListener::bind(address) {
+            return Ok(listener);
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    std::net::TcpListener::bind(address)
 }
 
 /// What ends only with the process.

@@ -84,6 +84,12 @@ impl Site {
         self.history.keep(&self.context.live, &self.context.process).await;
     }
 
+    /// What a Prometheus server asks for.
+    #[must_use]
+    pub fn exposition(&self) -> String {
+        prometheus::text(&self.context, Instant::now())
+    }
+
     /// Serves what came in by a frontend, until either side closes.
     pub async fn serve_visit(self: Arc<Self>, visit: Visit) {
         let Visit {
