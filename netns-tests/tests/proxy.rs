@@ -5,6 +5,7 @@
 mod appliance;
 mod balancing;
 mod failures;
+mod formats;
 mod hostile;
 mod limits;
 mod rabbitmq;
