@@ -87,7 +87,7 @@ impl Site {
     /// What a Prometheus server asks for.
     #[must_use]
     pub fn exposition(&self) -> String {
-        prometheus::text(&self.context, Instant::now())
+        prometheus::metrics(&self.context, Instant::now())
     }
 
     /// Serves what came in by a frontend, until either side closes.
