@@ -112,7 +112,7 @@ impl Giving<'_> {
             let refused = match self.batch(&packed) {
                 Ok(refused) => refused,
                 Err(error) => {
-                    self.keep(worker, packed);
+                    self.give_up(worker, packed);
                     return Err(error);
                 }
             };
@@ -153,7 +153,13 @@ impl Giving<'_> {
         self.workers.settle(worker, given, kept);
     }
 
-    fn keep(&self, worker: usize, packed: Vec<Packed>) {
-        self.workers.settle(worker, Vec::new(), packed);
+    /// A session must never be in both processes: one that has not said by now that it took them is not to do so later,
+    /// and if it has just said it, it has them.
+    fn give_up(&self, worker: usize, packed: Vec<Packed>) {
+        self.wire.hang_up();
+        match self.wire.receive() {
+            Ok((ToOld::Taken(refused), _)) => self.settle(worker, packed, &refused),
+            Ok(_) | Err(_) => self.workers.settle(worker, Vec::new(), packed),
+        }
     }
 }

@@ -309,6 +309,34 @@ fn wherever_the_new_process_dies_the_old_one_serves_on() {
 }
 
 #[test]
+fn a_process_that_falls_silent_gets_no_session_later() {
+    let process = Process::first(with_workers(echo(), 1));
+    let clients = Clients::start(20, process.address(), |client| 10 + client * 3000);
+    clients.go_on(20);
+    let (ours, theirs) = pair().unwrap();
+    let given = std::thread::scope(|scope| {
+        let silent = scope.spawn(|| {
+            let wire = Wire::new(theirs, 4 * PATIENCE).unwrap();
+            wire.send(&ToOld::Hello(VERSION), &[]).unwrap();
+            let _known = wire.receive::<ToNew>().unwrap();
+            wire.send(&ToOld::Prepared, &[]).unwrap();
+            let _quiet = wire.receive::<ToNew>().unwrap();
+            let sessions = wire.receive::<ToNew>().unwrap();
+            // Until the other one has had enough.
+            assert!(matches!(wire.receive::<ToNew>(), Err(WireError::Closed)));
+            assert!(wire.send(&ToOld::Taken(Vec::new()), &[]).is_err());
+            drop(sessions);
+        });
+        let given = give(&process.workers, &process.live, &process.listeners, ours);
+        silent.join().unwrap();
+        given
+    });
+    assert!(matches!(given, Err(HandoverError::Wire(WireError::TimedOut))));
+    clients.go_on(60);
+    assert_eq!(clients.end(), 20);
+}
+
+#[test]
 fn a_process_that_speaks_another_version_gets_nothing() {
     let process = Process::first(with_workers(echo(), 1));
     let (ours, theirs) = pair().unwrap();

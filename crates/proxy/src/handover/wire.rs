@@ -76,6 +76,13 @@ impl Wire {
         )?)
     }
 
+    /// Whatever the other process says from now on does not arrive, and it learns that it did not. What it said before
+    /// can still be received.
+    pub(super) fn hang_up(&self) {
+        // Gone already is as good.
+        let _gone = rustix::net::shutdown(&self.0, rustix::net::Shutdown::Both);
+    }
+
     /// Sends a message and waits until the kernel has all of it.
     pub(super) fn send(
         &self,
@@ -237,6 +244,16 @@ mod tests {
             assert_eq!(other.receive::<String>().unwrap().0, "after it");
             sender.join().unwrap();
         });
+    }
+
+    #[test]
+    fn what_was_said_before_a_hang_up_arrives_and_nothing_after_it() {
+        let (one, other) = wires();
+        other.send(&1_u8, &[]).unwrap();
+        one.hang_up();
+        assert!(matches!(other.send(&2_u8, &[]), Err(WireError::Closed)));
+        assert_eq!(one.receive::<u8>().unwrap().0, 1);
+        assert!(matches!(one.receive::<u8>(), Err(WireError::Closed)));
     }
 
     #[test]
