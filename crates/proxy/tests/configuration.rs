@@ -107,6 +107,16 @@ fn the_file_of_debian_loads_with_notes_about_what_does_not_matter() {
     }
 }
 
+#[test]
+fn every_mistake_of_a_file_is_named_with_its_place() {
+    let error = load("mistakes.cfg").unwrap_err().render(false);
+    let lines = error.lines().map(|line| match line.split_once("--> ") {
+        Some((before, place)) => format!("{before}--> {}", place.rsplit('/').next().unwrap()),
+        None => line.to_owned(),
+    });
+    insta::assert_snapshot!(lines.collect::<Vec<_>>().join("\n"));
+}
+
 /// A case of the corpus: who accepts it, and the whole file.
 struct Case {
     name: String,

@@ -119,6 +119,7 @@ fn plan(report: &mut Report, file: &Proxy, origin: Origin, machine: &Machine) ->
         }
     }
     fullconns(&sections, &frontends, &mut backends);
+    rules_of_backends(report, &sections, &surroundings, &mut frontends);
     tracks(report, &sections, &backends);
     if sections.is_empty() {
         report.warn(
@@ -244,8 +245,6 @@ fn misplaced(report: &mut Report, given: &Given<'_>) {
         place("per_source", section.per_source.as_ref()),
         place("default_backend", section.default_backend.as_ref()),
         place("use_backend", section.use_backend.first()),
-        place("tcp_request", section.tcp_request.first()),
-        place("inspect_delay", section.inspect_delay.as_ref()),
         place("stats", section.stats.as_ref()),
         place("monitor_uri", section.monitor_uri.as_ref()),
         place("log_format", section.log_format.as_ref()),
@@ -283,6 +282,54 @@ fn misplaced(report: &mut Report, given: &Given<'_>) {
     }
     if !given.back {
         say(&back, "frontend", "backend");
+    }
+}
+
+/// Rules about connections that a backend has are those of the frontend before it, as long as it leads nowhere else.
+fn rules_of_backends(
+    report: &mut Report,
+    sections: &[Given<'_>],
+    surroundings: &Surroundings<'_>,
+    frontends: &mut [Frontend],
+) {
+    let backends = sections.iter().filter(|given| given.back).enumerate();
+    for (index, given) in backends.filter(|(_, given)| !given.front) {
+        let Some(first) = given.section.tcp_request.first() else {
+            continue;
+        };
+        let rules = rules::Scope::new(&mut Report::default(), given, surroundings).tcp_rules(report);
+        if rules.iter().any(|rule| !rule.content) {
+            report.error(
+                first.span(),
+                "a backend has no connection to accept or reject yet",
+                "write `content`, or move the rule to the frontend",
+            );
+        }
+        let here = |target: BackendIndex| target.0 == index;
+        for frontend in frontends.iter_mut() {
+            let switched = frontend.switches.iter().any(|switch| here(switch.backend));
+            if !switched && !frontend.default_backend.is_some_and(here) {
+                continue;
+            }
+            if !frontend.switches.is_empty() || frontend.tcp_rules.iter().any(|rule| rule.content) {
+                report.error(
+                    first.span(),
+                    format!(
+                        "the frontend {} cannot take over these rules: it has its own, or other backends",
+                        frontend.name
+                    ),
+                    "move the rules to the frontend",
+                );
+                continue;
+            }
+            frontend.tcp_rules.extend(rules.iter().cloned());
+            let delay = given
+                .section
+                .inspect_delay
+                .as_ref()
+                .map(|delay| delay.get_ref().get());
+            frontend.inspect_delay = frontend.inspect_delay.or(delay.filter(|delay| !delay.is_zero()));
+        }
     }
 }
 
@@ -335,6 +382,10 @@ fn fullconns(sections: &[Given<'_>], frontends: &[Frontend], backends: &mut [Bac
             continue;
         }
         let leads_here = |frontend: &&Frontend| {
+            // A `listen` leads to itself, even if there is nobody to be led to.
+            if given.front && frontend.id == given.id {
+                return true;
+            }
             let switches = frontend.switches.iter().map(|switch| switch.backend);
             let targets: BTreeSet<usize> = switches
                 .chain(frontend.default_backend)

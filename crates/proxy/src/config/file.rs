@@ -137,10 +137,11 @@ pub struct Section {
     /// (frontend) Which backend, as in haproxy.cfg: `"api if is_api"`. The first that holds is taken.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub use_backend: Vec<Spanned<String>>,
-    /// (frontend) Who may connect, as in haproxy.cfg: `"connection reject if { src 192.0.2.0/24 }"`.
+    /// Who may connect, as in haproxy.cfg: `"connection reject if { src 192.0.2.0/24 }"`. A backend may have `content` rules
+    /// if the frontends before it lead nowhere else.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tcp_request: Vec<Spanned<String>>,
-    /// (frontend) How long a connection waits for what the `content` rules of `tcp_request` look at. Default: not at all.
+    /// How long a connection waits for what the `content` rules of `tcp_request` look at. Default: not at all.
     pub inspect_delay: Option<Spanned<HumanDuration>>,
     /// What becomes of requests, as in haproxy.cfg: `"set-header X-Proto https if { ssl_fc }"`.
     #[serde(skip_serializing_if = "Vec::is_empty")]

@@ -205,21 +205,20 @@ fn load_haproxy_sources(
     let imported = haproxy::read(&sources, environment);
     let file = imported.file;
     sources.hide(secrets(&file).into_iter());
-    let mut warnings = match imported.diagnostics {
-        Ok(warnings) => warnings,
-        Err(diagnostics) => return Err(ConfigError::invalid(sources, diagnostics)),
-    };
-    match build(&file, Origin::Haproxy, machine) {
-        Ok((plan, more)) => {
-            warnings = merged(warnings, more);
-            Ok(Loaded {
-                plan,
-                file,
-                warnings,
-                sources,
-            })
+    match (imported.diagnostics, build(&file, Origin::Haproxy, machine)) {
+        (Ok(warnings), Ok((plan, more))) => Ok(Loaded {
+            plan,
+            file,
+            warnings: merged(warnings, more),
+            sources,
+        }),
+        (Ok(warnings), Err(found)) => Err(ConfigError::invalid(sources, merged(warnings, found))),
+        (Err(found), Ok(_)) => Err(ConfigError::invalid(sources, found)),
+        // Warnings about what was read in part would be echoes.
+        (Err(found), Err(mut more)) => {
+            more.retain(Diagnostic::is_error);
+            Err(ConfigError::invalid(sources, merged(found, more)))
         }
-        Err(diagnostics) => Err(ConfigError::invalid(sources, merged(warnings, diagnostics))),
     }
 }
 

@@ -130,13 +130,18 @@ pub(super) fn tcp_check(draft: &mut Draft, arguments: &mut Arguments<'_, '_>) {
 }
 
 /// A step of it.
-pub(super) fn tcp_step(draft: &mut Draft, arguments: &mut Arguments<'_, '_>, step: &str) {
+pub(super) fn tcp_step(draft: &mut Draft, arguments: &mut Arguments<'_, '_>) {
     let spot = arguments.whole();
-    let text = match arguments.rest() {
-        Some(rest) => format!("{step} {}", rest.get_ref()),
-        None => step.to_owned(),
+    let alone = || {
+        let word = arguments.statement.words.get(1);
+        Spanned::new(
+            spot.clone(),
+            word.map(|word| word.text.clone()).unwrap_or_default(),
+        )
     };
-    check(draft, arguments).steps.push(Spanned::new(spot, text));
+    let alone = alone();
+    let step = arguments.rest_with_second().unwrap_or(alone);
+    check(draft, arguments).steps.push(step);
 }
 
 fn script(draft: &mut Draft, arguments: &Arguments<'_, '_>, steps: &[String]) {

@@ -836,11 +836,12 @@ fn socket(globals: &mut Globals, arguments: &mut Arguments<'_, '_>) {
             "name" | "process" | "thread" | "maxconn" | "backlog" | "severity-output" => {
                 arguments.optional();
             }
-            other => arguments.report.error(
-                word.span.clone(),
-                format!("unknown word `{other}` after `stats socket`"),
-                suggestion(other, WORDS.into_iter()),
-            ),
+            other => {
+                let help = suggestion(other, WORDS.into_iter());
+                let message = format!("unknown word `{other}` after `stats socket`");
+                arguments.report.error(word.span.clone(), message, help);
+                arguments.rest_words();
+            }
         }
     }
     let short = SocketTable {

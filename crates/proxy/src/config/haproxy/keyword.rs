@@ -350,17 +350,24 @@ impl<'s> Arguments<'_, 's> {
 
     /// Whatever is left, as one text in HAProxy's language, quotes included.
     pub(in crate::config) fn rest(&mut self) -> Option<Spanned<String>> {
-        let first = self.peek()?;
-        let words = self.statement.words.get(self.next..).unwrap_or_default();
+        self.text_from(self.next)
+    }
+
+    /// The same with the keyword's second word before it; nothing if that is all there is.
+    pub(in crate::config) fn rest_with_second(&mut self) -> Option<Spanned<String>> {
+        self.peek()?;
+        self.text_from(1)
+    }
+
+    fn text_from(&mut self, first: usize) -> Option<Spanned<String>> {
+        let words = self.statement.words.get(first..).unwrap_or_default();
         self.next = self.statement.words.len();
-        let span = first.span.start..self.statement.span.end;
+        let span = words.first()?.span.start..self.statement.span.end;
         if words.iter().any(|word| word.expanded) {
-            return Some(Spanned::new(
-                span,
-                words::join(words.iter().map(|word| word.text.as_str())),
-            ));
+            let text = words::join(words.iter().map(|word| word.text.as_str()));
+            return Some(Spanned::new(span, text));
         }
-        let start = first.span.start - self.statement.span.start;
+        let start = span.start - self.statement.span.start;
         let text = self.statement.raw.get(start..).unwrap_or_default();
         Some(Spanned::new(span, text.to_owned()))
     }

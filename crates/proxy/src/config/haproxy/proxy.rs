@@ -44,6 +44,8 @@ pub(in crate::config) struct Draft {
     /// What has the same form here as there.
     pub(super) section: Section,
     pub(super) stats: Option<StatsTable>,
+    /// What of it `defaults` said.
+    inherited_stats: Option<StatsTable>,
     pub(super) servers: Vec<(Spanned<String>, ServerDraft)>,
     pub(super) default_server: ServerDraft,
     /// What a check is; `None` is connecting.
@@ -69,6 +71,7 @@ impl Default for Draft {
             name: Spanned::new(0..0, String::new()),
             section: Section::default(),
             stats: None,
+            inherited_stats: None,
             servers: Vec::new(),
             default_server: ServerDraft::default(),
             check: None,
@@ -85,6 +88,7 @@ impl Draft {
     pub(super) fn begun(mut self, kind: Kind, name: Spanned<String>) -> Self {
         self.kind = kind;
         self.name = name;
+        self.inherited_stats.clone_from(&self.stats);
         self
     }
 
@@ -116,6 +120,13 @@ impl Draft {
             section.client_keepalive = std::mem::take(&mut self.client_keepalive).complete(&self.name);
             section.stats = self.stats_of(report, &section);
         } else {
+            if self.stats != self.inherited_stats {
+                report.warn(
+                    self.name.span(),
+                    format!("the statistics of '{}' are not shown", self.name.get_ref()),
+                    "frontends show them: move the `stats` lines to one",
+                );
+            }
             forget_front(&mut section);
         }
         if self.kind.is_back() {
@@ -228,7 +239,9 @@ fn forget_front(section: &mut Section) {
     section.logasap = false;
     section.log_separate_errors = false;
     section.socket_stats = false;
-    section.inspect_delay = None;
+    if section.tcp_request.is_empty() {
+        section.inspect_delay = None;
+    }
 }
 
 /// A frontend that inherited what only backends have.
@@ -709,21 +722,9 @@ pub(in crate::config) const PROXY: &[Entry<Draft>] = &[
             arguments.rest_words();
         }),
     ),
-    (
-        "tcp-check connect",
-        Places::BACK,
-        Keyword::Read(|draft, arguments| check::tcp_step(draft, arguments, "connect")),
-    ),
-    (
-        "tcp-check expect",
-        Places::BACK,
-        Keyword::Read(|draft, arguments| check::tcp_step(draft, arguments, "expect")),
-    ),
-    (
-        "tcp-check send",
-        Places::BACK,
-        Keyword::Read(|draft, arguments| check::tcp_step(draft, arguments, "send")),
-    ),
+    ("tcp-check connect", Places::BACK, Keyword::Read(check::tcp_step)),
+    ("tcp-check expect", Places::BACK, Keyword::Read(check::tcp_step)),
+    ("tcp-check send", Places::BACK, Keyword::Read(check::tcp_step)),
     (
         "tcp-check send-lf",
         Places::BACK,
@@ -732,7 +733,7 @@ pub(in crate::config) const PROXY: &[Entry<Draft>] = &[
     (
         "tcp-check send-binary",
         Places::BACK,
-        Keyword::Read(|draft, arguments| check::tcp_step(draft, arguments, "send-binary")),
+        Keyword::Read(check::tcp_step),
     ),
     (
         "tcp-check send-binary-lf",
@@ -752,12 +753,12 @@ pub(in crate::config) const PROXY: &[Entry<Draft>] = &[
     (
         "tcp-request connection",
         Places::FRONT,
-        Keyword::Read(|draft, arguments| rules::tcp_request(draft, arguments, "connection")),
+        Keyword::Read(rules::tcp_request),
     ),
     (
         "tcp-request content",
         Places::ALL,
-        Keyword::Read(|draft, arguments| rules::tcp_request(draft, arguments, "content")),
+        Keyword::Read(rules::tcp_request),
     ),
     (
         "tcp-request inspect-delay",
@@ -767,7 +768,7 @@ pub(in crate::config) const PROXY: &[Entry<Draft>] = &[
     (
         "tcp-request session",
         Places::FRONT,
-        Keyword::Read(|draft, arguments| rules::tcp_request(draft, arguments, "connection")),
+        Keyword::Read(rules::tcp_request),
     ),
     (
         "tcp-response content",

@@ -18,18 +18,21 @@ pub(super) struct Table {
 }
 
 /// `tcp-request connection|content|session ...`
-pub(super) fn tcp_request(draft: &mut Draft, arguments: &mut Arguments<'_, '_>, what: &str) {
-    let Some(rest) = arguments.rest() else {
+pub(super) fn tcp_request(draft: &mut Draft, arguments: &mut Arguments<'_, '_>) {
+    let Some(rule) = arguments.rest_with_second() else {
         arguments.required("an action");
         return;
     };
-    if !tracks(arguments, &rest) {
-        let text = format!("{what} {}", rest.get_ref());
-        draft
-            .section
-            .tcp_request
-            .push(Spanned::new(arguments.whole(), text));
+    let (moment, action) = rule.get_ref().split_once(char::is_whitespace).unwrap_or_default();
+    if tracks(arguments, &Spanned::new(rule.span(), action.to_owned())) {
+        return;
     }
+    // A session begins when its connection is accepted.
+    let rule = match moment {
+        "session" => Spanned::new(rule.span(), format!("connection {action}")),
+        _ => rule,
+    };
+    draft.section.tcp_request.push(rule);
 }
 
 /// `http-request ...`
