@@ -516,6 +516,7 @@ impl Http {
         if let (Some(endpoint), Some(server), Some(target)) =
             (common.server.take(), &common.assigned, &common.target)
             && exchange.keep_server
+            && server.plan().send_proxy.is_none()
             && whole
             && exchange.up.is_empty()
             && !exchange.moved_up.owes()
@@ -896,7 +897,8 @@ pub(super) fn reuse(
     target: &Target,
     context: &mut Context,
 ) -> bool {
-    if !common.reuse {
+    // One that was told who the client is belongs to that client.
+    if !common.reuse || server.plan().send_proxy.is_some() {
         return false;
     }
     let Some(idle) = context.http.pool.take(server, target, common.place()) else {

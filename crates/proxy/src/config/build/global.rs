@@ -18,7 +18,8 @@ const THREADS_MAX: i64 = 1024;
 const SOCKETS_MAX: usize = 64;
 /// What is needed besides two files for each session: listeners, checks, sockets, logs.
 const FILES_BESIDES: u64 = 200;
-const BUFFER: usize = 65_536;
+/// As in HAProxy (`tune.bufsize`). A head may have so many octets; no thread reads into less than four times as many.
+const BUFFER: usize = 16_384;
 
 pub(super) fn global(report: &mut Report, file: &Proxy, origin: Origin, machine: &Machine) -> Global {
     let threads = report.number(

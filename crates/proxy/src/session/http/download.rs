@@ -10,7 +10,7 @@ use super::moving::Step;
 use super::rules::{self, Verdict};
 use super::upload::{Flushed, flush};
 use super::{BUFFERS_PER_TURN, DEFERRED_MAX, Http, Lost, Passed, limits};
-use crate::session::endpoint::Received;
+use crate::session::endpoint::{Endpoint, Received};
 use crate::session::{Common, Side};
 use crate::worker::Service;
 use crate::worker::context::Context;
@@ -67,6 +67,11 @@ impl Http {
                 }
             }
             if exchange.tunnel || exchange.download.is_some_and(|body| body.is_finished()) {
+                // A server may answer before it has read everything, and read on.
+                let reads_on = |server: &Endpoint| !server.ended && !server.has_hung_up();
+                if !exchange.tunnel && exchange.uploading() && common.server.as_ref().is_some_and(reads_on) {
+                    return Ok(Passed::Waits);
+                }
                 return Ok(Passed::Finished);
             }
             let Some(server) = &mut common.server else {

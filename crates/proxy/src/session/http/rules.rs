@@ -58,10 +58,10 @@ pub(crate) fn look<'a>(
     Look {
         client: common.client_address,
         local,
-        tls: common.client.tls().map(|_| TlsLook {
+        tls: common.tls_facts().map(|facts| TlsLook {
             here: true,
-            sni: None,
-            certificate: false,
+            sni: facts.sni,
+            certificate: facts.client.is_some(),
         }),
         frontend: common.frontend(),
         snapshot,

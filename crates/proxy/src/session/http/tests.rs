@@ -495,6 +495,27 @@ fn a_client_that_closes_its_direction_gets_its_response() {
 }
 
 #[test]
+fn a_server_that_answers_early_still_gets_the_whole_request() {
+    let bench = http(1, |_| {});
+    let mut client = bench.connect();
+    say(&mut client, "POST / HTTP/1.1\r\nContent-Length: 6\r\n\r\nabc");
+    let mut server = bench.accept(0);
+    hear(&mut server, "POST / HTTP/1.1\r\nContent-Length: 6\r\n\r\nabc");
+    say(&mut server, OK);
+    hear(&mut client, OK);
+    say(&mut client, "def");
+    hear(&mut server, "def");
+    assert_eq!(bench.line().termination(), "--");
+    // And one that reads no more ends the connection, of which nobody could say where the next request begins.
+    say(&mut client, "POST / HTTP/1.1\r\nContent-Length: 6\r\n\r\nabc");
+    hear(&mut server, "POST / HTTP/1.1\r\nContent-Length: 6\r\n\r\nabc");
+    say(&mut server, "HTTP/1.1 413 No\r\nContent-Length: 0\r\n\r\n");
+    drop(server);
+    assert!(all(&mut client).starts_with("HTTP/1.1 413 No\r\n"));
+    bench.is_empty();
+}
+
+#[test]
 fn hostile_heads_are_refused_and_nobody_else_hears_of_them() {
     let bench = http(1, |_| {});
     let huge = format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "a".repeat(20_000));
