@@ -328,7 +328,9 @@ fn rules_of_backends(
                 .inspect_delay
                 .as_ref()
                 .map(|delay| delay.get_ref().get());
-            frontend.inspect_delay = frontend.inspect_delay.or(delay.filter(|delay| !delay.is_zero()));
+            frontend.inspect_delay = frontend
+                .inspect_delay
+                .or_else(|| delay.filter(|delay| !delay.is_zero()));
         }
     }
 }
