@@ -30,9 +30,7 @@ pub mod record;
 pub mod resolve;
 pub mod runtime;
 pub mod server_state;
-#[allow(dead_code, reason = "called by what speaks HTTP, AMQP and TLS")]
 mod session;
 pub mod stats;
 pub mod tls;
-#[allow(dead_code, reason = "called by what speaks HTTP, AMQP and TLS")]
 pub mod worker;

@@ -106,11 +106,6 @@ impl Endpoint {
         self.transport = transport;
     }
 
-    /// What is spoken.
-    pub(crate) const fn transport(&self) -> &Transport {
-        &self.transport
-    }
-
     /// Octets pass as they are, so the kernel may pass them on by itself.
     pub(crate) const fn is_plain(&self) -> bool {
         matches!(self.transport, Transport::Plain)
@@ -261,11 +256,6 @@ impl Endpoint {
     /// It may be that the other end has left: something came, or it has hung up.
     pub(crate) const fn may_have_left(&self) -> bool {
         self.readable && self.hung_up
-    }
-
-    /// The socket itself.
-    pub(crate) fn into_fd(self) -> OwnedFd {
-        self.fd
     }
 }
 

@@ -17,8 +17,6 @@ mod tests;
 use std::borrow::Cow;
 use std::sync::atomic::Ordering::Relaxed;
 
-use rustix::io::Errno;
-
 use self::pipe::{Moved, Pipe};
 use super::amqp::Tap;
 use super::endpoint::{Endpoint, Received, Sent};
@@ -88,9 +86,9 @@ enum Passed {
 #[derive(Clone, Copy, Debug)]
 enum Gone {
     /// `recv` said so.
-    Reading(Side, #[allow(dead_code, reason = "for the debugger")] Errno),
+    Reading(Side),
     /// `send` said so.
-    Writing(Side, #[allow(dead_code, reason = "for the debugger")] Errno),
+    Writing(Side),
 }
 
 impl Relay {
@@ -155,7 +153,7 @@ impl Relay {
                 common.changed = true;
                 return Ok(Passed::Waits);
             }
-            Received::Failed(errno) => return Err(Gone::Reading(from, errno)),
+            Received::Failed(_) => return Err(Gone::Reading(from)),
         };
         let octets = match &mut self.tap {
             None => Cow::Borrowed(received),
@@ -167,7 +165,7 @@ impl Relay {
             octets => match writer.send(octets) {
                 Sent::Octets(sent) => sent,
                 Sent::Wait => 0,
-                Sent::Failed(errno) => return Err(Gone::Writing(from.other(), errno)),
+                Sent::Failed(_) => return Err(Gone::Writing(from.other())),
             },
         };
         let plain = self.tap.is_none() && reader.is_plain() && writer.is_plain();
@@ -240,7 +238,7 @@ impl Relay {
             match pipe.drain(&*writer) {
                 Moved::Octets(_) => writer.writable = pipe.holds == 0,
                 Moved::Wait | Moved::End => writer.writable = false,
-                Moved::Failed(errno) => return Err(Gone::Writing(from.other(), errno)),
+                Moved::Failed(_) => return Err(Gone::Writing(from.other())),
             }
             common.activity[from.other() as usize] = context.now;
             if pipe.holds > 0 {
@@ -268,7 +266,7 @@ impl Relay {
                 Ok(true)
             }
             Sent::Wait => Ok(false),
-            Sent::Failed(errno) => Err(Gone::Writing(from.other(), errno)),
+            Sent::Failed(_) => Err(Gone::Writing(from.other())),
         }
     }
 
@@ -303,7 +301,7 @@ impl Relay {
 
     /// A connection is gone. What a server had sent before is still for the client.
     fn gone(&mut self, gone: Gone, common: &mut Common, context: &mut Context) -> Flow {
-        let (Gone::Reading(side, _) | Gone::Writing(side, _)) = gone;
+        let (Gone::Reading(side) | Gone::Writing(side)) = gone;
         let cause = match side {
             Side::Client => Cause::ClientAborted,
             Side::Server => Cause::ServerAborted,
@@ -324,7 +322,7 @@ impl Relay {
         common.client.readable = false;
         common.client.ended = true;
         common.changed = true;
-        if let Gone::Writing(..) = gone
+        if let Gone::Writing(_) = gone
             && let Some(server) = &mut common.server
         {
             server.readable = true;

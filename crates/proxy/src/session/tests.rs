@@ -372,6 +372,27 @@ fn no_more_clients_come_in_than_there_is_room_for() {
 }
 
 #[test]
+fn sessions_come_no_faster_than_allowed() {
+    let changes: [Change; 2] = [
+        |plan| bench::frontend(plan).rate_limit = Some(testing::number(5)),
+        |plan| plan.global.maxconnrate = Some(testing::number(5)),
+    ];
+    for change in changes {
+        let bench = Bench::new(1, change);
+        let begun = Instant::now();
+        let open: Vec<_> = (0..11).map(|_| (bench.connect(), bench.accept(0))).collect();
+        // Five at once, and five more in the second that follows.
+        assert!(
+            begun.elapsed() > Duration::from_millis(500),
+            "{:?}",
+            begun.elapsed()
+        );
+        drop(open);
+        bench.is_empty();
+    }
+}
+
+#[test]
 fn sessions_end_when_they_are_told_to() {
     let cases = [
         (Scope::All, Ending::Now(Cause::Killed), "K-"),
@@ -555,4 +576,99 @@ fn workers_that_are_told_to_finish_do_so_with_their_last_session() {
     assert!(!joined.is_finished());
     drop((client, server));
     joined.join().unwrap();
+}
+
+/// What one side of a connection does, by a number that a test draws.
+fn behave(mut stream: TcpStream, number: u64) {
+    let mut octets = vec![0; 1 + (number >> 8) as usize % 50_000];
+    let reset = |stream: &TcpStream| {
+        let _gone = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
+    };
+    // Whatever the other side does may make any of these fail.
+    let _done = match number % 7 {
+        0 => Ok(()),
+        1 => stream.write_all(&octets),
+        2 => stream
+            .write_all(&octets)
+            .and_then(|()| stream.read_exact(&mut octets[..1])),
+        3 => stream
+            .read_exact(&mut octets[..1])
+            .and_then(|()| stream.write_all(&octets)),
+        4 => stream
+            .shutdown(Shutdown::Write)
+            .and_then(|()| stream.read(&mut octets).map(|_| ())),
+        5 => stream.write_all(&octets).map(|()| reset(&stream)),
+        _ => stream.read(&mut octets).map(|_| reset(&stream)),
+    };
+}
+
+#[test]
+fn whatever_clients_and_servers_do_everything_is_given_back_and_counted_once() {
+    const CLIENTS: u64 = 8;
+    const CONNECTIONS: u64 = 60;
+    let bench = Bench::new(1, |plan| {
+        plan.global.threads = 3.try_into().unwrap();
+        bench::server(plan, 0).maxconn = Some(testing::number(5));
+        bench::frontend(plan).timeouts.client = Some(SHORT);
+        bench::backend(plan).timeouts.server = Some(SHORT);
+        bench::backend(plan).timeouts.queue = Some(Duration::from_secs(5));
+    });
+    let draw = |number: u64| warren_balance::hash::mix(number);
+    let listener = bench.listener(0);
+    listener.set_nonblocking(true).unwrap();
+    let over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|client| {
+                let bench = &bench;
+                scope.spawn(move || {
+                    for number in 0..CONNECTIONS {
+                        behave(bench.connect(), draw(client << 32 | number));
+                    }
+                })
+            })
+            .collect();
+        scope.spawn(|| {
+            let mut number = 0;
+            while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                let Ok((stream, _)) = listener.accept() else {
+                    std::thread::sleep(Duration::from_millis(1));
+                    continue;
+                };
+                stream.set_nonblocking(false).unwrap();
+                number += 1;
+                scope.spawn(move || behave(bench::patient(stream), draw(1 << 60 | number)));
+            }
+        });
+        for client in clients {
+            client.join().unwrap();
+        }
+        bench.is_empty();
+        over.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    let lines: Vec<_> = (0..CLIENTS * CONNECTIONS).map(|_| bench.line()).collect();
+    let totals = bench.frontend().tally.totals();
+    assert_eq!(
+        (totals.connections, totals.sessions),
+        (CLIENTS * CONNECTIONS, CLIENTS * CONNECTIONS)
+    );
+    assert_eq!(
+        totals.bytes_out,
+        lines.iter().map(|line| line.bytes_out).sum::<u64>()
+    );
+    let backend = bench.backend().tally.totals();
+    assert_eq!(
+        (backend.bytes_in, backend.bytes_out),
+        (totals.bytes_in, totals.bytes_out)
+    );
+    let servers = bench.backend().servers();
+    let server = servers[0].tally.totals();
+    assert_eq!(
+        (server.bytes_in, server.bytes_out),
+        (totals.bytes_in, totals.bytes_out)
+    );
+    assert!(servers[0].sessions.most() <= 5);
+    let workers = bench.workers.clone();
+    bench.workers.broadcast(&Command::Finish);
+    workers.join();
 }

@@ -9,9 +9,11 @@ use std::num::NonZeroU32;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use rustix::net::SocketFlags;
+use warren_kit::repeats::Repeats;
 
 use super::Listener;
 use super::context::{Context, Entrance, Message, Peers};
@@ -26,10 +28,14 @@ const RETRY: u64 = 100;
 /// The same while a rate is too high.
 const RETRY_RATE: u64 = 10;
 
+/// What is wrong for longer is said again after this.
+const COMPLAINTS: Duration = Duration::from_secs(10);
+
 /// A worker's listeners.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Doors {
     doors: slab::Slab<Door>,
+    complaints: Repeats,
 }
 
 #[derive(Debug)]
@@ -51,6 +57,13 @@ enum Refusal {
 }
 
 impl Doors {
+    pub(super) const fn new() -> Self {
+        Self {
+            doors: slab::Slab::new(),
+            complaints: Repeats::new(COMPLAINTS),
+        }
+    }
+
     /// From now on these and no others.
     pub(super) fn listen(&mut self, listeners: &[Listener], context: &Context) {
         self.doors.retain(|_, door| {
@@ -150,7 +163,9 @@ impl Doors {
                             // These clients are gone already; there may be others.
                             Errno::CONNABORTED | Errno::INTR | Errno::PERM | Errno::PROTO => continue,
                             _ => {
-                                tracing::warn!(error = %errno, "accepting has failed; trying again");
+                                if let Some(unsaid) = self.complaints.pass(Instant::now()) {
+                                    tracing::warn!(error = %errno, unsaid, "accepting has failed; trying again");
+                                }
                                 RETRY
                             }
                         }

@@ -32,7 +32,7 @@ impl Worker {
         Ok(Self {
             context,
             mailbox,
-            doors: Doors::default(),
+            doors: Doors::new(),
             sessions: Slab::new(),
             leavings: Leavings::default(),
             finishing: false,
@@ -262,7 +262,8 @@ impl Worker {
                 if std::mem::take(&mut session.common.changed)
                     && let Some(deadline) = session.deadline()
                 {
-                    self.context.timers.arm(slot, deadline);
+                    // Never in this turn again, or a deadline that is over and stays so would be all that we do.
+                    self.context.timers.arm(slot, deadline.max(self.context.now + 1));
                 }
             }
             Flow::End => {

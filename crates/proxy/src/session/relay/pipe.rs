@@ -89,6 +89,7 @@ impl Pipes {
     }
 
     /// Pipes that exist, and how many of them are in use.
+    #[cfg(test)]
     pub(crate) fn count(&self) -> (usize, usize) {
         (self.open, self.open - self.spare.len())
     }

@@ -127,15 +127,15 @@ impl Relay {
     ) -> Option<Flow> {
         self.tap.as_ref()?;
         self.ways[Side::Client as usize].pending = None;
-        if let (Gone::Writing(..), Some(server)) = (gone, &mut common.server)
+        if let (Gone::Writing(_), Some(server)) = (gone, &mut common.server)
             && !server.ended
         {
             server.readable = true;
             match self.pass(Side::Server, common, context) {
                 Ok(Passed::Waits) => {}
                 Ok(Passed::More) => context.again(common.place()),
-                Err(Gone::Reading(Side::Server, _) | Gone::Writing(Side::Server, _)) => {}
-                Err(Gone::Reading(Side::Client, _) | Gone::Writing(Side::Client, _)) => {
+                Err(Gone::Reading(Side::Server) | Gone::Writing(Side::Server)) => {}
+                Err(Gone::Reading(Side::Client) | Gone::Writing(Side::Client)) => {
                     return Some(Flow::End);
                 }
             }

@@ -153,6 +153,12 @@ impl Bench {
         patient(listener.as_ref().unwrap().accept().unwrap().0)
     }
 
+    /// A server's socket.
+    pub(crate) fn listener(&self, server: usize) -> TcpListener {
+        let listener = self.servers[server].lock().unwrap();
+        listener.as_ref().unwrap().try_clone().unwrap()
+    }
+
     /// Where a server listens.
     pub(crate) fn server_address(&self, server: usize) -> SocketAddr {
         self.addresses[server]
@@ -239,7 +245,8 @@ pub(crate) fn server(plan: &mut Plan, server: usize) -> &mut plan::Server {
     Arc::get_mut(&mut backend(plan).servers[server]).unwrap()
 }
 
-fn patient(stream: TcpStream) -> TcpStream {
+/// With timeouts, so that a test fails rather than hangs.
+pub(crate) fn patient(stream: TcpStream) -> TcpStream {
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.set_write_timeout(Some(PATIENCE)).unwrap();
     stream.set_nodelay(true).unwrap();
