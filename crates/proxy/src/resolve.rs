@@ -142,10 +142,24 @@ fn look_up_all_by(
 }
 
 impl Addresses {
-    /// Lets servers have them that have none yet, or another; who stays without is in maintenance.
+    /// At the start: lets servers have them that have none yet, or another. Who stays without is in maintenance from
+    /// the beginning, which is no event like one that goes into it.
     pub fn apply(&self, servers: &Servers) {
         for (backend, server, name) in named(servers) {
-            take(servers, &backend, &server, self.0.get(&name).map(Vec::as_slice));
+            match self.0.get(&name) {
+                Some(addresses) => {
+                    take(servers, &backend, &server, Some(addresses));
+                }
+                None if server.target.load().is_none() => {
+                    let (backend, server_name) = (&backend.name, &server.name);
+                    tracing::warn!(
+                        "{backend}/{server_name}: could not resolve address '{name}', disabling server"
+                    );
+                    let input = Input::Resolved(false);
+                    server.operational.lock().health.handle(servers.now(), &input);
+                }
+                None => {}
+            }
         }
     }
 }

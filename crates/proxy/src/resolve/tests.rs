@@ -177,6 +177,8 @@ fn names_that_must_resolve_at_the_start_are_all_named_if_they_do_not() {
         ["no check", "MAINT (resolution)", "MAINT (resolution)", "no check"]
     );
     assert_eq!(address(&world, 4).as_deref(), Some("10.0.0.1:5672"));
+    assert_eq!(world.lines(), [""; 0]);
+    assert_eq!(world.server(2).operational.lock().times_down, 0);
 }
 
 #[test]
