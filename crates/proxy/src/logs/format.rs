@@ -323,14 +323,19 @@ impl<'a> Compiler<'a> {
     }
 }
 
-/// The call before the first comma that is not within its parentheses, and the converters after it.
+/// The call before the first comma that is not within parentheses, and the converters after it.
 fn split_call(expression: &str) -> (&str, impl Iterator<Item = &str>) {
-    let from = expression
-        .find(')')
-        .filter(|close| !expression[..*close].contains(',') || expression[..*close].contains('('))
-        .unwrap_or(0);
-    let (call, rest) = match expression[from..].find(',') {
-        Some(comma) => (&expression[..from + comma], Some(&expression[from + comma + 1..])),
+    let mut depth = 0usize;
+    let comma = expression.find(|c: char| {
+        match c {
+            '(' => depth += 1,
+            ')' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        c == ',' && depth == 0
+    });
+    let (call, rest) = match comma.map(|comma| expression.split_at(comma)) {
+        Some((call, rest)) => (call, rest.get(1..)),
         None => (expression, None),
     };
     (call.trim(), rest.into_iter().flat_map(|rest| rest.split(',')))
@@ -385,6 +390,9 @@ mod tests {
         assert_eq!(fault("100%"), (3, FormatFault::NoName));
         assert_eq!(fault("% ci"), (0, FormatFault::NoName));
         assert!(matches!(fault("%[hrd(x)]").1, FormatFault::Sample { .. }));
+        assert!(
+            matches!(fault("%[src,field(1,x)]").1, FormatFault::Converter { name } if name.starts_with("field"))
+        );
         assert!(matches!(fault("%[req.hdr]").1, FormatFault::Sample { .. }));
         assert!(matches!(fault("%[src,base64]").1, FormatFault::Converter { name } if name == "base64"));
     }
