@@ -57,7 +57,7 @@ impl Up {
         said
     }
 
-    /// A plain TCP client in the network of the demonstration.
+    /// A plain TCP client in the network of the demonstration, at the witness that tells its host.
     fn netcat(&self) -> String {
         let output = self.try_type(&format!("shell nc -w 1 -N {VIP} 7000"));
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
@@ -104,12 +104,30 @@ fn the_address_moves_for_a_plain_client_when_the_service_behind_it_dies() {
         "daemons, services, keeper"
     );
     assert_eq!(up.netcat(), "a");
-    let noticed = up.type_in("service a stop");
-    println!("the service behind the active host died: {noticed}");
+    assert!(up.type_in("ask").ends_with(", through a\n"));
+    let noticed = up.type_in("proxy a stop");
+    println!("the proxy of the active host died: {noticed}");
     assert!(noticed.starts_with("answers from a, then b; "), "{noticed}");
     assert_eq!(up.netcat(), "b");
     let status = up.type_in("status");
-    assert!(status.contains("echo failing"), "{status}");
+    assert!(status.contains("proxy failing"), "{status}");
+    let page = up.type_in("shell curl -s http://198.18.77.100:8100/;csv");
+    assert_eq!(page.matches("\nrabbitmq,q").count(), 3, "{page}");
+    let noticed = up.type_in("server q1 stop");
+    println!("a server died: {noticed}");
+    eventually(Duration::from_secs(10), "the page says so", || {
+        let page = up.type_in("shell curl -s http://198.18.77.100:8100/;csv");
+        let row = page
+            .lines()
+            .find(|line| line.starts_with("rabbitmq,q1,"))
+            .map(str::to_owned);
+        if row.as_ref().is_some_and(|row| row.contains(",DOWN,")) {
+            Ok(())
+        } else {
+            Err(row)
+        }
+    });
+    assert!(!up.type_in("ask").starts_with("q1"));
 
     let again = up.try_type("--detach");
     assert!(
@@ -147,7 +165,7 @@ fn in_the_foreground_it_follows_events_and_ends_with_the_terminal() {
             .by_ref()
             .map_while(Result::ok)
             .find(|line| line.contains("Ctrl-C"));
-        up.type_in("service a stop");
+        up.type_in("proxy a stop");
         let event = lines
             .by_ref()
             .map_while(Result::ok)

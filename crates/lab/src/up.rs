@@ -1,4 +1,4 @@
-//! `lab up`: the demonstration. Two hosts share an address, a service behind each, a client that notices.
+//! `lab up`: the demonstration. Two hosts share an address, a proxy on each, three servers behind them, a client that notices.
 //!
 //! One process, the [`keeper`], holds the machines and answers requests on a socket in the demonstration's directory; the
 //! commands here send one request each. In the foreground the keeper lives as long as the terminal's process does (its
@@ -25,9 +25,10 @@ use warren_lab::warren_binary;
 pub(crate) const USAGE: &str =
     "usage: scripts/up [--host-address] [--detach]   start it; Ctrl-C ends it, or with --detach:
        scripts/up --down                       end it and leave nothing behind
-       scripts/up ask                          who answers a client at the shared address
+       scripts/up ask                          which server a client at the shared address gets, through which host
        scripts/up status                       who is active, since when and why
-       scripts/up service HOST stop|start      the service on a or b dies, or is back
+       scripts/up proxy HOST stop|start        the proxy on a or b dies, or is back
+       scripts/up server NAME stop|start       the server q1, q2 or q3 dies, or is back
        scripts/up worker HOST                  kill -9 of the daemon's worker
        scripts/up kill HOST, scripts/up boot HOST   the power fails, and is back
        scripts/up events                       what happens, live
@@ -41,7 +42,7 @@ pub(crate) fn run(directory: &Path, words: &[&str]) -> Result<ExitCode, String> 
             Ok(ExitCode::SUCCESS)
         }
         ["--down"] => print(directory, "down"),
-        ["ask" | "status"] | ["worker" | "kill" | "boot", _] | ["service", _, "stop" | "start"] => {
+        ["ask" | "status"] | ["worker" | "kill" | "boot", _] | ["proxy" | "server", _, "stop" | "start"] => {
             print(directory, &words.join(" "))
         }
         ["events"] => {
@@ -142,18 +143,22 @@ fn start_keeper(
 }
 
 fn introduction(directory: &Path) -> String {
-    let (vip, port) = (keeper::VIP, service::PORT);
+    let vip = keeper::VIP;
+    let port = warren_lab::Broker::PORT;
     format!(
-        "Two hosts, a and b, share {vip}; a service on port {port} of each answers with the name of its host.
+        "Two hosts, a and b, share {vip}. Each runs a proxy: AMQP clients connect to {vip}:{port} and get one of the servers
+q1, q2 and q3, which behave like RabbitMQ as far as a proxy can tell. The statistics page is http://{vip}:8100/
+(from this machine with --host-address; else: scripts/up shell curl http://{vip}:8100/).
 
-  scripts/up ask               who answers a client at {vip}
+  scripts/up ask               which server a client at {vip} gets, through which host
   scripts/up status            who is active, since when and why
-  scripts/up service a stop    the service on a dies: see who answers, and what a client noticed
-  scripts/up service a start   it is back
+  scripts/up proxy a stop      the proxy on a dies: see who answers, and what a client noticed
+  scripts/up proxy a start     it is back
+  scripts/up server q1 stop    a server dies, and with start it is back
   scripts/up worker b          kill -9 of a daemon's worker: its guard starts another
   scripts/up kill a            the power of a fails; scripts/up boot a brings it back
   scripts/up events            what happens, live
-  scripts/up shell             a shell in the client's network; then: nc {vip} {port}
+  scripts/up shell             a shell in the client's network
   scripts/up --down            end
 
 Both hosts run the same file, a copy of {}\n",
@@ -240,7 +245,7 @@ fn shell(directory: &Path, command: &[&str]) -> Result<String, String> {
     }
     if command.is_empty() {
         let shell = std::env::var_os("SHELL").unwrap_or_else(|| "/bin/sh".into());
-        println!("the client's network; try: nc {} {}", keeper::VIP, service::PORT);
+        println!("the client's network; try: curl http://{}:8100/", keeper::VIP);
         enter.arg(shell);
     } else {
         enter.args(command);

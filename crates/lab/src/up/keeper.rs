@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{SigSet, Signal};
 use serde_json::json;
-use warren_lab::{Host, Network, Process, now, warren_binary};
+use warren_lab::{Broker, Host, Network, Process, Session, now, warren_binary};
 
 use super::{request, service};
 
@@ -27,19 +27,40 @@ const CLIENT: &str = "198.18.77.3/24";
 /// With `--host-address`: this machine's own.
 const MACHINE: &str = "198.18.77.254/24";
 
+/// The servers behind the proxies and their addresses.
+const SERVERS: [(&str, &str); 3] = [
+    ("q1", "198.18.77.11/24"),
+    ("q2", "198.18.77.12/24"),
+    ("q3", "198.18.77.13/24"),
+];
+
 const CONFIGURATION: &str = r#"# Both hosts run this file.
 [vrrp.router.VI_1]
 interface = "eth0"
 vrid = 51
 addresses = ["198.18.77.100/24"]
-checks = ["echo"]
+checks = ["proxy"]
 
-[vrrp.check.echo]
-tcp = "127.0.0.1:7000"
+[vrrp.check.proxy]
+service = "proxy/rabbitmq"
 interval = "50ms"
 
 [host.b.vrrp.router.VI_1]
 priority = 250
+
+[proxy.listen.rabbitmq]
+bind = "*:5672"
+server_defaults = { check = { interval = "500ms", rise = 2, fall = 2 } }
+
+[proxy.listen.rabbitmq.servers]
+q1 = "198.18.77.11:5672"
+q2 = "198.18.77.12:5672"
+q3 = "198.18.77.13:5672"
+
+[proxy.listen.statistics]
+bind = "*:8100"
+mode = "http"
+stats = { uri = "/", admin = true }
 "#;
 
 /// How long the demonstration may take to come up, and how long a failure is watched.
@@ -100,12 +121,14 @@ fn reply(stream: &mut UnixStream, answer: Result<String, String>) -> io::Result<
 /// One host with what runs on it. Dropping it ends its processes, then the host.
 struct Machine {
     daemon: Process,
-    service: Option<Process>,
+    proxy: Option<Process>,
+    _witness: Process,
     host: Host,
 }
 
 struct Demonstration {
     machines: BTreeMap<&'static str, Option<Machine>>,
+    servers: BTreeMap<&'static str, (Option<Broker>, Host)>,
     client: Host,
     network: Network,
     configuration: PathBuf,
@@ -122,10 +145,15 @@ impl Demonstration {
         }
         let mut place = Self {
             machines: BTreeMap::new(),
+            servers: BTreeMap::new(),
             client,
             network,
             configuration,
         };
+        for (name, address) in SERVERS {
+            let host = place.network.host_with(name, &[address]);
+            place.servers.insert(name, (Some(Broker::start(&host)), host));
+        }
         for (name, address) in HOSTS {
             let machine = place.boot(name, address);
             place.machines.insert(name, Some(machine));
@@ -136,25 +164,26 @@ impl Demonstration {
 
     fn boot(&self, name: &str, address: &str) -> Machine {
         let host = self.network.host_with(name, &[address]);
-        let service = start_service(&host);
         // The host has a /run of its own, where the directory of the demonstration may be.
         let configuration = std::fs::read_to_string(&self.configuration).expect("the file is there");
-        let configuration = host.write("warren.toml", &configuration);
-        let runtime = runtime(&host);
-        std::fs::create_dir_all(&runtime).expect("a runtime directory");
-        let mut command = Command::new(warren_binary());
-        command.args(["vrrp", "--no-syslog", "--log-console", "--host", name, "--config"]);
-        command.arg(configuration).arg("--runtime-dir").arg(runtime);
+        host.write("warren.toml", &configuration);
+        std::fs::create_dir_all(runtime(&host)).expect("a runtime directory");
+        let proxy = start_proxy(&host);
+        let mut command = warren(&host, &["vrrp", "--no-syslog", "--log-console"]);
+        command.args(["--host", name]);
         Machine {
             daemon: host.spawn_command(command),
-            service: Some(service),
+            proxy: Some(proxy),
+            _witness: start_witness(&host),
             host,
         }
     }
 
     fn carry_out(&mut self, words: &[&str]) -> Result<String, String> {
         match words {
-            ["ask"] => self.ask().map(|name| format!("{name}\n")),
+            ["ask"] => self
+                .ask()
+                .map(|(host, server)| format!("{server}, through {host}\n")),
             ["status"] => Ok(self.status()),
             ["places"] => Ok(self.places()),
             ["boot", name] => {
@@ -184,19 +213,32 @@ impl Demonstration {
                     let _ = nix::sys::signal::kill(worker, Signal::SIGKILL);
                 }))
             }
-            ["service", name, "stop"] => {
+            ["proxy", name, "stop"] => {
                 let machine = running(self.machine(name)?, name)?;
-                let service = machine.service.take();
-                let service = service.ok_or_else(|| format!("the service on {name} is stopped already"))?;
-                Ok(self.watch(move || drop(service)))
+                let proxy = machine.proxy.take();
+                let proxy = proxy.ok_or_else(|| format!("the proxy on {name} is stopped already"))?;
+                Ok(self.watch(move || drop(proxy)))
             }
-            ["service", name, "start"] => {
+            ["proxy", name, "start"] => {
                 let machine = running(self.machine(name)?, name)?;
-                if machine.service.is_some() {
-                    return Err(format!("the service on {name} is running"));
+                if machine.proxy.is_some() {
+                    return Err(format!("the proxy on {name} is running"));
                 }
-                machine.service = Some(start_service(&machine.host));
-                Ok(format!("the service on {name} runs\n"))
+                machine.proxy = Some(start_proxy(&machine.host));
+                Ok(format!("the proxy on {name} runs\n"))
+            }
+            ["server", name, "stop"] => {
+                let broker = self.server(name)?.0.take();
+                let broker = broker.ok_or_else(|| format!("the server {name} is stopped already"))?;
+                Ok(self.watch(move || drop(broker)))
+            }
+            ["server", name, "start"] => {
+                let (broker, host) = self.server(name)?;
+                if broker.is_some() {
+                    return Err(format!("the server {name} is running"));
+                }
+                *broker = Some(Broker::start(host));
+                Ok(format!("the server {name} runs\n"))
             }
             other => Err(format!("not understood: {other:?}")),
         }
@@ -208,7 +250,14 @@ impl Demonstration {
             .ok_or_else(|| format!("there is no host {name}, only a and b"))
     }
 
-    fn ask(&self) -> Result<String, String> {
+    fn server(&mut self, name: &str) -> Result<&mut (Option<Broker>, Host), String> {
+        self.servers
+            .get_mut(name)
+            .ok_or_else(|| format!("there is no server {name}, only q1, q2 and q3"))
+    }
+
+    /// The host and the server that a client gets.
+    fn ask(&self) -> Result<(String, String), String> {
         let patience = Duration::from_secs(1);
         self.client
             .enter(|| ask(patience))
@@ -222,23 +271,29 @@ impl Demonstration {
                 text += &format!("--- {name}: without power\n");
                 continue;
             };
-            let service = if machine.service.is_some() {
+            let proxy = if machine.proxy.is_some() {
                 "runs"
             } else {
                 "is stopped"
             };
-            text += &format!("--- {name}: its service {service}\n");
-            let output = Command::new(warren_binary())
-                .args(["status", "--runtime-dir"])
-                .arg(runtime(&machine.host))
-                .stdin(Stdio::null())
-                .output();
-            match output {
-                Ok(output) => {
-                    text += &String::from_utf8_lossy(&output.stdout);
-                    text += &String::from_utf8_lossy(&output.stderr);
+            text += &format!("--- {name}: its proxy {proxy}\n");
+            for words in [&["status"][..], &["proxy", "status"]]
+                .iter()
+                .take(1 + usize::from(machine.proxy.is_some()))
+            {
+                let output = Command::new(warren_binary())
+                    .args(*words)
+                    .arg("--runtime-dir")
+                    .arg(runtime(&machine.host))
+                    .stdin(Stdio::null())
+                    .output();
+                match output {
+                    Ok(output) => {
+                        text += &String::from_utf8_lossy(&output.stdout);
+                        text += &String::from_utf8_lossy(&output.stderr);
+                    }
+                    Err(error) => text += &format!("warren {}: {error}\n", words.join(" ")),
                 }
-                Err(error) => text += &format!("warren status: {error}\n"),
             }
         }
         text
@@ -284,32 +339,50 @@ fn runtime(host: &Host) -> PathBuf {
     host.directory().join("run")
 }
 
-fn start_service(host: &Host) -> Process {
+fn warren(host: &Host, words: &[&str]) -> Command {
+    let mut command = Command::new(warren_binary());
+    command
+        .args(words)
+        .arg("--config")
+        .arg(host.directory().join("warren.toml"));
+    command.arg("--runtime-dir").arg(runtime(host));
+    command
+}
+
+fn start_proxy(host: &Host) -> Process {
+    host.spawn_command(warren(host, &["proxy", "--host", host.name()]))
+}
+
+fn start_witness(host: &Host) -> Process {
     let this = std::env::current_exe().expect("this program knows its path");
     host.spawn(this, &["serve", host.name()])
 }
 
-/// One plain TCP connection: the name that the service says.
-fn ask(patience: Duration) -> io::Result<String> {
-    let server = SocketAddr::from((VIP, service::PORT));
-    let stream = TcpStream::connect_timeout(&server, patience)?;
+/// Logs in at the shared address: the name of the host it is on, and of the server behind.
+fn ask(patience: Duration) -> io::Result<(String, String)> {
+    let entry = SocketAddr::from((VIP, Broker::PORT));
+    let session = Session::log_in(TcpStream::connect_timeout(&entry, patience)?, patience)?;
+    let server = session.server().to_owned();
+    session.close()?;
+    let witness = SocketAddr::from((VIP, service::PORT));
+    let stream = TcpStream::connect_timeout(&witness, patience)?;
     stream.set_read_timeout(Some(patience))?;
     let mut line = String::new();
     BufReader::new(stream).read_line(&mut line)?;
     match line.trim_end() {
         "" => Err(io::ErrorKind::UnexpectedEof.into()),
-        name => Ok(name.to_owned()),
+        name => Ok((name.to_owned(), server)),
     }
 }
 
-/// A connection each millisecond or so. One that does not come about within 20 ms is given up for another.
+/// A connection each millisecond or so. One that does not come about within 50 ms is given up for another.
 fn ask_until(end: Duration, answers: &Mutex<Vec<(Duration, String)>>) {
     while now() < end {
-        if let Ok(name) = ask(Duration::from_millis(20)) {
+        if let Ok((host, _)) = ask(Duration::from_millis(50)) {
             answers
                 .lock()
                 .expect("only this thread writes")
-                .push((now(), name));
+                .push((now(), host));
         }
         std::thread::sleep(Duration::from_millis(1));
     }

@@ -1,6 +1,5 @@
-//! The service that the demonstration keeps alive: says the name of its host, then echoes.
-//!
-//! A process of its own on its host, so that it can be killed like one.
+//! The witness on each host of the demonstration: says the name of its host, then echoes, so that a client at the shared
+//! address can tell where it is.
 
 use std::io::{self, Write};
 use std::net::{TcpListener, TcpStream};
