@@ -133,7 +133,8 @@ impl Proxy {
         })
     }
 
-    fn try_ask(&self, command: &str) -> std::io::Result<String> {
+    /// As [`Proxy::ask`], for when nobody may be there.
+    pub fn try_ask(&self, command: &str) -> std::io::Result<String> {
         let mut stream = UnixStream::connect(&self.socket)?;
         stream.set_read_timeout(Some(Duration::from_secs(5)))?;
         stream.write_all(format!("{command}\n").as_bytes())?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use warren_lab::{Load, Proxy, ProxyFlavour, Session, eventually};
+use warren_lab::{Load, Proxy, ProxyFlavour, Session, eventually, warren_binary};
 
 use super::{CHECK, PATIENCE, Place, eventually_status};
 
@@ -136,4 +136,62 @@ fn haproxy_itself_serves_through_a_reload_with_two_processes() {
         }
     });
     session.exchange(1000).unwrap();
+}
+
+const UPGRADES: usize = 6;
+
+/// The number that the serving process says it has.
+fn serving(proxy: &Proxy) -> Option<String> {
+    let answer = proxy.try_ask("show info").ok()?;
+    answer
+        .lines()
+        .find_map(|line| line.strip_prefix("Pid: "))
+        .map(str::to_owned)
+}
+
+#[test]
+fn upgrades_in_a_loop_under_load_harm_no_client() {
+    let place = Place::new();
+    let mut proxy = place.start(ProxyFlavour::Warren);
+    let load = Load::start(&place.client, place.entry(), 16, 30);
+    let mut lasting: Vec<Session> = (0..50).map(|_| place.session()).collect();
+    for number in 0..UPGRADES {
+        let before = serving(&proxy);
+        place.proxy.sh(&format!(
+            "{} proxy upgrade --runtime-dir /run/warren",
+            warren_binary().display()
+        ));
+        eventually(PATIENCE, "another process serves", || {
+            let now = serving(&proxy);
+            if now.is_some() && now != before {
+                Ok(())
+            } else {
+                Err(now)
+            }
+        });
+        for session in &mut lasting {
+            session
+                .exchange(2000)
+                .unwrap_or_else(|error| panic!("after upgrade {number}: {error}"));
+        }
+    }
+    let report = load.stop();
+    let odd: Vec<String> = place
+        .log
+        .messages(" rabbitmq ")
+        .into_iter()
+        .filter(|line| !line.contains(" -- "))
+        .collect();
+    assert!(report.is_clean(), "{report:?}\n{odd:#?}");
+    assert!(report.opened > 50 && report.exchanged > 500, "{report:?}");
+    eventually(PATIENCE, "one process is left", || {
+        let first = proxy.process.is_running();
+        let processes = place.proxy.sh("pgrep -c haproxy || true");
+        if !first && processes.trim() == "1" {
+            Ok(())
+        } else {
+            Err((first, processes))
+        }
+    });
+    println!("{report:?}");
 }
