@@ -13,6 +13,7 @@ mod records;
 mod reload;
 mod seeds;
 mod tls;
+mod upgrade;
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
