@@ -19,6 +19,7 @@ use crate::plan::{CheckKind, Expect, Expected, testing};
 
 const SERVER: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
 const START: Duration = Duration::from_secs(120);
+const ATTEMPTS: usize = 3;
 
 /// A broker of this test's own, with its own directory, ports and port mapper.
 pub(crate) struct Broker {
@@ -46,6 +47,14 @@ impl Broker {
             eprintln!("skipped: rabbitmq-server is not installed");
             return None;
         }
+        // A port that was free may be somebody else's by the time that the broker wants it.
+        let broker = (0..ATTEMPTS).find_map(|_| Self::attempt());
+        assert!(broker.is_some(), "no start in {ATTEMPTS} attempts");
+        broker
+    }
+
+    /// `None`: it has ended, or takes too long.
+    fn attempt() -> Option<Self> {
         let directory = tempfile::tempdir().unwrap();
         let [amqp, management, mapper, distribution] = free_ports();
         let path = |name: &str| directory.path().join(name);
@@ -90,7 +99,7 @@ impl Broker {
             .process_group(0)
             .spawn()
             .unwrap();
-        let broker = Self {
+        let mut broker = Self {
             children: vec![child, mapper_child],
             amqp,
             management,
@@ -98,20 +107,26 @@ impl Broker {
             environment,
             _directory: directory,
         };
-        broker.wait();
-        Some(broker)
+        broker.wait().then_some(broker)
     }
 
-    fn wait(&self) {
+    /// Whether it is there.
+    fn wait(&mut self) -> bool {
         let end = Instant::now() + START;
-        while !self.logged().contains("Server startup complete")
-            || TcpStream::connect(self.management).is_err()
-        {
-            assert!(
-                Instant::now() < end,
-                "no start within {START:?}: {}",
-                self.logged()
-            );
+        loop {
+            if self.logged().contains("Server startup complete")
+                && TcpStream::connect(self.management).is_ok()
+            {
+                return true;
+            }
+            let ended = self
+                .children
+                .iter_mut()
+                .any(|child| !matches!(child.try_wait(), Ok(None)));
+            if ended || Instant::now() >= end {
+                eprintln!("no start: {}", self.logged());
+                return false;
+            }
             std::thread::sleep(Duration::from_millis(100));
         }
     }
