@@ -7,7 +7,7 @@ use std::process::Command;
 
 use warren_lab::{Load, Process, ProxyFlavour, Session, eventually, warren_binary};
 
-use super::{CHECK, PATIENCE, Place};
+use super::{CHECK, PATIENCE, Place, eventually_status};
 
 const UPGRADES: usize = 10;
 
@@ -44,7 +44,10 @@ impl Installed {
     /// The process that answers.
     fn answering(&self) -> String {
         let socket = warren_lab::Proxy::socket(&self.place.proxy);
-        let ask = format!("echo 'show info' | socat - {} | sed -n 's/^Pid: //p'", socket.display());
+        let ask = format!(
+            "echo 'show info' | socat - {} | sed -n 's/^Pid: //p'",
+            socket.display()
+        );
         self.place.proxy.sh(&ask).trim().to_owned()
     }
 }
@@ -59,7 +62,10 @@ fn upgrades_in_a_loop_under_load_harm_no_client() {
         let before = installed.answering();
         let said = installed.upgrade();
         let text = String::from_utf8_lossy(&said.stdout).into_owned();
-        assert!(said.status.success() && text.contains("were handed over"), "{said:?}");
+        assert!(
+            said.status.success() && text.contains("were handed over"),
+            "{said:?}"
+        );
         assert_ne!(installed.answering(), before);
         for session in &mut lasting {
             session
@@ -71,7 +77,10 @@ fn upgrades_in_a_loop_under_load_harm_no_client() {
     assert!(report.is_clean(), "{report:?}");
     assert!(report.opened > 100 && report.exchanged > 1000, "{report:?}");
     let ended = installed.first.wait(PATIENCE);
-    assert!(ended.success(), "the first process has nothing left to do: {ended}");
+    assert!(
+        ended.success(),
+        "the first process has nothing left to do: {ended}"
+    );
     println!("{report:?}");
 }
 
@@ -85,7 +94,10 @@ fn a_binary_that_is_no_good_leaves_the_old_process_serving() {
     std::fs::rename(&bad, &installed.binary).unwrap();
     let said = installed.upgrade();
     let text = String::from_utf8_lossy(&said.stderr).into_owned();
-    assert!(!said.status.success() && text.contains("the old process goes on"), "{said:?}");
+    assert!(
+        !said.status.success() && text.contains("the old process goes on"),
+        "{said:?}"
+    );
     session.exchange(10_000).unwrap();
     installed.place.session().exchange(1000).unwrap();
     assert_eq!(installed.answering(), before);
@@ -113,4 +125,31 @@ fn a_new_process_takes_over_from_the_one_it_is_told_to_finish() {
     assert!(old.wait(PATIENCE).success());
     session.exchange(10_000).unwrap();
     place.session().exchange(1000).unwrap();
+}
+
+#[test]
+fn a_server_that_is_down_stays_so_and_the_operators_word_holds() {
+    let place = Place::new();
+    // Once down, it takes long to be believed.
+    let check = CHECK.replace("rise 2", "rise 200");
+    let mut proxy = place.start_with(ProxyFlavour::Warren, "", "", &check);
+    place.broker("rabbitmq2").tell("refuse");
+    eventually_status(&proxy, "rabbitmq2", "DOWN");
+    proxy.ask("set server rabbitmq/rabbitmq3 state maint");
+    place.broker("rabbitmq2").tell("listen");
+    let sessions = place.servers_of(2).len();
+
+    let info = proxy.ask("show info");
+    let pid = info.lines().find_map(|line| line.strip_prefix("Pid: ")).unwrap();
+    let mut command = Command::new(warren_lab::Proxy::program(ProxyFlavour::Warren, &place.proxy));
+    command.arg("-f").arg(proxy.file()).args(["-db", "-sf", pid]);
+    let new = place.proxy.spawn_command(command);
+    let mut old = std::mem::replace(&mut proxy.process, new);
+    assert!(old.wait(PATIENCE).success());
+
+    assert_eq!(proxy.status("rabbitmq", "rabbitmq2"), "DOWN");
+    assert_eq!(proxy.status("rabbitmq", "rabbitmq3"), "MAINT");
+    let counted: usize = proxy.field("rabbitmq", "FRONTEND", "stot").parse().unwrap();
+    assert_eq!(counted, sessions, "counters go on");
+    assert_eq!(place.servers_of(3), ["rabbitmq1"; 3]);
 }
