@@ -83,7 +83,6 @@ fn connect(place: &Place, port: u16) -> TcpStream {
 }
 
 #[test]
-#[ignore = "not before the proxy runs"]
 fn lines_of_log_formats_are_those_of_haproxy() {
     let [theirs, ours] = [ProxyFlavour::Haproxy, ProxyFlavour::Warren].map(lines);
     for (theirs, ours) in theirs.iter().zip(&ours) {

@@ -205,7 +205,6 @@ fn a_server_that_cannot_be_verified_gets_nobody(flavour: ProxyFlavour) {
 
 /// Not for HAProxy, which has to be told.
 #[test]
-#[ignore = "not before the proxy runs"]
 fn certificates_that_were_renewed_are_shown_and_sessions_go_on() {
     let secure = Secure::new(&["a.example"]);
     let pem = secure.path("pems/a.example.pem");
