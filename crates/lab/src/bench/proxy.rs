@@ -145,9 +145,12 @@ fn measure(
     };
     let mut peers: Vec<Peer> = row.peers.iter().copied().filter(wanted).collect();
     let start = |peer: Peer| Unit::start(peer, binaries, bench.cores.proxy);
-    // Memory once used is not used again for the first time, so that row needs a new process for every sample.
-    let at_once: &[Peer] = if row.traffic == Traffic::Idle { &[] } else { &peers };
-    let units = at_once
+    let at_once: &[Peer] = if row.traffic.needs_a_fresh_process() {
+        &[]
+    } else {
+        &peers
+    };
+    let mut units = at_once
         .iter()
         .map(|&peer| start(peer))
         .collect::<Result<Vec<Unit>, _>>()?;
@@ -161,18 +164,18 @@ fn measure(
         println!("p99: {rate:.0} messages per second are offered");
     }
     let pairs = match row.traffic {
-        Traffic::Idle => 3,
+        Traffic::Idle | Traffic::HandOver => 3,
         _ => options.pairs.unwrap_or(if options.quick { 6 } else { 15 }),
     };
     let mut samples = Samples::new();
     for pair in 0..pairs {
         for &peer in &peers {
-            let fresh;
-            let unit = match units.iter().find(|unit| unit.peer == peer) {
+            let mut fresh;
+            let unit = match units.iter_mut().find(|unit| unit.peer == peer) {
                 Some(unit) => unit,
                 None => {
                     fresh = start(peer)?;
-                    &fresh
+                    &mut fresh
                 }
             };
             let lines = unit.log_lines();

@@ -15,6 +15,9 @@ use super::rows::{Figure, Row, Traffic};
 /// Connections of the row about memory.
 const IDLE: usize = 4000;
 const PACED: usize = 64;
+/// Sessions that are handed over, and the messages that they carry in a second meanwhile.
+const HANDED_OVER: usize = 1000;
+const MESSAGES: f64 = 5000.0;
 
 /// What a sample came to.
 #[derive(Debug, Clone, Copy, Default)]
@@ -43,9 +46,10 @@ pub(crate) struct Bench {
 
 impl Bench {
     /// One sample of a row; `rate` is for the row at a given load.
-    pub(crate) fn sample(&self, row: &Row, unit: &Unit, rate: f64) -> Result<Sample, String> {
+    pub(crate) fn sample(&self, row: &Row, unit: &mut Unit, rate: f64) -> Result<Sample, String> {
         match row.traffic {
             Traffic::Idle => idle(unit),
+            Traffic::HandOver => self.hand_over(unit),
             Traffic::Paced => {
                 let core = self.cores.clients.first().copied().unwrap_or_default();
                 let clients = Pace::start(unit.port(Entry::Echo), PACED, rate, core);
@@ -64,6 +68,30 @@ impl Bench {
         Ok(self
             .observe(Figure::PerOperation, unit, clients.ok_or("no clients")?)?
             .rate)
+    }
+
+    /// What the clients of live sessions notice while another process takes them over.
+    fn hand_over(&self, unit: &mut Unit) -> Result<Sample, String> {
+        let core = self.cores.clients.first().copied().unwrap_or_default();
+        let clients = Pace::start(unit.port(Entry::Echo), HANDED_OVER, MESSAGES, core);
+        std::thread::sleep(self.window);
+        let counters = clients.counters();
+        counters.recording.store(true, Ordering::Relaxed);
+        let upgraded = unit.upgrade();
+        std::thread::sleep(self.window);
+        counters.recording.store(false, Ordering::Relaxed);
+        let errors = counters.errors.load(Ordering::Relaxed);
+        let latency = clients.stop();
+        upgraded?;
+        let milliseconds = |share| latency.quantile(share).map(|took| took.as_secs_f64() * 1e3);
+        Ok(Sample {
+            figure: milliseconds(1.0).ok_or("no message came through")?,
+            rate: MESSAGES,
+            p50: milliseconds(0.5).map(|took| took * 1e3),
+            p99: milliseconds(0.99).map(|took| took * 1e3),
+            errors,
+            ..Sample::default()
+        })
     }
 
     fn observe(&self, figure: Figure, unit: &Unit, clients: Clients) -> Result<Sample, String> {

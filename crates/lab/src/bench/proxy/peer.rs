@@ -1,9 +1,10 @@
 //! The proxies that are compared, each with the configuration of an operator who followed a tutorial.
 
 use std::fmt::Write as _;
-use std::io;
+use std::io::{self, Read as _, Write as _};
 use std::net::UdpSocket;
 use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -106,6 +107,8 @@ pub(crate) struct Binaries {
 pub(crate) struct Unit {
     pub(crate) peer: Peer,
     child: Child,
+    /// Who has taken over.
+    successor: Option<u32>,
     directory: tempfile::TempDir,
     log: LogSink,
 }
@@ -131,6 +134,7 @@ impl Unit {
                 Command::new(&program)
                     .args(["-db", "-f"])
                     .arg(&file)
+                    .env("RUNTIME_DIRECTORY", directory.path())
                     .stdin(Stdio::null())
                     .stdout(output)
                     .stderr(errors)
@@ -142,6 +146,7 @@ impl Unit {
         let mut unit = Self {
             peer,
             child,
+            successor: None,
             directory,
             log,
         };
@@ -171,7 +176,46 @@ impl Unit {
     }
 
     pub(crate) fn id(&self) -> u32 {
-        self.child.id()
+        self.successor.unwrap_or_else(|| self.child.id())
+    }
+
+    /// Has another process take over; ours only.
+    pub(crate) fn upgrade(&mut self) -> Result<(), String> {
+        let binary = self
+            .directory
+            .path()
+            .join("haproxy")
+            .canonicalize()
+            .map_err(|error| error.to_string())?;
+        let said = Command::new(binary)
+            .args(["proxy", "upgrade", "--runtime-dir"])
+            .arg(self.directory.path())
+            .output()
+            .map_err(|error| error.to_string())?;
+        if !said.status.success() {
+            return Err(String::from_utf8_lossy(&said.stderr).into_owned());
+        }
+        let start = Instant::now();
+        while start.elapsed() < PATIENCE {
+            self.successor = self.serving().filter(|id| *id != self.child.id());
+            if self.successor.is_some() {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Err("nobody has taken over".to_owned())
+    }
+
+    /// The number of the process behind the statistics socket.
+    fn serving(&self) -> Option<u32> {
+        let mut stream = UnixStream::connect(self.directory.path().join("stats.sock")).ok()?;
+        stream.set_read_timeout(Some(Duration::from_secs(1))).ok()?;
+        stream.write_all(b"show info\n").ok()?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).ok()?;
+        answer
+            .lines()
+            .find_map(|line| line.strip_prefix("Pid: ")?.parse().ok())
     }
 
     pub(crate) fn log_lines(&self) -> u64 {
@@ -181,7 +225,7 @@ impl Unit {
 
 impl Drop for Unit {
     fn drop(&mut self) {
-        for id in cpu::family(self.child.id()) {
+        for id in cpu::family(self.child.id()).into_iter().chain(self.successor) {
             // One that has ended meanwhile is no error.
             let _ = kill(Pid::from_raw(id.cast_signed()), Signal::SIGKILL);
         }

@@ -197,7 +197,7 @@ fn ratios(ours: &[Sample], theirs: &[Sample], field: fn(&Sample) -> Option<f64>)
 
 /// Busy time of the machine beside that of the peer that needs least of it.
 fn machine(row: &Row, samples: &Samples) -> Option<Estimate> {
-    if row.figure == Figure::Latency {
+    if matches!(row.figure, Figure::Latency | Figure::Pause) {
         return None;
     }
     let ours = samples.get(&Peer::Warren)?;

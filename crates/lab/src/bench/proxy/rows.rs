@@ -35,6 +35,8 @@ pub(crate) enum Figure {
     PerConnection,
     /// What 99 of 100 messages did not exceed, in microseconds.
     Latency,
+    /// The longest that a message took, in milliseconds.
+    Pause,
 }
 
 impl Figure {
@@ -43,6 +45,7 @@ impl Figure {
             Self::PerOperation | Self::Latency => "us",
             Self::PerKilobyte => "ns/kB",
             Self::PerConnection => "B",
+            Self::Pause => "ms",
         }
     }
 }
@@ -74,6 +77,7 @@ pub(crate) enum Traffic {
     TlsHandshake,
     Idle,
     Paced,
+    HandOver,
 }
 
 const EVERYBODY: &[Peer] = &[Peer::Haproxy, Peer::Tuned, Peer::Newer, Peer::Warren];
@@ -109,9 +113,17 @@ pub(crate) const ROWS: &[Row] = &[
           limits: &[(Against::Nobody, 600.0)], aim: "300 B", traffic: Traffic::Idle },
     Row { name: "p99", title: "p99 at 70 % of the slower one's maximum", figure: Figure::Latency, peers: AS_THEY_COME,
           limits: &[(Against::Best, 1.25)], aim: "1.0", traffic: Traffic::Paced },
+    Row { name: "handover", title: "hand-over of 1000 live sessions: longest wait", figure: Figure::Pause, peers: &[Peer::Warren],
+          limits: &[(Against::Nobody, 100.0)], aim: "50 ms", traffic: Traffic::HandOver },
 ];
 
 impl Traffic {
+    /// Whether every sample needs a process of its own: memory once used is not used again for the first time, and who
+    /// has handed over is gone.
+    pub(crate) fn needs_a_fresh_process(self) -> bool {
+        matches!(self, Self::Idle | Self::HandOver)
+    }
+
     /// The clients, running; `None` for rows that are not a stream of operations.
     pub(crate) fn start(self, unit: &Unit, cores: &Cores, tls: &Arc<ClientConfig>) -> Option<Clients> {
         let port = |entry| unit.port(entry);
@@ -127,7 +139,7 @@ impl Traffic {
             Self::HttpLarge => Clients::start(port(Entry::HttpLarge), 16, one, Http::default),
             Self::TlsLarge => Clients::start(port(Entry::TlsLarge), 16, all, || TlsHttp::new(tls, false)),
             Self::TlsHandshake => Clients::start(port(Entry::TlsSmall), 32, all, || TlsHttp::new(tls, true)),
-            Self::Idle | Self::Paced => return None,
+            Self::Idle | Self::Paced | Self::HandOver => return None,
         })
     }
 }
