@@ -83,6 +83,11 @@ impl Broker {
             .process_group(0)
             .spawn()
             .unwrap();
+        // A broker that finds no port mapper starts one that outlives it.
+        let end = Instant::now() + START;
+        while TcpStream::connect(mapper).is_err() && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(10));
+        }
         let child = Command::new(SERVER)
             .env_clear()
             .envs(environment.clone())
