@@ -18,7 +18,7 @@ use arc_swap::ArcSwap;
 
 pub use backend::{Assignment, Backend, Waiter};
 pub use counters::{Cells, Gauge, Rate, Tally, Timings, Totals};
-pub use frontend::Frontend;
+pub use frontend::{Frontend, Socket};
 pub use server::{CheckResult, Operational, Server, Target};
 
 use crate::plan::{BackendIndex, Plan};

@@ -647,6 +647,9 @@ impl Common {
         };
         add(&self.entrance.frontend.tally);
         add(&context.live.tally);
+        if let Some(socket) = &self.entrance.socket {
+            add(&socket.tally);
+        }
         if let Some(backend) = &self.backend {
             add(&backend.tally);
         }

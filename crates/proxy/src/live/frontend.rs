@@ -10,6 +10,17 @@ use warren_balance::StickTable;
 use super::counters::{Gauge, Rate, Tally, Timings};
 use crate::plan;
 
+/// One of its listeners, where `option socket-stats` asks for rows of their own.
+#[derive(Debug)]
+pub struct Socket {
+    /// Where it listens.
+    pub address: plan::BindAddress,
+    /// Its clients now.
+    pub load: Arc<Gauge>,
+    /// What it counted.
+    pub tally: Tally,
+}
+
 /// A frontend as it is.
 #[derive(Debug)]
 pub struct Frontend {
@@ -40,6 +51,9 @@ pub struct Frontend {
     pub last_session: AtomicU64,
     /// Clients by address, if they are limited.
     pub sources: Mutex<Option<StickTable>>,
+    /// Its listeners, if they have rows of their own.
+    sockets: ArcSwap<Vec<Arc<Socket>>>,
+    workers: usize,
 }
 
 impl Frontend {
@@ -47,6 +61,8 @@ impl Frontend {
         Self {
             name: plan.name.as_str().into(),
             sources: Mutex::new(sources(&plan)),
+            sockets: ArcSwap::default(),
+            workers,
             plan: ArcSwap::new(plan),
             sessions: Gauge::default(),
             session_rate: Rate::default(),
@@ -75,9 +91,49 @@ impl Frontend {
             rate.clear();
         }
         self.timings.clear();
+        for socket in self.sockets.load().iter() {
+            socket.load.clear();
+            if all {
+                socket.tally.clear();
+            }
+        }
         if all {
             self.tally.clear();
         }
+    }
+
+    /// The listener at an address, whose clients are counted in `load`; `None` if it has no row of its own.
+    pub fn socket(&self, address: &plan::BindAddress, load: &Arc<Gauge>) -> Option<Arc<Socket>> {
+        if !self.plan.load().socket_stats {
+            return None;
+        }
+        let known = |sockets: &[Arc<Socket>]| {
+            let mut sockets = sockets.iter();
+            sockets
+                .find(|socket| socket.address == *address && Arc::ptr_eq(&socket.load, load))
+                .cloned()
+        };
+        let new = Arc::new(Socket {
+            address: address.clone(),
+            load: Arc::clone(load),
+            tally: Tally::new(self.workers),
+        });
+        // Every worker asks, perhaps at once: the first one's is everybody's.
+        self.sockets.rcu(|sockets| {
+            let mut sockets = Vec::clone(sockets);
+            if known(&sockets).is_none() {
+                sockets.retain(|socket| socket.address != *address);
+                sockets.push(Arc::clone(&new));
+            }
+            sockets
+        });
+        known(&self.sockets.load())
+    }
+
+    /// Its listeners that have rows of their own.
+    #[must_use]
+    pub fn sockets(&self) -> Arc<Vec<Arc<Socket>>> {
+        self.sockets.load_full()
     }
 
     /// What it is to do.

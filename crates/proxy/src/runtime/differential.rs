@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::tests::of;
 use super::{Context, run};
-use crate::plan::{HostAddress, Mode, Plan, SocketAddress, SocketLevel, StatsSocket};
+use crate::plan::{BindAddress, HostAddress, Mode, Plan, SocketAddress, SocketLevel, StatsSocket};
 use crate::stats::fixture;
 
 const HAPROXY: &str = "/usr/sbin/haproxy";
@@ -176,7 +176,7 @@ impl Haproxy {
             "    node node1\n    description desc one\n".to_owned(),
             "defaults\n    timeout connect 2s\n    timeout client 10s\n    timeout server 10s\n".to_owned(),
             format!(
-                "listen rabbit\n    mode tcp\n    bind unix@{}\n    maxconn 500\n",
+                "listen rabbit\n    mode tcp\n    option socket-stats\n    bind unix@{} name door\n    maxconn 500\n",
                 at("rabbit")
             ),
             server("r1", "check inter 300 weight 10 maxconn 20"),
@@ -273,6 +273,10 @@ fn ours(directory: &Path, port: u16) -> Context {
         mode: None,
         level: SocketLevel::Admin,
     }];
+    let rabbit = Arc::make_mut(&mut plan.frontends[0]);
+    rabbit.socket_stats = true;
+    rabbit.binds[0].name = Some("door".to_owned());
+    rabbit.binds[0].address = BindAddress::Unix(directory.join("rabbit"));
     for backend in &mut plan.backends {
         let backend = Arc::make_mut(backend);
         if backend.mode == Mode::Tcp {

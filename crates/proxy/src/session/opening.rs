@@ -327,6 +327,9 @@ fn admit_source(common: &mut Common, context: &Context, plan: &plan::Frontend) -
 fn turn_away(common: &mut Common, context: &Context) -> Termination {
     let cells = common.frontend().tally.of(context.worker);
     cells.denied_connections.count();
+    if let Some(socket) = &common.entrance.socket {
+        socket.tally.of(context.worker).denied_connections.count();
+    }
     common.unlogged = true;
     Termination::new(Cause::Proxy, Phase::Request)
 }
@@ -336,6 +339,9 @@ fn begin_session(common: &Common, context: &Context) {
     let frontend = common.frontend();
     frontend.session_rate.count(context.time());
     frontend.tally.of(context.worker).sessions.count();
+    if let Some(socket) = &common.entrance.socket {
+        socket.tally.of(context.worker).sessions.count();
+    }
     frontend.last_session.store(context.now, Relaxed);
     context.live.session_rate.count(context.time());
     context.live.tally.of(context.worker).sessions.count();

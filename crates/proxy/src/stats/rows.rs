@@ -96,6 +96,7 @@ impl Statistics {
         let mut rows = Vec::new();
         for frontend in &snapshot.frontends {
             rows.push(of_frontend(frontend, now));
+            rows.extend(of_sockets(frontend));
         }
         for backend in &snapshot.backends {
             let plan = backend.plan();
@@ -324,6 +325,62 @@ fn of_frontend(frontend: &live::Frontend, now: Instant) -> Row {
         ]);
     }
     row
+}
+
+/// A row for each listener, in the order of the file.
+fn of_sockets(frontend: &live::Frontend) -> Vec<Row> {
+    let plan = frontend.plan();
+    if !plan.socket_stats {
+        return Vec::new();
+    }
+    let sockets = frontend.sockets();
+    let binds = plan.binds.iter().enumerate();
+    let row = |(place, bind): (usize, &plan::Bind)| {
+        let number = saturate(place as u64 + 1);
+        let name = bind.name.clone().unwrap_or_else(|| format!("sock-{number}"));
+        let names = [&*frontend.name, &name];
+        let mut row = Row::new(Kind::Socket, plan.id, number, Look::Socket, names, plan.mode);
+        let socket = sockets.iter().find(|socket| socket.address == bind.address);
+        let totals = socket.map(|socket| socket.tally.totals()).unwrap_or_default();
+        let [now, most] = socket.map_or([0, 0], |socket| [socket.load.now(), socket.load.most()]);
+        let limit = bind.maxconn.map_or(0, std::num::NonZeroU32::get);
+        row.set(Field::Scur, now);
+        row.set(Field::Smax, most);
+        row.set(Field::Slim, limit);
+        let full = limit > 0 && now >= limit;
+        let waits = frontend_status(frontend, &plan) != "OPEN";
+        row.say(
+            Field::Status,
+            if full {
+                "FULL"
+            } else if waits {
+                "WAITING"
+            } else {
+                "OPEN"
+            },
+        );
+        row.say(
+            Field::Addr,
+            match &bind.address {
+                plan::BindAddress::Tcp(address) => address.to_string(),
+                plan::BindAddress::Unix(_) => "unix".to_owned(),
+            },
+        );
+        row.count_all(&[
+            (Field::Stot, totals.sessions),
+            (Field::Bin, totals.bytes_in),
+            (Field::Bout, totals.bytes_out),
+            (Field::Dreq, totals.denied_requests),
+            (Field::Dresp, totals.denied_responses),
+            (Field::Ereq, totals.request_errors),
+            (Field::Dcon, totals.denied_connections),
+            (Field::Dses, totals.denied_sessions),
+            (Field::Wrew, totals.rewrites_failed),
+            (Field::Eint, 0),
+        ]);
+        row
+    };
+    binds.map(row).collect()
 }
 
 fn frontend_status(frontend: &live::Frontend, plan: &plan::Frontend) -> &'static str {

@@ -77,12 +77,7 @@ impl Doors {
         });
         for listener in listeners {
             prepare(listener);
-            let entrance = Arc::new(Entrance {
-                frontend: Arc::clone(&listener.frontend),
-                bind: Arc::clone(&listener.bind),
-                tls: listener.tls.clone(),
-                load: Arc::clone(&listener.load),
-            });
+            let entrance = Arc::new(Entrance::of(listener));
             let known = self
                 .doors
                 .iter_mut()

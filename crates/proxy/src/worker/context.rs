@@ -30,6 +30,8 @@ pub(crate) struct Entrance {
     pub(crate) tls: Option<Arc<tls::Acceptor>>,
     /// Clients of this listener.
     pub(crate) load: Arc<Gauge>,
+    /// Its own counts, if it has a row of its own.
+    pub(crate) socket: Option<Arc<live::Socket>>,
 }
 
 /// What workers tell each other, besides what they are told.

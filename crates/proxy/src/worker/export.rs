@@ -72,6 +72,7 @@ impl Entrance {
             bind: Arc::clone(&listener.bind),
             tls: listener.tls.clone(),
             load: Arc::clone(&listener.load),
+            socket: listener.frontend.socket(&listener.bind.address, &listener.load),
         }
     }
 }

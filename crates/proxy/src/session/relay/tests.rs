@@ -71,6 +71,7 @@ impl Between {
             frontend,
             tls: None,
             load: Arc::default(),
+            socket: None,
         });
         let peers = Arc::new(Peers {
             mailboxes: Vec::new(),

@@ -71,7 +71,8 @@ fn who_says_nothing_or_something_else_does_not_come_in() {
     ] {
         let mut client = bench.connect();
         client.write_all(said).unwrap();
-        client.shutdown(Shutdown::Write).unwrap();
+        // Whoever is wrong early may be reset before.
+        let _ = client.shutdown(Shutdown::Write);
         let _ = client.read(&mut [0]);
         assert_eq!(bench.line().refusal, Some(why));
     }
