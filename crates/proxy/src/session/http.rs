@@ -730,7 +730,8 @@ impl Http {
         let frontend = exchange.frontend.as_ref()?;
         let client = frontend.timeouts.client.filter(|_| {
             let wanted = exchange.uploading() && exchange.up.is_empty() && common.server.is_some();
-            wanted || !exchange.down.is_empty() || exchange.moved_down.owes()
+            let owed = !exchange.down.is_empty() || exchange.moved_down.owes();
+            wanted || owed || common.client.wants_flush()
         });
         let client = client.map(|timeout| common.activity[Side::Client as usize] + millis(timeout));
         let backend = exchange.backend.as_ref().filter(|_| exchange.service.is_none());

@@ -65,9 +65,12 @@ impl Worker {
             }
         }
         self.context.crowded = false;
-        for place in std::mem::take(&mut self.context.deferred) {
+        // Nobody defers any more; the list is kept for its room.
+        let mut deferred = std::mem::take(&mut self.context.deferred);
+        for place in deferred.drain(..) {
             self.drive(place);
         }
+        self.context.deferred = deferred;
         for place in ready {
             self.drive(place);
         }

@@ -996,6 +996,43 @@ fn a_failure_that_the_configuration_names_is_tried_again() {
 }
 
 #[test]
+fn a_client_that_is_to_leave_politely_gets_its_response_and_an_idle_one_nothing() {
+    let bench = http(1, |_| {});
+    let mut idle = bench.connect();
+    say(&mut idle, "GET /1 HTTP/1.1\r\n\r\n");
+    let mut server = bench.accept(0);
+    hear(&mut server, "GET /1 HTTP/1.1\r\n\r\n");
+    say(&mut server, OK);
+    hear(&mut idle, OK);
+    let mut busy = bench.connect();
+    say(&mut busy, "GET /2 HTTP/1.1\r\n\r\n");
+    hear(&mut server, "GET /2 HTTP/1.1\r\n\r\n");
+    bench
+        .workers
+        .broadcast(&crate::worker::Command::End(crate::worker::End {
+            scope: crate::worker::Scope::All,
+            how: crate::worker::Ending::Politely {
+                cause: crate::record::Cause::Killed,
+                deadline: Duration::from_secs(10),
+                rate: crate::plan::testing::number(1000),
+            },
+        }));
+    ends(&mut idle);
+    // Sessions are told one after the other.
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    eventually(|| {
+        let sessions = runtime.block_on(bench.workers.sessions());
+        sessions.len() == 1 && sessions.iter().all(|session| session.state == "closing")
+    });
+    say(&mut server, OK);
+    assert_eq!(
+        all(&mut busy),
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok"
+    );
+    bench.is_empty();
+}
+
+#[test]
 fn whoever_waits_for_a_slot_gets_it_or_is_told_that_there_is_none() {
     let bench = http(1, |plan| {
         bench::server(plan, 0).maxconn = Some(crate::plan::testing::number(1));
