@@ -110,6 +110,52 @@ fn megabytes_come_whole_through_tls_on_both_sides() {
 }
 
 #[test]
+fn requests_share_connections_with_tls_on_both_sides_and_large_bodies_come_whole() {
+    let files = Files::new();
+    let bench = Bench::new(1, |plan| {
+        with_tls(plan, &files);
+        bench::frontend(plan).mode = crate::plan::Mode::Http;
+        bench::backend(plan).mode = crate::plan::Mode::Http;
+        bench::server(plan, 0).tls = Some(Arc::new(server_tls(Verify::None)));
+    });
+    let body: Vec<u8> = (0..1_000_000_u32).map(|number| (number / 7) as u8).collect();
+    let (request, response) = (
+        "GET / HTTP/1.1\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n",
+    );
+    let config = files.server();
+    let stream = bench.connect();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let connection = ServerConnection::new(Arc::new(config)).unwrap();
+            let mut server = StreamOwned::new(connection, bench.accept(0));
+            for _ in 0..3 {
+                let mut asked = vec![0; request.len()];
+                server.read_exact(&mut asked).unwrap();
+                assert_eq!(asked, request.as_bytes());
+                server.write_all(response.as_bytes()).unwrap();
+                server.write_all(&body).unwrap();
+                server.flush().unwrap();
+            }
+        });
+        let mut client = client(&files, stream);
+        for _ in 0..3 {
+            client.write_all(request.as_bytes()).unwrap();
+            client.flush().unwrap();
+            let mut answer = vec![0; response.len() + body.len()];
+            client.read_exact(&mut answer).unwrap();
+            assert_eq!(&answer[..response.len()], response.as_bytes());
+            assert!(answer[response.len()..] == body);
+        }
+    });
+    let line = bench.line();
+    assert_eq!((line.status, line.tls.as_deref()), (Some(200), Some("TLSv1.3")));
+    let totals = bench.backend().tally.totals();
+    assert_eq!((totals.requests, totals.connects, totals.reuses), (3, 1, 2));
+    bench.is_empty();
+}
+
+#[test]
 fn who_speaks_no_tls_or_nothing_does_not_come_in() {
     let files = Files::new();
     let bench = Bench::new(1, |plan| with_tls(plan, &files));
