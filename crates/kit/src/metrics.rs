@@ -46,9 +46,23 @@ impl Default for Timeouts {
     }
 }
 
-/// Serves until dropped. `text` makes the current metrics; it is called once for each scrape, and dropped unfinished
-/// when it is late or nobody waits for it any more.
+/// Serves OpenMetrics until dropped. `text` makes the current metrics; it is called once for each scrape, and dropped
+/// unfinished when it is late or nobody waits for it any more.
 pub async fn serve<F, T>(listener: TcpListener, timeouts: Timeouts, text: F) -> io::Result<()>
+where
+    F: Fn() -> T + Send + Sync + 'static,
+    T: Future<Output = String> + Send + 'static,
+{
+    serve_as(OPEN_METRICS, listener, timeouts, text).await
+}
+
+/// The same with another type of content: what a server is told decides how it reads.
+pub async fn serve_as<F, T>(
+    content_type: &'static str,
+    listener: TcpListener,
+    timeouts: Timeouts,
+    text: F,
+) -> io::Result<()>
 where
     F: Fn() -> T + Send + Sync + 'static,
     T: Future<Output = String> + Send + 'static,
@@ -62,7 +76,7 @@ where
             Some(_) = connections.join_next() => {}
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) if connections.len() < CONNECTIONS_MAX => {
-                    connections.spawn(converse(stream, timeouts, text.clone()));
+                    connections.spawn(converse(content_type, stream, timeouts, text.clone()));
                 }
                 Ok(_) => {}
                 Err(error) => {
@@ -75,14 +89,14 @@ where
     }
 }
 
-async fn converse<F, T>(stream: TcpStream, timeouts: Timeouts, text: Arc<F>)
+async fn converse<F, T>(content_type: &'static str, stream: TcpStream, timeouts: Timeouts, text: Arc<F>)
 where
     F: Fn() -> T,
     T: Future<Output = String>,
 {
     let answer = service_fn(|request: Request<Incoming>| {
         let text = text.clone();
-        async move { Ok::<_, Infallible>(answer(&request, timeouts.text, &*text).await) }
+        async move { Ok::<_, Infallible>(answer(content_type, &request, timeouts.text, &*text).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -94,7 +108,12 @@ where
     let _ = timeout(timeouts.exchange, connection).await;
 }
 
-async fn answer<T>(request: &Request<Incoming>, patience: Duration, text: impl Fn() -> T) -> Response<String>
+async fn answer<T>(
+    content_type: &'static str,
+    request: &Request<Incoming>,
+    patience: Duration,
+    text: impl Fn() -> T,
+) -> Response<String>
 where
     T: Future<Output = String>,
 {
@@ -115,7 +134,7 @@ where
     let mut response = Response::new(body);
     *response.status_mut() = status;
     let content_type = if status == StatusCode::OK {
-        OPEN_METRICS
+        content_type
     } else {
         "text/plain; charset=utf-8"
     };
@@ -179,6 +198,24 @@ mod tests {
             "{answer}"
         );
         assert!(answer.ends_with("\r\n\r\nadverts_total 3\n# EOF\n"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn another_type_of_content_is_named() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let text = || async { "up 1\n".to_owned() };
+        tokio::spawn(serve_as(
+            "text/plain; version=0.0.4",
+            listener,
+            Timeouts::default(),
+            text,
+        ));
+        let answer = exchange(address, "GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n").await;
+        assert!(
+            answer.contains("content-type: text/plain; version=0.0.4\r\n"),
+            "{answer}"
+        );
     }
 
     #[tokio::test]

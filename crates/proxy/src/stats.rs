@@ -18,7 +18,7 @@ pub use field::{Field, Tags};
 pub use history::History;
 pub use info::{Info, Item, Process};
 pub use page::{Site, router};
-pub use prometheus::{Family, families, metrics};
+pub use prometheus::{EXPOSITION, Family, families, metrics};
 pub use rows::{Kind, Look, Row, Statistics, Value};
 pub(crate) use servers::result_in_words;
 pub use servers::{connection_table, state_table};

@@ -30,7 +30,7 @@ use crate::rebalance;
 use crate::record::Record;
 use crate::resolve::{self, Addresses};
 use crate::runtime::Context;
-use crate::stats::{Process, Site};
+use crate::stats::{EXPOSITION, Process, Site};
 use crate::tls::Keyring;
 use crate::worker::{Command, Log, Settings, Workers};
 
@@ -292,7 +292,7 @@ impl Daemon {
                 None => bind_soon(address).await?,
             };
             let text = move || std::future::ready(site.exposition());
-            metrics::serve(listener, metrics::Timeouts::default(), text).await
+            metrics::serve_as(EXPOSITION, listener, metrics::Timeouts::default(), text).await
         });
         Ok(())
     }

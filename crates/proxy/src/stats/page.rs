@@ -126,7 +126,7 @@ impl Site {
 
     fn metrics(&self) -> Response<Body> {
         let text = prometheus::metrics(&self.context, Instant::now());
-        response(StatusCode::OK, prometheus::CONTENT_TYPE, text)
+        response(StatusCode::OK, prometheus::EXPOSITION, text)
     }
 
     async fn answer<B>(&self, settings: Settings, request: Request<B>) -> Response<Body>

@@ -9,8 +9,8 @@ use std::time::Instant;
 use super::{Field, Info, Kind, Row, Statistics, Value};
 use crate::runtime::Context;
 
-/// What it says it is.
-pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4";
+/// What the text says it is: the old format, as HAProxy's. OpenMetrics would have an end, and other names of counters.
+pub const EXPOSITION: &str = "text/plain; version=0.0.4";
 
 /// One metric.
 #[derive(Debug)]
