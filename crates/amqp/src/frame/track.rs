@@ -166,6 +166,12 @@ impl Tracker {
 
     /// Goes to the end of the current item and leaves in `chunk` what comes after it; nothing if the chunk ends first.
     pub fn next(&mut self, chunk: &mut &[u8]) -> Result<Option<Passed>, FrameError> {
+        if self.at_boundary()
+            && self.expected == Expected::Frame
+            && let Some(boundary) = self.whole(chunk)?
+        {
+            return Ok(Some(Passed::Frame(boundary)));
+        }
         self.keep(chunk, 1);
         if self.at_boundary() {
             return Ok(None);
@@ -179,6 +185,38 @@ impl Tracker {
             self.passed = 0;
         }
         Ok(passed)
+    }
+
+    /// A frame that lies in the chunk from its first octet to its last, as nearly all do: nothing has to be kept.
+    fn whole(&self, chunk: &mut &[u8]) -> Result<Option<Boundary>, FrameError> {
+        let Some((head, rest)) = chunk.split_first_chunk::<HEADER_LENGTH>() else {
+            return Ok(None);
+        };
+        let head = Head::decode(*head);
+        head.check_size(self.frame_max)?;
+        let size = usize::try_from(head.size).unwrap_or(usize::MAX);
+        let Some((payload, [last, after @ ..])) = rest.split_at_checked(size) else {
+            return Ok(None);
+        };
+        let start = payload.get(..4).unwrap_or(payload);
+        let boundary = Self::boundary(head, start, *last)?;
+        *chunk = after;
+        Ok(Some(boundary))
+    }
+
+    /// What the frame was, now that its end is there. `start` is as much of the payload as is looked at.
+    fn boundary(head: Head, start: &[u8], last: u8) -> Result<Boundary, FrameError> {
+        let kind = head.check_whole(start, last)?;
+        debug_assert_eq!(last, FRAME_END);
+        Ok(Boundary {
+            kind,
+            channel: head.channel,
+            size: head.size,
+            method: match kind {
+                FrameKind::Method => MethodId::of(start),
+                FrameKind::Header | FrameKind::Body | FrameKind::Heartbeat => None,
+            },
+        })
     }
 
     fn protocol(&mut self, chunk: &mut &[u8]) -> Result<Option<ProtocolHeader>, FrameError> {
@@ -210,17 +248,7 @@ impl Tracker {
         };
         *chunk = rest;
         let start = self.kept().get(HEADER_LENGTH..).unwrap_or_default();
-        let kind = head.check_whole(start, *last)?;
-        debug_assert_eq!(*last, FRAME_END);
-        Ok(Some(Boundary {
-            kind,
-            channel: head.channel,
-            size: head.size,
-            method: match kind {
-                FrameKind::Method => MethodId::of(start),
-                FrameKind::Header | FrameKind::Body | FrameKind::Heartbeat => None,
-            },
-        }))
+        Self::boundary(head, start, *last).map(Some)
     }
 
     /// Takes octets off the chunk until this many of the item are kept, or the chunk is empty.

@@ -180,6 +180,9 @@ struct Start {
 impl Start {
     fn of(tracker: &Tracker) -> Self {
         let mut octets = [0; warren_amqp::frame::KEPT];
+        if tracker.at_boundary() {
+            return Self { octets, passed: 0 };
+        }
         let kept = tracker.start();
         if let Some(place) = octets.get_mut(..kept.len()) {
             place.copy_from_slice(kept);
