@@ -2,6 +2,7 @@
 //!
 //! Nearly every test is a function of the flavour and runs for both, so that HAProxy itself vouches for the expectation.
 
+mod amqp;
 mod appliance;
 mod balancing;
 mod failures;

@@ -1,0 +1,136 @@
+//! Mode amqp of warren.toml, which HAProxy does not have: connections end in their own language, and checks speak it.
+
+use std::process::Command;
+use std::time::Duration;
+
+use nix::sys::signal::Signal;
+use warren_lab::{End, Process, Session, eventually, holds_for, warren_binary};
+
+use super::{PATIENCE, Place};
+
+/// A place with a proxy that was given seven lines.
+struct Amqp {
+    proxy: Process,
+    place: Place,
+}
+
+impl Amqp {
+    fn new() -> Self {
+        let place = Place::new();
+        let servers: String = place
+            .servers
+            .iter()
+            .map(|server| format!("{} = \"{}:5672\"\n", server.broker.name(), server.address))
+            .collect();
+        let file = place.proxy.write(
+            "warren.toml",
+            &format!(
+                "[proxy.listen.rabbitmq]\nbind = \"*:5670\"\ntimeouts = {{ check = \"300ms\" }}\n\
+                 server_defaults = {{ check = {{ interval = \"200ms\" }} }}\n[proxy.listen.rabbitmq.servers]\n{servers}"
+            ),
+        );
+        let mut command = Command::new(warren_binary());
+        command.args(["proxy", "--config"]).arg(file);
+        command.args(["--runtime-dir", "/run/warren"]);
+        let proxy = place.proxy.spawn_command(command);
+        let it = Self { proxy, place };
+        eventually(PATIENCE, "clients are served", || it.place.try_session());
+        it
+    }
+
+    #[track_caller]
+    fn type_in(&self, words: &str) -> String {
+        let binary = warren_binary();
+        self.place.proxy.sh(&format!(
+            "{} proxy {words} --runtime-dir /run/warren",
+            binary.display()
+        ))
+    }
+
+    #[track_caller]
+    fn eventually_says(&self, server: &str, wanted: &str) {
+        eventually(PATIENCE, &format!("{server} is {wanted}"), || {
+            let text = self.type_in("status");
+            let line = text.lines().find(|line| line.contains(server)).map(str::to_owned);
+            if line.is_some_and(|line| line.contains(wanted)) {
+                Ok(())
+            } else {
+                Err(text)
+            }
+        });
+    }
+}
+
+#[test]
+fn a_drained_server_sends_its_clients_away_in_their_own_language() {
+    let it = Amqp::new();
+    let (leaving, mut staying) = (it.place.session_at("rabbitmq1"), it.place.session_at("rabbitmq2"));
+    it.type_in("drain rabbitmq/rabbitmq1");
+    assert_eq!(leaving.end(PATIENCE), End::Closed(320));
+    staying.exchange(1000).unwrap();
+    assert!(!it.place.servers_of(6).contains(&"rabbitmq1".to_owned()));
+    it.type_in("resume rabbitmq/rabbitmq1");
+    eventually(PATIENCE, "it is used again", || {
+        let servers = it.place.servers_of(3);
+        if servers.contains(&"rabbitmq1".to_owned()) {
+            Ok(())
+        } else {
+            Err(servers)
+        }
+    });
+}
+
+#[test]
+fn a_client_is_told_when_its_server_dies() {
+    let mut it = Amqp::new();
+    let session = it.place.session_at("rabbitmq1");
+    it.place.servers[0].broker.process.kill();
+    assert_eq!(session.end(PATIENCE), End::Closed(320));
+    it.place.session().exchange(1000).unwrap();
+}
+
+#[test]
+fn a_frozen_server_is_found_though_its_kernel_accepts_connections() {
+    let it = Amqp::new();
+    it.place.broker("rabbitmq1").process.signal(Signal::SIGSTOP);
+    it.eventually_says("rabbitmq1", "DOWN");
+    assert!(!it.place.servers_of(6).contains(&"rabbitmq1".to_owned()));
+    it.place.broker("rabbitmq1").process.signal(Signal::SIGCONT);
+    eventually(PATIENCE, "it is used again", || {
+        let servers = it.place.servers_of(3);
+        if servers.contains(&"rabbitmq1".to_owned()) {
+            Ok(())
+        } else {
+            Err(servers)
+        }
+    });
+}
+
+#[test]
+fn a_proxy_that_stops_tells_every_client() {
+    let mut it = Amqp::new();
+    let sessions: Vec<Session> = (0..9).map(|_| it.place.session()).collect();
+    it.proxy.signal(Signal::SIGTERM);
+    for session in &sessions {
+        assert_eq!(session.end(PATIENCE), End::Closed(320));
+    }
+    drop(sessions);
+    let status = it.proxy.wait(PATIENCE);
+    assert!(status.success(), "{status}\n{}", it.proxy.log());
+}
+
+#[test]
+fn checks_reset_no_connection_and_an_idle_client_is_kept() {
+    let it = Amqp::new();
+    let mut idle = it.place.session();
+    let logged_in = it.place.broker("rabbitmq1").seen().logged_in;
+    holds_for(Duration::from_secs(2), "nothing changes", || {
+        let seen = it.place.broker("rabbitmq1").seen();
+        // Some of them are checks under way.
+        if seen.open <= 3 { Ok(()) } else { Err(seen) }
+    });
+    let seen = it.place.broker("rabbitmq1").seen();
+    assert!(seen.accepted > 5, "{seen:?}");
+    println!("checks logged in {} times", seen.logged_in - logged_in);
+    idle.exchange(1000).unwrap();
+}
