@@ -34,7 +34,10 @@ impl Amqp {
         command.args(["--runtime-dir", "/run/warren"]);
         let proxy = place.proxy.spawn_command(command);
         let it = Self { proxy, place };
-        eventually(PATIENCE, "clients are served", || it.place.try_session());
+        eventually(PATIENCE, "it answers those who ask how it is", || {
+            let log = it.proxy.log();
+            if log.contains("ready") { Ok(()) } else { Err(log) }
+        });
         it
     }
 
