@@ -12,12 +12,15 @@
 //! - [`exchange`]: one request and its response. [`rules`], [`template`]: what the configuration makes of them.
 //! - [`upload`], [`download`]: their octets, large ones by [`moving`]. [`answer`], [`pages`]: what the proxy says itself.
 //! - [`pool`]: connections to servers between requests.
+//! - [`patience`]: how long is waited for whom. [`lost`]: what follows when something fails.
 
 mod answer;
 mod download;
 mod exchange;
+mod lost;
 mod moving;
 mod pages;
+mod patience;
 mod pool;
 mod rules;
 mod template;
@@ -28,9 +31,10 @@ mod upload;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use warren_balance::http::{Body, Limits, Persistence, Refused, Response};
+use warren_balance::http::{Body, Limits, Persistence, Response};
 
 use self::exchange::Exchange;
+use self::lost::Lost;
 use self::pool::Pool;
 use self::rules::{Reply, Verdict};
 use self::template::Templates;
@@ -115,25 +119,6 @@ enum Next {
     Stay,
     /// The session is over.
     End,
-}
-
-/// Why a request or its response cannot go on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Lost {
-    /// The client's connection is gone, or it said that nothing follows in the middle of its request.
-    Client,
-    /// The client's body is not what its head says.
-    Upload(Refused),
-    /// The server closed before it said anything.
-    Empty,
-    /// What the server says is no response.
-    Junk,
-    /// A rule does not want it.
-    Denied(u16),
-    /// A status that `retry-on` names.
-    Unwanted,
-    /// The server closed in the middle of its response.
-    Cut,
 }
 
 /// How far an exchange came.
@@ -568,260 +553,6 @@ impl Http {
         exchange.status = Some(400);
         exchange.close(common, context);
         Next::End
-    }
-
-    /// It cannot go on.
-    fn lost(&mut self, lost: Lost, common: &mut Common, context: &mut Context) -> Next {
-        common.changed = true;
-        let Some(exchange) = &mut self.exchange else {
-            return Next::End;
-        };
-        let begun = exchange.download.is_some();
-        let phase = match self.state {
-            State::Joining => common.upstream.phase(),
-            _ if begun => Phase::Data,
-            _ => Phase::Headers,
-        };
-        let worker = context.worker;
-        match lost {
-            Lost::Client => {
-                common.termination = Some(Termination::new(Cause::ClientAborted, phase));
-                Next::End
-            }
-            Lost::Upload(refused) => {
-                common.frontend().tally.of(worker).request_errors.count();
-                common.termination = Some(Termination::new(Cause::Proxy, phase));
-                if begun {
-                    Next::End
-                } else {
-                    self.answer_error(refused.status(), common, context)
-                }
-            }
-            Lost::Cut => {
-                common.termination = Some(Termination::new(Cause::ServerAborted, Phase::Data));
-                Next::End
-            }
-            Lost::Empty | Lost::Junk | Lost::Unwanted if self.again(lost, common, context) => Next::Again,
-            Lost::Empty
-                if self.requests > 1 && self.exchange.as_ref().is_some_and(|exchange| exchange.reused) =>
-            {
-                // The client has been told nothing, and will try again by itself: it knows that connections end.
-                if let Some(exchange) = &mut self.exchange {
-                    exchange.quiet = true;
-                }
-                common.termination = Some(Termination::new(Cause::ServerAborted, Phase::Headers));
-                Next::End
-            }
-            Lost::Empty | Lost::Junk | Lost::Unwanted => {
-                for tally in [
-                    common.backend.as_ref().map(|backend| &backend.tally),
-                    common.assigned.as_ref().map(|server| &server.tally),
-                ]
-                .into_iter()
-                .flatten()
-                {
-                    tally.of(worker).response_errors.count();
-                }
-                let cause = if lost == Lost::Junk {
-                    Cause::Proxy
-                } else {
-                    Cause::ServerAborted
-                };
-                common.termination = Some(Termination::new(cause, Phase::Headers));
-                self.answer_error(502, common, context)
-            }
-            Lost::Denied(status) => {
-                for tally in [
-                    Some(&common.frontend().tally),
-                    common.backend.as_ref().map(|backend| &backend.tally),
-                    common.assigned.as_ref().map(|server| &server.tally),
-                ]
-                .into_iter()
-                .flatten()
-                {
-                    tally.of(worker).denied_responses.count();
-                }
-                common.termination = Some(Termination::new(Cause::Proxy, Phase::Headers));
-                self.answer_error(status, common, context)
-            }
-        }
-    }
-
-    /// Sends the request once more, if that may be done: a connection that had served others and closed before it said
-    /// anything has not seen it (RFC 9112 9.3.1), for anything else `retry-on` decides.
-    fn again(&mut self, lost: Lost, common: &mut Common, context: &mut Context) -> bool {
-        let Some(exchange) = &mut self.exchange else {
-            return false;
-        };
-        let (Some(plan), Some(server), Some(backend)) = (
-            exchange.backend.clone(),
-            common.assigned.clone(),
-            common.backend.clone(),
-        ) else {
-            return false;
-        };
-        if !exchange.replayable {
-            return false;
-        }
-        let unseen = lost == Lost::Empty && exchange.reused && exchange.request.is_idempotent(&exchange.head);
-        let wanted = match lost {
-            Lost::Empty => plan.retry_on.empty_response,
-            Lost::Junk => plan.retry_on.junk_response,
-            Lost::Unwanted => true,
-            Lost::Client | Lost::Upload(_) | Lost::Denied(_) | Lost::Cut => false,
-        };
-        if !unseen && (!wanted || common.retries >= plan.retries) {
-            return false;
-        }
-        common.server = None;
-        exchange.up.sent = 0;
-        exchange.upload_lost = false;
-        exchange.partial.clear();
-        exchange.joined = None;
-        exchange.response_time = None;
-        common.retries += 1;
-        for tally in [&server.tally, &backend.tally] {
-            tally.of(context.worker).retries.count();
-        }
-        // The first time a new connection will do; after that another server, if that is allowed.
-        exchange.fresh = true;
-        if !unseen && plan.redispatch.is_some() {
-            common.avoid = Some(server.id);
-            common.leave_server(context);
-            common.upstream = Upstream::begin(context.now);
-        } else {
-            common.upstream = Upstream::Opening { since: context.now };
-        }
-        self.state = State::Joining;
-        true
-    }
-
-    /// When [`Http::expire`] has to be called although nothing happens. Asked for when [`Common::changed`] is set.
-    pub(crate) fn deadline(&self, common: &Common) -> Option<u64> {
-        match &self.state {
-            State::Waiting => self.patience(common).map(|(at, _)| at),
-            State::Joining => common.upstream.deadline(),
-            State::Passing => self.silence(common).map(|(at, _)| at),
-            State::Tunnel(relay) => relay.deadline(common).map(|(at, _)| at),
-            State::Lingering { until, .. } => Some(*until),
-        }
-    }
-
-    /// How long a request is waited for, and whether the end of it is an error.
-    fn patience(&self, common: &Common) -> Option<(u64, bool)> {
-        let timeouts = common.frontend().plan().timeouts;
-        let head = timeouts.http_request.or(timeouts.client);
-        if self.began.is_none() && self.requests > 0 {
-            let idle = timeouts.http_keep_alive.or(head)?;
-            return Some((self.since + millis(idle), false));
-        }
-        let from = match self.began {
-            // HAProxy manual, `timeout http-request`: from the connection for the first request, from its first
-            // octet for others.
-            Some((at, _)) if self.requests > 0 => at,
-            _ => self.since,
-        };
-        Some((from + millis(head?), true))
-    }
-
-    /// When silence will have lasted too long, and whose.
-    fn silence(&self, common: &Common) -> Option<(u64, Side)> {
-        let exchange = self.exchange.as_ref()?;
-        let frontend = exchange.frontend.as_ref()?;
-        let client = frontend.timeouts.client.filter(|_| {
-            let wanted = exchange.uploading() && exchange.up.is_empty() && common.server.is_some();
-            let owed = !exchange.down.is_empty() || exchange.moved_down.owes();
-            wanted || owed || common.client.wants_flush()
-        });
-        let client = client.map(|timeout| common.activity[Side::Client as usize] + millis(timeout));
-        let backend = exchange.backend.as_ref().filter(|_| exchange.service.is_none());
-        let server = backend.and_then(|backend| backend.timeouts.server).filter(|_| {
-            let responding = exchange.download.is_none_or(|body| !body.is_finished());
-            let asked = !exchange.uploading();
-            common.server.is_some()
-                && (!exchange.up.is_empty()
-                    || exchange.moved_up.owes()
-                    || (responding && asked && exchange.down.is_empty() && !exchange.moved_down.owes()))
-        });
-        let server = server.map(|timeout| common.activity[Side::Server as usize] + millis(timeout));
-        let client = client.map(|at| (at, Side::Client));
-        let server = server.map(|at| (at, Side::Server));
-        match (client, server) {
-            (Some(client), Some(server)) => Some(if server.0 < client.0 { server } else { client }),
-            (client, server) => client.or(server),
-        }
-    }
-
-    /// The deadline is over.
-    pub(crate) fn expire(&mut self, common: &mut Common, context: &mut Context) -> Flow {
-        let over = |next: Next| if next == Next::End { Flow::End } else { Flow::Stay };
-        match &self.state {
-            State::Waiting => match self.patience(common) {
-                Some((_, true)) => {
-                    let next = self.request_timeout(common, context);
-                    if next == Next::Again {
-                        self.drive(common, context)
-                    } else {
-                        over(next)
-                    }
-                }
-                Some((_, false)) => Flow::End,
-                None => Flow::Stay,
-            },
-            State::Joining => self.drive(common, context),
-            State::Lingering { .. } => Flow::End,
-            State::Tunnel(relay) => match relay.deadline(common) {
-                Some((_, Side::Client)) => common.end(Termination::new(Cause::ClientTimeout, Phase::Data)),
-                Some((_, Side::Server)) => common.end(Termination::new(Cause::ServerTimeout, Phase::Data)),
-                None => Flow::Stay,
-            },
-            State::Passing => match self.silence(common) {
-                Some((_, side)) => match self.silent(side, common, context) {
-                    Next::Again => self.drive(common, context),
-                    next => over(next),
-                },
-                None => Flow::Stay,
-            },
-        }
-    }
-
-    /// One side has been silent for too long.
-    fn silent(&mut self, side: Side, common: &mut Common, context: &mut Context) -> Next {
-        let Some(exchange) = &self.exchange else {
-            return Next::End;
-        };
-        let begun = exchange.download.is_some();
-        let phase = if begun { Phase::Data } else { Phase::Headers };
-        if side == Side::Client {
-            common.termination = Some(Termination::new(Cause::ClientTimeout, phase));
-            return if begun {
-                Next::End
-            } else {
-                self.answer_error(408, common, context)
-            };
-        }
-        let retry = exchange
-            .backend
-            .as_ref()
-            .is_some_and(|plan| plan.retry_on.response_timeout);
-        if !begun && retry && self.again(Lost::Unwanted, common, context) {
-            return Next::Again;
-        }
-        for tally in [
-            common.backend.as_ref().map(|backend| &backend.tally),
-            common.assigned.as_ref().map(|server| &server.tally),
-        ]
-        .into_iter()
-        .flatten()
-        {
-            tally.of(context.worker).response_errors.count();
-        }
-        common.termination = Some(Termination::new(Cause::ServerTimeout, phase));
-        if begun {
-            Next::End
-        } else {
-            self.answer_error(504, common, context)
-        }
     }
 
     /// The session is over: logs what is under way. Slot, backend and frontend are left by the caller.

@@ -6,10 +6,11 @@ use std::sync::atomic::Ordering::Relaxed;
 use warren_balance::http::{Body, Length, Persistence, Response, Version};
 
 use super::exchange::Exchange;
+use super::lost::Lost;
 use super::moving::Step;
 use super::rules::{self, Verdict};
 use super::upload::{Flushed, flush};
-use super::{BUFFERS_PER_TURN, DEFERRED_MAX, Http, Lost, Passed, limits};
+use super::{BUFFERS_PER_TURN, DEFERRED_MAX, Http, Passed, limits};
 use crate::session::endpoint::{Endpoint, Received};
 use crate::session::{Common, Side};
 use crate::worker::Service;

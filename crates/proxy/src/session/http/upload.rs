@@ -1,7 +1,8 @@
 //! From the client to the server.
 
+use super::lost::Lost;
 use super::moving::Step;
-use super::{BUFFERS_PER_TURN, Http, Lost, Passed};
+use super::{BUFFERS_PER_TURN, Http, Passed};
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::session::endpoint::{Endpoint, Received, Sent};
