@@ -232,7 +232,7 @@ impl Endpoint {
         rustix::net::sockopt::socket_error(&self.fd).ok()?.err()
     }
 
-    /// Sees what has come without taking it. Plain sockets only.
+    /// Sees what has come without taking it: of TLS its records, so that only whether anything came means something.
     pub(crate) fn peek(&mut self, buffer: &mut [u8]) -> Received {
         loop {
             return match rustix::net::recv(&self.fd, &mut *buffer, RecvFlags::PEEK) {
