@@ -91,8 +91,8 @@ impl Pool {
         };
         idle.endpoint.note(ready);
         // The event may be older than the answer that was read since. Over TLS, too, an idle socket has no octets.
-        let quiet = !idle.endpoint.has_hung_up()
-            && (!ready.read || idle.endpoint.peek(&mut [0]) == Received::Wait);
+        let quiet =
+            !idle.endpoint.has_hung_up() && (!ready.read || idle.endpoint.peek(&mut [0]) == Received::Wait);
         if !quiet {
             self.idle.remove(found);
         }
