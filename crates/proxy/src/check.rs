@@ -5,7 +5,7 @@
 //!            sleeps until its check is due, its slow start goes on, or somebody says something to it
 //! ```
 //!
-//! - [`Servers`]: the one place where health changes. [`lines`]: HAProxy's words about it.
+//! - [`Servers`]: the one place where health changes. `lines`: HAProxy's words about it.
 //! - `probe`, `link`: one check. `http`, `script`, `amqp`, `agent`: what is asked. `tls`: how it is kept from others.
 //!
 //! At most [`CHECKS_MAX`] checks are under way, farewells included. The first ones are spread over the interval.

@@ -10,7 +10,7 @@
 //!
 //! - [`config`]: `[proxy]` of warren.toml and haproxy.cfg, both to one [`plan`].
 //! - [`plan`]: what is to be done, immutable. [`live`]: what is the case, shared by all threads.
-//! - [`worker`]: the event loop and its commands. [`session`]: one proxied connection.
+//! - [`worker`]: the event loop and its commands. `session`: one proxied connection.
 //! - [`check`], [`resolve`]: who is well, and where.
 //! - [`stats`], [`runtime`]: how it is going, and the operator's word.
 //! - [`logs`]: one line for each session. [`tls`], [`proxy_header`]: what they are named after.

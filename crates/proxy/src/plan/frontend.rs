@@ -100,7 +100,7 @@ pub struct Bind {
 /// Where a frontend listens.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum BindAddress {
-    /// `*:80` is 0.0.0.0:80, `:::80` is [::]:80.
+    /// `*:80` is 0.0.0.0:80, `:::80` is `[::]:80`.
     Tcp(SocketAddr),
     /// A path.
     Unix(PathBuf),

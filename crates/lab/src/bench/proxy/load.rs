@@ -1,7 +1,7 @@
 //! The traffic of the benchmark: clients in front of the proxy and servers behind it, each one loop on one core.
 //!
 //! A loop blocks in epoll and nowhere else, keeps nothing on the heap per message, and counts what it did where the
-//! measurement reads it. What a connection says is a [`Talk`]; the loop knows only when it may speak.
+//! measurement reads it. What a connection says is a `Talk`; the loop knows only when it may speak.
 
 mod amqp;
 mod bulk;
