@@ -68,7 +68,6 @@ pub enum ListenError {
 #[derive(Debug, Default)]
 pub(super) struct Sockets(HashMap<BindAddress, Arc<OwnedFd>>);
 
-#[allow(dead_code, reason = "a successor inherits sockets")]
 impl Sockets {
     /// Sockets that another process had.
     #[must_use]
@@ -85,11 +84,6 @@ impl Sockets {
     #[must_use]
     pub(super) fn get(&self, address: &BindAddress) -> Option<&Arc<OwnedFd>> {
         self.0.get(address)
-    }
-
-    /// All, with their addresses.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&BindAddress, &Arc<OwnedFd>)> {
-        self.0.iter()
     }
 
     /// What this plan needs: sockets there are, and new ones. Nothing of `self` has changed if one of them cannot be.
