@@ -45,7 +45,7 @@ use self::finding::Finding;
 pub use self::lines::Cause;
 use self::probe::Probe;
 pub use self::servers::{Outlet, SILENCE, Servers};
-use crate::live::{Backend, CheckResult, Server};
+use crate::live::{Backend, CheckResult, Operational, Server};
 use crate::plan::Observe;
 
 /// Checks and questions to agents that are under way at once, farewells included.
@@ -250,7 +250,7 @@ impl Tender {
         let Some(probe) = Probe::of_server(&plan, target.as_deref(), slot) else {
             return;
         };
-        self.server.operational.lock().checking = true;
+        let _under_way = UnderWay::begin(&self.server, |operational| &mut operational.checking);
         let start = Instant::now();
         let finding = probe.run().await;
         let result = self.result(finding, start);
@@ -299,6 +299,7 @@ impl Tender {
         let Some(probe) = Probe::of_agent(&plan, target.as_deref(), timeouts, slot) else {
             return;
         };
+        let _under_way = UnderWay::begin(&self.server, |operational| &mut operational.asking);
         let start = Instant::now();
         let (finding, report) = probe.ask_agent(agent.send.as_deref()).await;
         let result = self.result(finding, start);
@@ -314,6 +315,25 @@ impl Tender {
         };
         self.servers
             .change(&self.backend, &self.server, &Input::Agent(report), cause);
+    }
+}
+
+/// A question to a server for which the statistics show that it is under way, until it has an answer or is given up.
+struct UnderWay<'a> {
+    server: &'a Server,
+    mark: fn(&mut Operational) -> &mut bool,
+}
+
+impl<'a> UnderWay<'a> {
+    fn begin(server: &'a Server, mark: fn(&mut Operational) -> &mut bool) -> Self {
+        *mark(&mut server.operational.lock()) = true;
+        Self { server, mark }
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        *(self.mark)(&mut self.server.operational.lock()) = false;
     }
 }
 

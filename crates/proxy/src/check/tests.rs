@@ -412,6 +412,48 @@ async fn a_server_that_flaps_is_logged_in_haproxys_words_and_counted() {
 }
 
 #[tokio::test]
+async fn while_a_check_is_under_way_the_last_result_has_a_mark_before_it() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let http = CheckKind::Http {
+        method: "GET".to_owned(),
+        uri: "/".to_owned(),
+        version: "HTTP/1.0".to_owned(),
+        headers: Vec::new(),
+        body: None,
+        expect: Expect {
+            negated: false,
+            what: Expected::Success,
+        },
+    };
+    let world = World::checking(fixture::checked(&http, &[listener.local_addr().unwrap()]));
+    let status = || {
+        let picture = crate::stats::Statistics::take(&world.servers.live, std::time::Instant::now());
+        let row = picture.row("back", "server1").unwrap();
+        row.text(crate::stats::Field::CheckStatus).to_owned()
+    };
+    let mut first = None;
+    eventually("asked", || {
+        first = first.take().or_else(|| listener.accept().ok());
+        first.is_some() && status() == "* INI"
+    })
+    .await;
+    use std::io::Write as _;
+    let (mut stream, _) = first.unwrap();
+    stream.write_all(b"HTTP/1.0 200 OK\r\n\r\n").unwrap();
+    drop(stream);
+    eventually("answered", || status() == "L7OK").await;
+    eventually("asked again", || status() == "* L7OK").await;
+    world.servers.change(
+        &world.backend(),
+        &world.server(1),
+        &Input::Admin(Admin::Maint),
+        Cause::Operator,
+    );
+    eventually("given up", || !world.server(1).operational.lock().checking).await;
+}
+
+#[tokio::test]
 async fn the_last_server_that_goes_makes_an_outage_that_ends_with_the_first_that_comes() {
     let address = refusing();
     let world = World::checking(fixture::checked(&CheckKind::Tcp, &[address]));

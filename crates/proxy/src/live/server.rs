@@ -82,6 +82,8 @@ pub struct Operational {
     pub results: std::collections::VecDeque<CheckResult>,
     /// A check is under way.
     pub checking: bool,
+    /// Its agent is being asked.
+    pub asking: bool,
     /// The last result has another word than the one before.
     pub word_changed: bool,
     /// What the agent said last.
@@ -150,6 +152,7 @@ impl Server {
                 last_check: None,
                 results: std::collections::VecDeque::new(),
                 checking: false,
+                asking: false,
                 word_changed: false,
                 last_agent: None,
                 agent_word_changed: false,

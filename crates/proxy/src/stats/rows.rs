@@ -472,7 +472,7 @@ fn of_health(row: &mut Row, server: &Server, plan: &plan::Server, now: Instant) 
             row.set(Field::CheckFall, u32::from(score.fall));
             row.set(Field::CheckHealth, u32::from(score.health));
             if let Some(result) = &operational.last_check {
-                row.say(Field::CheckStatus, result.status);
+                row.say(Field::CheckStatus, under_way(operational.checking, result.status));
                 if let Some(code) = result.code {
                     row.set(Field::CheckCode, u32::from(code));
                 }
@@ -480,7 +480,7 @@ fn of_health(row: &mut Row, server: &Server, plan: &plan::Server, now: Instant) 
                 row.say(Field::LastChk, result.detail.clone());
                 row.say(Field::CheckDesc, servers::result_in_words(result.status));
             } else {
-                row.say(Field::CheckStatus, "INI");
+                row.say(Field::CheckStatus, under_way(operational.checking, "INI"));
                 row.say(Field::LastChk, "");
                 row.say(Field::CheckDesc, servers::result_in_words("INI"));
             }
@@ -491,7 +491,7 @@ fn of_health(row: &mut Row, server: &Server, plan: &plan::Server, now: Instant) 
         row.set(Field::AgentFall, u32::from(score.fall));
         row.set(Field::AgentHealth, u32::from(score.health));
         if let Some(result) = &operational.last_agent {
-            row.say(Field::AgentStatus, result.status);
+            row.say(Field::AgentStatus, under_way(operational.asking, result.status));
             if let Some(code) = result.code {
                 row.set(Field::AgentCode, u32::from(code));
             }
@@ -499,9 +499,18 @@ fn of_health(row: &mut Row, server: &Server, plan: &plan::Server, now: Instant) 
             row.say(Field::LastAgt, result.detail.clone());
             row.say(Field::AgentDesc, servers::result_in_words(result.status));
         } else {
-            row.say(Field::AgentStatus, "INI");
+            row.say(Field::AgentStatus, under_way(operational.asking, "INI"));
             row.say(Field::AgentDesc, servers::result_in_words("INI"));
         }
+    }
+}
+
+/// The last result's word, marked while the next one is waited for.
+fn under_way(is_under_way: bool, word: &'static str) -> Cow<'static, str> {
+    if is_under_way {
+        format!("* {word}").into()
+    } else {
+        word.into()
     }
 }
 
