@@ -434,8 +434,7 @@ impl Http {
                 Next::Stay
             }
             Progress::Joined => {
-                exchange.joined = Some(context.now);
-                exchange.reused = std::mem::take(&mut common.reused);
+                exchange.join(common, context);
                 common.activity = [context.now; 2];
                 if let Some(server) = &common.assigned {
                     let octets = exchange.up.octets.len() as u64;

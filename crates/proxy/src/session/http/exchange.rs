@@ -1,5 +1,6 @@
 //! One request and its response: what is known of them, from the first octet to the line in the log.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -50,6 +51,8 @@ pub(crate) struct Exchange {
     pub(crate) response_time: Option<u64>,
     /// When the server's connection stood.
     pub(crate) joined: Option<u64>,
+    /// Our end of it, if the log may ask for it: it is given away before the line is written.
+    pub(crate) source: Option<SocketAddr>,
     pub(crate) status: Option<u16>,
     /// The head was understood.
     pub(crate) understood: bool,
@@ -128,6 +131,7 @@ impl Default for Exchange {
             request_time: None,
             response_time: None,
             joined: None,
+            source: None,
             status: None,
             understood: false,
             replayable: false,
@@ -197,21 +201,14 @@ impl Exchange {
         facts: Option<HttpFacts<'a>>,
         context: &Context,
     ) -> Record<'a> {
-        let usual = self
-            .frontend
-            .as_ref()
-            .is_some_and(|plan| matches!(plan.log.format, plan::LogFormat::Tcp | plan::LogFormat::Http));
+        let usual = !self.log_asks();
         let millis = |millis: Option<u64>| millis.map(Duration::from_millis);
         let frontend = common.frontend();
         let now = |gauge: Option<&crate::live::Gauge>| gauge.map_or(0, crate::live::Gauge::now);
         Record {
             client: common.client_address,
             local: if usual { None } else { common.local_address() },
-            source: if usual {
-                None
-            } else {
-                common.server.as_ref().and_then(Endpoint::local)
-            },
+            source: self.source,
             server_address: match common.target.as_deref() {
                 Some(crate::live::Target::Tcp(address)) => Some(*address),
                 Some(crate::live::Target::Unix(_)) | None => None,
@@ -257,6 +254,25 @@ impl Exchange {
         }
     }
 
+    /// The server's connection stands.
+    pub(super) fn join(&mut self, common: &mut Common, context: &Context) {
+        self.joined = Some(context.now);
+        self.reused = std::mem::take(&mut common.reused);
+        if self.log_asks() {
+            self.source = common.server.as_ref().and_then(Endpoint::local);
+        }
+    }
+
+    /// Whether the line may be made of more than HAProxy's usual formats are: addresses of ours, headers.
+    fn log_asks(&self) -> bool {
+        self.frontend.as_ref().is_none_or(|plan| {
+            matches!(
+                plan.log.format,
+                plan::LogFormat::Custom(_) | plan::LogFormat::Json
+            )
+        })
+    }
+
     /// The request line as it came, whatever rules have made of it since.
     pub(crate) fn facts<'a>(&'a self, headers: &'a [(String, String)]) -> HttpFacts<'a> {
         let mut facts = HttpFacts {
@@ -283,12 +299,11 @@ impl Exchange {
         if plan.log.targets.is_empty() || std::mem::replace(&mut self.quiet, true) {
             return;
         }
-        // Only formats that people write themselves ask for headers.
-        let asks = matches!(
-            plan.log.format,
-            plan::LogFormat::Custom(_) | plan::LogFormat::Json
-        );
-        let headers: Vec<(String, String)> = if asks && self.understood {
+        // A connection is announced by its first request that was one.
+        if plan.log.format == plan::LogFormat::Plain && !self.understood {
+            return;
+        }
+        let headers: Vec<(String, String)> = if self.log_asks() && self.understood {
             let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
             let fields = self.request.fields(&self.head);
             fields
@@ -319,6 +334,7 @@ impl Exchange {
         common.upstream = Upstream::None;
         common.spent = Spent::default();
         common.bytes = [0; 2];
+        common.queues = [0; 2];
         common.retries = 0;
         common.avoid = None;
         common.redispatched = false;

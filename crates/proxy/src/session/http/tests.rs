@@ -5,8 +5,8 @@ use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
 use crate::plan::{
-    Condition, Edit, ErrorPage, ForwardFor, HttpAction, HttpRule, Mode, Pattern, Plan, Redirect, Sample,
-    StatsPage, Term, Test,
+    Condition, Edit, ErrorPage, ForwardFor, HttpAction, HttpRule, LogFormat, Mode, Pattern, Plan, Redirect,
+    Sample, StatsPage, Term, Test,
 };
 use crate::session::tests::bench::{self, Bench, eventually, read};
 
@@ -626,6 +626,87 @@ fn a_client_that_leaves_before_its_request_is_whole_is_logged_as_one() {
         ("CR".into(), Some(400), 8)
     );
     bench.is_empty();
+}
+
+#[test]
+fn a_line_says_how_many_were_before_it_in_the_queue_and_the_next_request_begins_anew() {
+    let bench = http(1, |plan| {
+        bench::server(plan, 0).maxconn = std::num::NonZeroU32::new(1);
+        bench::backend(plan).timeouts.queue = Some(Duration::from_secs(10));
+    });
+    let get = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    let mut clients = Vec::new();
+    for waiting in 0..3 {
+        let mut client = bench.connect();
+        say(&mut client, get);
+        if waiting == 0 {
+            eventually(|| bench.backend().servers()[0].sessions.now() == 1);
+        }
+        eventually(|| bench.backend().queued.now() == waiting);
+        clients.push(client);
+    }
+    let mut server = bench.accept(0);
+    for (place, client) in clients.iter_mut().enumerate() {
+        hear(&mut server, get);
+        say(&mut server, OK);
+        hear(client, OK);
+        assert_eq!(bench.line().queues, [0, place as u32]);
+    }
+    say(&mut clients[2], get);
+    hear(&mut server, get);
+    say(&mut server, OK);
+    hear(&mut clients[2], OK);
+    assert_eq!(bench.line().queues, [0, 0]);
+    drop(clients);
+    bench.is_empty();
+}
+
+#[test]
+fn a_format_that_asks_for_our_end_gets_it_though_the_connection_waits_for_others_by_then() {
+    let bench = http(1, |plan| {
+        bench::frontend(plan).log.format = LogFormat::Json;
+    });
+    let get = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    let mut client = bench.connect();
+    say(&mut client, get);
+    let mut server = bench.accept(0);
+    let ours = Some(server.peer_addr().unwrap());
+    hear(&mut server, get);
+    say(&mut server, OK);
+    hear(&mut client, OK);
+    assert_eq!(bench.line().source, ours);
+    // Over the same connection, which another error is about.
+    say(&mut client, get);
+    hear(&mut server, get);
+    say(&mut server, "SSH-2.0-OpenSSH\r\n");
+    assert!(head(&mut client).starts_with("HTTP/1.1 502 "));
+    assert_eq!(bench.line().source, ours);
+    // Who was never sent to a server has none.
+    let mut client = bench.connect();
+    say(&mut client, "no request\r\n\r\n");
+    assert!(head(&mut client).starts_with("HTTP/1.1 400 "));
+    assert_eq!(bench.line().source, None);
+}
+
+#[test]
+fn without_an_option_what_is_no_request_is_not_announced() {
+    let bench = http(1, |plan| {
+        bench::frontend(plan).log.format = LogFormat::Plain;
+    });
+    for nonsense in ["no request\r\n\r\n", "GET / HT"] {
+        let mut client = bench.connect();
+        say(&mut client, nonsense);
+        client.shutdown(Shutdown::Write).unwrap();
+        all(&mut client);
+    }
+    bench.is_empty();
+    let mut client = bench.connect();
+    say(&mut client, "GET / HTTP/1.1\r\n\r\n");
+    let mut server = bench.accept(0);
+    hear(&mut server, "GET / HTTP/1.1\r\n\r\n");
+    say(&mut server, OK);
+    hear(&mut client, OK);
+    assert_eq!(bench.line().request, "GET / HTTP/1.1");
 }
 
 #[test]

@@ -47,6 +47,7 @@ pub(crate) struct Line {
     pub(crate) request: String,
     pub(crate) status: Option<u16>,
     pub(crate) client: Option<SocketAddr>,
+    pub(crate) source: Option<SocketAddr>,
     pub(crate) refusal: Option<crate::record::Refusal>,
     /// Its version.
     pub(crate) tls: Option<String>,
@@ -83,6 +84,7 @@ impl Log for Lines {
             }),
             status: record.http.and_then(|http| http.status),
             client: record.client,
+            source: record.source,
             refusal: record.refused.map(|refused| refused.why),
             tls: record.tls.map(|tls| tls.version.to_owned()),
         };
