@@ -105,7 +105,7 @@ pub(super) fn load(path: &Path) -> Result<Loaded, TlsError> {
         reason: reason.to_owned(),
     };
     let leaf = key.cert.first().ok_or_else(|| certificate("there is none"))?;
-    let fields = x509::fields(leaf).ok_or_else(|| certificate("it is not X.509"))?;
+    let fields = x509::fields(leaf).map_err(|error| certificate(&format!("it is not X.509: {error}")))?;
     Ok(Loaded {
         info: CertificateInfo {
             path: path.into(),
