@@ -1,0 +1,245 @@
+//! Who gets the next message of a queue: consumers by priority, those of equal priority in turn.
+//!
+//! A consumer is *ready* while it may get a message: it has room under its prefetch limit and its connection takes
+//! octets. Only ready ones are in the rings, so that choosing costs the same whatever the number of consumers.
+//!
+//! ```text
+//!   priority 10:  ring [c4]           served while it is ready
+//!   priority  0:  ring [c1 c7 c2]     then these, in turn
+//! ```
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, VecDeque};
+
+#[cfg(test)]
+mod tests;
+
+/// A consumer of a queue. Never used twice in the life of a queue; older ones compare less.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConsumerId(pub u64);
+
+/// What a consumer asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// `x-priority`; higher is served first.
+    pub priority: i32,
+    /// Most unacked messages it may have; `None`: any number (no_ack, or a prefetch of 0).
+    pub prefetch: Option<u32>,
+    /// Nobody else may consume.
+    pub exclusive: bool,
+}
+
+/// A queue has an exclusive consumer, or is asked for one while it has others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InExclusiveUse;
+
+#[derive(Debug)]
+struct Consumer<T> {
+    terms: Terms,
+    unacked: u32,
+    /// Its connection, or all of its channel, has no room.
+    blocked: bool,
+    /// It is in a ring.
+    waiting: bool,
+    payload: T,
+}
+
+impl<T> Consumer<T> {
+    fn has_room(&self) -> bool {
+        !self.blocked && self.terms.prefetch.is_none_or(|most| self.unacked < most)
+    }
+}
+
+/// The consumers of a queue, each with what the caller knows of it.
+#[derive(Debug)]
+pub struct Consumers<T> {
+    /// By age.
+    all: BTreeMap<ConsumerId, Consumer<T>>,
+    rings: BTreeMap<Reverse<i32>, VecDeque<ConsumerId>>,
+    next: u64,
+    exclusive: bool,
+    /// `x-single-active-consumer`, and which one that is.
+    single: Option<Option<ConsumerId>>,
+}
+
+impl<T> Consumers<T> {
+    /// Nobody yet; `single`: only one of them gets messages at any time (`x-single-active-consumer`).
+    #[must_use]
+    pub fn new(single: bool) -> Self {
+        Self {
+            all: BTreeMap::new(),
+            rings: BTreeMap::new(),
+            next: 1,
+            exclusive: false,
+            single: single.then_some(None),
+        }
+    }
+
+    /// Another consumer.
+    ///
+    /// # Errors
+    /// One of them is exclusive, or the queue has a single active consumer already and this one is exclusive.
+    pub fn add(&mut self, terms: Terms, payload: T) -> Result<ConsumerId, InExclusiveUse> {
+        if self.exclusive || (terms.exclusive && (!self.all.is_empty() || self.single.is_some())) {
+            return Err(InExclusiveUse);
+        }
+        self.exclusive = terms.exclusive;
+        let id = ConsumerId(self.next);
+        self.next += 1;
+        self.all.insert(
+            id,
+            Consumer {
+                terms,
+                unacked: 0,
+                blocked: false,
+                waiting: false,
+                payload,
+            },
+        );
+        match &mut self.single {
+            Some(active @ None) => *active = Some(id),
+            Some(Some(_)) => return Ok(id),
+            None => {}
+        }
+        self.offer(id);
+        Ok(id)
+    }
+
+    /// A consumer goes. If it was the single active one, the oldest of the highest priority takes its place.
+    pub fn remove(&mut self, id: ConsumerId) -> Option<T> {
+        let gone = self.all.remove(&id)?;
+        if let Some(ring) = self.rings.get_mut(&Reverse(gone.terms.priority)) {
+            ring.retain(|other| *other != id);
+            if ring.is_empty() {
+                self.rings.remove(&Reverse(gone.terms.priority));
+            }
+        }
+        self.exclusive &= !gone.terms.exclusive;
+        if self.single == Some(Some(id)) {
+            let next = self
+                .all
+                .iter()
+                .max_by_key(|(id, other)| (other.terms.priority, Reverse(**id)))
+                .map(|(id, _)| *id);
+            self.single = Some(next);
+            if let Some(next) = next {
+                self.offer(next);
+            }
+        }
+        Some(gone.payload)
+    }
+
+    /// Who gets the next message, if anybody may.
+    #[must_use]
+    pub fn next(&self) -> Option<ConsumerId> {
+        self.rings.values().next()?.front().copied()
+    }
+
+    /// It got a message; `unacked`: one that it has to settle. The next of its priority is served before it is again.
+    pub fn served(&mut self, id: ConsumerId, unacked: bool) {
+        let Some(consumer) = self.all.get_mut(&id) else {
+            return;
+        };
+        consumer.unacked += u32::from(unacked);
+        let room = consumer.has_room();
+        consumer.waiting = room;
+        let priority = Reverse(consumer.terms.priority);
+        let Some(ring) = self.rings.get_mut(&priority) else {
+            return;
+        };
+        if ring.front() == Some(&id) {
+            match room {
+                true => ring.rotate_left(1),
+                false => drop(ring.pop_front()),
+            }
+        }
+        if ring.is_empty() {
+            self.rings.remove(&priority);
+        }
+    }
+
+    /// So many of the messages that it had are settled or came back. Says whether it may get one now and could not before.
+    pub fn settled(&mut self, id: ConsumerId, count: u32) -> bool {
+        let Some(consumer) = self.all.get_mut(&id) else {
+            return false;
+        };
+        consumer.unacked = consumer.unacked.saturating_sub(count);
+        self.offer(id)
+    }
+
+    /// Its connection or channel has no room, or has room again. Says whether it may get a message now and could not before.
+    pub fn set_blocked(&mut self, id: ConsumerId, blocked: bool) -> bool {
+        let Some(consumer) = self.all.get_mut(&id) else {
+            return false;
+        };
+        consumer.blocked = blocked;
+        if !blocked {
+            return self.offer(id);
+        }
+        if std::mem::take(&mut consumer.waiting) {
+            let priority = Reverse(consumer.terms.priority);
+            if let Some(ring) = self.rings.get_mut(&priority) {
+                ring.retain(|other| *other != id);
+                if ring.is_empty() {
+                    self.rings.remove(&priority);
+                }
+            }
+        }
+        false
+    }
+
+    /// What the caller knows of a consumer.
+    #[must_use]
+    pub fn get(&self, id: ConsumerId) -> Option<&T> {
+        self.all.get(&id).map(|consumer| &consumer.payload)
+    }
+
+    /// All of them, oldest first, with their terms and how many unacked messages they have.
+    pub fn iter(&self) -> impl Iterator<Item = (ConsumerId, &Terms, u32, &T)> {
+        self.all
+            .iter()
+            .map(|(id, consumer)| (*id, &consumer.terms, consumer.unacked, &consumer.payload))
+    }
+
+    /// How many.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    /// Nobody.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// There is an exclusive one.
+    #[must_use]
+    pub const fn is_exclusive(&self) -> bool {
+        self.exclusive
+    }
+
+    /// Does it get messages: always, unless only one of them does.
+    #[must_use]
+    pub fn is_active(&self, id: ConsumerId) -> bool {
+        self.single.is_none_or(|active| active == Some(id))
+    }
+
+    fn offer(&mut self, id: ConsumerId) -> bool {
+        if !self.is_active(id) {
+            return false;
+        }
+        let Some(consumer) = self.all.get_mut(&id) else {
+            return false;
+        };
+        if consumer.waiting || !consumer.has_room() {
+            return false;
+        }
+        consumer.waiting = true;
+        self.rings
+            .entry(Reverse(consumer.terms.priority))
+            .or_default()
+            .push_back(id);
+        true
+    }
+}

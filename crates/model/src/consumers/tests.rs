@@ -1,0 +1,102 @@
+use super::{ConsumerId, Consumers, InExclusiveUse, Terms};
+
+fn terms(priority: i32, prefetch: u32) -> Terms {
+    Terms {
+        priority,
+        prefetch: (prefetch > 0).then_some(prefetch),
+        exclusive: false,
+    }
+}
+
+/// Who gets each of `count` messages, with acknowledgements outstanding.
+fn serve(consumers: &mut Consumers<()>, count: usize) -> Vec<u64> {
+    let mut served = Vec::new();
+    for _ in 0..count {
+        let Some(id) = consumers.next() else { break };
+        consumers.served(id, true);
+        served.push(id.0);
+    }
+    served
+}
+
+#[test]
+fn equals_are_served_in_turn() {
+    let mut consumers = Consumers::new(false);
+    for _ in 0..3 {
+        consumers.add(terms(0, 0), ()).unwrap();
+    }
+    assert_eq!(serve(&mut consumers, 7), [1, 2, 3, 1, 2, 3, 1]);
+}
+
+#[test]
+fn a_higher_priority_is_served_until_it_has_no_room() {
+    let mut consumers = Consumers::new(false);
+    consumers.add(terms(-1, 0), ()).unwrap();
+    let high = consumers.add(terms(10, 2), ()).unwrap();
+    assert_eq!(serve(&mut consumers, 4), [2, 2, 1, 1]);
+    assert!(consumers.settled(high, 1));
+    assert_eq!(serve(&mut consumers, 2), [2, 1]);
+}
+
+#[test]
+fn nobody_gets_more_than_the_prefetch_limit() {
+    let mut consumers = Consumers::new(false);
+    let one = consumers.add(terms(0, 3), ()).unwrap();
+    assert_eq!(serve(&mut consumers, 9), [1, 1, 1]);
+    assert!(!consumers.set_blocked(one, true));
+    assert!(!consumers.settled(one, 3), "it is blocked");
+    assert_eq!(consumers.next(), None);
+    assert!(consumers.set_blocked(one, false));
+    assert_eq!(serve(&mut consumers, 9), [1, 1, 1]);
+}
+
+#[test]
+fn an_exclusive_consumer_is_alone() {
+    let mut consumers = Consumers::new(false);
+    let exclusive = Terms {
+        exclusive: true,
+        ..Terms::default()
+    };
+    let first = consumers.add(exclusive, ()).unwrap();
+    assert_eq!(consumers.add(Terms::default(), ()), Err(InExclusiveUse));
+    consumers.remove(first);
+    consumers.add(Terms::default(), ()).unwrap();
+    assert_eq!(consumers.add(exclusive, ()), Err(InExclusiveUse));
+}
+
+#[test]
+fn a_single_active_consumer_is_followed_by_the_oldest_of_the_highest_priority() {
+    let mut consumers = Consumers::new(true);
+    let first = consumers.add(terms(0, 0), ()).unwrap();
+    for priority in [0, 5, 5] {
+        consumers.add(terms(priority, 0), ()).unwrap();
+    }
+    assert_eq!(serve(&mut consumers, 2), [1, 1]);
+    consumers.remove(first);
+    assert!(consumers.is_active(ConsumerId(3)));
+    assert_eq!(serve(&mut consumers, 2), [3, 3]);
+    consumers.remove(ConsumerId(2));
+    assert_eq!(serve(&mut consumers, 1), [3]);
+    assert_eq!(
+        consumers.add(
+            Terms {
+                exclusive: true,
+                ..Terms::default()
+            },
+            ()
+        ),
+        Err(InExclusiveUse)
+    );
+}
+
+#[test]
+fn who_goes_is_served_no_more() {
+    let mut consumers = Consumers::new(false);
+    let ids: Vec<_> = (0..3).map(|_| consumers.add(terms(0, 0), ()).unwrap()).collect();
+    consumers.remove(ids[0]);
+    assert_eq!(serve(&mut consumers, 4), [2, 3, 2, 3]);
+    consumers.remove(ids[2]);
+    consumers.remove(ids[1]);
+    assert_eq!(consumers.next(), None);
+    assert!(consumers.is_empty());
+}

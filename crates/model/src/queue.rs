@@ -1,0 +1,440 @@
+//! One queue: which messages it has, in which order, who has some of them, and which leave it before anybody settles
+//! them.
+//!
+//! Deterministic: what happens depends on what was said, in order, and on the times that were said with it. Who
+//! consumes is not known here ([`crate::Consumers`]), nor where dead letters go.
+//!
+//! Rules are those of RabbitMQ 3.10's classic queues, for all kinds of queues:
+//! - limits count ready messages only, and messages are dropped at the end from which they are delivered;
+//! - messages expire at that end only, those with a time of zero unless somebody takes them at once;
+//! - what comes back goes to where it was, with its time to live running on.
+
+mod ready;
+#[cfg(test)]
+mod tests;
+mod unacked;
+
+use std::sync::Arc;
+
+use crate::message::Message;
+use crate::time::Millis;
+use ready::Ready;
+pub use ready::Run;
+use unacked::Unacked;
+
+/// Where a message is in the order of its queue. Never used twice in the life of a queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Position(pub u64);
+
+impl Position {
+    /// The one behind it.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+/// A message in a queue.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// Where.
+    pub position: Position,
+    /// What.
+    pub message: Arc<Message>,
+    /// From when on nobody gets it any more.
+    pub expires: Option<Millis>,
+    /// How often it came back.
+    pub returns: u32,
+    /// Somebody may have seen it: it came back, or was there before a restart.
+    pub redelivered: bool,
+}
+
+/// What a queue does with messages beyond its limit (`x-overflow`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Overflow {
+    /// The oldest goes.
+    #[default]
+    DropHead,
+    /// The new one is refused.
+    RejectPublish,
+    /// The new one is refused and dead-lettered.
+    RejectPublishDlx,
+}
+
+/// What arguments and policies say of a queue, merged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// `x-message-ttl`, milliseconds.
+    pub message_ttl: Option<u64>,
+    /// `x-max-length`: ready messages.
+    pub length: Option<u64>,
+    /// `x-max-length-bytes`: octets of the bodies of ready messages.
+    pub octets: Option<u64>,
+    /// `x-overflow`.
+    pub overflow: Overflow,
+    /// `x-delivery-limit`: how often a message may come back.
+    pub deliveries: Option<u32>,
+}
+
+/// Why a message left without having been settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// Its time ran out.
+    Expired,
+    /// There were too many.
+    MaxLength,
+    /// A consumer did not want it, nor that it comes back.
+    Rejected,
+    /// It came back too often.
+    DeliveryLimit,
+}
+
+/// A message that left, to be dead-lettered if the queue does that, and forgotten by the log.
+#[derive(Clone, Debug)]
+pub struct Removed {
+    /// Which.
+    pub entry: Entry,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// A message is not taken into the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// It is to be dead-lettered with [`Reason::MaxLength`].
+    pub dead_letter: bool,
+}
+
+/// How many messages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// That nobody has.
+    pub ready: u64,
+    /// Octets of their bodies.
+    pub ready_octets: u64,
+    /// That consumers have and have not settled.
+    pub unacked: u64,
+    /// Octets of their bodies.
+    pub unacked_octets: u64,
+}
+
+impl Counts {
+    fn add_ready(&mut self, entry: &Entry) {
+        self.ready += 1;
+        self.ready_octets += entry.message.size();
+    }
+
+    fn remove_ready(&mut self, entry: &Entry) {
+        self.ready = self.ready.saturating_sub(1);
+        self.ready_octets = self.ready_octets.saturating_sub(entry.message.size());
+    }
+}
+
+/// One queue.
+#[derive(Debug)]
+pub struct QueueMachine {
+    limits: Limits,
+    /// By priority; the last is served first. One if the queue has no priorities.
+    levels: Vec<Ready>,
+    unacked: Unacked,
+    next: Position,
+    counts: Counts,
+}
+
+impl QueueMachine {
+    /// An empty queue; `priority_max` as in `x-max-priority`.
+    #[must_use]
+    pub fn new(limits: Limits, priority_max: u8) -> Self {
+        let levels = std::iter::repeat_with(Ready::default)
+            .take(usize::from(priority_max) + 1)
+            .collect();
+        Self {
+            limits,
+            levels,
+            unacked: Unacked::default(),
+            next: Position(1),
+            counts: Counts::default(),
+        }
+    }
+
+    /// How many messages there are.
+    #[must_use]
+    pub const fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// The position that the next message gets.
+    #[must_use]
+    pub const fn next_position(&self) -> Position {
+        self.next
+    }
+
+    /// What holds for it.
+    #[must_use]
+    pub const fn limits(&self) -> Limits {
+        self.limits
+    }
+
+    /// A message for the queue. It may push others out.
+    ///
+    /// # Errors
+    /// The queue is full and refuses new messages.
+    pub fn publish(
+        &mut self,
+        now: Millis,
+        message: Arc<Message>,
+        removed: &mut Vec<Removed>,
+    ) -> Result<Position, Refused> {
+        if self.limits.overflow != Overflow::DropHead
+            && self.is_beyond(self.counts.ready + 1, self.counts.ready_octets + message.size())
+        {
+            return Err(Refused {
+                dead_letter: self.limits.overflow == Overflow::RejectPublishDlx,
+            });
+        }
+        let entry = self.enter(now, message);
+        let position = entry.position;
+        self.add(entry);
+        self.drop_beyond_limits(removed);
+        Ok(position)
+    }
+
+    /// A message for the queue, of which there is nothing ready, that a consumer takes at once: no limit holds for it.
+    /// Unless `settled`, it is unacked now.
+    pub fn publish_taken(&mut self, now: Millis, message: Arc<Message>, settled: bool) -> Entry {
+        debug_assert!(self.counts.ready == 0);
+        let entry = self.enter(now, message);
+        if !settled {
+            self.hold(entry.clone());
+        }
+        entry
+    }
+
+    /// The next message, for somebody who has to settle it, or not if it is `settled` by being taken. Messages whose
+    /// time ran out leave before that. Nothing, too, while messages have to be fetched ([`QueueMachine::missing`]).
+    pub fn take(&mut self, now: Millis, settled: bool, removed: &mut Vec<Removed>) -> Option<Entry> {
+        self.expire(now, removed);
+        let entry = self.levels.iter_mut().rev().find_map(Ready::pop)?;
+        self.counts.remove_ready(&entry);
+        if !settled {
+            self.hold(entry.clone());
+        }
+        Some(entry)
+    }
+
+    /// Somebody is done with a message. False: nobody had it.
+    pub fn settle(&mut self, position: Position) -> bool {
+        self.release(position).is_some()
+    }
+
+    /// Somebody does not want a message that he had, nor that anybody gets it.
+    pub fn reject(&mut self, position: Position, removed: &mut Vec<Removed>) -> bool {
+        let Some(entry) = self.release(position) else {
+            return false;
+        };
+        removed.push(Removed {
+            entry,
+            reason: Reason::Rejected,
+        });
+        true
+    }
+
+    /// Messages that somebody had go to where they were; `delivered`: he may have seen them. Those that came back
+    /// too often leave.
+    pub fn requeue(&mut self, positions: &mut [Position], delivered: bool, removed: &mut Vec<Removed>) {
+        // From the last to the first, so that each goes to the very front.
+        positions.sort_unstable_by(|one, other| other.cmp(one));
+        for position in positions.iter() {
+            let Some(mut entry) = self.release(*position) else {
+                continue;
+            };
+            if delivered {
+                entry.redelivered = true;
+                entry.returns = entry.returns.saturating_add(1);
+            }
+            if self.limits.deliveries.is_some_and(|most| entry.returns > most) {
+                removed.push(Removed {
+                    entry,
+                    reason: Reason::DeliveryLimit,
+                });
+                continue;
+            }
+            self.counts.add_ready(&entry);
+            if let Some(level) = self.level(&entry.message) {
+                level.put_back(entry);
+            }
+        }
+        self.drop_beyond_limits(removed);
+    }
+
+    /// All ready messages go. Says how many, and which positions.
+    pub fn purge(&mut self, gone: &mut Vec<(Position, Position)>) -> u64 {
+        let count = self.counts.ready;
+        for level in &mut self.levels {
+            level.clear(gone);
+        }
+        self.counts.ready = 0;
+        self.counts.ready_octets = 0;
+        count
+    }
+
+    /// Messages at the front whose time ran out leave.
+    pub fn expire(&mut self, now: Millis, removed: &mut Vec<Removed>) {
+        for level in &mut self.levels {
+            while level
+                .first()
+                .is_some_and(|entry| entry.expires.is_some_and(|time| time <= now))
+            {
+                let Some(entry) = level.pop() else { break };
+                self.counts.remove_ready(&entry);
+                removed.push(Removed {
+                    entry,
+                    reason: Reason::Expired,
+                });
+            }
+        }
+    }
+
+    /// When [`QueueMachine::expire`] has something to do.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Millis> {
+        self.levels
+            .iter()
+            .filter_map(|level| level.first()?.expires)
+            .min()
+    }
+
+    /// Other limits, since a policy changed. Messages keep the time that they were given.
+    pub fn set_limits(&mut self, limits: Limits, removed: &mut Vec<Removed>) {
+        self.limits = limits;
+        self.drop_beyond_limits(removed);
+    }
+
+    /// Positions that somebody has.
+    pub fn unacked(&self) -> impl Iterator<Item = Position> {
+        self.unacked.positions()
+    }
+
+    /// How many entries should leave the memory.
+    #[must_use]
+    pub fn pageable(&self) -> usize {
+        match self.levels.as_slice() {
+            [level] => level.pageable(),
+            // Positions of different priorities are mixed on disk: such queues stay in memory, without bodies.
+            _ => 0,
+        }
+    }
+
+    /// Lets entries leave the memory, oldest first; the caller finds them on disk again by their positions.
+    pub fn page_out(&mut self, count: usize) -> Vec<Entry> {
+        self.levels
+            .first_mut()
+            .map(|level| level.page_out(count))
+            .unwrap_or_default()
+    }
+
+    /// What should be fetched from disk: the first run of positions behind those in memory.
+    #[must_use]
+    pub fn missing(&self) -> Option<Run> {
+        self.levels.iter().find_map(Ready::missing)
+    }
+
+    /// Messages that were missing, in order, and the position up to which the disk was asked.
+    pub fn load(&mut self, entries: Vec<Entry>, through: Position) {
+        let Some(level) = self.levels.first_mut() else {
+            return;
+        };
+        let (count, octets) = level.load(entries, through);
+        self.counts.ready = self.counts.ready.saturating_sub(count);
+        self.counts.ready_octets = self.counts.ready_octets.saturating_sub(octets);
+    }
+
+    /// Messages that a restart found on disk, behind all that are known.
+    pub fn recover(&mut self, run: Run) {
+        self.next = self.next.max(run.last.next());
+        self.counts.ready += run.count;
+        self.counts.ready_octets += run.octets;
+        if let Some(level) = self.levels.first_mut() {
+            level.append_run(run);
+        }
+    }
+
+    /// A message that a restart found on disk, behind all that are known.
+    pub fn recover_entry(&mut self, entry: Entry) {
+        self.next = self.next.max(entry.position.next());
+        self.add(entry);
+    }
+
+    /// Positions up to this one were used before a restart.
+    pub fn skip_to(&mut self, next: Position) {
+        self.next = self.next.max(next);
+    }
+
+    /// Entries that take room in memory.
+    #[must_use]
+    pub fn in_memory(&self) -> usize {
+        self.levels.iter().map(Ready::in_memory).sum::<usize>() + self.unacked.len()
+    }
+
+    fn enter(&mut self, now: Millis, message: Arc<Message>) -> Entry {
+        let position = self.next;
+        self.next = position.next();
+        let lifetime = match (self.limits.message_ttl, message.expiration) {
+            (Some(queue), Some(own)) => Some(queue.min(own)),
+            (queue, own) => queue.or(own),
+        };
+        Entry {
+            position,
+            message,
+            expires: lifetime.map(|time| now.after(time)),
+            returns: 0,
+            redelivered: false,
+        }
+    }
+
+    fn add(&mut self, entry: Entry) {
+        self.counts.add_ready(&entry);
+        if let Some(level) = self.level(&entry.message) {
+            level.push(entry);
+        }
+    }
+
+    /// Where a message goes: with the highest level there is if its priority is higher, with the lowest if it has none.
+    fn level(&mut self, message: &Message) -> Option<&mut Ready> {
+        let highest = self.levels.len().saturating_sub(1);
+        self.levels
+            .get_mut(usize::from(message.priority.unwrap_or(0)).min(highest))
+    }
+
+    fn hold(&mut self, entry: Entry) {
+        self.counts.unacked += 1;
+        self.counts.unacked_octets += entry.message.size();
+        self.unacked.insert(entry);
+    }
+
+    fn release(&mut self, position: Position) -> Option<Entry> {
+        let entry = self.unacked.remove(position)?;
+        self.counts.unacked = self.counts.unacked.saturating_sub(1);
+        self.counts.unacked_octets = self.counts.unacked_octets.saturating_sub(entry.message.size());
+        Some(entry)
+    }
+
+    fn is_beyond(&self, messages: u64, octets: u64) -> bool {
+        self.limits.length.is_some_and(|most| messages > most)
+            || self.limits.octets.is_some_and(|most| octets > most)
+    }
+
+    fn drop_beyond_limits(&mut self, removed: &mut Vec<Removed>) {
+        while self.is_beyond(self.counts.ready, self.counts.ready_octets) {
+            // Nothing in memory: the rest goes when it has been fetched.
+            let Some(entry) = self.levels.iter_mut().rev().find_map(Ready::pop) else {
+                break;
+            };
+            self.counts.remove_ready(&entry);
+            removed.push(Removed {
+                entry,
+                reason: Reason::MaxLength,
+            });
+        }
+    }
+}

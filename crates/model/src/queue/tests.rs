@@ -1,0 +1,400 @@
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+use warren_amqp::ShortString;
+
+use super::ready::{HEAD_MAX, TAIL_MAX};
+use super::{Entry, Limits, Overflow, Position, QueueMachine, Reason, Refused, Removed};
+use crate::{Body, Message, MessageId, Millis};
+
+const NOW: Millis = Millis(1_000_000);
+
+fn message(size: usize) -> Message {
+    Message {
+        id: MessageId::default(),
+        exchange: ShortString::default(),
+        routing_key: ShortString::default(),
+        properties: Bytes::new(),
+        body: Body::from(Bytes::from(vec![b'x'; size])),
+        persistent: true,
+        priority: None,
+        expiration: None,
+    }
+}
+
+fn publish(queue: &mut QueueMachine, count: usize) {
+    let mut removed = Vec::new();
+    for _ in 0..count {
+        queue.publish(NOW, Arc::new(message(10)), &mut removed).unwrap();
+    }
+    assert!(removed.is_empty());
+}
+
+fn take_all(queue: &mut QueueMachine) -> Vec<u64> {
+    let mut removed = Vec::new();
+    std::iter::from_fn(|| queue.take(NOW, false, &mut removed))
+        .map(|entry| entry.position.0)
+        .collect()
+}
+
+fn reasons(removed: &[Removed]) -> Vec<(u64, Reason)> {
+    removed
+        .iter()
+        .map(|gone| (gone.entry.position.0, gone.reason))
+        .collect()
+}
+
+#[test]
+fn messages_leave_in_the_order_in_which_they_came() {
+    let mut queue = QueueMachine::new(Limits::default(), 0);
+    publish(&mut queue, 5);
+    assert_eq!(take_all(&mut queue), [1, 2, 3, 4, 5]);
+    assert_eq!(
+        (
+            queue.counts().ready,
+            queue.counts().unacked,
+            queue.counts().unacked_octets
+        ),
+        (0, 5, 50)
+    );
+    assert!(queue.settle(Position(3)));
+    assert!(!queue.settle(Position(3)));
+    assert_eq!(queue.counts().unacked, 4);
+}
+
+#[test]
+fn what_comes_back_goes_to_where_it_was() {
+    let mut queue = QueueMachine::new(Limits::default(), 0);
+    publish(&mut queue, 6);
+    let mut removed = Vec::new();
+    for _ in 0..4 {
+        queue.take(NOW, false, &mut removed);
+    }
+    queue.requeue(&mut [Position(4)], true, &mut removed);
+    queue.requeue(&mut [Position(1), Position(3)], true, &mut removed);
+    let first = queue.take(NOW, false, &mut removed).unwrap();
+    assert!(first.redelivered);
+    assert_eq!((first.position, first.returns), (Position(1), 1));
+    assert_eq!(take_all(&mut queue), [3, 4, 5, 6]);
+}
+
+#[test]
+fn the_oldest_go_when_there_are_too_many() {
+    let mut queue = QueueMachine::new(
+        Limits {
+            length: Some(3),
+            ..Limits::default()
+        },
+        0,
+    );
+    let mut removed = Vec::new();
+    for _ in 0..5 {
+        queue.publish(NOW, Arc::new(message(1)), &mut removed).unwrap();
+    }
+    assert_eq!(
+        reasons(&removed),
+        [(1, Reason::MaxLength), (2, Reason::MaxLength)]
+    );
+    assert_eq!(take_all(&mut queue), [3, 4, 5]);
+    removed.clear();
+    queue.publish(NOW, Arc::new(message(1)), &mut removed).unwrap();
+    assert!(removed.is_empty(), "unacked messages do not count");
+    let mut all = [Position(3), Position(4), Position(5)];
+    queue.requeue(&mut all, true, &mut removed);
+    assert_eq!(reasons(&removed), [(3, Reason::MaxLength)]);
+}
+
+#[test]
+fn octets_are_limited_too() {
+    let mut queue = QueueMachine::new(
+        Limits {
+            octets: Some(25),
+            ..Limits::default()
+        },
+        0,
+    );
+    let mut removed = Vec::new();
+    for size in [10, 10, 10] {
+        queue.publish(NOW, Arc::new(message(size)), &mut removed).unwrap();
+    }
+    assert_eq!(reasons(&removed), [(1, Reason::MaxLength)]);
+}
+
+#[test]
+fn a_full_queue_may_refuse() {
+    for (overflow, dead_letter) in [
+        (Overflow::RejectPublish, false),
+        (Overflow::RejectPublishDlx, true),
+    ] {
+        let mut queue = QueueMachine::new(
+            Limits {
+                length: Some(1),
+                overflow,
+                ..Limits::default()
+            },
+            0,
+        );
+        publish(&mut queue, 1);
+        let refused = queue.publish(NOW, Arc::new(message(1)), &mut Vec::new());
+        assert_eq!(refused, Err(Refused { dead_letter }));
+        assert_eq!(queue.counts().ready, 1);
+    }
+}
+
+#[test]
+fn the_lower_of_two_times_to_live_holds_and_ends_at_the_front() {
+    let mut queue = QueueMachine::new(
+        Limits {
+            message_ttl: Some(100),
+            ..Limits::default()
+        },
+        0,
+    );
+    let mut removed = Vec::new();
+    for expiration in [Some(500), Some(20), None] {
+        queue
+            .publish(
+                NOW,
+                Arc::new(Message {
+                    expiration,
+                    ..message(1)
+                }),
+                &mut removed,
+            )
+            .unwrap();
+    }
+    assert_eq!(queue.deadline(), Some(NOW.after(100)));
+    queue.expire(NOW.after(50), &mut removed);
+    assert!(removed.is_empty(), "the second has to wait until it is the first");
+    queue.expire(NOW.after(100), &mut removed);
+    assert_eq!(
+        reasons(&removed),
+        [(1, Reason::Expired), (2, Reason::Expired), (3, Reason::Expired)]
+    );
+    assert_eq!(queue.deadline(), None);
+}
+
+#[test]
+fn nobody_gets_what_has_expired() {
+    let mut queue = QueueMachine::new(Limits::default(), 0);
+    let mut removed = Vec::new();
+    queue
+        .publish(
+            NOW,
+            Arc::new(Message {
+                expiration: Some(5),
+                ..message(1)
+            }),
+            &mut removed,
+        )
+        .unwrap();
+    queue.publish(NOW, Arc::new(message(1)), &mut removed).unwrap();
+    let taken = queue.take(NOW.after(5), false, &mut removed).unwrap();
+    assert_eq!(taken.position, Position(2));
+    assert_eq!(reasons(&removed), [(1, Reason::Expired)]);
+}
+
+#[test]
+fn a_higher_priority_goes_first_and_none_is_the_lowest() {
+    let mut queue = QueueMachine::new(Limits::default(), 9);
+    let mut removed = Vec::new();
+    for priority in [None, Some(1), Some(3), Some(200), Some(2), Some(0)] {
+        queue
+            .publish(
+                NOW,
+                Arc::new(Message {
+                    priority,
+                    ..message(1)
+                }),
+                &mut removed,
+            )
+            .unwrap();
+    }
+    assert_eq!(take_all(&mut queue), [4, 3, 5, 2, 1, 6]);
+}
+
+#[test]
+fn what_comes_back_too_often_leaves() {
+    let mut queue = QueueMachine::new(
+        Limits {
+            deliveries: Some(2),
+            ..Limits::default()
+        },
+        0,
+    );
+    publish(&mut queue, 1);
+    let mut removed = Vec::new();
+    for _ in 0..2 {
+        queue.take(NOW, false, &mut removed).unwrap();
+        queue.requeue(&mut [Position(1)], true, &mut removed);
+    }
+    assert!(removed.is_empty());
+    queue.take(NOW, false, &mut removed).unwrap();
+    queue.requeue(&mut [Position(1)], true, &mut removed);
+    assert_eq!(reasons(&removed), [(1, Reason::DeliveryLimit)]);
+    assert_eq!(queue.counts(), super::Counts::default());
+}
+
+#[test]
+fn a_purge_leaves_what_somebody_has() {
+    let mut queue = QueueMachine::new(Limits::default(), 0);
+    publish(&mut queue, 10);
+    let mut removed = Vec::new();
+    for _ in 0..5 {
+        queue.take(NOW, false, &mut removed);
+    }
+    queue.requeue(&mut [Position(2)], true, &mut removed);
+    let mut gone = Vec::new();
+    assert_eq!(queue.purge(&mut gone), 6);
+    assert_eq!(gone, [(Position(2), Position(2)), (Position(6), Position(10))]);
+    assert_eq!((queue.counts().ready, queue.counts().unacked), (0, 4));
+    assert_eq!(queue.next_position(), Position(11));
+}
+
+#[test]
+fn a_deep_backlog_takes_no_memory() {
+    let count = 200_000;
+    let mut queue = QueueMachine::new(Limits::default(), 0);
+    let mut removed = Vec::new();
+    let mut disk = VecDeque::new();
+    for _ in 0..count {
+        queue.publish(NOW, Arc::new(message(10)), &mut removed).unwrap();
+        if queue.pageable() >= 1000 {
+            disk.extend(queue.page_out(queue.pageable()));
+        }
+    }
+    assert_eq!(queue.counts().ready, count);
+    assert!(
+        queue.in_memory() < HEAD_MAX + TAIL_MAX + 1001,
+        "{}",
+        queue.in_memory()
+    );
+    for expected in 1..=count {
+        if let Some(run) = queue.missing() {
+            let entries: Vec<Entry> = disk.drain(..disk.len().min(3000)).collect();
+            assert_eq!(entries.first().map(|entry| entry.position), Some(run.first));
+            let through = entries.last().map_or(run.last, |entry| entry.position);
+            queue.load(entries, through);
+        }
+        assert_eq!(
+            queue.take(NOW, true, &mut removed).map(|entry| entry.position),
+            Some(Position(expected))
+        );
+    }
+    assert_eq!(queue.counts(), super::Counts::default());
+}
+
+#[test]
+fn what_the_disk_does_not_have_is_not_counted() {
+    let mut queue = QueueMachine::new(Limits::default(), 0);
+    queue.recover(super::Run {
+        first: Position(5),
+        last: Position(9),
+        count: 5,
+        octets: 50,
+    });
+    let run = queue.missing().unwrap();
+    let entry = Entry {
+        position: Position(7),
+        message: Arc::new(message(10)),
+        expires: None,
+        returns: 0,
+        redelivered: true,
+    };
+    queue.load(vec![entry], run.last);
+    assert_eq!((queue.counts().ready, queue.counts().ready_octets), (1, 10));
+    assert_eq!(take_all(&mut queue), [7]);
+    assert_eq!(queue.next_position(), Position(10));
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Publish,
+    Take,
+    TakeSettled,
+    Settle(prop::sample::Index),
+    Requeue(Vec<prop::sample::Index>),
+    Purge,
+    Page(usize),
+    Load(usize),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => Just(Step::Publish),
+        4 => Just(Step::Take),
+        1 => Just(Step::TakeSettled),
+        2 => any::<prop::sample::Index>().prop_map(Step::Settle),
+        2 => prop::collection::vec(any::<prop::sample::Index>(), 1..5).prop_map(Step::Requeue),
+        1 => (0..50_u8).prop_map(|odds| if odds == 0 { Step::Purge } else { Step::Publish }),
+        1 => (1..10_usize).prop_map(Step::Page),
+        2 => (1..10_usize).prop_map(Step::Load),
+    ]
+}
+
+proptest! {
+    /// A sorted list is what a queue is; memory and disk must not be seen.
+    #[test]
+    fn a_queue_is_a_sorted_list(steps in prop::collection::vec(step(), 1..400)) {
+        let mut queue = QueueMachine::new(Limits::default(), 0);
+        let mut ready: Vec<u64> = Vec::new();
+        let mut held: Vec<u64> = Vec::new();
+        let mut disk: VecDeque<Entry> = VecDeque::new();
+        let mut removed = Vec::new();
+        for step in steps {
+            match step {
+                Step::Publish => {
+                    let position = queue.publish(NOW, Arc::new(message(10)), &mut removed).unwrap();
+                    ready.push(position.0);
+                }
+                Step::Take | Step::TakeSettled => {
+                    let settled = matches!(step, Step::TakeSettled);
+                    match queue.take(NOW, settled, &mut removed) {
+                        Some(entry) => {
+                            prop_assert_eq!(entry.position.0, ready.remove(0));
+                            if !settled {
+                                held.push(entry.position.0);
+                            }
+                        }
+                        None => prop_assert!(ready.is_empty() || queue.missing().is_some()),
+                    }
+                }
+                Step::Settle(which) if !held.is_empty() => {
+                    prop_assert!(queue.settle(Position(held.remove(which.index(held.len())))));
+                }
+                Step::Requeue(which) if !held.is_empty() => {
+                    let mut back: Vec<u64> = which.iter().map(|index| held[index.index(held.len())]).collect();
+                    back.sort_unstable();
+                    back.dedup();
+                    held.retain(|position| !back.contains(position));
+                    ready.extend(&back);
+                    ready.sort_unstable();
+                    let mut back: Vec<Position> = back.into_iter().map(Position).collect();
+                    queue.requeue(&mut back, true, &mut removed);
+                }
+                Step::Purge => {
+                    let mut gone = Vec::new();
+                    prop_assert_eq!(queue.purge(&mut gone), ready.len() as u64);
+                    let covered = |position: &u64| gone.iter().any(|(first, last)| (first.0..=last.0).contains(position));
+                    prop_assert!(ready.iter().all(covered));
+                    ready.clear();
+                    disk.clear();
+                }
+                Step::Page(count) => disk.extend(queue.page_out(count)),
+                Step::Load(count) => {
+                    if let Some(run) = queue.missing() {
+                        let entries: Vec<Entry> = disk.drain(..count.min(disk.len())).collect();
+                        let through = entries.last().map_or(run.last, |entry| entry.position);
+                        queue.load(entries, through);
+                    }
+                }
+                Step::Settle(_) | Step::Requeue(_) => {}
+            }
+            prop_assert!(removed.is_empty());
+            prop_assert_eq!(queue.counts().ready, ready.len() as u64);
+            prop_assert_eq!(queue.counts().unacked, held.len() as u64);
+        }
+    }
+}
