@@ -15,16 +15,21 @@
         clippy::indexing_slicing,
         clippy::panic,
         clippy::unwrap_used,
-        clippy::wildcard_enum_match_arm,
     )
 )]
 
 pub mod consumers;
 pub mod message;
+pub mod name;
 pub mod queue;
+pub mod refusal;
+pub mod routing;
 pub mod time;
 
 pub use consumers::{ConsumerId, Consumers};
 pub use message::{Body, Message, MessageId};
+pub use name::Name;
 pub use queue::{Entry, Position, QueueMachine};
+pub use refusal::Refusal;
+pub use routing::{QueueId, Target};
 pub use time::Millis;

@@ -1,0 +1,228 @@
+//! From an exchange to what its bindings lead to, one table for each kind of exchange.
+//!
+//! A table answers with every target as often as bindings lead to it; who asks removes what is double.
+
+mod direct;
+mod hash;
+mod headers;
+#[cfg(test)]
+mod tests;
+mod topic;
+
+use std::cell::OnceCell;
+
+use warren_amqp::{Table, Value};
+
+use crate::name::Name;
+use crate::refusal::Refusal;
+use direct::Direct;
+use hash::Hash;
+use headers::Headers;
+use topic::Topic;
+
+/// A queue, in all tables and logs: a number that no other queue of this data directory ever had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+pub struct QueueId(pub u64);
+
+/// What a binding leads to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Target {
+    /// A queue.
+    Queue(QueueId),
+    /// Another exchange of the vhost.
+    Exchange(Name),
+}
+
+/// How an exchange finds its targets.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Kind {
+    /// By equal keys.
+    Direct,
+    /// Always.
+    Fanout,
+    /// By patterns of words.
+    Topic,
+    /// By headers.
+    Headers,
+    /// `x-consistent-hash`: one target, the same for the same key as long as bindings stay.
+    ConsistentHash,
+    /// `x-modulus-hash`: one target by the hash of the key.
+    ModulusHash,
+    /// `x-random`: any one target.
+    Random,
+    /// `x-delayed-message`: later, by another kind.
+    Delayed(Box<Self>),
+}
+
+impl Kind {
+    /// By the name that clients use. `x-delayed-message` needs the argument `x-delayed-type`.
+    ///
+    /// # Errors
+    /// Nobody knows such a kind.
+    pub fn parse(name: &str, arguments: &Table) -> Result<Self, Refusal> {
+        Ok(match name {
+            "direct" => Self::Direct,
+            "fanout" => Self::Fanout,
+            "topic" => Self::Topic,
+            "headers" => Self::Headers,
+            "x-consistent-hash" => Self::ConsistentHash,
+            "x-modulus-hash" => Self::ModulusHash,
+            "x-random" => Self::Random,
+            "x-delayed-message" => match arguments.text("x-delayed-type").as_deref() {
+                Some("x-delayed-message") | None => {
+                    return Err(Refusal::new(
+                        warren_amqp::ReplyCode::PreconditionFailed,
+                        "Invalid argument, 'x-delayed-type' must be an existing exchange type",
+                    ));
+                }
+                Some(inner) => Self::Delayed(Box::new(Self::parse(inner, &Table::new())?)),
+            },
+            _ => return Err(Refusal::unknown_exchange_type(name)),
+        })
+    }
+
+    /// The name that clients use.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::Fanout => "fanout",
+            Self::Topic => "topic",
+            Self::Headers => "headers",
+            Self::ConsistentHash => "x-consistent-hash",
+            Self::ModulusHash => "x-modulus-hash",
+            Self::Random => "x-random",
+            Self::Delayed(_) => "x-delayed-message",
+        }
+    }
+}
+
+/// What is known of a message that has to find its way. Headers are read only if a table wants them.
+pub struct Said<'a> {
+    /// The routing key.
+    pub key: &'a [u8],
+    /// Reads the headers property; `None`: it has none.
+    pub read_headers: &'a dyn Fn() -> Option<Table>,
+    /// Reads another property by name, as text (`message_id`, `correlation_id`, `timestamp`, `app_id`).
+    pub read_property: &'a dyn Fn(&str) -> Option<Vec<u8>>,
+    /// Any number, another one for each message.
+    pub random: u64,
+    headers: OnceCell<Option<Table>>,
+}
+
+impl<'a> Said<'a> {
+    /// Of a message.
+    #[must_use]
+    pub const fn new(
+        key: &'a [u8],
+        random: u64,
+        read_headers: &'a dyn Fn() -> Option<Table>,
+        read_property: &'a dyn Fn(&str) -> Option<Vec<u8>>,
+    ) -> Self {
+        Self {
+            key,
+            read_headers,
+            read_property,
+            random,
+            headers: OnceCell::new(),
+        }
+    }
+
+    /// The headers, read once.
+    #[must_use]
+    pub fn headers(&self) -> Option<&Table> {
+        self.headers.get_or_init(self.read_headers).as_ref()
+    }
+}
+
+/// The bindings of one exchange, arranged for its kind.
+#[derive(Debug)]
+pub enum Routes {
+    /// `direct`
+    Direct(Direct),
+    /// `fanout`
+    Fanout(Vec<Target>),
+    /// `topic`
+    Topic(Topic),
+    /// `headers`
+    Headers(Headers),
+    /// Kinds that choose one target.
+    One(Hash),
+}
+
+impl Routes {
+    /// No bindings.
+    #[must_use]
+    pub fn new(kind: &Kind, arguments: &Table) -> Self {
+        match kind {
+            Kind::Direct => Self::Direct(Direct::default()),
+            Kind::Fanout => Self::Fanout(Vec::new()),
+            Kind::Topic => Self::Topic(Topic::default()),
+            Kind::Headers => Self::Headers(Headers::default()),
+            Kind::ConsistentHash => Self::One(Hash::consistent(arguments)),
+            Kind::ModulusHash => Self::One(Hash::modulus()),
+            Kind::Random => Self::One(Hash::random()),
+            Kind::Delayed(inner) => Self::new(inner, arguments),
+        }
+    }
+
+    /// Can there be such a binding?
+    ///
+    /// # Errors
+    /// Its key or its arguments mean nothing to this kind of exchange.
+    pub fn check(&self, key: &str, arguments: &Table) -> Result<(), Refusal> {
+        match self {
+            Self::Headers(_) => headers::check(arguments),
+            Self::One(hash) => hash.check(key),
+            Self::Direct(_) | Self::Fanout(_) | Self::Topic(_) => Ok(()),
+        }
+    }
+
+    /// Another binding, which has been checked.
+    pub fn add(&mut self, key: &str, arguments: &Table, target: &Target) {
+        match self {
+            Self::Direct(routes) => routes.add(key, target),
+            Self::Fanout(targets) => targets.push(target.clone()),
+            Self::Topic(routes) => routes.add(key, target),
+            Self::Headers(routes) => routes.add(arguments, target),
+            Self::One(routes) => routes.add(key, target),
+        }
+    }
+
+    /// A binding that was added goes.
+    pub fn remove(&mut self, key: &str, arguments: &Table, target: &Target) {
+        match self {
+            Self::Direct(routes) => routes.remove(key, target),
+            Self::Fanout(targets) => remove_one(targets, target),
+            Self::Topic(routes) => routes.remove(key, target),
+            Self::Headers(routes) => routes.remove(arguments, target),
+            Self::One(routes) => routes.remove(key, target),
+        }
+    }
+
+    /// Where a message goes.
+    pub fn route<'a>(&'a self, said: &Said<'_>, found: &mut Vec<&'a Target>) {
+        match self {
+            Self::Direct(routes) => routes.route(said.key, found),
+            Self::Fanout(targets) => found.extend(targets),
+            Self::Topic(routes) => routes.route(said.key, found),
+            Self::Headers(routes) => routes.route(said, found),
+            Self::One(routes) => found.extend(routes.route(said)),
+        }
+    }
+}
+
+/// One of several equal targets goes.
+fn remove_one(targets: &mut Vec<Target>, target: &Target) {
+    if let Some(index) = targets.iter().position(|other| other == target) {
+        targets.swap_remove(index);
+    }
+}
+
+/// A header or an argument as octets, if it is text.
+fn text(value: &Value) -> Option<&[u8]> {
+    match value {
+        Value::Text(octets) | Value::Octets(octets) => Some(octets),
+        _ => None,
+    }
+}

@@ -1,0 +1,130 @@
+//! Exchanges that choose one of their targets: by the hash of the key, or at random.
+
+use warren_amqp::{ReplyCode, Table};
+
+use super::{Said, Target, text};
+use crate::refusal::Refusal;
+
+/// The most places that a binding may take: its key is a weight.
+const WEIGHT_MAX: usize = 10_000;
+
+#[derive(Debug)]
+enum By {
+    Key,
+    Header(String),
+    Property(String),
+    Chance,
+}
+
+/// Places, each leading to a target.
+#[derive(Debug)]
+pub struct Hash {
+    by: By,
+    weighted: bool,
+    places: Vec<Target>,
+}
+
+impl Hash {
+    pub(super) fn consistent(arguments: &Table) -> Self {
+        let by = match (arguments.text("hash-header"), arguments.text("hash-property")) {
+            (Some(header), _) => By::Header(header),
+            (None, Some(property)) => By::Property(property),
+            (None, None) => By::Key,
+        };
+        Self {
+            by,
+            weighted: true,
+            places: Vec::new(),
+        }
+    }
+
+    pub(super) const fn modulus() -> Self {
+        Self {
+            by: By::Key,
+            weighted: false,
+            places: Vec::new(),
+        }
+    }
+
+    pub(super) const fn random() -> Self {
+        Self {
+            by: By::Chance,
+            weighted: false,
+            places: Vec::new(),
+        }
+    }
+
+    pub(super) fn check(&self, key: &str) -> Result<(), Refusal> {
+        match self.weight(key) {
+            Some(_) => Ok(()),
+            None => Err(Refusal::new(
+                ReplyCode::PreconditionFailed,
+                format_args!("The binding key must be an integer: <<\"{key}\">>"),
+            )),
+        }
+    }
+
+    fn weight(&self, key: &str) -> Option<usize> {
+        if !self.weighted {
+            return Some(1);
+        }
+        key.parse().ok().filter(|weight| *weight <= WEIGHT_MAX)
+    }
+
+    pub(super) fn add(&mut self, key: &str, target: &Target) {
+        let weight = self.weight(key).unwrap_or(0);
+        self.places.extend(std::iter::repeat_n(target, weight).cloned());
+    }
+
+    pub(super) fn remove(&mut self, key: &str, target: &Target) {
+        let mut left = self.weight(key).unwrap_or(0);
+        self.places.retain(|other| {
+            let goes = left > 0 && other == target;
+            left -= usize::from(goes);
+            !goes
+        });
+    }
+
+    pub(super) fn route(&self, said: &Said<'_>) -> Option<&Target> {
+        let number = match &self.by {
+            By::Chance => said.random,
+            By::Key => fnv(said.key),
+            By::Header(name) => fnv(said
+                .headers()
+                .and_then(|headers| headers.get(name))
+                .and_then(text)
+                .unwrap_or_default()),
+            By::Property(name) => fnv(&(said.read_property)(name).unwrap_or_default()),
+        };
+        let index = match self.weighted {
+            true => jump(number, self.places.len())?,
+            false => {
+                usize::try_from(number % u64::try_from(self.places.len()).ok().filter(|count| *count > 0)?)
+                    .ok()?
+            }
+        };
+        self.places.get(index)
+    }
+}
+
+/// FNV-1a, with a final mix: the same on every node and for ever.
+fn fnv(octets: &[u8]) -> u64 {
+    let hash = octets.iter().fold(0xcbf2_9ce4_8422_2325, |hash: u64, octet| {
+        (hash ^ u64::from(*octet)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    let hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    hash ^ (hash >> 33)
+}
+
+/// Jump consistent hash (Lamping and Veach, 2014): when there is one more place, it takes its share and nothing else moves.
+fn jump(mut key: u64, places: usize) -> Option<usize> {
+    let places = i64::try_from(places).ok().filter(|places| *places > 0)?;
+    let (mut before, mut next) = (-1_i64, 0_i64);
+    while next < places {
+        before = next;
+        key = key.wrapping_mul(2_862_933_555_777_941_757).wrapping_add(1);
+        let step = f64::from(1_u32 << 31) / ((key >> 33) + 1) as f64;
+        next = ((before + 1) as f64 * step) as i64;
+    }
+    usize::try_from(before).ok()
+}

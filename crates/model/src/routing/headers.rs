@@ -1,0 +1,124 @@
+//! Headers: the arguments of a binding are compared with the headers of a message.
+
+use warren_amqp::{ReplyCode, Table, Value};
+
+use super::{Said, Target};
+use crate::refusal::Refusal;
+
+/// How many of its arguments a binding wants to see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Match {
+    All,
+    Any,
+}
+
+#[derive(Debug)]
+struct Binding {
+    arguments: Table,
+    wants: Match,
+    /// Names that begin with `x-` are compared, too.
+    with_x: bool,
+    target: Target,
+}
+
+/// Bindings, each compared with each message.
+#[derive(Debug, Default)]
+pub struct Headers(Vec<Binding>);
+
+/// `x-match` is one of four words, or absent.
+pub(super) fn check(arguments: &Table) -> Result<(), Refusal> {
+    parse(arguments).map(|_| ())
+}
+
+fn parse(arguments: &Table) -> Result<(Match, bool), Refusal> {
+    let wrong = |text: String| Refusal::new(ReplyCode::PreconditionFailed, text);
+    match arguments.get("x-match") {
+        None => Ok((Match::All, false)),
+        Some(Value::Text(word)) => match word.as_ref() {
+            b"all" => Ok((Match::All, false)),
+            b"any" => Ok((Match::Any, false)),
+            b"all-with-x" => Ok((Match::All, true)),
+            b"any-with-x" => Ok((Match::Any, true)),
+            other => {
+                let other = String::from_utf8_lossy(other);
+                Err(wrong(format!(
+                    "Invalid x-match field value <<\"{other}\">>; expected all, any, all-with-x, or any-with-x"
+                )))
+            }
+        },
+        Some(_) => Err(wrong("Invalid x-match field type; expected longstr".to_owned())),
+    }
+}
+
+impl Headers {
+    pub(super) fn add(&mut self, arguments: &Table, target: &Target) {
+        let (wants, with_x) = parse(arguments).unwrap_or((Match::All, false));
+        self.0.push(Binding {
+            arguments: arguments.clone(),
+            wants,
+            with_x,
+            target: target.clone(),
+        });
+    }
+
+    pub(super) fn remove(&mut self, arguments: &Table, target: &Target) {
+        if let Some(index) = self
+            .0
+            .iter()
+            .position(|one| one.target == *target && one.arguments == *arguments)
+        {
+            self.0.swap_remove(index);
+        }
+    }
+
+    pub(super) fn route<'a>(&'a self, said: &Said<'_>, found: &mut Vec<&'a Target>) {
+        let none = Table::new();
+        let headers = said.headers().unwrap_or(&none);
+        found.extend(
+            self.0
+                .iter()
+                .filter(|binding| binding.matches(headers))
+                .map(|binding| &binding.target),
+        );
+    }
+}
+
+impl Binding {
+    fn matches(&self, headers: &Table) -> bool {
+        let mut compared = self
+            .arguments
+            .iter()
+            .filter(|(name, _)| self.with_x && **name != *"x-match" || !name.as_bytes().starts_with(b"x-"))
+            .map(|(name, wanted)| {
+                headers
+                    .iter()
+                    .any(|(other, value)| other == name && is_equal(wanted, value))
+            });
+        match self.wants {
+            Match::All => compared.all(|equal| equal),
+            Match::Any => compared.any(|equal| equal),
+        }
+    }
+}
+
+/// Numbers are equal whatever their width; nothing is equal to anything.
+fn is_equal(wanted: &Value, value: &Value) -> bool {
+    match (integer(wanted), integer(value)) {
+        (Some(one), Some(other)) => one == other,
+        _ => *wanted == Value::Void || wanted == value,
+    }
+}
+
+/// A whole number of any width.
+pub(crate) fn integer(value: &Value) -> Option<i64> {
+    match value {
+        Value::I8(number) => Some(i64::from(*number)),
+        Value::U8(number) => Some(i64::from(*number)),
+        Value::I16(number) => Some(i64::from(*number)),
+        Value::U16(number) => Some(i64::from(*number)),
+        Value::I32(number) => Some(i64::from(*number)),
+        Value::U32(number) => Some(i64::from(*number)),
+        Value::I64(number) | Value::I64L(number) => Some(*number),
+        _ => None,
+    }
+}
