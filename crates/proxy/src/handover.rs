@@ -5,9 +5,12 @@
 //!     │ ◀──────────────────────────────────── hello │   versions agree, or nothing happens
 //!     │ what is known, listening sockets ──────────▶ │   reads its configuration, starts its workers
 //!     │ ◀───────────────────────────────── prepared │
-//!     │ stops accepting: quiet ────────────────────▶ │   accepts; clients meanwhile wait in the kernel's queue
+//!     │ stops accepting: quiet ────────────────────▶ │   clients meanwhile wait in the kernel's queue
 //!     │ a hundred sessions, both sockets each ─────▶ │   ┐ a worker at a time, so that each session pauses for
 //!     │ ◀────────────── taken, except these numbers │   ┘ about as long as its own hundred takes
+//!     │ accept ────────────────────────────────────▶ │   every server's slots are taken by who had them: accepts
+//!     │ sessions that wait for a server ───────────▶ │
+//!     │ ◀────────────── taken, except these numbers │
 //!     │ what was counted: done ────────────────────▶ │
 //!     │ ◀──────────────────────────────────── ready │
 //!   keeps what cannot travel, and finishes it           serves
@@ -17,8 +20,11 @@
 //! after that. If the other side is gone, is silent or makes no sense, the old process takes back what was not
 //! acknowledged, accepts again and goes on as if nothing had been.
 //!
-//! What cannot travel: TLS (its keys stay where they are), requests of mode http that are under way, sessions with
-//! servers that the new configuration does not have.
+//! Whatever a session is doing travels: octets that were read and not sent, half of an AMQP frame, a request of mode
+//! http in the middle of its body, a place in a queue (which is a new one, in the same order).
+//!
+//! What cannot travel: TLS (its keys stay where they are), clients that have not said yet what they want, requests that
+//! the proxy itself answers (the statistics), sessions with servers that the new configuration does not have.
 //!
 //! Absent on purpose: starting the new process, which is for `daemon`.
 
@@ -35,12 +41,14 @@ use std::time::Duration;
 use thiserror::Error;
 
 pub use give::{Given, give};
-pub(crate) use message::{Address, JoinedRecord, SessionRecord};
+pub(crate) use message::{
+    Address, ExchangeRecord, HttpRecord, HttpState, RelayRecord, ServerRecord, SessionRecord, StageRecord,
+};
 pub use take::{Adopted, Inherited, take};
 pub use wire::{WireError, pair};
 
 /// Of what both processes say to each other. Another number is another language: nothing is handed over then.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// How long the new process may take to read its configuration.
 const START: Duration = Duration::from_secs(30);
 /// How long any other answer may take.

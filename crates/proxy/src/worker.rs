@@ -26,7 +26,7 @@ use tokio::sync::mpsc;
 use warren_balance::ServerId;
 
 use self::context::{Message, Peers};
-pub(crate) use self::export::{Packed, Unpacked};
+pub(crate) use self::export::{Packed, Packing, Unpacked};
 use crate::live::{self, Live};
 use crate::plan::{self, ProxyId};
 use crate::record::{AmqpFacts, Record};

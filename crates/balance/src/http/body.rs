@@ -107,6 +107,58 @@ impl Body {
         };
     }
 
+    /// What is known, as numbers, for another process that goes on with [`Body::resume`].
+    #[must_use]
+    pub fn pause(&self) -> [u64; 3] {
+        let number = |seen: u32, flag: bool| u64::from(seen) << 1 | u64::from(flag);
+        match self.0 {
+            State::Finished => [0, 0, 0],
+            State::Endless => [1, 0, 0],
+            State::Sized(left) => [2, left, 0],
+            State::Chunk(Chunk::Size { digits, size }) => [3, size, u64::from(digits)],
+            State::Chunk(Chunk::Extension { size, seen }) => [4, size, u64::from(seen)],
+            State::Chunk(Chunk::SizeEnd { size }) => [5, size, 0],
+            State::Chunk(Chunk::Data(left)) => [6, left, 0],
+            State::Chunk(Chunk::DataCr) => [7, 0, 0],
+            State::Chunk(Chunk::DataLf) => [8, 0, 0],
+            State::Chunk(Chunk::Trailer { seen, empty }) => [9, number(seen, empty), 0],
+            State::Chunk(Chunk::TrailerLf { seen, empty }) => [10, number(seen, empty), 0],
+        }
+    }
+
+    /// Goes on where another one was. Nothing if none can have been there.
+    #[must_use]
+    pub fn resume(paused: [u64; 3]) -> Option<Self> {
+        let small = |number: u64| u32::try_from(number).ok();
+        let [state, first, second] = paused;
+        Some(Self(match state {
+            0 => State::Finished,
+            1 => State::Endless,
+            2 if first > 0 => State::Sized(first),
+            6 if first > 0 => State::Chunk(Chunk::Data(first)),
+            3 => State::Chunk(Chunk::Size {
+                digits: small(second).filter(|digits| *digits <= SIZE_DIGITS_MAX)?,
+                size: first,
+            }),
+            4 => State::Chunk(Chunk::Extension {
+                size: first,
+                seen: small(second)?,
+            }),
+            5 => State::Chunk(Chunk::SizeEnd { size: first }),
+            7 => State::Chunk(Chunk::DataCr),
+            8 => State::Chunk(Chunk::DataLf),
+            9 => State::Chunk(Chunk::Trailer {
+                seen: small(first >> 1)?,
+                empty: first & 1 == 1,
+            }),
+            10 => State::Chunk(Chunk::TrailerLf {
+                seen: small(first >> 1)?,
+                empty: first & 1 == 1,
+            }),
+            _ => return None,
+        }))
+    }
+
     /// Which of the octets that came belong to the message. Those that do not are to be kept for the next one.
     ///
     /// # Errors

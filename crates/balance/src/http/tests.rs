@@ -412,6 +412,10 @@ fn a_client_of_http_1_0_is_told_in_any_case() {
 #[test]
 fn a_sized_body_ends_after_its_octets() {
     let mut body = Body::new(Length::Sized(5));
+    assert_eq!(Body::resume(body.pause()), Some(body));
+    for length in [Length::None, Length::Tunnel] {
+        assert_eq!(Body::resume(Body::new(length).pause()), Some(Body::new(length)));
+    }
     assert_eq!(
         body.take(b"abc"),
         Ok(Taken {
@@ -531,6 +535,24 @@ proptest! {
         }
         let outcome = outcome.map(|()| Taken { octets: taken, finished: body.is_finished() });
         prop_assert_eq!(outcome, expected);
+    }
+
+    #[test]
+    fn a_body_goes_on_elsewhere_wherever_it_was_paused(text in chunked(), place in any::<prop::sample::Index>()) {
+        let mut body = Body::new(Length::Chunked);
+        let (first, rest) = text.split_at(place.index(text.len()));
+        prop_assert_eq!(body.take(first), Ok(Taken { octets: first.len(), finished: false }));
+        let resumed = Body::resume(body.pause());
+        prop_assert_eq!(resumed, Some(body));
+        let finished = Taken { octets: rest.len(), finished: true };
+        prop_assert_eq!(resumed.and_then(|mut body| body.take(rest).ok()), Some(finished));
+    }
+
+    #[test]
+    fn only_what_was_a_body_is_resumed(paused in prop::array::uniform3(0..20_u64)) {
+        if let Some(body) = Body::resume(paused) {
+            prop_assert_eq!(Body::resume(body.pause()), Some(body));
+        }
     }
 
     #[test]

@@ -108,8 +108,13 @@ impl Daemon {
                     let _ = answer.send(refused(refusal::FAILED, text));
                 }
             }
-            News::Given(Ok(given)) => self.retire(given),
+            News::Given(Ok(given)) => {
+                // Slots that left were given to nobody here: those who are left may have them.
+                self.servers.reloaded();
+                self.retire(given);
+            }
             News::Given(Err(error)) => {
+                self.servers.reloaded();
                 tracing::error!(%error, "sessions were not handed over, this process goes on");
                 if let Some(answer) = self.upgrade.take().and_then(|upgrade| upgrade.answer) {
                     let text = format!("nothing was handed over: {error}; the old process goes on");

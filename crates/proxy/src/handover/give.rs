@@ -10,7 +10,7 @@ use super::state::State;
 use super::wire::Wire;
 use super::{BATCH, HandoverError, PATIENCE, START, VERSION};
 use crate::live::Live;
-use crate::worker::{Command, Listener, Packed, Workers};
+use crate::worker::{Command, Listener, Packed, Packing, Workers};
 
 /// Sessions that are just being connected are waited for so long.
 const SETTLING: Duration = Duration::from_millis(200);
@@ -76,17 +76,22 @@ impl Giving<'_> {
         // All workers have heard that nobody is accepted any more once they have answered to what was said after it.
         let mut sessions = 0;
         for worker in 0..self.workers.count() {
-            self.settle(worker, self.pack(worker, 0)?, &[]);
+            self.settle(worker, self.pack(worker, Packing::Connected, 0)?, &[]);
         }
         self.wire.send(&ToNew::Quiet(live.sessions_begun()), &[])?;
+        // Those that have a server first: if others came before them, a server would have more than its `maxconn`.
         for worker in 0..self.workers.count() {
-            sessions += self.worker(worker)?;
+            sessions += self.worker(worker, Packing::Connected)?;
+        }
+        self.wire.send(&ToNew::Accept, &[])?;
+        for worker in 0..self.workers.count() {
+            sessions += self.worker(worker, Packing::All)?;
         }
         let took = begun.elapsed();
         while live.connections.now() > 0 && begun.elapsed() < took + SETTLING {
             std::thread::sleep(LOOK);
             for worker in 0..self.workers.count() {
-                sessions += self.worker(worker)?;
+                sessions += self.worker(worker, Packing::All)?;
             }
         }
         self.wire.send(&ToNew::Done(Box::new(State::of(live))), &[])?;
@@ -100,11 +105,11 @@ impl Giving<'_> {
         })
     }
 
-    /// All sessions of a worker that can travel. Says how many were taken.
-    fn worker(&self, worker: usize) -> Result<usize, HandoverError> {
+    /// All these sessions of a worker that can travel. Says how many were taken.
+    fn worker(&self, worker: usize, which: Packing) -> Result<usize, HandoverError> {
         let mut taken = 0;
         loop {
-            let packed = self.pack(worker, BATCH)?;
+            let packed = self.pack(worker, which, BATCH)?;
             let count = packed.len();
             if count == 0 {
                 return Ok(taken);
@@ -124,9 +129,9 @@ impl Giving<'_> {
         }
     }
 
-    fn pack(&self, worker: usize, most: usize) -> Result<Vec<Packed>, HandoverError> {
+    fn pack(&self, worker: usize, which: Packing, most: usize) -> Result<Vec<Packed>, HandoverError> {
         let (sender, packed) = sync_channel(1);
-        self.workers.pack(worker, most, sender);
+        self.workers.pack(worker, which, most, sender);
         // A worker that answers later has its answer dropped, and with it the sessions; so it gets all the time.
         packed.recv().map_err(|_| HandoverError::Worker)
     }

@@ -5,12 +5,13 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::message::{Address, SessionRecord, ToNew, ToOld};
+use super::message::{Address, SessionRecord, StageRecord, ToNew, ToOld};
 use super::state::State;
 use super::wire::Wire;
 use super::{HandoverError, PATIENCE, VERSION};
 use crate::live::{Backend, Live, Server};
 use crate::plan::{BindAddress, Mode, Plan};
+use crate::session::http::Exchange;
 use crate::worker::context::Entrance;
 use crate::worker::{Listener, Unpacked, Workers};
 
@@ -73,8 +74,8 @@ impl Inherited {
     }
 
     /// Takes the sessions. To be called when everything else is ready to serve; blocks until the last session is here,
-    /// so on a thread of its own. `accept` is called as soon as the old process has stopped accepting: `listeners` are
-    /// to be given to the workers then.
+    /// so on a thread of its own. `accept` is called as soon as the old process has stopped accepting and whoever has a
+    /// server is here: `listeners` are to be given to the workers then.
     ///
     /// # Errors
     /// The old process serves on with what was not acknowledged; what has arrived lives here. The caller had better end
@@ -91,28 +92,51 @@ impl Inherited {
         wire.send(&ToOld::Prepared, &[])?;
         match wire.receive()?.0 {
             ToNew::Quiet(sessions) => live.continue_from(sessions),
-            ToNew::Known(..) | ToNew::Sessions(_) | ToNew::Done(_) => return Err(HandoverError::Unexpected),
-        }
-        accept();
-        let mut adopted = Adopted::default();
-        loop {
-            match wire.receive()? {
-                (ToNew::Sessions(records), sockets) => {
-                    let count = records.len();
-                    let (unpacked, refused) = places.unpack(records, sockets)?;
-                    wire.send(&ToOld::Taken(refused.clone()), &[])?;
-                    // Only from here on they are ours to touch.
-                    workers.adopt(live, unpacked);
-                    adopted.sessions += count - refused.len();
-                    adopted.refused += refused.len();
-                }
-                (ToNew::Done(state), _) => {
-                    state.count(live);
-                    wire.send(&ToOld::Ready, &[])?;
-                    return Ok(adopted);
-                }
-                (ToNew::Known(..) | ToNew::Quiet(_), _) => return Err(HandoverError::Unexpected),
+            ToNew::Known(..) | ToNew::Sessions(_) | ToNew::Accept | ToNew::Done(_) => {
+                return Err(HandoverError::Unexpected);
             }
+        }
+        let mut accept = Some(accept);
+        let adopted = receive(&wire, live, workers, &places, &mut accept);
+        // Whatever went wrong, some sessions may be here by now, and somebody has to serve.
+        if let Some(accept) = accept {
+            accept();
+        }
+        adopted
+    }
+}
+
+/// Sessions until there are no more.
+fn receive(
+    wire: &Wire,
+    live: &Live,
+    workers: &Workers,
+    places: &Places,
+    accept: &mut Option<impl FnOnce()>,
+) -> Result<Adopted, HandoverError> {
+    let mut adopted = Adopted::default();
+    loop {
+        match wire.receive()? {
+            (ToNew::Sessions(records), sockets) => {
+                let count = records.len();
+                let (unpacked, refused) = places.unpack(records, sockets)?;
+                wire.send(&ToOld::Taken(refused.clone()), &[])?;
+                // Only from here on they are ours to touch.
+                workers.adopt(live, unpacked);
+                adopted.sessions += count - refused.len();
+                adopted.refused += refused.len();
+            }
+            (ToNew::Accept, _) => {
+                if let Some(accept) = accept.take() {
+                    accept();
+                }
+            }
+            (ToNew::Done(state), _) => {
+                state.count(live);
+                wire.send(&ToOld::Ready, &[])?;
+                return Ok(adopted);
+            }
+            (ToNew::Known(..) | ToNew::Quiet(_), _) => return Err(HandoverError::Unexpected),
         }
     }
 }
@@ -120,8 +144,13 @@ impl Inherited {
 /// By name.
 type Servers = HashMap<String, Arc<Server>>;
 
-/// Where a session goes: where its client came in, and its server if it has one.
-type Place = (Arc<Entrance>, Option<(Arc<Backend>, Arc<Server>)>);
+/// Where a session goes: where its client came in, whose it is, its server, and the request that is under way.
+struct Place {
+    entrance: Arc<Entrance>,
+    backend: Option<Arc<Backend>>,
+    server: Option<Arc<Server>>,
+    exchange: Option<Box<Exchange>>,
+}
 
 /// Where sessions can go.
 struct Places {
@@ -166,18 +195,18 @@ impl Places {
         let mut sockets = sockets.into_iter();
         for (place, record) in (0..).zip(records) {
             let client = sockets.next().ok_or(HandoverError::Unexpected)?;
-            let socket = match &record.joined {
+            let socket = match &record.server {
                 Some(_) => Some(sockets.next().ok_or(HandoverError::Unexpected)?),
                 None => None,
             };
             match self.find(&record) {
-                Some((entrance, server)) => unpacked.push(Unpacked {
+                Some(place) => unpacked.push(Unpacked {
                     record,
                     client,
-                    entrance,
-                    joined: socket
-                        .zip(server)
-                        .map(|(socket, (backend, server))| (socket, backend, server)),
+                    entrance: place.entrance,
+                    backend: place.backend,
+                    server: socket.zip(place.server),
+                    exchange: place.exchange,
                 }),
                 None => refused.push(place),
             }
@@ -188,14 +217,35 @@ impl Places {
     fn find(&self, record: &SessionRecord) -> Option<Place> {
         let key = (record.frontend.clone(), record.bind.clone());
         let entrance = Arc::clone(self.entrances.get(&key)?);
-        if record.requests.is_some() && entrance.frontend.plan().mode != Mode::Http {
+        let is_http = entrance.frontend.plan().mode == Mode::Http;
+        let (fits, exchange) = match &record.stage {
+            StageRecord::Relay(_) => (true, None),
+            StageRecord::Joining { .. } => (!is_http, None),
+            StageRecord::Http(http) => (is_http, http.exchange.as_ref()),
+        };
+        if !fits {
             return None;
         }
-        let Some(joined) = &record.joined else {
-            return Some((entrance, None));
+        let exchange = match exchange {
+            Some(record) => Some(Exchange::revive(record)?),
+            None => None,
         };
-        let (backend, servers) = self.backends.get(&joined.backend)?;
-        let server = servers.get(&joined.server)?;
-        Some((entrance, Some((Arc::clone(backend), Arc::clone(server)))))
+        let (backend, servers) = match &record.backend {
+            Some(name) => {
+                let (backend, servers) = self.backends.get(name)?;
+                (Some(Arc::clone(backend)), Some(servers))
+            }
+            None => (None, None),
+        };
+        let server = match &record.server {
+            Some(server) => Some(Arc::clone(servers?.get(&server.name)?)),
+            None => None,
+        };
+        Some(Place {
+            entrance,
+            backend,
+            server,
+            exchange,
+        })
     }
 }

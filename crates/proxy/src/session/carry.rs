@@ -3,58 +3,64 @@
 //! Nothing is lost on the way: what was read and not sent travels with it, what waits in the sockets travels with them.
 
 use std::num::NonZeroU32;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use warren_balance::Key;
+use warren_balance::{Key, ServerId};
 
-use super::amqp::Saved;
 use super::connect::Upstream;
 use super::endpoint::Endpoint;
 use super::http::Http;
 use super::relay::Relay;
 use super::{Common, Leaving, Session, Side, Spent, Stage, Told};
-use crate::handover::{Address, JoinedRecord, SessionRecord};
-use crate::live::{Backend, Server, Target};
+use crate::handover::{Address, ServerRecord, SessionRecord, StageRecord};
+use crate::live::Target;
 use crate::worker::Unpacked;
-use crate::worker::context::{Context, Entrance};
+use crate::worker::context::Context;
 
 impl Session {
-    /// Whether [`Session::pack`] would do something. TLS has keys that stay where they are; a request of mode http is
-    /// somewhere in the middle.
+    /// Whether [`Session::pack`] would do something. TLS has keys that stay where they are; of who has just come in it
+    /// is not known yet what he wants.
     pub(crate) fn can_travel(&self) -> bool {
         let common = &self.common;
-        let server_is_plain = common.server.as_ref().is_some_and(Endpoint::is_plain);
+        let connected = match (&common.server, &common.assigned) {
+            (Some(server), Some(_)) => server.is_plain(),
+            (None, None) => true,
+            // The proxy itself answers, or has answered for a server.
+            (Some(_), None) | (None, Some(_)) => false,
+        };
         common.client.is_plain()
             && match &self.stage {
-                Stage::Relay(_) => server_is_plain && common.assigned.is_some(),
-                // Nothing was read, so that it can begin anew.
-                Stage::Joining { said } => said.is_empty() && !common.entrance.expects_header(),
-                Stage::Http(http) => http.requests_before().is_some(),
                 Stage::Opening(_) => false,
+                // The socket it was trying is left behind.
+                Stage::Joining { .. } => true,
+                Stage::Relay(_) => connected && common.server.is_some(),
+                Stage::Http(http) => http.waits_for_server() || connected,
             }
+    }
+
+    /// Whether it takes its server's slot along.
+    pub(crate) fn has_server(&self) -> bool {
+        match &self.stage {
+            Stage::Opening(_) | Stage::Joining { .. } => false,
+            Stage::Relay(_) => true,
+            Stage::Http(http) => !http.waits_for_server() && self.common.server.is_some(),
+        }
     }
 
     /// Itself as it travels. It stays what it was, in case it is not taken.
     pub(crate) fn pack(&mut self, context: &mut Context) -> Option<SessionRecord> {
-        let joined = match &mut self.stage {
-            Stage::Relay(relay) => Some(self.common.joined(relay.between(context)?)?),
-            Stage::Joining { .. } => {
-                self.common.leave_server(context);
-                self.common.server = None;
-                self.common.next_attempt();
-                self.common.upstream = Upstream::begin(context.now);
-                None
-            }
-            Stage::Http(_) => None,
+        let stage = match &mut self.stage {
+            Stage::Relay(relay) => StageRecord::Relay(relay.between(context)?),
+            Stage::Joining { said } => StageRecord::Joining {
+                since: self.common.begin_again(context.now),
+                said: said.clone(),
+            },
+            Stage::Http(http) => StageRecord::Http(Box::new(http.pack(&mut self.common, context)?)),
             Stage::Opening(_) => return None,
-        };
-        let requests = match &self.stage {
-            Stage::Http(http) => http.requests_before(),
-            Stage::Opening(_) | Stage::Joining { .. } | Stage::Relay(_) => None,
         };
         let common = &self.common;
         let number = |spent: Option<NonZeroU32>| spent.map(NonZeroU32::get);
+        let server = |said: fn(&Endpoint) -> bool| common.server.as_ref().is_some_and(said);
         Some(SessionRecord {
             id: common.id,
             frontend: common.frontend().name.to_string(),
@@ -74,15 +80,28 @@ impl Session {
                 .leaving
                 .as_ref()
                 .map(|leaving| (leaving.cause, leaving.until)),
-            requests,
-            joined,
+            key: common.key,
+            activity: common.activity,
+            ended: [common.client.ended, server(|server| server.ended)],
+            shut: [common.client.shut, server(|server| server.shut)],
+            queues: common.queues,
+            avoid: common.avoid.map(|id| id.0),
+            backend: common.backend.as_ref().map(|backend| backend.name.to_string()),
+            server: common.assigned.as_ref().map(|server| ServerRecord {
+                name: server.name.to_string(),
+                target: common.target.as_deref().map(|target| match target {
+                    Target::Tcp(address) => Address::Tcp(*address),
+                    Target::Unix(path) => Address::Unix(path.clone()),
+                }),
+            }),
+            stage,
         })
     }
 
     /// It lives elsewhere now: gives back what it has taken here, and its sockets are only closed.
     pub(crate) fn forget(self, context: &mut Context) {
         let mut common = self.common;
-        common.leave_server(context);
+        common.slip_away();
         common.leave_source(context);
         if let Some(backend) = &common.backend {
             backend.sessions.leave();
@@ -96,7 +115,9 @@ impl Session {
             record,
             client,
             entrance,
-            joined,
+            backend,
+            server,
+            exchange,
         } = unpacked;
         let arrival = super::Arrival {
             socket: client,
@@ -105,7 +126,6 @@ impl Session {
         };
         let mut session = Self::new(arrival, 0, context);
         let common = &mut session.common;
-        let (counted_source, requests) = (record.counted_source, record.requests);
         common.id = record.id;
         common.told = record.told.map(|local| Box::new(Told { local }));
         common.accepted_at = record.accepted_at;
@@ -124,18 +144,43 @@ impl Session {
         common.leaving = record
             .leaving
             .map(|(cause, until)| Box::new(Leaving { cause, until }));
-        if let (Some(record), Some((socket, backend, server))) = (record.joined, joined) {
-            common.join(&record, socket, backend, server);
-            if counted_source {
-                common.enter_source(context);
-            }
-            session.stage = Stage::Relay(Relay::unpack(record));
-        } else if let Some(requests) = requests {
-            if counted_source {
-                common.enter_source(context);
-            }
-            session.stage = Stage::Http(Box::new(Http::carried(requests, common, context)));
+        common.key = record.key;
+        common.activity = record.activity;
+        common.queues = record.queues;
+        common.avoid = record.avoid.map(ServerId);
+        common.backend = backend;
+        if let Some((socket, server)) = server {
+            common.server = Some(Endpoint::accepted(socket));
+            common.assigned = Some(server);
+            common.upstream = Upstream::Joined;
         }
+        common.target = record.server.and_then(|server| server.target).map(|target| {
+            Arc::new(match target {
+                Address::Tcp(address) => Target::Tcp(address),
+                Address::Unix(path) => Target::Unix(path),
+            })
+        });
+        let sides = [
+            (Side::Client, Some(&mut common.client)),
+            (Side::Server, common.server.as_mut()),
+        ];
+        for (side, endpoint) in sides {
+            if let Some(endpoint) = endpoint {
+                endpoint.ended = record.ended[side as usize];
+                endpoint.shut = record.shut[side as usize];
+            }
+        }
+        if record.counted_source {
+            common.enter_source(context);
+        }
+        session.stage = match record.stage {
+            StageRecord::Joining { since, said } => {
+                common.upstream = Upstream::begin(since);
+                Stage::Joining { said }
+            }
+            StageRecord::Relay(relay) => Stage::Relay(Relay::unpack(relay)),
+            StageRecord::Http(http) => Stage::Http(Box::new(Http::unpack(*http, exchange, common))),
+        };
         session
     }
 
@@ -146,50 +191,31 @@ impl Session {
     }
 }
 
-impl Entrance {
-    /// A client may begin with a PROXY protocol header, which was read already.
-    fn expects_header(&self) -> bool {
-        self.bind.accept_proxy || !self.bind.proxy_from.is_empty()
-    }
-}
-
 impl Common {
-    fn joined(&self, (held, tap): ([Vec<u8>; 2], Option<Saved>)) -> Option<JoinedRecord> {
-        let server = self.server.as_ref()?;
-        Some(JoinedRecord {
-            backend: self.backend.as_ref()?.name.to_string(),
-            server: self.assigned.as_ref()?.name.to_string(),
-            target: self.target.as_deref().map(|target| match target {
-                Target::Tcp(address) => Address::Tcp(*address),
-                Target::Unix(path) => Address::Unix(path.clone()),
-            }),
-            key: self.key,
-            activity: self.activity,
-            ended: [self.client.ended, server.ended],
-            shut: [self.client.shut, server.shut],
-            held,
-            tap,
-        })
+    /// On its way to a server it goes back to where it began, and says since when it is there.
+    pub(crate) fn begin_again(&mut self, now: u64) -> u64 {
+        let since = match self.upstream {
+            Upstream::Queued { since, .. } | Upstream::Choosing { since } => since,
+            _ => now,
+        };
+        self.slip_away();
+        self.server = None;
+        self.next_attempt();
+        self.upstream = Upstream::begin(since);
+        since
     }
 
-    fn join(&mut self, record: &JoinedRecord, socket: OwnedFd, backend: Arc<Backend>, server: Arc<Server>) {
-        let mut endpoint = Endpoint::accepted(socket);
-        for (endpoint, side) in [(&mut self.client, Side::Client), (&mut endpoint, Side::Server)] {
-            endpoint.ended = record.ended[side as usize];
-            endpoint.shut = record.shut[side as usize];
+    /// Gives back its place in the queue and its slot, which nobody here gets: whoever waits for it follows.
+    fn slip_away(&mut self) {
+        let Some(backend) = &self.backend else { return };
+        if let Upstream::Queued { ticket, .. } = self.upstream {
+            // If it had a slot already, the worker gives that back when it hears of it.
+            backend.leave(ticket);
+            self.upstream = Upstream::None;
         }
-        self.server = Some(endpoint);
-        self.backend = Some(backend);
-        self.assigned = Some(server);
-        self.target = record.target.clone().map(|target| {
-            Arc::new(match target {
-                Address::Tcp(address) => Target::Tcp(address),
-                Address::Unix(path) => Target::Unix(path),
-            })
-        });
-        self.upstream = Upstream::Joined;
-        self.key = record.key;
-        self.activity = record.activity;
+        if let Some(server) = self.assigned.take() {
+            server.sessions.leave();
+        }
     }
 
     /// Counts as a connection of its client's address.

@@ -12,9 +12,11 @@
 //! - [`exchange`]: one request and its response. [`rules`], [`template`]: what the configuration makes of them.
 //! - [`upload`], [`download`]: their octets, large ones by [`moving`]. [`answer`], [`pages`]: what the proxy says itself.
 //! - [`pool`]: connections to servers between requests.
+//! - [`carry`]: all of it on its way to another process.
 //! - [`patience`]: how long is waited for whom. [`lost`]: what follows when something fails.
 
 mod answer;
+mod carry;
 mod download;
 mod exchange;
 mod lost;
@@ -33,7 +35,7 @@ use std::time::{Duration, SystemTime};
 
 use warren_balance::http::{Body, Limits, Persistence, Response};
 
-use self::exchange::Exchange;
+pub(crate) use self::exchange::Exchange;
 use self::lost::Lost;
 use self::pool::Pool;
 use self::rules::{Reply, Verdict};
@@ -175,20 +177,6 @@ impl Http {
             State::Waiting if self.ahead.is_empty() => Flow::End,
             _ => Flow::Stay,
         }
-    }
-
-    /// How many requests there were, if it waits for the next one and nothing of it has come: all that another process
-    /// has to know of it.
-    pub(crate) fn requests_before(&self) -> Option<u32> {
-        let idle = matches!(self.state, State::Waiting) && self.ahead.is_empty() && self.exchange.is_none();
-        (idle && !self.ending).then_some(self.requests)
-    }
-
-    /// A client that comes from another process, which has answered so many of its requests.
-    pub(crate) const fn carried(requests: u32, common: &mut Common, context: &Context) -> Self {
-        let mut http = Self::begin(common, context);
-        http.requests = requests;
-        http
     }
 
     /// What it is doing, for the live table.

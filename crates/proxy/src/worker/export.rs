@@ -11,6 +11,7 @@ use super::turn::Worker;
 use super::{Listener, Workers};
 use crate::handover::SessionRecord;
 use crate::live::{Backend, Live, Server};
+use crate::session::http::Exchange;
 use crate::session::{Flow, Session};
 
 /// A session that nothing happens to while it is on its way.
@@ -26,15 +27,28 @@ pub(crate) struct Unpacked {
     pub(crate) record: SessionRecord,
     pub(crate) client: OwnedFd,
     pub(crate) entrance: Arc<Entrance>,
+    /// Whose it is.
+    pub(crate) backend: Option<Arc<Backend>>,
     /// Its server.
-    pub(crate) joined: Option<(OwnedFd, Arc<Backend>, Arc<Server>)>,
+    pub(crate) server: Option<(OwnedFd, Arc<Server>)>,
+    /// The request that is under way.
+    pub(crate) exchange: Option<Box<Exchange>>,
+}
+
+/// Which sessions are packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Packing {
+    /// Those that have a server.
+    Connected,
+    /// Those that wait for one as well, in the order in which they came.
+    All,
 }
 
 /// What is said about sessions that travel.
 #[derive(Debug)]
 pub(crate) enum Travel {
     /// Packs at most so many.
-    Pack(usize, SyncSender<Vec<Packed>>),
+    Pack(Packing, usize, SyncSender<Vec<Packed>>),
     /// Those that are somebody else's now, and those that were not taken.
     Settle(Vec<Packed>, Vec<Packed>),
     /// New ones.
@@ -45,7 +59,7 @@ impl Packed {
     /// Its sockets: the client's, and the server's if it has one.
     pub(crate) fn sockets(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         let common = &self.session.common;
-        let server = common.server.as_ref().filter(|_| self.record.joined.is_some());
+        let server = common.server.as_ref().filter(|_| self.record.server.is_some());
         [Some(common.client.as_fd()), server.map(AsFd::as_fd)]
             .into_iter()
             .flatten()
@@ -57,8 +71,10 @@ impl Unpacked {
         live.connections.enter();
         self.entrance.frontend.sessions.enter();
         self.entrance.load.enter();
-        if let Some((_, backend, server)) = &self.joined {
+        if let Some(backend) = &self.backend {
             backend.sessions.enter();
+        }
+        if let Some((_, server)) = &self.server {
             server.sessions.enter();
         }
     }
@@ -78,8 +94,8 @@ impl Entrance {
 }
 
 impl Workers {
-    pub(crate) fn pack(&self, worker: usize, most: usize, sender: SyncSender<Vec<Packed>>) {
-        self.travel(worker, Travel::Pack(most, sender));
+    pub(crate) fn pack(&self, worker: usize, which: Packing, most: usize, sender: SyncSender<Vec<Packed>>) {
+        self.travel(worker, Travel::Pack(which, most, sender));
     }
 
     pub(crate) fn settle(&self, worker: usize, given: Vec<Packed>, kept: Vec<Packed>) {
@@ -116,8 +132,8 @@ impl Workers {
 impl Worker {
     pub(super) fn travel(&mut self, travel: Travel) {
         match travel {
-            Travel::Pack(most, sender) => {
-                let packed = self.pack(most);
+            Travel::Pack(which, most, sender) => {
+                let packed = self.pack(which, most);
                 if let Err(lost) = sender.send(packed) {
                     self.settle(Vec::new(), lost.0);
                 }
@@ -127,16 +143,20 @@ impl Worker {
         }
     }
 
-    fn pack(&mut self, most: usize) -> Vec<Packed> {
-        let slots: Vec<usize> = self
+    fn pack(&mut self, which: Packing, most: usize) -> Vec<Packed> {
+        let mut slots: Vec<(u64, usize)> = self
             .sessions
             .iter()
-            .filter(|(_, session)| session.can_travel())
-            .map(|(slot, _)| slot)
-            .take(most)
+            .filter(|(_, session)| session.can_travel() && (which == Packing::All || session.has_server()))
+            .map(|(slot, session)| (session.common.id, slot))
             .collect();
+        if most < slots.len() {
+            slots.select_nth_unstable(most);
+            slots.truncate(most);
+        }
+        slots.sort_unstable();
         let mut packed = Vec::with_capacity(slots.len());
-        for slot in slots {
+        for (_, slot) in slots {
             let Some(session) = self.sessions.get_mut(slot) else {
                 continue;
             };

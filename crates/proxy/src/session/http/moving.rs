@@ -117,6 +117,16 @@ impl Moving {
         self.pipe.is_some()
     }
 
+    /// Octets that wait for the reader, for whoever wants to see them. `None`: the kernel does not give them back.
+    pub(super) fn take_out(&mut self, pipes: &mut Pipes) -> Option<Vec<u8>> {
+        let Some(pipe) = &mut self.pipe else {
+            return Some(Vec::new());
+        };
+        let octets = pipe.take_out().ok()?;
+        self.end(pipes);
+        Some(octets)
+    }
+
     /// It is over, whatever is left.
     pub(super) fn end(&mut self, pipes: &mut Pipes) {
         if let Some(pipe) = self.pipe.take() {

@@ -1,14 +1,13 @@
 //! What is between both sides of a relayed connection, as it travels to another process.
 
 use super::{Pending, Relay, Tap};
-use crate::handover::JoinedRecord;
-use crate::session::amqp::Saved;
+use crate::handover::RelayRecord;
 use crate::worker::context::Context;
 
 impl Relay {
     /// What was read from client and server and not sent yet, and what the tap knows. Pipes are emptied; what was in
     /// them is kept as well, should it not travel after all. `None`: the kernel does not give back what is in one.
-    pub(crate) fn between(&mut self, context: &mut Context) -> Option<([Vec<u8>; 2], Option<Saved>)> {
+    pub(crate) fn between(&mut self, context: &mut Context) -> Option<RelayRecord> {
         for way in &mut self.ways {
             if let Some(pipe) = &mut way.piped {
                 let octets = pipe.take_out().ok()?;
@@ -20,13 +19,14 @@ impl Relay {
             Some(pending) => pending.octets.get(pending.sent..).unwrap_or_default().to_vec(),
             None => Vec::new(),
         });
-        Some((held, self.tap.as_ref().map(|tap| tap.save())))
+        let tap = self.tap.as_ref().map(|tap| Box::new(tap.save()));
+        Some(RelayRecord { held, tap })
     }
 
     /// The same connection in another process. A tap that no tap can have been looks on no more: octets are octets.
-    pub(crate) fn unpack(record: JoinedRecord) -> Self {
+    pub(crate) fn unpack(record: RelayRecord) -> Self {
         let mut relay = Self {
-            tap: record.tap.and_then(Tap::restore).map(Box::new),
+            tap: record.tap.and_then(|saved| Tap::restore(*saved)).map(Box::new),
             ..Self::default()
         };
         for (way, octets) in relay.ways.iter_mut().zip(record.held) {
