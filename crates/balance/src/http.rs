@@ -15,6 +15,7 @@
 
 mod body;
 mod edit;
+mod fault;
 mod fields;
 mod request;
 mod response;
@@ -23,6 +24,7 @@ mod tests;
 
 pub use body::{Body, CHUNK_LINE_MAX, Length, TRAILERS_MAX, Taken};
 pub use edit::Persistence;
+pub use fault::{Fault, Origin, Part};
 pub use fields::{Fields, list};
 pub use request::{Request, Target};
 pub use response::Response;

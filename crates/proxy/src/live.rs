@@ -5,6 +5,7 @@
 //! shared. A reload puts a new snapshot in place in which what has kept its name has kept its object.
 
 pub mod backend;
+mod capture;
 pub mod counters;
 mod frontend;
 mod server;
@@ -17,6 +18,7 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 
 pub use backend::{Assignment, Backend, Waiter};
+pub use capture::{CAPTURE_MAX, Capture, LastRefused};
 pub use counters::{Cells, Gauge, Rate, Tally, Timings, Totals};
 pub use frontend::{Frontend, Socket};
 pub use server::{CheckResult, Operational, Server, Target};
@@ -47,6 +49,7 @@ pub struct Live {
     pub workers: usize,
     started: Instant,
     sessions: AtomicU64,
+    captures: AtomicU64,
 }
 
 /// What the operator lets in per second, in the whole process; 0 is as configured.
@@ -100,6 +103,7 @@ impl Live {
             workers,
             started,
             sessions: AtomicU64::new(0),
+            captures: AtomicU64::new(0),
         }
     }
 
@@ -146,6 +150,17 @@ impl Live {
         for backend in &snapshot.backends {
             backend.clear(all);
         }
+    }
+
+    /// How many messages that were not understood were kept ([`LastRefused`]), though most are forgotten by now.
+    #[must_use]
+    pub fn captures(&self) -> u64 {
+        self.captures.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// The number of the next one.
+    pub fn next_capture(&self) -> u64 {
+        self.captures.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
     }
 
     /// How many numbers sessions have had.

@@ -9,6 +9,7 @@ mod add;
 mod change;
 mod commands;
 mod conversation;
+mod errors;
 mod server;
 mod set;
 mod show;

@@ -20,7 +20,7 @@ mod opening;
 pub(crate) mod relay;
 pub(crate) mod rules;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;

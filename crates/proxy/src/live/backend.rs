@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 use warren_balance::queue::Limit;
 use warren_balance::{Backups, Balancer, Instant, Queue, Request, ServerId, StickTable, Ticket, Unchosen};
 
+use super::capture::LastRefused;
 use super::counters::{Gauge, Rate, Tally, Timings};
 use super::server::Server;
 use crate::plan;
@@ -50,6 +51,8 @@ pub struct Backend {
     pub outage: Mutex<Outage>,
     /// Which server a client had (`stick on src`); an entry's `gpc0` is the server's id.
     pub stick: Mutex<Option<StickTable>>,
+    /// The last response that was none.
+    pub refused: LastRefused,
 }
 
 /// When a backend had no server.
@@ -124,6 +127,7 @@ impl Backend {
             last_session: AtomicU64::new(0),
             outage: Mutex::default(),
             stick: Mutex::new(stick(&plan)),
+            refused: LastRefused::default(),
             plan: ArcSwap::new(plan),
         };
         backend.refresh(Instant::default());

@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use warren_balance::StickTable;
 
+use super::capture::LastRefused;
 use super::counters::{Gauge, Rate, Tally, Timings};
 use crate::plan;
 
@@ -51,6 +52,8 @@ pub struct Frontend {
     pub last_session: AtomicU64,
     /// Clients by address, if they are limited.
     pub sources: Mutex<Option<StickTable>>,
+    /// The last request that was none.
+    pub refused: LastRefused,
     /// Its listeners, if they have rows of their own.
     sockets: ArcSwap<Vec<Arc<Socket>>>,
     workers: usize,
@@ -61,6 +64,7 @@ impl Frontend {
         Self {
             name: plan.name.as_str().into(),
             sources: Mutex::new(sources(&plan)),
+            refused: LastRefused::default(),
             sockets: ArcSwap::default(),
             workers,
             plan: ArcSwap::new(plan),

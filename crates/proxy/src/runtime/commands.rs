@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::{Context, add, server, set, show, table};
+use super::{Context, add, errors, server, set, show, table};
 use crate::plan::SocketLevel::{self, Admin, Operator, User};
 
 /// One command of a line.
@@ -118,7 +118,7 @@ const COMMANDS: &[Command] = &[
     command("show cli level", User, "", "what may be done here", show::level),
     command("show cli sockets", User, "", "the sockets for commands", show::sockets),
     command("show env", Operator, "[<name>]", "environment of the process", show::environment),
-    command("show errors", Operator, "[<px>]", "messages that were not understood", show::errors),
+    command("show errors", Operator, "[<px>] [request|response]", "the last messages that were not understood", errors::show),
     command("show info", User, "[desc|json|typed]*", "the process", show::info),
     command("show pools", User, "", "pools of memory, of which there are none here", show::pools),
     command("show schema json", User, "", "schema of the answers in JSON", show::schema),

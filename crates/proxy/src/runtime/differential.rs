@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::tests::of;
 use super::{Context, run};
 use crate::plan::{BindAddress, HostAddress, Mode, Plan, SocketAddress, SocketLevel, StatsSocket};
+use crate::session::tests::bench::{self, Bench};
 use crate::stats::fixture;
 
 const HAPROXY: &str = "/usr/sbin/haproxy";
@@ -27,6 +28,8 @@ const SAME: &[&str] = &[
     "show table",
     "show table nosuch",
     "show errors nosuch",
+    "show errors request",
+    "show errors 0",
     "show sess 0x1",
     "show ssl cert nosuch",
     "set server",
@@ -194,8 +197,14 @@ impl Haproxy {
             server("w1", "check inter 300"),
             server("w2", "check inter 300 disabled"),
         ];
+        Self::with(directory, &file.concat())
+    }
+
+    /// Runs with this file, which has its socket in `directory`.
+    fn with(directory: &Path, file: &str) -> Self {
+        let socket = directory.join("stats");
         let path = directory.join("haproxy.cfg");
-        std::fs::write(&path, file.concat()).unwrap();
+        std::fs::write(&path, file).unwrap();
         let child = Command::new(HAPROXY)
             .args(["-db", "-f"])
             .arg(&path)
@@ -485,4 +494,103 @@ async fn dashboards_for_haproxys_exporter_find_everything_they_look_for() {
         "missing {missing:#?}, further {further:#?}"
     );
     assert!(our.len() > 400, "{}", our.len());
+}
+
+/// A server that says nonsense to whoever asks for `/bad`.
+fn nonsense(listener: std::net::TcpListener) {
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let mut question = [0; 1024];
+            let count = stream.read(&mut question).unwrap_or(0);
+            if question[..count].starts_with(b"GET /bad ") {
+                let _gone = stream.write_all(b"HTTP/1.1 200 OK\r\nServ\x01er: x\r\n\r\nhi\x80\t\x7f");
+            }
+        }
+    });
+}
+
+/// Answers an error, and ends.
+fn provoke(mut client: impl Read + Write, question: &[u8], status: &str) {
+    client.write_all(question).unwrap();
+    let mut answer = [0; 12];
+    client.read_exact(&mut answer).unwrap();
+    assert_eq!(str::from_utf8(&answer).unwrap(), format!("HTTP/1.1 {status}"));
+}
+
+/// Without moments, addresses, and what only its own protocols know.
+fn masked(answer: &str) -> Vec<String> {
+    let mask = |line: &str| {
+        let line = line.split_once("] ").map_or(line, |(_, rest)| rest);
+        let line = line.split_once(", src ").map_or(line, |(rest, _)| rest);
+        match line.split_once("wraps at ") {
+            Some((begin, rest)) => format!("{begin}{}", rest.split_once(',').unwrap().1),
+            None if line.contains("flags 0x") => {
+                let words = line.split(' ');
+                let known = words.filter(|word| !word.starts_with("0x"));
+                known.collect::<Vec<_>>().join(" ")
+            }
+            None => line.to_owned(),
+        }
+    };
+    answer.lines().map(mask).collect()
+}
+
+#[tokio::test]
+async fn what_was_not_understood_is_shown_as_haproxy_shows_it() {
+    if !Path::new(HAPROXY).exists() {
+        eprintln!("there is no {HAPROXY} to compare with; scripts/setup names the package");
+        return;
+    }
+    let bench = Bench::new(1, |plan| {
+        bench::frontend(plan).mode = Mode::Http;
+        bench::backend(plan).mode = Mode::Http;
+        bench::frontend(plan).id = crate::plan::ProxyId(7);
+        bench::backend(plan).id = crate::plan::ProxyId(8);
+    });
+    nonsense(bench.listener(0));
+    let directory = tempfile::tempdir().unwrap();
+    let (socket, front) = (directory.path().join("stats"), directory.path().join("front"));
+    let file = [
+        format!(
+            "global\n    stats socket {} level admin\n    nbthread 1\n",
+            socket.display()
+        ),
+        "defaults\n    mode http\n    timeout connect 2s\n    timeout client 10s\n    timeout server 10s\n"
+            .to_owned(),
+        format!(
+            "frontend front\n    id 7\n    bind unix@{}\n    default_backend back\n",
+            front.display()
+        ),
+        format!(
+            "backend back\n    id 8\n    server server1 {}\n",
+            bench.server_address(0)
+        ),
+    ];
+    let theirs = Haproxy::with(directory.path(), &file.concat());
+    let ours = super::tests::over(Arc::clone(&bench.live), bench.workers.clone());
+    drop(theirs.connect());
+    let long = [b"GET / HTTP/1.1\r\nX: ", &[b'\\'; 100][..], b"\r\nY\x1b\r\n\r\n"].concat();
+    let questions: [(&[u8], &str); 4] = [
+        (b"GET /bad HTTP/1.1\r\nHost: a\r\n\r\n", "502"),
+        (b"\x16\x03\x01\x02\x00", "400"),
+        (&long, "400"),
+        (b"GET /ok HTTP/1.1\r\nHo st: a\r\n\r\n", "400"),
+    ];
+    for (question, status) in questions {
+        provoke(connect(&front), question, status);
+        provoke(bench.connect(), question, status);
+        for command in [
+            "show errors",
+            "show errors front",
+            "show errors 8",
+            "show errors -1 response",
+            "show errors front request",
+            "show errors front response",
+            "show errors back request",
+            "show errors nosuch",
+        ] {
+            let (their, our) = (theirs.ask(command), run(&ours, SocketLevel::Admin, command).await);
+            assert_eq!(masked(&our), masked(&their), "{command} after {question:?}");
+        }
+    }
 }

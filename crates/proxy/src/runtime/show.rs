@@ -48,7 +48,7 @@ pub(super) fn statistics(request: &Request<'_>) -> Answer {
 }
 
 /// By name or number; -1 is all. `None` if there is no such proxy.
-fn proxy_number(request: &Request<'_>, name: &str) -> Option<Option<ProxyId>> {
+pub(super) fn proxy_number(request: &Request<'_>, name: &str) -> Option<Option<ProxyId>> {
     let snapshot = request.context.live.snapshot();
     let frontend = snapshot.frontend_named(name).map(|frontend| frontend.plan().id);
     let backend = snapshot.backend_named(name).map(|backend| backend.plan().id);
@@ -152,22 +152,6 @@ pub(super) fn environment(request: &Request<'_>) -> Answer {
             None => Answer::line("Variable not found"),
         },
     }
-}
-
-/// Messages that were not understood are counted and logged, but none is kept.
-pub(super) fn errors(request: &Request<'_>) -> Answer {
-    let name = request.argument(0);
-    let wanted = name.parse::<i64>().is_ok() || ["", "request", "response"].contains(&name);
-    if !wanted && proxy_number(request, name).is_none() {
-        return Answer::line("No such proxy.");
-    }
-    Answer::line(format_args!("Total events captured on [{}] : 0", moment()))
-}
-
-fn moment() -> String {
-    let now = jiff::Timestamp::try_from(clock::wall_clock()).unwrap_or_default();
-    let local = now.to_zoned(jiff::tz::TimeZone::system());
-    local.strftime("%d/%b/%Y:%H:%M:%S%.3f").to_string()
 }
 
 pub(super) fn pools(_: &Request<'_>) -> Answer {

@@ -33,6 +33,11 @@ pub(crate) fn of(plan: crate::plan::Plan) -> Context {
         log: Box::new(|_| Box::new(NoLog)),
     };
     let workers = Workers::start(&live, &settings).unwrap();
+    over(live, workers)
+}
+
+/// Commands about these.
+pub(crate) fn over(live: Arc<Live>, workers: Workers) -> Context {
     let servers = Servers::of_process(Arc::clone(&live), workers.clone(), logs::Dropped::default());
     Context {
         servers,

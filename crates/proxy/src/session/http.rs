@@ -254,7 +254,7 @@ impl Http {
             Err(refused) => {
                 self.prepare(&mut exchange, common, context);
                 common.count(Side::Client, octets.len(), context);
-                Some(self.bad_request(exchange, refused, common, context))
+                Some(self.bad_request(exchange, refused, octets, common, context))
             }
         }
     }
@@ -287,7 +287,7 @@ impl Http {
             Ok(taken) => taken.octets,
             Err(refused) => {
                 common.count(Side::Client, octets.len(), context);
-                return self.bad_request(exchange, refused, common, context);
+                return self.bad_request(exchange, refused, octets, common, context);
             }
         };
         let (body, ahead) = rest.split_at_checked(body).unwrap_or((rest, &[]));

@@ -1,11 +1,14 @@
 //! What the proxy answers itself.
 
-use warren_balance::http::{Body, Length, Refused};
+use std::sync::Arc;
+
+use warren_balance::http::{Body, Fault, Length, Origin, Refused};
 
 use super::exchange::Exchange;
 use super::pages::{self, Answer, Ending};
 use super::rules::Reply;
 use super::{Http, Next, State};
+use crate::live::{CAPTURE_MAX, Capture};
 use crate::plan::ErrorPage;
 use crate::record::{Cause, Phase, Termination};
 use crate::session::Common;
@@ -17,11 +20,17 @@ impl Http {
         &mut self,
         mut exchange: Box<Exchange>,
         refused: Refused,
+        octets: &[u8],
         common: &mut Common,
         context: &Context,
     ) -> Next {
         tracing::debug!(client = ?common.client_address, %refused, "a request was refused");
         let frontend = common.frontend();
+        frontend.refused.keep(Capture {
+            other: None,
+            server: None,
+            ..capture(octets, Origin::Request, refused, common, context)
+        });
         let cells = frontend.tally.of(context.worker);
         cells.requests.count();
         cells.request_errors.count();
@@ -187,6 +196,27 @@ impl Http {
             common.bytes[1] = 0;
         }
         next
+    }
+}
+
+/// What is kept of a message that was refused.
+pub(super) fn capture(
+    octets: &[u8],
+    origin: Origin,
+    refused: Refused,
+    common: &Common,
+    context: &Context,
+) -> Capture {
+    let frontend = common.frontend();
+    let server = common.assigned.as_ref();
+    Capture {
+        at: context.wall(),
+        event: context.live.next_capture(),
+        other: Some((Arc::clone(&frontend.name), frontend.plan().id.0)),
+        server: server.map(|server| (Arc::clone(&server.name), server.id.0)),
+        client: common.client_address,
+        fault: Fault::find(octets, origin, refused),
+        octets: octets.get(..CAPTURE_MAX).unwrap_or(octets).into(),
     }
 }
 

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use warren_balance::http::{Body, Length, Persistence, Response, Version};
+use warren_balance::http::{Body, Length, Origin, Persistence, Response, Version};
 
+use super::answer::capture;
 use super::exchange::Exchange;
 use super::lost::Lost;
 use super::moving::Step;
@@ -176,6 +177,10 @@ fn heads(
             }
             Err(refused) => {
                 tracing::debug!(%refused, "a server's answer is none");
+                if let Some(backend) = &common.backend {
+                    let capture = capture(octets, Origin::Response, refused, common, context);
+                    backend.refused.keep(capture);
+                }
                 break Err(Lost::Junk);
             }
         }
