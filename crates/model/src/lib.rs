@@ -18,17 +18,23 @@
     )
 )]
 
+pub mod arguments;
 pub mod consumers;
 pub mod message;
+pub mod meta;
 pub mod name;
+pub mod pattern;
 pub mod queue;
 pub mod refusal;
 pub mod routing;
 pub mod time;
+mod wire_table;
 
 pub use consumers::{ConsumerId, Consumers};
 pub use message::{Body, Message, MessageId};
+pub use meta::Meta;
 pub use name::Name;
+pub use pattern::Pattern;
 pub use queue::{Entry, Position, QueueMachine};
 pub use refusal::Refusal;
 pub use routing::{QueueId, Target};

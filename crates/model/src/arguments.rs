@@ -1,0 +1,285 @@
+//! The arguments of a queue: what they mean, and what RabbitMQ 3.10 says of those that mean nothing.
+
+use warren_amqp::{ReplyCode, Table, Value};
+
+use crate::name::Name;
+use crate::queue::{Limits, Overflow};
+use crate::refusal::Refusal;
+use crate::routing::integer;
+
+/// `x-queue-type`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum QueueType {
+    /// On one node.
+    #[default]
+    Classic,
+    /// On several nodes, as many as there are.
+    Quorum,
+}
+
+/// What the arguments of a queue mean. Policies may say more.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct QueueArguments {
+    /// `x-queue-type`
+    pub kind: QueueType,
+    /// Limits of its messages.
+    pub limits: Limits,
+    /// `x-max-priority`: 0 if it has no priorities.
+    pub priority_max: u8,
+    /// `x-expires`: milliseconds without use after which it goes.
+    pub expires: Option<u64>,
+    /// `x-dead-letter-exchange`
+    pub dead_letter_exchange: Option<Name>,
+    /// `x-dead-letter-routing-key`
+    pub dead_letter_key: Option<Name>,
+    /// `x-single-active-consumer`
+    pub single_active: bool,
+    /// `x-consumer-timeout`, milliseconds.
+    pub consumer_timeout: Option<u64>,
+}
+
+impl QueueArguments {
+    /// Reads arguments as they were said.
+    ///
+    /// # Errors
+    /// One of them has a type or a value that cannot be.
+    pub fn parse(
+        arguments: &Table,
+        durable: bool,
+        exclusive: bool,
+        name: &str,
+        vhost: &str,
+    ) -> Result<Self, Refusal> {
+        let asked = Asked {
+            arguments,
+            name,
+            vhost,
+        };
+        let kind = asked.kind()?;
+        if kind == QueueType::Quorum {
+            asked.check_quorum(durable, exclusive)?;
+        }
+        let limits = Limits {
+            message_ttl: asked.number("x-message-ttl", 0)?,
+            length: asked.number("x-max-length", 0)?,
+            octets: asked.number("x-max-length-bytes", 0)?,
+            overflow: asked.overflow()?,
+            deliveries: asked
+                .number("x-delivery-limit", 0)?
+                .map(|limit| u32::try_from(limit).unwrap_or(u32::MAX)),
+        };
+        let (dead_letter_exchange, dead_letter_key) = (
+            asked.name("x-dead-letter-exchange")?,
+            asked.name("x-dead-letter-routing-key")?,
+        );
+        if dead_letter_key.is_some() && dead_letter_exchange.is_none() {
+            return Err(asked.invalid("x-dead-letter-routing-key", "routing_key_but_no_dlx_defined"));
+        }
+        asked.mode()?;
+        Ok(Self {
+            kind,
+            limits,
+            priority_max: asked.priority_max()?,
+            expires: asked.number("x-expires", 1)?,
+            dead_letter_exchange,
+            dead_letter_key,
+            single_active: asked.single_active()?,
+            consumer_timeout: asked.number("x-consumer-timeout", 0)?,
+        })
+    }
+}
+
+struct Asked<'a> {
+    arguments: &'a Table,
+    name: &'a str,
+    vhost: &'a str,
+}
+
+impl Asked<'_> {
+    fn invalid(&self, argument: &str, why: impl std::fmt::Display) -> Refusal {
+        Refusal::invalid_argument(argument, self.name, self.vhost, why)
+    }
+
+    fn number(&self, argument: &str, least: i64) -> Result<Option<u64>, Refusal> {
+        let Some(value) = self.arguments.get(argument) else {
+            return Ok(None);
+        };
+        let Some(number) = integer(value) else {
+            return Err(self.invalid(
+                argument,
+                format_args!("\"expected integer, got {}\"", type_name(value)),
+            ));
+        };
+        if number < 0 {
+            return Err(self.invalid(argument, format_args!("{{value_negative,{number}}}")));
+        }
+        if number < least {
+            return Err(self.invalid(argument, "{value_zero,0}"));
+        }
+        Ok(u64::try_from(number).ok())
+    }
+
+    fn name(&self, argument: &str) -> Result<Option<Name>, Refusal> {
+        match self.arguments.get(argument) {
+            None => Ok(None),
+            Some(Value::Text(octets)) => match Name::try_from(octets.as_ref()) {
+                Ok(name) => Ok(Some(name)),
+                Err(error) => Err(self.invalid(argument, format_args!("\"{error}\""))),
+            },
+            Some(other) => Err(Refusal::new(
+                ReplyCode::PreconditionFailed,
+                format_args!(
+                    "invalid type '{}' for arg '{argument}' in queue '{}' in vhost '{}'",
+                    type_name(other),
+                    self.name,
+                    self.vhost
+                ),
+            )),
+        }
+    }
+
+    fn kind(&self) -> Result<QueueType, Refusal> {
+        match self.arguments.get("x-queue-type") {
+            None => Ok(QueueType::Classic),
+            Some(Value::Text(text)) => match text.as_ref() {
+                b"classic" => Ok(QueueType::Classic),
+                b"quorum" => Ok(QueueType::Quorum),
+                other => {
+                    let other = String::from_utf8_lossy(other);
+                    Err(self.invalid(
+                        "x-queue-type",
+                        format_args!("\"unsupported queue type '{other}'\""),
+                    ))
+                }
+            },
+            Some(other) => Err(self.invalid(
+                "x-queue-type",
+                format_args!("\"expected longstr, got {}\"", type_name(other)),
+            )),
+        }
+    }
+
+    fn check_quorum(&self, durable: bool, exclusive: bool) -> Result<(), Refusal> {
+        let property = |property: &str| {
+            Err(Refusal::new(
+                ReplyCode::PreconditionFailed,
+                format_args!(
+                    "invalid property '{property}' for queue '{}' in vhost '{}'",
+                    self.name, self.vhost
+                ),
+            ))
+        };
+        if !durable {
+            return property("non-durable");
+        }
+        if exclusive {
+            return property("exclusive-owner");
+        }
+        for argument in ["x-max-priority", "x-queue-mode", "x-queue-master-locator"] {
+            if self.arguments.get(argument).is_some() {
+                return Err(Refusal::new(
+                    ReplyCode::PreconditionFailed,
+                    format_args!(
+                        "invalid arg '{argument}' for queue '{}' in vhost '{}' of queue type rabbit_quorum_queue",
+                        self.name, self.vhost
+                    ),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn overflow(&self) -> Result<Overflow, Refusal> {
+        match self.arguments.get("x-overflow") {
+            None => Ok(Overflow::DropHead),
+            Some(Value::Text(text)) => match text.as_ref() {
+                b"drop-head" => Ok(Overflow::DropHead),
+                b"reject-publish" => Ok(Overflow::RejectPublish),
+                b"reject-publish-dlx" => Ok(Overflow::RejectPublishDlx),
+                _ => Err(self.invalid("x-overflow", "invalid_overflow")),
+            },
+            Some(other) => Err(self.invalid(
+                "x-overflow",
+                format_args!("{{unacceptable_type,{}}}", type_name(other)),
+            )),
+        }
+    }
+
+    fn priority_max(&self) -> Result<u8, Refusal> {
+        let Some(number) = self.number("x-max-priority", 0)? else {
+            return Ok(0);
+        };
+        u8::try_from(number)
+            .map_err(|_| self.invalid("x-max-priority", format_args!("{{max_value_exceeded,{number}}}")))
+    }
+
+    fn single_active(&self) -> Result<bool, Refusal> {
+        match self.arguments.get("x-single-active-consumer") {
+            None => Ok(false),
+            Some(Value::Bool(single)) => Ok(*single),
+            Some(other) => Err(self.invalid(
+                "x-single-active-consumer",
+                format_args!("{{unacceptable_type,{}}}", type_name(other)),
+            )),
+        }
+    }
+
+    /// Accepted, and of no effect: every queue is lazy.
+    fn mode(&self) -> Result<(), Refusal> {
+        match self.arguments.get("x-queue-mode") {
+            None => Ok(()),
+            Some(Value::Text(text)) => match text.as_ref() {
+                b"default" | b"lazy" => Ok(()),
+                other => {
+                    let other = String::from_utf8_lossy(other);
+                    Err(self.invalid(
+                        "x-queue-mode",
+                        format_args!("\"unsupported queue mode '{other}'\""),
+                    ))
+                }
+            },
+            Some(other) => Err(self.invalid(
+                "x-queue-mode",
+                format_args!("{{unacceptable_type,{}}}", type_name(other)),
+            )),
+        }
+    }
+}
+
+/// What RabbitMQ calls the type of a value.
+pub(crate) const fn type_name(value: &Value) -> &'static str {
+    match value {
+        Value::Bool(_) => "bool",
+        Value::I8(_) => "byte",
+        Value::U8(_) => "unsignedbyte",
+        Value::I16(_) => "short",
+        Value::U16(_) => "unsignedshort",
+        Value::I32(_) => "signedint",
+        Value::U32(_) => "unsignedint",
+        Value::I64(_) | Value::I64L(_) => "long",
+        Value::F32(_) => "float",
+        Value::F64(_) => "double",
+        Value::Decimal { .. } => "decimal",
+        Value::Text(_) => "longstr",
+        Value::Octets(_) => "binary",
+        Value::Timestamp(_) => "timestamp",
+        Value::Array(_) => "array",
+        Value::Table(_) => "table",
+        Value::Void => "void",
+    }
+}
+
+/// A value within a text.
+pub(crate) fn print(value: &Value) -> String {
+    match value {
+        Value::Text(octets) => String::from_utf8_lossy(octets).into_owned(),
+        Value::Bool(value) => value.to_string(),
+        Value::Timestamp(seconds) => seconds.to_string(),
+        Value::F32(number) => number.to_string(),
+        Value::F64(number) => number.to_string(),
+        other => match integer(other) {
+            Some(number) => number.to_string(),
+            None => format!("{other:?}"),
+        },
+    }
+}

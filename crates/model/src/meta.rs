@@ -1,0 +1,211 @@
+//! Everything a broker knows but messages: vhosts with their exchanges, queues and bindings, users and what they may do.
+//!
+//! It changes by [`Command`]s only, one after another; the same commands in the same order make the same [`Meta`] on
+//! every node and after every restart. What has to outlive a restart is written down as the commands that make it again
+//! ([`Meta::durable`]).
+
+mod command;
+mod exchange;
+mod queue;
+#[cfg(test)]
+mod tests;
+mod user;
+mod vhost;
+
+use std::collections::BTreeMap;
+
+use warren_amqp::ReplyCode;
+
+use crate::name::Name;
+use crate::refusal::Refusal;
+use crate::routing::QueueId;
+pub use command::{Binding, Change, Command, Destination, Done};
+pub use exchange::Exchange;
+pub use queue::Queue;
+pub use user::{Access, PasswordHash, Permissions, User};
+pub use vhost::Vhost;
+
+/// All that is known.
+#[derive(Debug, Default)]
+pub struct Meta {
+    vhosts: BTreeMap<Name, Vhost>,
+    users: BTreeMap<Name, User>,
+    /// The last number given to a queue.
+    last_queue: u64,
+}
+
+impl Meta {
+    /// Carries out a command, as a whole or not at all.
+    ///
+    /// # Errors
+    /// What it asks for cannot be; nothing has changed.
+    pub fn apply(&mut self, command: Command) -> Result<Done, Refusal> {
+        let mut changes = Vec::new();
+        match command {
+            Command::AddVhost { name, description } => {
+                if !self.vhosts.contains_key(&*name) {
+                    self.vhosts
+                        .insert(name.clone(), Vhost::new(name.clone(), description));
+                    changes.push(Change::VhostAdded(name));
+                }
+            }
+            Command::DeleteVhost { name } => {
+                let vhost = self.vhosts.remove(&*name).ok_or_else(|| no_vhost(&name))?;
+                changes.extend(vhost.queues().map(|(_, queue)| Change::QueueRemoved(queue.id)));
+                for user in self.users.values_mut() {
+                    user.permissions.remove(&*name);
+                }
+                changes.push(Change::VhostRemoved(name));
+            }
+            Command::DeclareExchange {
+                vhost,
+                name,
+                kind,
+                durable,
+                auto_delete,
+                internal,
+                arguments,
+            } => {
+                let exchange = Exchange::new(kind, durable, auto_delete, internal, arguments);
+                self.vhost_mut(&vhost)?
+                    .declare_exchange(name, exchange, &mut changes)?;
+            }
+            Command::DeleteExchange {
+                vhost,
+                name,
+                if_unused,
+            } => {
+                self.vhost_mut(&vhost)?
+                    .delete_exchange(&name, if_unused, &mut changes)?;
+            }
+            Command::DeclareQueue {
+                vhost,
+                name,
+                id,
+                durable,
+                auto_delete,
+                exclusive,
+                arguments,
+            } => {
+                let id = id.unwrap_or(QueueId(self.last_queue + 1));
+                let queue = Queue::new(id, durable, auto_delete, exclusive, arguments, &name, &vhost)?;
+                self.vhost_mut(&vhost)?.declare_queue(name, queue, &mut changes)?;
+                self.last_queue = self.last_queue.max(id.0);
+            }
+            Command::DeleteQueue { vhost, name } => {
+                self.vhost_mut(&vhost)?.delete_queue(&name, &mut changes)?;
+            }
+            Command::Bind { vhost, binding } => self.vhost_mut(&vhost)?.bind(&binding, &mut changes)?,
+            Command::Unbind { vhost, binding } => self.vhost_mut(&vhost)?.unbind(&binding, &mut changes)?,
+            Command::PutUser { name, password, tags } => {
+                let user = self.users.entry(name.clone()).or_default();
+                user.password = password;
+                user.tags = tags;
+                changes.push(Change::UserChanged(name));
+            }
+            Command::DeleteUser { name } => {
+                self.users.remove(&*name).ok_or_else(|| no_user(&name))?;
+                changes.push(Change::UserRemoved(name));
+            }
+            Command::SetPermissions {
+                user,
+                vhost,
+                permissions,
+            } => {
+                self.vhost(&vhost).ok_or_else(|| no_vhost(&vhost))?;
+                let entry = self.users.get_mut(&*user).ok_or_else(|| no_user(&user))?;
+                entry.permissions.insert(vhost, permissions);
+                changes.push(Change::UserChanged(user));
+            }
+            Command::ClearPermissions { user, vhost } => {
+                let entry = self.users.get_mut(&*user).ok_or_else(|| no_user(&user))?;
+                entry.permissions.remove(&*vhost);
+                changes.push(Change::UserChanged(user));
+            }
+        }
+        Ok(Done { changes })
+    }
+
+    /// A vhost.
+    #[must_use]
+    pub fn vhost(&self, name: &str) -> Option<&Vhost> {
+        self.vhosts.get(name)
+    }
+
+    /// All vhosts, by name.
+    pub fn vhosts(&self) -> impl Iterator<Item = (&Name, &Vhost)> {
+        self.vhosts.iter()
+    }
+
+    /// A user.
+    #[must_use]
+    pub fn user(&self, name: &str) -> Option<&User> {
+        self.users.get(name)
+    }
+
+    /// All users, by name.
+    pub fn users(&self) -> impl Iterator<Item = (&Name, &User)> {
+        self.users.iter()
+    }
+
+    /// The commands that make again all that outlives a restart, in an order in which they can be carried out.
+    pub fn durable(&self) -> impl Iterator<Item = Command> {
+        let users = self.users.iter().map(|(name, user)| Command::PutUser {
+            name: name.clone(),
+            password: user.password.clone(),
+            tags: user.tags.clone(),
+        });
+        let permissions = self.users.iter().flat_map(|(name, user)| {
+            user.permissions
+                .iter()
+                .map(|(vhost, permissions)| Command::SetPermissions {
+                    user: name.clone(),
+                    vhost: vhost.clone(),
+                    permissions: permissions.clone(),
+                })
+        });
+        users
+            .chain(self.vhosts.values().flat_map(Vhost::durable))
+            .chain(permissions)
+    }
+
+    /// Does this have to be written down?
+    #[must_use]
+    pub fn is_durable(&self, command: &Command) -> bool {
+        match command {
+            Command::DeclareExchange { durable, .. } => *durable,
+            Command::DeclareQueue {
+                durable, exclusive, ..
+            } => *durable && exclusive.is_none(),
+            Command::DeleteExchange { vhost, name, .. } => self
+                .vhost(vhost)
+                .and_then(|vhost| vhost.exchange(name))
+                .is_some_and(|exchange| exchange.durable),
+            Command::DeleteQueue { vhost, name } => self
+                .vhost(vhost)
+                .and_then(|vhost| vhost.queue(name))
+                .is_some_and(Queue::outlives_restarts),
+            Command::Bind { vhost, binding } | Command::Unbind { vhost, binding } => {
+                self.vhost(vhost).is_some_and(|vhost| vhost.is_durable(binding))
+            }
+            Command::AddVhost { .. }
+            | Command::DeleteVhost { .. }
+            | Command::PutUser { .. }
+            | Command::DeleteUser { .. }
+            | Command::SetPermissions { .. }
+            | Command::ClearPermissions { .. } => true,
+        }
+    }
+
+    fn vhost_mut(&mut self, name: &str) -> Result<&mut Vhost, Refusal> {
+        self.vhosts.get_mut(name).ok_or_else(|| no_vhost(name))
+    }
+}
+
+fn no_vhost(name: &str) -> Refusal {
+    Refusal::new(ReplyCode::NotAllowed, format_args!("vhost {name} not found"))
+}
+
+fn no_user(name: &str) -> Refusal {
+    Refusal::new(ReplyCode::NotFound, format_args!("no user '{name}'"))
+}

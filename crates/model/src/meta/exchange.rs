@@ -1,0 +1,113 @@
+//! An exchange and its bindings.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use warren_amqp::Table;
+
+use crate::name::Name;
+use crate::refusal::Refusal;
+use crate::routing::{Kind, Routes, Target};
+use crate::wire_table;
+
+/// An exchange.
+#[derive(Debug)]
+pub struct Exchange {
+    /// Its type.
+    pub kind: Kind,
+    /// It outlives a restart.
+    pub durable: bool,
+    /// It goes with its last binding.
+    pub auto_delete: bool,
+    /// Clients cannot publish to it.
+    pub internal: bool,
+    /// As they were said.
+    pub arguments: Table,
+    /// Where messages go that found no way (`alternate-exchange`).
+    pub alternate: Option<Name>,
+    pub(super) routes: Routes,
+    pub(super) bindings: BTreeSet<Bound>,
+}
+
+/// A binding of an exchange, to be found again.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Bound {
+    pub(super) target: Target,
+    pub(super) key: Name,
+    pub(super) arguments: Bytes,
+}
+
+impl Bound {
+    pub(super) fn new(target: Target, key: Name, arguments: &Table) -> Self {
+        Self {
+            target,
+            key,
+            arguments: wire_table::octets(arguments),
+        }
+    }
+
+    pub(super) fn table(&self) -> Table {
+        Table::decode_entries(self.arguments.clone()).unwrap_or_default()
+    }
+}
+
+impl Exchange {
+    pub(super) fn new(
+        kind: Kind,
+        durable: bool,
+        auto_delete: bool,
+        internal: bool,
+        arguments: Table,
+    ) -> Self {
+        let alternate = arguments
+            .text("alternate-exchange")
+            .and_then(|name| Name::try_from(name.as_str()).ok());
+        let routes = Routes::new(&kind, &arguments);
+        Self {
+            kind,
+            durable,
+            auto_delete,
+            internal,
+            arguments,
+            alternate,
+            routes,
+            bindings: BTreeSet::new(),
+        }
+    }
+
+    /// Declared again with the same properties?
+    pub(super) fn check_equivalent(&self, other: &Self, name: &str, vhost: &str) -> Result<(), Refusal> {
+        let differ = |argument, received: &str, current: &str| {
+            let (received, current) = (format!("'{received}'"), format!("'{current}'"));
+            Err(Refusal::inequivalent(
+                argument, "exchange", name, vhost, &received, &current,
+            ))
+        };
+        if self.kind.name() != other.kind.name() {
+            return differ("type", other.kind.name(), self.kind.name());
+        }
+        for (argument, current, received) in [
+            ("durable", self.durable, other.durable),
+            ("auto_delete", self.auto_delete, other.auto_delete),
+            ("internal", self.internal, other.internal),
+        ] {
+            if current != received {
+                return differ(argument, &received.to_string(), &current.to_string());
+            }
+        }
+        super::queue::check_argument(
+            &self.arguments,
+            &other.arguments,
+            "alternate-exchange",
+            "exchange",
+            name,
+            vhost,
+        )
+    }
+
+    /// How many bindings lead away from it.
+    #[must_use]
+    pub fn bindings(&self) -> usize {
+        self.bindings.len()
+    }
+}

@@ -1,0 +1,412 @@
+use proptest::prelude::*;
+use warren_amqp::{Table, Value};
+
+use super::{Access, Binding, Change, Command, Destination, Meta, Permissions};
+use crate::name::Name;
+use crate::pattern::Pattern;
+use crate::routing::{Kind, QueueId, Said};
+
+fn name(text: &str) -> Name {
+    Name::try_from(text).unwrap()
+}
+
+fn new() -> Meta {
+    let mut meta = Meta::default();
+    meta.apply(Command::AddVhost {
+        name: name("/"),
+        description: String::new(),
+    })
+    .unwrap();
+    meta
+}
+
+fn exchange(exchange: &str, kind: Kind) -> Command {
+    Command::DeclareExchange {
+        vhost: name("/"),
+        name: name(exchange),
+        kind,
+        durable: true,
+        auto_delete: false,
+        internal: false,
+        arguments: Table::new(),
+    }
+}
+
+fn queue(queue: &str, arguments: Table) -> Command {
+    Command::DeclareQueue {
+        vhost: name("/"),
+        name: name(queue),
+        id: None,
+        durable: true,
+        auto_delete: false,
+        exclusive: None,
+        arguments,
+    }
+}
+
+fn binding(source: &str, destination: Destination, key: &str) -> Binding {
+    Binding {
+        source: name(source),
+        destination,
+        key: name(key),
+        arguments: Table::new(),
+    }
+}
+
+fn bind(source: &str, queue: &str, key: &str) -> Command {
+    Command::Bind {
+        vhost: name("/"),
+        binding: binding(source, Destination::Queue(name(queue)), key),
+    }
+}
+
+fn bind_exchange(source: &str, exchange: &str, key: &str) -> Command {
+    Command::Bind {
+        vhost: name("/"),
+        binding: binding(source, Destination::Exchange(name(exchange)), key),
+    }
+}
+
+fn all(meta: &mut Meta, commands: impl IntoIterator<Item = Command>) {
+    for command in commands {
+        meta.apply(command).unwrap();
+    }
+}
+
+fn route(meta: &Meta, exchange: &str, key: &str) -> Vec<String> {
+    let vhost = meta.vhost("/").unwrap();
+    let mut found = Vec::new();
+    vhost.route(
+        exchange,
+        &Said::new(key.as_bytes(), 0, &|| None, &|_| None),
+        &mut found,
+    );
+    found
+        .into_iter()
+        .map(|id| vhost.queue_name(id).unwrap().to_string())
+        .collect()
+}
+
+fn refusal(meta: &mut Meta, command: Command) -> String {
+    meta.apply(command).unwrap_err().to_string()
+}
+
+#[test]
+fn a_message_reaches_each_queue_once_through_exchanges_in_a_circle() {
+    let mut meta = new();
+    all(&mut meta, ["a", "b", "c"].map(|it| exchange(it, Kind::Fanout)));
+    all(&mut meta, ["one", "two"].map(|it| queue(it, Table::new())));
+    all(
+        &mut meta,
+        [
+            bind_exchange("a", "b", ""),
+            bind_exchange("b", "c", ""),
+            bind_exchange("c", "a", ""),
+        ],
+    );
+    all(
+        &mut meta,
+        [bind("a", "one", ""), bind("b", "two", ""), bind("c", "two", "x")],
+    );
+    assert_eq!(route(&meta, "a", "k"), ["one", "two"]);
+    assert_eq!(route(&meta, "", "one"), ["one"]);
+    assert!(route(&meta, "", "none").is_empty());
+}
+
+#[test]
+fn an_alternate_exchange_is_asked_when_nothing_matched() {
+    let mut meta = new();
+    let arguments = Table::new().with("alternate-exchange", Value::text("last"));
+    all(
+        &mut meta,
+        [
+            exchange("last", Kind::Fanout),
+            queue("q", Table::new()),
+            queue("lost", Table::new()),
+        ],
+    );
+    meta.apply(Command::DeclareExchange {
+        vhost: name("/"),
+        name: name("e"),
+        kind: Kind::Direct,
+        durable: true,
+        auto_delete: false,
+        internal: false,
+        arguments,
+    })
+    .unwrap();
+    all(&mut meta, [bind("e", "q", "k"), bind("last", "lost", "")]);
+    assert_eq!(route(&meta, "e", "k"), ["q"]);
+    assert_eq!(route(&meta, "e", "other"), ["lost"]);
+}
+
+#[test]
+fn an_auto_delete_exchange_goes_with_its_last_binding() {
+    let mut meta = new();
+    meta.apply(Command::DeclareExchange {
+        vhost: name("/"),
+        name: name("e"),
+        kind: Kind::Direct,
+        durable: true,
+        auto_delete: true,
+        internal: false,
+        arguments: Table::new(),
+    })
+    .unwrap();
+    all(
+        &mut meta,
+        [
+            exchange("before", Kind::Direct),
+            queue("q", Table::new()),
+            bind_exchange("before", "e", ""),
+        ],
+    );
+    assert!(
+        meta.vhost("/").unwrap().exchange("e").is_some(),
+        "never before the first"
+    );
+    all(&mut meta, [bind("e", "q", "a"), bind("e", "q", "b")]);
+    let done = meta
+        .apply(Command::DeleteQueue {
+            vhost: name("/"),
+            name: name("q"),
+        })
+        .unwrap();
+    assert!(
+        done.changes
+            .contains(&Change::ExchangeRemoved(name("/"), name("e"))),
+        "{done:?}"
+    );
+    assert_eq!(meta.vhost("/").unwrap().exchange("before").unwrap().bindings(), 0);
+}
+
+#[test]
+fn what_is_declared_twice_has_to_be_the_same() {
+    let mut meta = new();
+    all(&mut meta, [queue("q", Table::new()), exchange("e", Kind::Direct)]);
+    assert!(meta.apply(queue("q", Table::new())).unwrap().changes.is_empty());
+    let other = queue("q", Table::new().with("x-message-ttl", Value::I32(5)));
+    assert_eq!(
+        refusal(&mut meta, other),
+        "PRECONDITION_FAILED - inequivalent arg 'x-message-ttl' for queue 'q' in vhost '/': received the value '5' of type 'signedint' but current is none"
+    );
+    assert_eq!(
+        refusal(&mut meta, exchange("e", Kind::Fanout)),
+        "PRECONDITION_FAILED - inequivalent arg 'type' for exchange 'e' in vhost '/': received 'fanout' but current is 'direct'"
+    );
+    let nonsense = queue("q", Table::new().with("x-nonsense", Value::I32(5)));
+    assert!(
+        meta.apply(nonsense).is_ok(),
+        "arguments that nobody knows do not count"
+    );
+    let wide = |value| queue("w", Table::new().with("x-max-length", value));
+    all(&mut meta, [wide(Value::I64(7)), wide(Value::U8(7))]);
+}
+
+#[test]
+fn refusals_are_rabbitmqs() {
+    let mut meta = new();
+    all(
+        &mut meta,
+        [
+            exchange("e", Kind::Direct),
+            queue("q", Table::new()),
+            bind("e", "q", ""),
+        ],
+    );
+    let delete = |exchange: &str, if_unused| Command::DeleteExchange {
+        vhost: name("/"),
+        name: name(exchange),
+        if_unused,
+    };
+    for (command, text) in [
+        (
+            exchange("amq.rt", Kind::Direct),
+            "ACCESS_REFUSED - exchange name 'amq.rt' contains reserved prefix 'amq.*'",
+        ),
+        (
+            exchange("", Kind::Direct),
+            "ACCESS_REFUSED - operation not permitted on the default exchange",
+        ),
+        (
+            delete("amq.direct", false),
+            "ACCESS_REFUSED - deletion of system exchange 'amq.direct' in vhost '/' not allowed",
+        ),
+        (
+            delete("", false),
+            "ACCESS_REFUSED - operation not permitted on the default exchange",
+        ),
+        (
+            delete("e", true),
+            "PRECONDITION_FAILED - exchange 'e' in vhost '/' in use",
+        ),
+        (
+            bind("", "q", "k"),
+            "ACCESS_REFUSED - operation not permitted on the default exchange",
+        ),
+        (bind("e", "none", "k"), "NOT_FOUND - no queue 'none' in vhost '/'"),
+        (
+            bind("none", "q", "k"),
+            "NOT_FOUND - no exchange 'none' in vhost '/'",
+        ),
+        (
+            queue("b", Table::new().with("x-expires", Value::I32(0))),
+            "PRECONDITION_FAILED - invalid arg 'x-expires' for queue 'b' in vhost '/': {value_zero,0}",
+        ),
+        (
+            queue("b", Table::new().with("x-max-priority", Value::I32(256))),
+            "PRECONDITION_FAILED - invalid arg 'x-max-priority' for queue 'b' in vhost '/': {max_value_exceeded,256}",
+        ),
+    ] {
+        assert_eq!(refusal(&mut meta, command), text);
+    }
+    assert!(meta.apply(delete("none", true)).is_ok());
+}
+
+#[test]
+fn permissions_are_by_vhost_and_name() {
+    let mut meta = new();
+    meta.apply(Command::PutUser {
+        name: name("ann"),
+        password: None,
+        tags: Vec::new(),
+    })
+    .unwrap();
+    let permissions = Permissions {
+        configure: Pattern::new("^ann-").unwrap(),
+        write: Pattern::new(r"^(ann-.*|amq\.default)$").unwrap(),
+        read: Pattern::new("").unwrap(),
+    };
+    meta.apply(Command::SetPermissions {
+        user: name("ann"),
+        vhost: name("/"),
+        permissions,
+    })
+    .unwrap();
+    let ann = meta.user("ann").unwrap();
+    assert!(ann.check(Access::Configure, "queue", "ann-1", "/", "ann").is_ok());
+    assert!(ann.check(Access::Write, "exchange", "", "/", "ann").is_ok());
+    assert_eq!(
+        ann.check(Access::Read, "queue", "ann-1", "/", "ann")
+            .unwrap_err()
+            .to_string(),
+        "ACCESS_REFUSED - access to queue 'ann-1' in vhost '/' refused for user 'ann'"
+    );
+    assert!(
+        ann.check(Access::Configure, "queue", "ann-1", "other", "ann")
+            .is_err()
+    );
+}
+
+#[test]
+fn a_queue_with_ten_thousand_bindings_goes_at_once() {
+    let mut meta = new();
+    all(&mut meta, [exchange("t", Kind::Topic), queue("q", Table::new())]);
+    all(
+        &mut meta,
+        (0..10_000).map(|number| bind("t", "q", &format!("a.{number}.*"))),
+    );
+    assert_eq!(meta.vhost("/").unwrap().bindings().count(), 10_001);
+    let done = meta
+        .apply(Command::DeleteQueue {
+            vhost: name("/"),
+            name: name("q"),
+        })
+        .unwrap();
+    assert_eq!(done.changes.len(), 2, "{:?}", done.changes);
+    assert_eq!(meta.vhost("/").unwrap().bindings().count(), 0);
+}
+
+fn command() -> impl Strategy<Value = Command> {
+    let some = || prop_oneof![Just("a"), Just("b"), Just("c"), Just("amq.topic")];
+    let vhost = || prop_oneof![Just(name("/")), Just(name("v"))];
+    let kind = prop_oneof![Just(Kind::Direct), Just(Kind::Topic), Just(Kind::Headers)];
+    let destination = move || {
+        prop_oneof![
+            some().prop_map(|it| Destination::Queue(name(it))),
+            some().prop_map(|it| Destination::Exchange(name(it)))
+        ]
+    };
+    let binding = move || {
+        (some(), destination(), some())
+            .prop_map(|(source, destination, key)| binding(source, destination, key))
+    };
+    prop_oneof![
+        1 => vhost().prop_map(|name| Command::AddVhost { name, description: "d".to_owned() }),
+        1 => vhost().prop_map(|name| Command::DeleteVhost { name }),
+        4 => (vhost(), some(), kind, any::<bool>(), any::<bool>()).prop_map(|(vhost, it, kind, durable, auto_delete)| {
+            Command::DeclareExchange { vhost, name: name(it), kind, durable, auto_delete, internal: false, arguments: Table::new() }
+        }),
+        1 => (vhost(), some(), any::<bool>()).prop_map(|(vhost, it, if_unused)| {
+            Command::DeleteExchange { vhost, name: name(it), if_unused }
+        }),
+        4 => (vhost(), some(), any::<bool>(), prop::option::of(0..3_u64)).prop_map(|(vhost, it, durable, exclusive)| {
+            let arguments = Table::new().with("x-max-length", Value::I32(3));
+            Command::DeclareQueue { vhost, name: name(it), id: None, durable, auto_delete: false, exclusive, arguments }
+        }),
+        1 => (vhost(), some()).prop_map(|(vhost, it)| Command::DeleteQueue { vhost, name: name(it) }),
+        6 => (vhost(), binding()).prop_map(|(vhost, binding)| Command::Bind { vhost, binding }),
+        2 => (vhost(), binding()).prop_map(|(vhost, binding)| Command::Unbind { vhost, binding }),
+        1 => Just(Command::PutUser { name: name("u"), password: None, tags: vec![name("administrator")] }),
+        1 => vhost().prop_map(|vhost| Command::SetPermissions {
+            user: name("u"),
+            vhost,
+            permissions: Permissions {
+                configure: Pattern::new(".*").unwrap(),
+                write: Pattern::new("").unwrap(),
+                read: Pattern::new("^a").unwrap(),
+            },
+        }),
+    ]
+}
+
+fn written(meta: &Meta) -> Vec<Vec<u8>> {
+    meta.durable()
+        .map(|command| postcard::to_stdvec(&command).unwrap())
+        .collect()
+}
+
+proptest! {
+    /// What is written down makes the same again, and so does the log of the commands that had to be written.
+    #[test]
+    fn a_restart_finds_what_was_durable(commands in prop::collection::vec(command(), 1..60)) {
+        let mut meta = new();
+        let mut log: Vec<Vec<u8>> = vec![postcard::to_stdvec(&Command::AddVhost { name: name("/"), description: String::new() }).unwrap()];
+        for command in commands {
+            let durable = meta.is_durable(&command);
+            let octets = postcard::to_stdvec(&command).unwrap();
+            if meta.apply(command).is_ok_and(|done| !done.changes.is_empty()) && durable {
+                log.push(octets);
+            }
+        }
+        for octets in [written(&meta), log] {
+            let mut again = Meta::default();
+            for command in octets {
+                again.apply(postcard::from_bytes(&command).unwrap()).ok();
+            }
+            let ids = |meta: &Meta| -> Vec<String> {
+                meta.vhosts().flat_map(|(vhost, it)| it.queues().filter(|(_, queue)| queue.outlives_restarts()).map(move |(name, _)| format!("{vhost} {name}"))).collect()
+            };
+            prop_assert_eq!(ids(&again), ids(&meta));
+            let bindings = |meta: &Meta| meta.durable().filter(|command| matches!(command, Command::Bind { .. })).count();
+            prop_assert_eq!(bindings(&again), bindings(&meta));
+        }
+        let mut again = Meta::default();
+        for command in meta.durable() {
+            prop_assert!(again.apply(command).is_ok());
+        }
+        prop_assert_eq!(written(&again), written(&meta));
+    }
+}
+
+#[test]
+fn a_queue_keeps_its_number_over_restarts_and_no_other_gets_it() {
+    let mut meta = new();
+    all(&mut meta, [queue("a", Table::new()), queue("b", Table::new())]);
+    let commands: Vec<Command> = meta.durable().collect();
+    let mut again = Meta::default();
+    all(&mut again, commands);
+    assert_eq!(again.vhost("/").unwrap().queue("b").unwrap().id, QueueId(2));
+    again.apply(queue("c", Table::new())).unwrap();
+    assert_eq!(again.vhost("/").unwrap().queue("c").unwrap().id, QueueId(3));
+}

@@ -1,0 +1,378 @@
+//! A vhost: exchanges, queues, and the bindings between them.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use warren_amqp::Table;
+
+use super::command::{Binding, Change, Command, Destination};
+use super::exchange::{Bound, Exchange};
+use super::queue::Queue;
+use crate::name::Name;
+use crate::refusal::Refusal;
+use crate::routing::{Kind, QueueId, Said, Target};
+
+/// Exchanges that are there from the beginning and stay.
+const PREDECLARED: [(&str, Kind, bool); 7] = [
+    ("", Kind::Direct, false),
+    ("amq.direct", Kind::Direct, false),
+    ("amq.fanout", Kind::Fanout, false),
+    ("amq.headers", Kind::Headers, false),
+    ("amq.match", Kind::Headers, false),
+    ("amq.rabbitmq.trace", Kind::Topic, true),
+    ("amq.topic", Kind::Topic, false),
+];
+
+/// A vhost.
+#[derive(Debug)]
+pub struct Vhost {
+    name: Name,
+    /// In somebody's words.
+    pub description: String,
+    exchanges: BTreeMap<Name, Exchange>,
+    queues: BTreeMap<Name, Queue>,
+    names: HashMap<QueueId, Name>,
+    /// Which exchanges lead to a target, by which bindings.
+    inbound: HashMap<Target, BTreeSet<(Name, Bound)>>,
+}
+
+impl Vhost {
+    pub(super) fn new(name: Name, description: String) -> Self {
+        let exchanges = PREDECLARED
+            .iter()
+            .filter_map(|(name, kind, internal)| {
+                let exchange = Exchange::new(kind.clone(), true, false, *internal, Table::new());
+                Some((Name::try_from(*name).ok()?, exchange))
+            })
+            .collect();
+        Self {
+            name,
+            description,
+            exchanges,
+            queues: BTreeMap::new(),
+            names: HashMap::new(),
+            inbound: HashMap::new(),
+        }
+    }
+
+    /// An exchange.
+    #[must_use]
+    pub fn exchange(&self, name: &str) -> Option<&Exchange> {
+        self.exchanges.get(name)
+    }
+
+    /// All exchanges, by name.
+    pub fn exchanges(&self) -> impl Iterator<Item = (&Name, &Exchange)> {
+        self.exchanges.iter()
+    }
+
+    /// A queue.
+    #[must_use]
+    pub fn queue(&self, name: &str) -> Option<&Queue> {
+        self.queues.get(name)
+    }
+
+    /// All queues, by name.
+    pub fn queues(&self) -> impl Iterator<Item = (&Name, &Queue)> {
+        self.queues.iter()
+    }
+
+    /// The name of a queue.
+    #[must_use]
+    pub fn queue_name(&self, id: QueueId) -> Option<&Name> {
+        self.names.get(&id)
+    }
+
+    /// All bindings, those of the default exchange to every queue included, which nobody made.
+    pub fn bindings(&self) -> impl Iterator<Item = Binding> {
+        let default = self.queues.keys().map(|queue| Binding {
+            source: Name::empty(),
+            destination: Destination::Queue(queue.clone()),
+            key: queue.clone(),
+            arguments: Table::new(),
+        });
+        let made = self.exchanges.iter().flat_map(|(source, exchange)| {
+            exchange
+                .bindings
+                .iter()
+                .filter_map(|bound| self.binding(source, bound))
+        });
+        default.chain(made)
+    }
+
+    /// Which queues a message goes to, each once. Nothing happens to it if there is no such exchange.
+    pub fn route(&self, exchange: &str, said: &Said<'_>, queues: &mut Vec<QueueId>) {
+        if exchange.is_empty() {
+            let name = std::str::from_utf8(said.key).ok();
+            queues.extend(name.and_then(|name| self.queues.get(name)).map(|queue| queue.id));
+            return;
+        }
+        let mut found = Vec::new();
+        let mut visited: Vec<&str> = Vec::new();
+        let mut next = vec![exchange];
+        while let Some(name) = next.pop() {
+            if visited.contains(&name) {
+                continue;
+            }
+            visited.push(name);
+            let Some((name, exchange)) = self.exchanges.get_key_value(name) else {
+                continue;
+            };
+            if name.is_empty() {
+                // As somebody's alternate exchange.
+                let name = std::str::from_utf8(said.key).ok();
+                queues.extend(name.and_then(|name| self.queues.get(name)).map(|queue| queue.id));
+                continue;
+            }
+            found.clear();
+            exchange.routes.route(said, &mut found);
+            if found.is_empty() {
+                next.extend(exchange.alternate.as_deref());
+            }
+            for target in &found {
+                match target {
+                    Target::Queue(id) => queues.push(*id),
+                    Target::Exchange(name) => next.push(name),
+                }
+            }
+        }
+        if queues.len() > 1 {
+            queues.sort_unstable();
+            queues.dedup();
+        }
+    }
+
+    pub(super) fn declare_exchange(
+        &mut self,
+        name: Name,
+        exchange: Exchange,
+        changes: &mut Vec<Change>,
+    ) -> Result<(), Refusal> {
+        if name.is_empty() {
+            return Err(Refusal::default_exchange());
+        }
+        if let Some(current) = self.exchanges.get(&name) {
+            return current.check_equivalent(&exchange, &name, &self.name);
+        }
+        if name.starts_with("amq.") {
+            return Err(Refusal::reserved_prefix("exchange", &name));
+        }
+        changes.push(Change::ExchangeAdded(self.name.clone(), name.clone()));
+        self.exchanges.insert(name, exchange);
+        Ok(())
+    }
+
+    pub(super) fn delete_exchange(
+        &mut self,
+        name: &Name,
+        if_unused: bool,
+        changes: &mut Vec<Change>,
+    ) -> Result<(), Refusal> {
+        if name.is_empty() {
+            return Err(Refusal::default_exchange());
+        }
+        if name.starts_with("amq.") && self.exchanges.contains_key(name) {
+            return Err(Refusal::system_exchange(name, &self.name));
+        }
+        let Some(exchange) = self.exchanges.get(name) else {
+            return Ok(());
+        };
+        if if_unused && !exchange.bindings.is_empty() {
+            return Err(Refusal::in_use("exchange", name, &self.name));
+        }
+        self.remove_exchange(name, changes);
+        Ok(())
+    }
+
+    pub(super) fn declare_queue(
+        &mut self,
+        name: Name,
+        queue: Queue,
+        changes: &mut Vec<Change>,
+    ) -> Result<(), Refusal> {
+        if let Some(current) = self.queues.get(&name) {
+            return current.check_equivalent(&queue, &name, &self.name);
+        }
+        changes.push(Change::QueueAdded(queue.id));
+        self.names.insert(queue.id, name.clone());
+        self.queues.insert(name, queue);
+        Ok(())
+    }
+
+    pub(super) fn delete_queue(&mut self, name: &Name, changes: &mut Vec<Change>) -> Result<(), Refusal> {
+        let Some(queue) = self.queues.remove(name) else {
+            return Ok(());
+        };
+        self.names.remove(&queue.id);
+        self.forget_target(&Target::Queue(queue.id), changes);
+        changes.push(Change::QueueRemoved(queue.id));
+        Ok(())
+    }
+
+    pub(super) fn bind(&mut self, binding: &Binding, changes: &mut Vec<Change>) -> Result<(), Refusal> {
+        let target = self.check_ends(binding)?;
+        let missing = || Refusal::not_found("exchange", &binding.source, &self.name);
+        let exchange = self.exchanges.get_mut(&binding.source).ok_or_else(missing)?;
+        exchange.routes.check(&binding.key, &binding.arguments)?;
+        let bound = Bound::new(target.clone(), binding.key.clone(), &binding.arguments);
+        if exchange.bindings.insert(bound.clone()) {
+            exchange.routes.add(&binding.key, &binding.arguments, &target);
+            self.inbound
+                .entry(target)
+                .or_default()
+                .insert((binding.source.clone(), bound));
+            changes.push(Change::BindingsChanged(self.name.clone(), binding.source.clone()));
+        }
+        Ok(())
+    }
+
+    /// What is not there is unbound already.
+    pub(super) fn unbind(&mut self, binding: &Binding, changes: &mut Vec<Change>) -> Result<(), Refusal> {
+        if binding.source.is_empty() || binding.destination == Destination::Exchange(Name::empty()) {
+            return Err(Refusal::default_exchange());
+        }
+        let Some(target) = self.target(&binding.destination) else {
+            return Ok(());
+        };
+        let bound = Bound::new(target.clone(), binding.key.clone(), &binding.arguments);
+        if let Some(bindings) = self.inbound.get_mut(&target) {
+            bindings.remove(&(binding.source.clone(), bound.clone()));
+            if bindings.is_empty() {
+                self.inbound.remove(&target);
+            }
+        }
+        self.remove_binding(&binding.source, &bound, changes);
+        Ok(())
+    }
+
+    pub(super) fn is_durable(&self, binding: &Binding) -> bool {
+        let source = self
+            .exchanges
+            .get(&binding.source)
+            .is_some_and(|exchange| exchange.durable);
+        source
+            && match &binding.destination {
+                Destination::Queue(name) => self.queues.get(name).is_some_and(Queue::outlives_restarts),
+                Destination::Exchange(name) => {
+                    self.exchanges.get(name).is_some_and(|exchange| exchange.durable)
+                }
+            }
+    }
+
+    /// The commands that make this vhost again.
+    pub(super) fn durable(&self) -> impl Iterator<Item = Command> {
+        let vhost = std::iter::once(Command::AddVhost {
+            name: self.name.clone(),
+            description: self.description.clone(),
+        });
+        let exchanges = self
+            .exchanges
+            .iter()
+            .filter(|(name, exchange)| exchange.durable && !name.is_empty() && !name.starts_with("amq."))
+            .map(|(name, exchange)| Command::DeclareExchange {
+                vhost: self.name.clone(),
+                name: name.clone(),
+                kind: exchange.kind.clone(),
+                durable: true,
+                auto_delete: exchange.auto_delete,
+                internal: exchange.internal,
+                arguments: exchange.arguments.clone(),
+            });
+        let queues = self
+            .queues
+            .iter()
+            .filter(|(_, queue)| queue.outlives_restarts())
+            .map(|(name, queue)| Command::DeclareQueue {
+                vhost: self.name.clone(),
+                name: name.clone(),
+                id: Some(queue.id),
+                durable: true,
+                auto_delete: queue.auto_delete,
+                exclusive: None,
+                arguments: queue.arguments.clone(),
+            });
+        let bindings = self
+            .bindings()
+            .filter(|binding| !binding.source.is_empty() && self.is_durable(binding))
+            .map(|binding| Command::Bind {
+                vhost: self.name.clone(),
+                binding,
+            });
+        vhost.chain(exchanges).chain(queues).chain(bindings)
+    }
+
+    fn check_ends(&self, binding: &Binding) -> Result<Target, Refusal> {
+        if binding.source.is_empty() || binding.destination == Destination::Exchange(Name::empty()) {
+            return Err(Refusal::default_exchange());
+        }
+        self.target(&binding.destination)
+            .ok_or_else(|| match &binding.destination {
+                Destination::Queue(name) => Refusal::not_found("queue", name, &self.name),
+                Destination::Exchange(name) => Refusal::not_found("exchange", name, &self.name),
+            })
+    }
+
+    fn target(&self, destination: &Destination) -> Option<Target> {
+        match destination {
+            Destination::Queue(name) => self.queues.get(name).map(|queue| Target::Queue(queue.id)),
+            Destination::Exchange(name) => self
+                .exchanges
+                .get_key_value(name)
+                .map(|(name, _)| Target::Exchange(name.clone())),
+        }
+    }
+
+    fn binding(&self, source: &Name, bound: &Bound) -> Option<Binding> {
+        let destination = match &bound.target {
+            Target::Queue(id) => Destination::Queue(self.names.get(id)?.clone()),
+            Target::Exchange(name) => Destination::Exchange(name.clone()),
+        };
+        Some(Binding {
+            source: source.clone(),
+            destination,
+            key: bound.key.clone(),
+            arguments: bound.table(),
+        })
+    }
+
+    fn remove_exchange(&mut self, name: &Name, changes: &mut Vec<Change>) {
+        let Some(exchange) = self.exchanges.remove(name) else {
+            return;
+        };
+        for bound in exchange.bindings {
+            if let Some(bindings) = self.inbound.get_mut(&bound.target) {
+                bindings.remove(&(name.clone(), bound.clone()));
+                if bindings.is_empty() {
+                    self.inbound.remove(&bound.target);
+                }
+            }
+        }
+        self.forget_target(&Target::Exchange(name.clone()), changes);
+        changes.push(Change::ExchangeRemoved(self.name.clone(), name.clone()));
+    }
+
+    /// Nothing leads to it any more.
+    fn forget_target(&mut self, target: &Target, changes: &mut Vec<Change>) {
+        for (source, bound) in self.inbound.remove(target).into_iter().flatten() {
+            self.remove_binding(&source, &bound, changes);
+        }
+    }
+
+    /// An exchange that is deleted with its last binding may go with this one.
+    fn remove_binding(&mut self, source: &Name, bound: &Bound, changes: &mut Vec<Change>) {
+        let Some(exchange) = self.exchanges.get_mut(source) else {
+            return;
+        };
+        if !exchange.bindings.remove(bound) {
+            return;
+        }
+        exchange.routes.remove(&bound.key, &bound.table(), &bound.target);
+        let goes = exchange.auto_delete && exchange.bindings.is_empty();
+        match changes.last() {
+            Some(Change::BindingsChanged(_, same)) if same == source => {}
+            _ => changes.push(Change::BindingsChanged(self.name.clone(), source.clone())),
+        }
+        if goes {
+            self.remove_exchange(source, changes);
+        }
+    }
+}
