@@ -15,7 +15,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use warren_kit::terminal::wants_colour;
 
-pub use proxy::{Former, ProxyArguments, ProxyOptions, ProxyVerb};
+pub use proxy::{APART, Former, ProxyArguments, ProxyOptions, ProxyVerb};
 pub use vrrp::{Log, Mode, VrrpArguments, VrrpOptions};
 
 /// One highly available message broker: virtual addresses that move to a living host when theirs dies.

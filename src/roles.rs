@@ -1,6 +1,7 @@
 //! What the command line sets going: one function for each thing that is not a conversation with a running daemon.
 
 use std::io::{self, Write};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -10,7 +11,7 @@ use warren_kit::runtime_dir;
 use warren_proxy::config::Format as ProxyFormat;
 use warren_proxy::daemon as proxy_daemon;
 
-use crate::cli::{Mode, ProxyOptions, VrrpOptions};
+use crate::cli::{APART, Mode, ProxyOptions, VrrpOptions};
 use crate::config::Format;
 use crate::netlink::statics::{Statics, Wanted};
 use crate::netlink::{self, Batch, Netlink};
@@ -117,6 +118,9 @@ pub fn proxy(options: &ProxyOptions) -> Result<ExitCode, Report> {
     let options = options.clone().absolute()?;
     // Not /proc/self/exe: after an upgrade that is still the old file.
     let program = std::env::current_exe()?;
+    if options.apart {
+        return start_apart(&program);
+    }
     let mut log = logging::Options::from_environment(if options.as_haproxy {
         "haproxy"
     } else {
@@ -154,6 +158,8 @@ pub fn proxy(options: &ProxyOptions) -> Result<ExitCode, Report> {
         strict: options.strict,
         successor: Box::new(move || {
             let mut command = std::process::Command::new(&program);
+            // Its arguments are ours, whatever name the file has.
+            command.arg0("warren");
             command.args(successor.successor(std::process::id()));
             command
         }),
@@ -174,6 +180,17 @@ pub fn proxy(options: &ProxyOptions) -> Result<ExitCode, Report> {
         Err(error) if error.is_config() => Err(Report::new(Code::Config, error)),
         Err(error) => Err(Report::new(Code::Runtime, error)),
     }
+}
+
+/// Starts the proxy that is meant, and lasts as long as it does; the process that wants it to be nobody's child ends this
+/// one.
+fn start_apart(program: &Path) -> Result<ExitCode, Report> {
+    let mut command = std::process::Command::new(program);
+    command.arg0("warren");
+    command.args(std::env::args_os().skip(1).filter(|argument| argument != APART));
+    let status = command.status()?;
+    let code = status.code().and_then(|code| u8::try_from(code).ok());
+    Ok(code.map_or_else(|| Code::Runtime.into(), ExitCode::from))
 }
 
 /// Whether haproxy.cfg says `daemon`. What is wrong with the file is said by whoever runs it.

@@ -14,6 +14,7 @@ mod records;
 mod reload;
 mod seeds;
 mod tls;
+mod unit;
 mod upgrade;
 
 use std::net::{IpAddr, SocketAddr};

@@ -10,6 +10,8 @@ use super::Daemon;
 
 /// Where `warren proxy` finds its configuration unless told otherwise.
 const CONFIG: &str = "/etc/warren/warren.toml";
+/// Makes a process that only starts the one that is meant.
+pub const APART: &str = "--apart";
 
 /// An earlier process that this one takes over from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,6 +53,8 @@ pub struct ProxyOptions {
     pub log_detail: bool,
     /// This is the process that stays in the background.
     pub daemonised: bool,
+    /// Only starts the one that is meant, and lasts as long.
+    pub apart: bool,
 }
 
 /// The flags of `warren proxy`.
@@ -77,6 +81,9 @@ pub struct ProxyArguments {
     /// Take over listeners and sessions from this process.
     #[arg(long, hide = true, value_name = "PID")]
     pub(crate) take_over: Option<u32>,
+    /// Start the process that takes over, and wait for it.
+    #[arg(long, hide = true)]
+    pub(crate) apart: bool,
     #[arg(long, hide = true)]
     pub(crate) maxconn: Option<u32>,
     #[arg(long, hide = true)]
@@ -163,6 +170,7 @@ impl ProxyArguments {
                 .map(|pid| Former { pid, end: false })
                 .into_iter()
                 .collect(),
+            apart: self.apart,
             log_detail: self.log_detail,
             maxconn: self.maxconn,
             allow_unresolved: self.allow_unresolved,
@@ -212,6 +220,8 @@ impl ProxyOptions {
         ];
         arguments.extend(switches.iter().filter(|(on, _)| *on).map(|(_, name)| name.into()));
         arguments.extend(["--take-over".into(), pid.to_string().into()]);
+        // A process in between, which can end so that the successor becomes a child of the service manager.
+        arguments.push(APART.into());
         arguments
     }
 }

@@ -1,4 +1,5 @@
-//! A real systemd as the first process of a machine whose only unit is ours.
+//! A real systemd as the first process of a machine whose only units are ours, and the distribution's for HAProxy with
+//! our program in the place that it names.
 //!
 //! It shares the network of a [`Host`] and has everything else for itself: processes, mounts, its own copy of /etc and
 //! a cgroup below this process's. Where there is no systemd, or no cgroup to be had (an ordinary user, a container with
@@ -14,7 +15,6 @@ use warren_lab::{Host, Process, eventually, warren_binary};
 
 use crate::pair::PATIENCE;
 
-const UNIT: &str = "warren-vrrp.service";
 const INIT: &str = include_str!("../../fixtures/systemd-init.sh");
 /// Exit status for a machine on which this cannot work.
 const IMPOSSIBLE: i32 = 77;
@@ -32,8 +32,9 @@ exec unshare --cgroup --mount --pid --fork --kill-child --uts --ipc sh -c "$INIT
 
 /// A running systemd; killed, with all its services, when dropped.
 #[derive(Debug)]
-pub(super) struct Manager<'host> {
+pub(crate) struct Manager<'host> {
     host: &'host Host,
+    unit: &'static str,
     process: Process,
     /// Its id as seen by the lab.
     id: i32,
@@ -42,8 +43,14 @@ pub(super) struct Manager<'host> {
 }
 
 impl<'host> Manager<'host> {
-    /// Boots systemd on `host` with the shipped unit installed but not started, and this configuration.
+    /// Boots systemd on `host` with the shipped units installed but not started, and this configuration; what is asked and
+    /// told later is about warren-vrrp.service.
     pub(super) fn boot(host: &'host Host, toml: &str) -> Option<Self> {
+        Self::boot_for("warren-vrrp.service", host, toml)
+    }
+
+    /// The same for another unit.
+    pub(crate) fn boot_for(unit: &'static str, host: &'host Host, toml: &str) -> Option<Self> {
         let Some(systemd) = ["/usr/lib/systemd/systemd", "/lib/systemd/systemd"]
             .map(Path::new)
             .into_iter()
@@ -86,6 +93,7 @@ impl<'host> Manager<'host> {
         };
         let manager = Self {
             host,
+            unit,
             process,
             id,
             log,
@@ -100,7 +108,7 @@ impl<'host> Manager<'host> {
     }
 
     /// Replaces the configuration.
-    pub(super) fn configure(&self, toml: &str) {
+    pub(crate) fn configure(&self, toml: &str) {
         let file = self.host.write("warren.toml", toml);
         let file = file.display().to_string();
         self.run(&[
@@ -115,27 +123,32 @@ impl<'host> Manager<'host> {
     }
 
     /// Adds settings to the `[Service]` section; `\\n` between them is for printf.
-    pub(super) fn drop_in(&self, settings: &str) {
-        let line = format!("printf '[Service]\\n{settings}\\n' > /etc/systemd/system/{UNIT}.d/test.conf");
+    pub(crate) fn drop_in(&self, settings: &str) {
+        let line = format!(
+            "printf '[Service]\\n{settings}\\n' > /etc/systemd/system/{}.d/test.conf",
+            self.unit
+        );
         self.run(&["sh", "-c", &line]);
         self.run(&["systemctl", "daemon-reload"]);
     }
 
-    /// `systemctl VERB warren-vrrp.service`, which must succeed.
+    /// `systemctl VERB` of the unit, which must succeed.
     #[track_caller]
-    pub(super) fn systemctl(&self, verb: &str) {
-        self.run(&["systemctl", verb, UNIT]);
+    pub(crate) fn systemctl(&self, verb: &str) {
+        let output = self.try_run(&["systemctl", verb, self.unit]);
+        let how = || text(&self.try_run(&["systemctl", "status", "--no-pager", self.unit]));
+        assert!(output.status.success(), "{verb}: {}\n{}", how(), self.log());
     }
 
     /// A property of the unit.
     #[track_caller]
-    pub(super) fn property(&self, name: &str) -> String {
-        self.run(&["systemctl", "show", UNIT, "--value", "--property", name])
+    pub(crate) fn property(&self, name: &str) -> String {
+        self.run(&["systemctl", "show", self.unit, "--value", "--property", name])
     }
 
     /// The main process, as seen by the lab.
     #[track_caller]
-    pub(super) fn guard(&self) -> i32 {
+    pub(crate) fn guard(&self) -> i32 {
         let inside = self.property("MainPID");
         let inside = inside.as_str();
         let found = self.process.descendants().into_iter().find(|&id| {
@@ -146,27 +159,27 @@ impl<'host> Manager<'host> {
     }
 
     /// The child of the main process.
-    pub(super) fn worker(&self) -> Option<i32> {
+    pub(crate) fn worker(&self) -> Option<i32> {
         let guard = self.guard().to_string();
         let mut all = self.process.descendants().into_iter();
         all.find(|&id| status(id, "PPid") == guard && name(id) == "warren")
     }
 
     /// Processes of the unit, by systemd's account.
-    pub(super) fn tasks(&self) -> usize {
-        let file = "/sys/fs/cgroup/system.slice/warren-vrrp.service/cgroup.procs";
+    pub(crate) fn tasks(&self) -> usize {
+        let file = format!("/sys/fs/cgroup/system.slice/{}/cgroup.procs", self.unit);
         // Without processes there is no cgroup.
-        text(&self.try_run(&["cat", file])).lines().count()
+        text(&self.try_run(&["cat", &file])).lines().count()
     }
 
     /// What the unit has printed.
-    pub(super) fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
     /// Runs a program beside the unit, which must succeed.
     #[track_caller]
-    pub(super) fn run(&self, words: &[&str]) -> String {
+    pub(crate) fn run(&self, words: &[&str]) -> String {
         let output = self.try_run(words);
         assert!(
             output.status.success(),
@@ -179,7 +192,8 @@ impl<'host> Manager<'host> {
         text(&output)
     }
 
-    fn try_run(&self, words: &[&str]) -> Output {
+    /// The same, whatever comes out.
+    pub(crate) fn try_run(&self, words: &[&str]) -> Output {
         Command::new("nsenter")
             .arg(format!("--target={}", self.id))
             .args(["--mount", "--pid", "--net", "--uts", "--ipc", "--cgroup"])
@@ -209,12 +223,12 @@ impl Drop for Manager<'_> {
 }
 
 /// Sends a signal to a process by its id as seen by the lab.
-pub(super) fn send(id: i32, signal: Signal) {
+pub(crate) fn send(id: i32, signal: Signal) {
     kill(Pid::from_raw(id), signal).unwrap_or_else(|error| panic!("{signal} to {id}: {error}"));
 }
 
 /// A field of `/proc/ID/status`; empty once the process has gone.
-pub(super) fn status(id: i32, field: &str) -> String {
+pub(crate) fn status(id: i32, field: &str) -> String {
     let text = fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
     let value = text
         .lines()
@@ -222,7 +236,8 @@ pub(super) fn status(id: i32, field: &str) -> String {
     value.unwrap_or_default().trim().to_owned()
 }
 
-fn name(id: i32) -> String {
+/// The process's name, as `pgrep` sees it.
+pub(crate) fn name(id: i32) -> String {
     status(id, "Name")
 }
 

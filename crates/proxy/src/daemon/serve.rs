@@ -109,7 +109,7 @@ impl Daemon {
                 Some(visit) = self.visits.recv() => self.receive(visit),
                 Some(news) = self.heard.recv() => self.hear(news),
                 knocked = knock(self.door.as_ref()) => match knocked {
-                    Ok(socket) => self.give(socket),
+                    Ok((socket, pid)) => self.give(socket, pid),
                     Err(error) => {
                         tracing::warn!(%error, "successors cannot be heard any more");
                         self.door = None;
@@ -136,7 +136,7 @@ impl Daemon {
         tracing::info!(status, "ready");
     }
 
-    /// For `systemctl status`: "12 connections, 5 of 6 servers up".
+    /// For `systemctl status`: "12 connections, 5 of 6 servers up", and whether what is in force is what is in the file.
     fn in_a_line(&self) -> String {
         let snapshot = self.live.snapshot();
         let servers: Vec<_> = snapshot
@@ -148,8 +148,12 @@ impl Daemon {
             .iter()
             .filter(|server| server.state() == warren_balance::health::State::Up)
             .count();
+        let refused = match self.reload_failure {
+            Some(_) => "; the latest configuration was refused, see the log",
+            None => "",
+        };
         format!(
-            "{} connections, {up} of {} servers up",
+            "{} connections, {up} of {} servers up{refused}",
             self.live.connections.now(),
             servers.len()
         )
@@ -349,7 +353,7 @@ async fn next(lost: &mut Option<mpsc::Receiver<IpAddr>>) -> Option<IpAddr> {
 }
 
 /// The next successor, if any can be heard.
-async fn knock(door: Option<&Door>) -> io::Result<OwnedFd> {
+async fn knock(door: Option<&Door>) -> io::Result<(OwnedFd, u32)> {
     match door {
         Some(door) => door.knock().await,
         None => std::future::pending().await,

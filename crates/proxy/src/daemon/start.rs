@@ -214,9 +214,8 @@ fn start(options: Options, plan: Plan, bound: Bound, addresses: &Addresses) -> R
         live,
         workers,
     };
-    match inherited {
-        Some(inherited) => daemon.adopt(inherited)?,
-        None => daemon.listen(),
+    if let Some(inherited) = inherited {
+        daemon.adopt(inherited)?;
     }
     // From here on a former process has retired: what fails is a pity, and no reason to leave its clients alone.
     let opened = daemon.open_doors(&plan.global);
@@ -226,11 +225,15 @@ fn start(options: Options, plan: Plan, bound: Bound, addresses: &Addresses) -> R
     }
     daemon.serve_metrics(&plan.global, took_over)?;
     let control = control_socket(&daemon.options, &plan.global, took_over)?;
-    privileges::drop_to(plan.global.user.as_deref(), plan.global.group.as_deref())?;
+    privileges::drop_to(
+        plan.global.user.as_deref(),
+        plan.global.group.as_deref(),
+        daemon.pid_file.as_deref(),
+    )?;
     daemon.start_tasks(control, wishes);
-    if took_over {
-        // A service manager that does not listen is no reason not to serve.
-        let _ = daemon.manager.main_process(std::process::id());
+    // Last, so that whoever is served finds the sockets there, and nobody is served by root who should not be.
+    if !took_over {
+        daemon.listen();
     }
     Ok(daemon)
 }
@@ -264,13 +267,13 @@ impl Daemon {
     }
 
     fn open_doors(&mut self, global: &Global) -> Result<(), DaemonError> {
-        let bound = self.doors.additions(global)?;
-        self.doors.change(global, bound);
+        let door = Door::open().map_err(DaemonError::system("successors cannot be heard"))?;
+        self.door = Some(door);
         if let Some(path) = &self.pid_file {
             write_pid(path)?;
         }
-        let door = Door::open().map_err(DaemonError::system("successors cannot be heard"))?;
-        self.door = Some(door);
+        let bound = self.doors.additions(global)?;
+        self.doors.change(global, bound);
         Ok(())
     }
 

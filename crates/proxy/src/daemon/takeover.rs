@@ -44,8 +44,8 @@ impl Door {
         Ok(Self(socket))
     }
 
-    /// The next successor that may have what is ours.
-    pub(super) async fn knock(&self) -> io::Result<OwnedFd> {
+    /// The next successor that may have what is ours, and its number.
+    pub(super) async fn knock(&self) -> io::Result<(OwnedFd, u32)> {
         loop {
             let mut ready = self.0.readable().await?;
             let accepted =
@@ -54,7 +54,8 @@ impl Door {
             let socket = accepted?;
             let peer = sockopt::socket_peercred(&socket)?;
             if peer.uid.is_root() || peer.uid == rustix::process::geteuid() {
-                return Ok(socket);
+                let pid = peer.pid.as_raw_nonzero().get();
+                return Ok((socket, u32::try_from(pid).unwrap_or_default()));
             }
             tracing::warn!(
                 pid = peer.pid.as_raw_nonzero(),

@@ -6,6 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use tokio::process::Child;
 use tokio::sync::{mpsc, oneshot};
 use warren_api::proxy::{Reply, refusal};
 
@@ -28,6 +31,8 @@ pub(super) enum News {
     Ended(String),
     /// It took everything, or nothing.
     Given(Result<Given, HandoverError>),
+    /// It took everything, and is nobody's child any more.
+    Orphaned,
 }
 
 /// A successor was started and not heard of yet.
@@ -36,6 +41,12 @@ pub(super) struct Upgrade {
     answer: Option<oneshot::Sender<Reply>>,
     /// It is in the middle of taking: nothing else may change.
     giving: Arc<AtomicBool>,
+    /// Who is taking.
+    pid: Option<u32>,
+    /// Tells whoever watches the process that stands between us and a successor of ours.
+    taken: Option<oneshot::Sender<()>>,
+    /// What was handed over, until the successor is on its own.
+    given: Option<Given>,
 }
 
 impl Daemon {
@@ -50,7 +61,7 @@ impl Daemon {
             return;
         }
         let program = (self.options.successor)();
-        let child = tokio::process::Command::from(program).spawn();
+        let child = tokio::process::Command::from(program).process_group(0).spawn();
         match child {
             Err(error) => {
                 let text =
@@ -60,24 +71,32 @@ impl Daemon {
             Ok(child) => {
                 tracing::info!(pid = child.id(), "successor was started");
                 let giving = Arc::new(AtomicBool::new(false));
-                tokio::spawn(watch(child, Arc::clone(&giving), self.news.clone()));
+                let (taken, told) = oneshot::channel();
+                tokio::spawn(watch(child, Arc::clone(&giving), told, self.news.clone()));
                 self.upgrade = Some(Upgrade {
                     answer: Some(answer),
                     giving,
+                    pid: None,
+                    taken: Some(taken),
+                    given: None,
                 });
             }
         }
     }
 
     /// A successor asks, whether we have started it or not.
-    pub(super) fn give(&mut self, socket: OwnedFd) {
+    pub(super) fn give(&mut self, socket: OwnedFd, pid: u32) {
         if self.stopping.is_some() || self.is_giving() {
             return;
         }
         let upgrade = self.upgrade.get_or_insert_with(|| Upgrade {
             answer: None,
             giving: Arc::default(),
+            pid: None,
+            taken: None,
+            given: None,
         });
+        upgrade.pid = Some(pid);
         upgrade.giving.store(true, Relaxed);
         let listeners = self.listeners();
         let (workers, live, news) = (self.workers.clone(), Arc::clone(&self.live), self.news.clone());
@@ -95,8 +114,20 @@ impl Daemon {
             .is_some_and(|upgrade| upgrade.giving.load(Relaxed))
     }
 
+    fn has_given(&self) -> bool {
+        self.upgrade
+            .as_ref()
+            .is_some_and(|upgrade| upgrade.given.is_some())
+    }
+
     pub(super) fn hear(&mut self, news: News) {
         match news {
+            News::Ended(_) | News::Orphaned if self.has_given() => {
+                if let Some(given) = self.upgrade.as_mut().and_then(|upgrade| upgrade.given.take()) {
+                    self.retire(given);
+                }
+            }
+            News::Orphaned => {}
             News::Ended(how) => {
                 // One that has taken over reports by taking.
                 let Some(upgrade) = self.upgrade.take_if(|upgrade| !upgrade.giving.load(Relaxed)) else {
@@ -111,7 +142,12 @@ impl Daemon {
             News::Given(Ok(given)) => {
                 // Slots that left were given to nobody here: those who are left may have them.
                 self.servers.reloaded();
-                self.retire(given);
+                // A successor that we did not start has no child of ours above it.
+                let told = self.upgrade.as_mut().and_then(|upgrade| upgrade.taken.take());
+                match (told.map(|taken| taken.send(())), &mut self.upgrade) {
+                    (Some(Ok(())), Some(upgrade)) => upgrade.given = Some(given),
+                    _ => self.retire(given),
+                }
             }
             News::Given(Err(error)) => {
                 self.servers.reloaded();
@@ -137,8 +173,15 @@ impl Daemon {
             took_ms = took,
             "handed over"
         );
-        if let Some(answer) = self.upgrade.take().and_then(|upgrade| upgrade.answer) {
-            let _ = answer.send(done(&text, Vec::new()));
+        if let Some(upgrade) = self.upgrade.take() {
+            // Said by this process, which is the main one: the service manager believes it whatever NotifyAccess says,
+            // and hears of it before this process ends.
+            if let Some(pid) = upgrade.pid {
+                let _ = self.manager.main_process(pid);
+            }
+            if let Some(answer) = upgrade.answer {
+                let _ = answer.send(done(&text, Vec::new()));
+            }
         }
         // Paths of sockets belong to the successor: nothing is removed.
         self.sockets = Sockets::default();
@@ -153,18 +196,39 @@ impl Daemon {
 }
 
 /// Says how a successor ended, if it does.
-async fn watch(mut child: tokio::process::Child, giving: Arc<AtomicBool>, news: mpsc::Sender<News>) {
-    let ended = tokio::time::timeout(SUCCESSOR_WITHIN, child.wait()).await;
-    let how = match ended {
-        Ok(Ok(status)) => format!("ended ({status})"),
-        Ok(Err(error)) => format!("could not be waited for ({error})"),
-        Err(_) if giving.load(Relaxed) => {
-            // It lives on. Waited for, so that it is no zombie if it ends before this process does.
-            let _ = child.wait().await;
+///
+/// `child` is the process between us and the successor. It ends with the successor, or here, once the successor has
+/// everything: then that one is a child of the service manager, which would otherwise not wait for its end when it stops
+/// the unit, but kill it.
+async fn watch(
+    mut child: Child,
+    giving: Arc<AtomicBool>,
+    mut taken: oneshot::Receiver<()>,
+    news: mpsc::Sender<News>,
+) {
+    let patience = async {
+        tokio::time::sleep(SUCCESSOR_WITHIN).await;
+        if giving.load(Relaxed) {
+            std::future::pending::<()>().await;
+        }
+    };
+    let how = tokio::select! {
+        ended = child.wait() => match ended {
+            Ok(status) => format!("ended ({status})"),
+            Err(error) => format!("could not be waited for ({error})"),
+        },
+        Ok(()) = &mut taken => {
+            let _ = child.kill().await;
+            let _ = news.send(News::Orphaned).await;
             return;
         }
-        Err(_) => {
-            let _ = child.kill().await;
+        () = patience => {
+            let group = child.id().and_then(|id| i32::try_from(id).ok());
+            if let Some(group) = group {
+                // Both of them. Whoever has gone already needs no end.
+                let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
+            }
+            let _ = child.wait().await;
             format!("took nothing over within {SUCCESSOR_WITHIN:?} and was stopped")
         }
     };
