@@ -12,12 +12,14 @@
 //!   type 8  heartbeat  nothing, on channel 0
 //! ```
 //!
-//! Two ways to take a stream apart. [`Splitter`] gives whole frames, whose payloads are slices of what was read; it is
-//! for who wants to understand. [`Tracker`] gives only the places where frames end and keeps no more than a header; it
-//! is for who passes octets on. Neither copies a payload or allocates for a frame.
+//! Two ways to take a stream apart. [`Splitter`] gives whole frames, whose payloads are slices of what was read, one by
+//! one or as a [`Chunk`] of all there are; it is for who wants to understand. [`Tracker`] gives only the places where
+//! frames end and keeps no more than a header; it is for who passes octets on. Neither copies a payload or allocates
+//! for a frame.
 //!
-//! Absent on purpose: reading and writing sockets, and cutting a content into frames.
+//! Absent on purpose: reading and writing sockets, and contents, which consist of several frames.
 
+mod chunk;
 mod error;
 mod split;
 mod track;
@@ -25,6 +27,7 @@ mod track;
 use bytes::{BufMut, Bytes, BytesMut};
 use thiserror::Error;
 
+pub use chunk::{Chunk, Place};
 pub use error::{FrameError, Snippet};
 pub use split::{Item, Splitter};
 pub use track::{Boundary, KEPT, Passed, Paused, Tracker};

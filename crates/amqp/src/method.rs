@@ -7,10 +7,17 @@
 //!   +-----------+------------+---------------------------+
 //! ```
 //!
-//! One file per class. Absent so far: every class but connection.
+//! One file per class. [`Method`] is any of them; strings in it are slices of what was read.
 
+pub mod access;
+pub mod basic;
+pub mod channel;
 mod class;
+pub mod confirm;
 pub mod connection;
+pub mod exchange;
+pub mod queue;
+pub mod tx;
 
 use std::fmt;
 
@@ -50,6 +57,14 @@ impl MethodId {
     }
 }
 
+impl MethodId {
+    /// Whether a content header and a body come after it.
+    #[must_use]
+    pub const fn has_content(self) -> bool {
+        matches!((self.class, self.method), (basic::CLASS, 40 | 50 | 60 | 71))
+    }
+}
+
 impl fmt::Display for MethodId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "({},{})", self.class, self.method)
@@ -70,6 +85,9 @@ pub enum MethodError {
         /// All that came after the ids.
         arguments: Bytes,
     },
+    /// A short string that is not text.
+    #[error("a short string is not UTF-8: the peer has to send names as text")]
+    NotUtf8,
 }
 
 impl MethodError {
@@ -86,7 +104,74 @@ impl MethodError {
                 let start = Numbers(arguments.get(..255).unwrap_or(arguments));
                 Exception::new(ReplyCode::FrameError, format_args!("cannot decode {start}"), *id)
             }
+            Self::NotUtf8 => Exception::new(
+                ReplyCode::FrameError,
+                "Malformed UTF-8 in shortstr",
+                MethodId::NONE,
+            ),
         }
+    }
+}
+
+macro_rules! classes {
+    ($($class:ident: $variant:ident;)*) => {
+        /// Any method.
+        #[derive(Clone, Debug, PartialEq)]
+        pub enum Method {
+            $(#[doc = concat!("Of class ", stringify!($class), ".")] $variant($class::Method),)*
+        }
+
+        impl Method {
+            /// The ids of all of them, class by class.
+            pub const IDS: &[&[MethodId]] = &[$($class::Method::IDS,)*];
+
+            /// Which one it is.
+            #[must_use]
+            pub const fn id(&self) -> MethodId {
+                match self { $(Self::$variant(method) => method.id(),)* }
+            }
+
+            /// Reads the payload of a method frame. Strings are slices of it.
+            pub fn decode(payload: &Bytes) -> Result<Self, MethodError> {
+                let id = MethodId::of(payload).ok_or_else(|| MethodError::Malformed {
+                    id: MethodId::NONE,
+                    arguments: payload.clone(),
+                })?;
+                match id.class {
+                    $($class::CLASS => $class::Method::decode(payload).map(Self::$variant),)*
+                    _ => Err(MethodError::Unknown(id)),
+                }
+            }
+
+            /// Appends the payload of a method frame.
+            pub(crate) fn write(&self, out: &mut BytesMut) {
+                match self { $(Self::$variant(method) => method.write(out),)* }
+            }
+        }
+
+        $(impl From<$class::Method> for Method {
+            fn from(method: $class::Method) -> Self {
+                Self::$variant(method)
+            }
+        })*
+    };
+}
+
+classes! {
+    connection: Connection;
+    channel: Channel;
+    access: Access;
+    exchange: Exchange;
+    queue: Queue;
+    basic: Basic;
+    confirm: Confirm;
+    tx: Tx;
+}
+
+impl Method {
+    /// Appends the whole frame to what will be sent, or nothing if the peer would refuse it.
+    pub fn encode(&self, channel: u16, frame_max: FrameMax, out: &mut BytesMut) -> Result<(), TooLarge> {
+        encode_frame(channel, frame_max, out, |out| self.write(out))
     }
 }
 

@@ -15,6 +15,7 @@
 //! entries keep their order, so that a table leaves as it came. Strings and names are slices of what was read.
 
 mod decode;
+mod view;
 
 use bytes::{Bytes, BytesMut};
 
@@ -22,6 +23,7 @@ use crate::text::ShortString;
 use crate::wire::Writer;
 
 pub use decode::InvalidTable;
+pub use view::{ArrayView, Plain, TableView, ValueView};
 
 /// How deep tables and arrays may be in one another.
 pub const DEPTH_MAX: usize = 32;
@@ -104,7 +106,7 @@ impl Value {
         }
     }
 
-    fn write(&self, out: &mut Writer<'_>) {
+    pub(crate) fn write(&self, out: &mut Writer<'_>) {
         out.u8(self.letter());
         match self {
             Self::Bool(value) => out.u8((*value).into()),

@@ -7,7 +7,7 @@
 //!   bits                            up to eight in one octet, the first in the lowest place
 //! ```
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::text::ShortString;
 
@@ -15,43 +15,61 @@ use crate::text::ShortString;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Malformed;
 
-/// Takes elementary types off the beginning of a payload. Strings are slices of it.
-pub(crate) struct Reader {
-    rest: Bytes,
+/// Takes elementary types off a payload. Strings are slices of it.
+pub(crate) struct Reader<'a> {
+    octets: &'a Bytes,
+    at: usize,
     /// The octet of bits that was last read, and how many of them are used.
     bits: Option<(u8, u32)>,
+    utf8: bool,
 }
 
-impl Reader {
-    pub(crate) const fn new(octets: Bytes) -> Self {
+impl<'a> Reader<'a> {
+    pub(crate) const fn new(octets: &'a Bytes) -> Self {
+        Self::from(octets, 0)
+    }
+
+    /// Begins behind so many octets.
+    pub(crate) const fn from(octets: &'a Bytes, at: usize) -> Self {
         Self {
-            rest: octets,
+            octets,
+            at,
             bits: None,
+            utf8: true,
         }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.rest.is_empty()
+        self.at >= self.octets.len()
+    }
+
+    /// Whether all short strings so far were text.
+    pub(crate) const fn is_utf8(&self) -> bool {
+        self.utf8
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
+        self.bits = None;
+        let rest = self.octets.get(self.at..).unwrap_or_default();
+        let array = rest.first_chunk().ok_or(Malformed)?;
+        self.at += N;
+        Ok(*array)
     }
 
     pub(crate) fn u8(&mut self) -> Result<u8, Malformed> {
-        self.bits = None;
-        self.rest.try_get_u8().map_err(|_| Malformed)
+        self.array().map(u8::from_be_bytes)
     }
 
     pub(crate) fn u16(&mut self) -> Result<u16, Malformed> {
-        self.bits = None;
-        self.rest.try_get_u16().map_err(|_| Malformed)
+        self.array().map(u16::from_be_bytes)
     }
 
     pub(crate) fn u32(&mut self) -> Result<u32, Malformed> {
-        self.bits = None;
-        self.rest.try_get_u32().map_err(|_| Malformed)
+        self.array().map(u32::from_be_bytes)
     }
 
     pub(crate) fn u64(&mut self) -> Result<u64, Malformed> {
-        self.bits = None;
-        self.rest.try_get_u64().map_err(|_| Malformed)
+        self.array().map(u64::from_be_bytes)
     }
 
     pub(crate) fn bit(&mut self) -> Result<bool, Malformed> {
@@ -65,20 +83,74 @@ impl Reader {
 
     pub(crate) fn octets(&mut self, count: usize) -> Result<Bytes, Malformed> {
         self.bits = None;
-        match count <= self.rest.len() {
-            true => Ok(self.rest.split_to(count)),
-            false => Err(Malformed),
-        }
+        let end = self.at.checked_add(count).filter(|end| *end <= self.octets.len());
+        let octets = self.octets.slice(self.at..end.ok_or(Malformed)?);
+        self.at += count;
+        Ok(octets)
     }
 
     pub(crate) fn short_string(&mut self) -> Result<ShortString, Malformed> {
         let length = self.u8()?;
-        self.octets(length.into()).map(ShortString::read)
+        let octets = self.octets(length.into())?;
+        self.utf8 &= std::str::from_utf8(&octets).is_ok();
+        Ok(ShortString::read(octets))
     }
 
     pub(crate) fn long_string(&mut self) -> Result<Bytes, Malformed> {
         let length = self.u32()?;
         self.octets(usize::try_from(length).map_err(|_| Malformed)?)
+    }
+}
+
+/// Takes elementary types off octets where they lie. Strings are borrowed.
+#[derive(Clone, Copy)]
+pub(crate) struct Octets<'a>(pub(crate) &'a [u8]);
+
+impl<'a> Octets<'a> {
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
+        let (array, rest) = self.0.split_first_chunk().ok_or(Malformed)?;
+        self.0 = rest;
+        Ok(*array)
+    }
+
+    pub(crate) fn u8(&mut self) -> Result<u8, Malformed> {
+        self.array().map(u8::from_be_bytes)
+    }
+
+    pub(crate) fn u16(&mut self) -> Result<u16, Malformed> {
+        self.array().map(u16::from_be_bytes)
+    }
+
+    pub(crate) fn u32(&mut self) -> Result<u32, Malformed> {
+        self.array().map(u32::from_be_bytes)
+    }
+
+    pub(crate) fn u64(&mut self) -> Result<u64, Malformed> {
+        self.array().map(u64::from_be_bytes)
+    }
+
+    pub(crate) fn take(&mut self, count: usize) -> Result<&'a [u8], Malformed> {
+        let (taken, rest) = self.0.split_at_checked(count).ok_or(Malformed)?;
+        self.0 = rest;
+        Ok(taken)
+    }
+
+    pub(crate) fn short(&mut self) -> Result<&'a [u8], Malformed> {
+        let length = self.u8()?;
+        self.take(length.into())
+    }
+
+    pub(crate) fn long(&mut self) -> Result<&'a [u8], Malformed> {
+        let length = self.u32()?;
+        self.take(usize::try_from(length).map_err(|_| Malformed)?)
+    }
+
+    /// That there is nothing more.
+    pub(crate) const fn end(&self) -> Result<(), Malformed> {
+        match self.0.is_empty() {
+            true => Ok(()),
+            false => Err(Malformed),
+        }
     }
 }
 
@@ -176,7 +248,8 @@ mod tests {
         }
         assert_eq!(out[..], [0b101, 7, 0xff, 1]);
 
-        let mut reader = Reader::new(out.freeze());
+        let out = out.freeze();
+        let mut reader = Reader::new(&out);
         let bits: Vec<_> = (0..3).map(|_| reader.bit().unwrap()).collect();
         assert_eq!(bits, [true, false, true]);
         assert_eq!(reader.u8(), Ok(7));
@@ -192,11 +265,11 @@ mod tests {
     #[test]
     fn a_string_that_says_more_than_there_is_is_malformed() {
         assert_eq!(
-            Reader::new(Bytes::from_static(b"\x03ab")).short_string(),
+            Reader::new(&Bytes::from_static(b"\x03ab")).short_string(),
             Err(Malformed)
         );
         assert_eq!(
-            Reader::new(Bytes::from_static(b"\xff\xff\xff\xffab")).long_string(),
+            Reader::new(&Bytes::from_static(b"\xff\xff\xff\xffab")).long_string(),
             Err(Malformed)
         );
     }

@@ -2,7 +2,7 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::{FRAME_END, Frame, FrameError, FrameMax, HEADER_LENGTH, Head, OVERHEAD};
+use super::{Chunk, FRAME_END, Frame, FrameError, FrameKind, FrameMax, HEADER_LENGTH, Head, OVERHEAD};
 use crate::protocol::{self, MAGIC, ProtocolHeader};
 
 /// What a stream consists of.
@@ -89,6 +89,58 @@ impl Splitter {
         Ok(item)
     }
 
+    /// Takes all the whole frames there are off the buffer at once; nothing if there is none. What is wrong with a frame
+    /// is said when it is the first.
+    ///
+    /// This is for a connection whose protocol header has been taken by [`Splitter::next`].
+    pub fn chunk(&mut self, input: &mut BytesMut) -> Result<Option<Chunk>, FrameError> {
+        if let Some(start) = input.get(..1)
+            && self.expected.is_protocol(start)?
+        {
+            return Err(FrameError::NotAmqp);
+        }
+        let mut end = 0;
+        loop {
+            match self.whole(input.get(end..).unwrap_or_default()) {
+                Ok(Some((_, _, size))) => end += size + OVERHEAD,
+                Err(error) if end == 0 => return Err(error),
+                Ok(None) | Err(_) => break,
+            }
+        }
+        if end == 0 {
+            return Ok(None);
+        }
+        self.expected = Expected::Frame;
+        Ok(Some(Chunk::new(input.split_to(end).freeze())))
+    }
+
+    /// How many octets are missing of the frame with which the buffer begins, as far as that can be told. To read so
+    /// many at once spares copies of a large one.
+    #[must_use]
+    pub fn missing(input: &[u8]) -> usize {
+        let Some((head, rest)) = input.split_first_chunk::<HEADER_LENGTH>() else {
+            return HEADER_LENGTH - input.len();
+        };
+        let size = usize::try_from(Head::decode(*head).size).unwrap_or(usize::MAX);
+        size.saturating_add(1).saturating_sub(rest.len())
+    }
+
+    /// Kind, channel and size of the payload of the frame with which the octets begin, if all of it is there.
+    fn whole(&self, octets: &[u8]) -> Result<Option<(FrameKind, u16, usize)>, FrameError> {
+        let Some((head, rest)) = octets.split_first_chunk::<HEADER_LENGTH>() else {
+            return Ok(None);
+        };
+        let head = Head::decode(*head);
+        head.check_size(self.frame_max)?;
+        let size = usize::try_from(head.size).unwrap_or(usize::MAX);
+        let (Some(payload), Some(end)) = (rest.get(..size), rest.get(size)) else {
+            return Ok(None);
+        };
+        let kind = head.check_whole(payload, *end)?;
+        debug_assert_eq!(*end, FRAME_END);
+        Ok(Some((kind, head.channel, size)))
+    }
+
     fn protocol(&self, input: &mut BytesMut) -> Result<Option<ProtocolHeader>, FrameError> {
         let Some(octets) = input.first_chunk::<{ protocol::LENGTH }>() else {
             return Ok(None);
@@ -99,24 +151,15 @@ impl Splitter {
     }
 
     fn frame(&self, input: &mut BytesMut) -> Result<Option<Frame>, FrameError> {
-        let Some((head, rest)) = input.split_first_chunk::<HEADER_LENGTH>() else {
+        let Some((kind, channel, size)) = self.whole(input)? else {
             return Ok(None);
         };
-        let head = Head::decode(*head);
-        head.check_size(self.frame_max)?;
-        let size = head.size as usize;
-        let (Some(payload), Some(end)) = (rest.get(..size), rest.get(size)) else {
-            return Ok(None);
-        };
-        let kind = head.check_whole(payload, *end)?;
-        debug_assert_eq!(*end, FRAME_END);
-
         let mut whole = input.split_to(size + OVERHEAD).freeze();
         whole.advance(HEADER_LENGTH);
         whole.truncate(size);
         Ok(Some(Frame {
             kind,
-            channel: head.channel,
+            channel,
             // An empty slice would keep the whole buffer alive for nothing.
             payload: if whole.is_empty() { Bytes::new() } else { whole },
         }))

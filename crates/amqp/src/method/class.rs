@@ -8,14 +8,14 @@ use crate::wire::{Malformed, Reader, Writer};
 
 /// What a method's argument can be.
 pub(super) trait Argument: Sized {
-    fn read(reader: &mut Reader) -> Result<Self, Malformed>;
+    fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed>;
     fn write(&self, out: &mut Writer<'_>);
 }
 
 macro_rules! argument {
     ($($type:ty: $read:ident, $write:expr;)*) => {
         $(impl Argument for $type {
-            fn read(reader: &mut Reader) -> Result<Self, Malformed> {
+            fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
                 reader.$read()
             }
 
@@ -29,6 +29,7 @@ macro_rules! argument {
 argument! {
     u8: u8, |out: &mut Writer<'_>, value: &Self| out.u8(*value);
     u16: u16, |out: &mut Writer<'_>, value: &Self| out.u16(*value);
+    u64: u64, |out: &mut Writer<'_>, value: &Self| out.u64(*value);
     u32: u32, |out: &mut Writer<'_>, value: &Self| out.u32(*value);
     bool: bit, |out: &mut Writer<'_>, value: &Self| out.bit(*value);
     ShortString: short_string, Writer::short_string;
@@ -36,7 +37,7 @@ argument! {
 }
 
 impl Argument for Secret {
-    fn read(reader: &mut Reader) -> Result<Self, Malformed> {
+    fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
         reader.long_string().map(Self::from)
     }
 
@@ -46,7 +47,7 @@ impl Argument for Secret {
 }
 
 impl Argument for Table {
-    fn read(reader: &mut Reader) -> Result<Self, Malformed> {
+    fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
         Self::read(reader).map_err(|_| Malformed)
     }
 
@@ -61,10 +62,9 @@ macro_rules! methods {
         $(#[$doc:meta])*
         $id:literal $name:ident { $($(#[$argument_doc:meta])* $argument:ident: $type:ty,)* }
     )*) => {
-        use bytes::{Buf as _, BytesMut};
+        use bytes::BytesMut;
 
         use crate::frame::{FrameMax, TooLarge};
-        use crate::method::class::Argument;
         use crate::method::{MethodError, MethodId, encode_frame};
         use crate::wire::{Malformed, Reader, Writer};
 
@@ -88,6 +88,12 @@ macro_rules! methods {
                     Self::$name(method)
                 }
             }
+
+            impl From<$name> for crate::method::Method {
+                fn from(method: $name) -> Self {
+                    Method::$name(method).into()
+                }
+            }
         )*
 
         /// Any method of this class.
@@ -107,28 +113,31 @@ macro_rules! methods {
             }
 
             /// Reads the payload of a method frame. Strings are slices of it.
-            pub fn decode(payload: &Bytes) -> Result<Self, MethodError> {
+            pub fn decode(payload: &bytes::Bytes) -> Result<Self, MethodError> {
                 let id = MethodId::of(payload).ok_or_else(|| MethodError::Malformed {
                     id: MethodId::NONE,
                     arguments: payload.clone(),
                 })?;
-                let mut arguments = payload.clone();
-                arguments.advance(4);
-                let mut reader = Reader::new(arguments.clone());
+                let mut reader = Reader::from(payload, 4);
                 let method = match id {
                     $($name::ID => Self::read_one::<$name>(&mut reader, |reader| {
                         let _ = &reader;
-                        Ok($name { $($argument: <$type as Argument>::read(reader)?,)* })
+                        Ok($name { $($argument: <$type as crate::method::class::Argument>::read(reader)?,)* })
                     }),)*
                     _ => return Err(MethodError::Unknown(id)),
                 };
-                method.map_err(|_| MethodError::Malformed { id, arguments })
+                let method = method.map_err(|_| MethodError::Malformed { id, arguments: payload.slice(4..) })?;
+                // RabbitMQ looks at the text of methods without content only.
+                match reader.is_utf8() || id.has_content() {
+                    true => Ok(method),
+                    false => Err(MethodError::NotUtf8),
+                }
             }
 
             /// Arguments that are longer than the method's are as wrong as arguments that are shorter.
             fn read_one<M: Into<Self>>(
-                reader: &mut Reader,
-                read: impl FnOnce(&mut Reader) -> Result<M, Malformed>,
+                reader: &mut Reader<'_>,
+                read: impl FnOnce(&mut Reader<'_>) -> Result<M, Malformed>,
             ) -> Result<Self, Malformed> {
                 let method = read(reader)?;
                 match reader.is_empty() {
@@ -137,19 +146,22 @@ macro_rules! methods {
                 }
             }
 
+            /// Appends ids and arguments: the payload of a method frame.
+            pub(crate) fn write(&self, out: &mut BytesMut) {
+                let mut out = Writer::new(out);
+                out.u16(self.id().class);
+                out.u16(self.id().method);
+                match self {
+                    $(Self::$name(method) => {
+                        let _ = method;
+                        $(crate::method::class::Argument::write(&method.$argument, &mut out);)*
+                    })*
+                }
+            }
+
             /// Appends the whole frame to what will be sent, or nothing if the peer would refuse it.
             pub fn encode(&self, channel: u16, frame_max: FrameMax, out: &mut BytesMut) -> Result<(), TooLarge> {
-                encode_frame(channel, frame_max, out, |out| {
-                    let mut out = Writer::new(out);
-                    out.u16(self.id().class);
-                    out.u16(self.id().method);
-                    match self {
-                        $(Self::$name(method) => {
-                            let _ = method;
-                            $(method.$argument.write(&mut out);)*
-                        })*
-                    }
-                })
+                encode_frame(channel, frame_max, out, |out| self.write(out))
             }
         }
     };

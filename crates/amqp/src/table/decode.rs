@@ -36,10 +36,10 @@ impl Table {
             depth: DEPTH_MAX,
             values: VALUES_MAX,
         }
-        .table(octets)
+        .table(&octets)
     }
 
-    pub(crate) fn read(reader: &mut Reader) -> Result<Self, InvalidTable> {
+    pub(crate) fn read(reader: &mut Reader<'_>) -> Result<Self, InvalidTable> {
         Self::decode_entries(reader.long_string()?)
     }
 }
@@ -51,7 +51,7 @@ struct Budget {
 }
 
 impl Budget {
-    fn table(&mut self, octets: Bytes) -> Result<Table, InvalidTable> {
+    fn table(&mut self, octets: &Bytes) -> Result<Table, InvalidTable> {
         self.deeper(|budget| {
             let (mut reader, mut entries) = (Reader::new(octets), Vec::new());
             while !reader.is_empty() {
@@ -62,7 +62,7 @@ impl Budget {
         })
     }
 
-    fn array(&mut self, octets: Bytes) -> Result<Vec<Value>, InvalidTable> {
+    fn array(&mut self, octets: &Bytes) -> Result<Vec<Value>, InvalidTable> {
         self.deeper(|budget| {
             let (mut reader, mut values) = (Reader::new(octets), Vec::new());
             while !reader.is_empty() {
@@ -82,7 +82,7 @@ impl Budget {
         result
     }
 
-    fn value(&mut self, reader: &mut Reader) -> Result<Value, InvalidTable> {
+    fn value(&mut self, reader: &mut Reader<'_>) -> Result<Value, InvalidTable> {
         self.values = self.values.checked_sub(1).ok_or(InvalidTable::TooMany)?;
         Ok(match reader.u8()? {
             b't' => Value::Bool(reader.u8()? != 0),
@@ -103,8 +103,8 @@ impl Budget {
             b'S' => Value::Text(reader.long_string()?),
             b'x' => Value::Octets(reader.long_string()?),
             b'T' => Value::Timestamp(reader.u64()?),
-            b'A' => Value::Array(self.array(reader.long_string()?)?),
-            b'F' => Value::Table(self.table(reader.long_string()?)?),
+            b'A' => Value::Array(self.array(&reader.long_string()?)?),
+            b'F' => Value::Table(self.table(&reader.long_string()?)?),
             b'V' => Value::Void,
             letter => return Err(InvalidTable::UnknownLetter(letter)),
         })
