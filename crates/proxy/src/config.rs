@@ -24,7 +24,9 @@ mod sources;
 mod translate;
 mod words;
 
+pub(crate) use build::address::{server_address, source_address};
 pub use build::build;
+pub(crate) use haproxy::is_server_option;
 pub use haproxy::page as haproxy_page;
 pub use load::{
     ConfigError, Format, Loaded, Machine, load, load_haproxy, load_haproxy_text, load_toml, load_toml_text,

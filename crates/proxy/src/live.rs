@@ -17,7 +17,7 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 
-pub use backend::{Assignment, Backend, Waiter};
+pub use backend::{Assignment, Backend, Outage, Waiter};
 pub use capture::{CAPTURE_MAX, Capture, LastRefused};
 pub use counters::{Cells, Gauge, Rate, Tally, Timings, Totals};
 pub use frontend::{Frontend, Socket};
@@ -61,6 +61,13 @@ pub struct RateLimits {
     pub sessions: AtomicU32,
     /// `set rate-limit ssl-sessions global`.
     pub handshakes: AtomicU32,
+}
+
+impl RateLimits {
+    /// Connections, sessions, handshakes.
+    pub(crate) const fn each(&self) -> [&AtomicU32; 3] {
+        [&self.connections, &self.sessions, &self.handshakes]
+    }
 }
 
 /// One generation of the configuration and its objects, in the plan's order.

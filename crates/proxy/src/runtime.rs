@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use tokio::sync::Semaphore;
 
+pub(crate) use add::make as make_server;
 pub(crate) use change::tell;
 pub use socket::{BindError, Listener};
 

@@ -3,7 +3,7 @@
 //! Nothing here asks the system: whether a name resolves, a file is readable or a user exists is for the running proxy
 //! and `warren check` to say. The only files read are the pages of `error_files`, which are part of the plan.
 
-mod address;
+pub(crate) mod address;
 mod backend;
 mod bind;
 mod check;

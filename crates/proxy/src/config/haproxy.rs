@@ -40,6 +40,11 @@ use super::report::{Report, suggestion};
 use super::sources::Sources;
 use super::words;
 
+/// Whether this may follow the address of a server.
+pub(crate) fn is_server_option(word: &str) -> bool {
+    server::SERVER.iter().any(|(name, _)| *name == word)
+}
+
 /// What files say, and what there is to say about them.
 pub(super) struct Imported {
     pub(super) file: Proxy,

@@ -5,16 +5,18 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
-use warren_balance::health::{By, Operation, Saved};
-use warren_balance::{Key, Weight};
+use warren_balance::health::{By, Operation, Paused};
+use warren_balance::{Key, ServerId, Weight};
 
 use crate::live::{self, Live, Target, Totals};
 use crate::plan::{HostAddress, Plan};
+use crate::runtime;
 
 /// Everything.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -27,6 +29,8 @@ pub(crate) struct State {
     spliced: u64,
     numbers: Numbers,
     maxconn: u32,
+    /// `set rate-limit`: connections, sessions, handshakes.
+    rate_limits: [u32; 3],
     frontends: HashMap<String, Frontend>,
     backends: HashMap<String, Backend>,
 }
@@ -45,33 +49,71 @@ struct Frontend {
     maxconn: u32,
     rate_limit: u32,
     paused: bool,
+    stopped: bool,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Backend {
     numbers: Numbers,
-    servers: HashMap<String, Server>,
+    /// In order: those that were added at run time come last, and are made again in theirs.
+    servers: Vec<(String, Server)>,
+    outage: Outage,
     /// Which server a client has.
     stick: Vec<(IpAddr, u64)>,
+}
+
+/// When a backend had no server: whether it has none, how often, and milliseconds.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Outage {
+    down: bool,
+    times: u64,
+    changed: u64,
+    downtime: Duration,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Server {
     numbers: Numbers,
     maxconn: u32,
+    id: u32,
+    /// What `add server` was told of it.
+    added: Option<Vec<String>>,
     /// As configured, and as it is.
     address: String,
     target: Option<(Option<SocketAddr>, String)>,
-    /// Stopped, running, stopping.
-    operation: u8,
-    maint: bool,
-    drain: bool,
-    weight: u32,
-    score: u16,
+    adjusted: Option<Adjusted>,
+    health: Health,
     checks_failed: u64,
     times_down: u64,
     changed: u64,
     downtime: Duration,
+}
+
+/// What an operator has said of how it is looked after.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Adjusted {
+    check: Option<(Option<IpAddr>, Option<u16>)>,
+    agent: Option<(Option<IpAddr>, u16, Option<String>)>,
+}
+
+/// [`Paused`], in numbers.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Health {
+    disabled: bool,
+    weight: u16,
+    maxconn: u32,
+    /// Stopped, running, stopping.
+    operation: u8,
+    maint: bool,
+    /// Nobody, the configuration, an operator, an agent.
+    maint_by: u8,
+    drain_by: u8,
+    share: u32,
+    maxconn_now: u32,
+    check: Option<u16>,
+    agent: Option<u16>,
+    silenced: [bool; 2],
+    started: Option<u64>,
 }
 
 impl State {
@@ -95,6 +137,7 @@ impl State {
                 last_session: 0,
             },
             maxconn: live.maxconn.load(Relaxed),
+            rate_limits: live.rate_limits.each().map(|limit| limit.load(Relaxed)),
             frontends: snapshot
                 .frontends
                 .iter()
@@ -114,12 +157,16 @@ impl State {
         let live = Live::since(plan, now.checked_sub(self.age).unwrap_or(now));
         live.continue_from(self.sessions);
         live.maxconn.store(self.maxconn, Relaxed);
+        for (limit, value) in live.rate_limits.each().into_iter().zip(self.rate_limits) {
+            limit.store(value, Relaxed);
+        }
         let snapshot = live.snapshot();
         for frontend in &snapshot.frontends {
             if let Some(state) = self.frontends.get(&*frontend.name) {
                 frontend.maxconn.store(state.maxconn, Relaxed);
                 frontend.rate_limit.store(state.rate_limit, Relaxed);
                 frontend.paused.store(state.paused, Relaxed);
+                frontend.stopped.store(state.stopped, Relaxed);
             }
         }
         for backend in &snapshot.backends {
@@ -156,6 +203,10 @@ impl State {
             let Some(Backend { numbers, servers, .. }) = self.backends.get(&*backend.name) else {
                 continue;
             };
+            let servers: HashMap<&str, &Server> = servers
+                .iter()
+                .map(|(name, server)| (name.as_str(), server))
+                .collect();
             backend.tally.of_control().add_all(&numbers.totals);
             let [sessions, rate, requests, queued, _] = numbers.most;
             backend.sessions.raise(sessions);
@@ -164,7 +215,7 @@ impl State {
             backend.queued.raise(queued);
             backend.last_session.fetch_max(numbers.last_session, Relaxed);
             for server in backend.servers().iter() {
-                if let Some(Server { numbers, .. }) = servers.get(&*server.name) {
+                if let Some(Server { numbers, .. }) = servers.get(&*server.name).copied() {
                     server.tally.of_control().add_all(&numbers.totals);
                     let [sessions, rate, queued, ..] = numbers.most;
                     server.sessions.raise(sessions);
@@ -194,6 +245,7 @@ impl Frontend {
             maxconn: frontend.maxconn.load(Relaxed),
             rate_limit: frontend.rate_limit.load(Relaxed),
             paused: frontend.paused.load(Relaxed),
+            stopped: frontend.stopped.load(Relaxed),
         }
     }
 }
@@ -201,6 +253,7 @@ impl Frontend {
 impl Backend {
     fn of(backend: &live::Backend, now: warren_balance::Instant) -> Self {
         let stick = backend.stick.lock();
+        let outage = *backend.outage.lock();
         let entries = stick.iter().flat_map(|table| table.entries(now));
         Self {
             numbers: Numbers {
@@ -219,6 +272,12 @@ impl Backend {
                 .iter()
                 .map(|server| (server.name.to_string(), Server::of(server)))
                 .collect(),
+            outage: Outage {
+                down: outage.down,
+                times: outage.times,
+                changed: millis(outage.changed),
+                downtime: outage.downtime,
+            },
             stick: entries
                 .filter_map(|(key, counters, _)| Some((address(key)?, counters.gpc0)))
                 .collect(),
@@ -226,11 +285,29 @@ impl Backend {
     }
 
     fn restore(&self, backend: &live::Backend, now: warren_balance::Instant) {
-        for server in backend.servers().iter() {
-            if let Some(state) = self.servers.get(&*server.name) {
-                state.restore(server);
-            }
+        for (name, state) in &self.servers {
+            let server = match (backend.server_named(name), &state.added) {
+                (Some(server), _) => server,
+                (None, None) => continue,
+                (None, Some(words)) => {
+                    match runtime::make_server(backend, name, words, Some(ServerId(state.id)), now) {
+                        Ok(server) => server,
+                        Err(error) => {
+                            let backend = &backend.name;
+                            tracing::error!(%backend, name, error, "server was not added again");
+                            continue;
+                        }
+                    }
+                }
+            };
+            state.restore(&server);
         }
+        *backend.outage.lock() = live::Outage {
+            changed: warren_balance::Instant::from_millis(self.outage.changed),
+            down: self.outage.down,
+            times: self.outage.times,
+            downtime: self.outage.downtime,
+        };
         if let Some(table) = backend.stick.lock().as_mut() {
             for (address, server) in &self.stick {
                 // A table that is smaller now keeps as many as it can.
@@ -250,8 +327,8 @@ const fn address(key: &Key) -> Option<IpAddr> {
 
 impl Server {
     fn of(server: &live::Server) -> Self {
+        let plan = server.plan();
         let operational = server.operational.lock();
-        let (health, reasons) = (&operational.health, operational.health.reasons());
         Self {
             numbers: Numbers {
                 totals: server.tally.totals(),
@@ -265,31 +342,41 @@ impl Server {
                 last_session: server.last_session.load(Relaxed),
             },
             maxconn: server.maxconn.load(Relaxed),
-            address: written(&server.plan().address),
+            id: server.id.0,
+            added: server.added.clone(),
+            address: written(&plan.address),
             target: server.target.load().as_deref().map(|target| match target {
                 Target::Tcp(address) => (Some(*address), String::new()),
                 Target::Unix(path) => (None, path.display().to_string()),
             }),
-            operation: match health.operation() {
-                Operation::Stopped => 0,
-                Operation::Running => 1,
-                Operation::Stopping => 2,
-            },
-            maint: matches!(reasons.maint_by, Some(By::Operator | By::Agent)),
-            drain: matches!(reasons.drain_by, Some(By::Operator | By::Agent)),
-            weight: health.weight(),
-            score: health.score(),
+            adjusted: server.is_adjusted().then(|| Adjusted {
+                check: plan.check.as_ref().map(|check| (check.address, check.port)),
+                agent: plan
+                    .agent
+                    .as_ref()
+                    .map(|agent| (agent.address, agent.port, agent.send.clone())),
+            }),
+            health: Health::of(&operational.health.pause(plan.disabled)),
             checks_failed: operational.checks_failed,
             times_down: operational.times_down,
-            changed: operational
-                .changed
-                .millis_since(warren_balance::Instant::default()),
+            changed: millis(operational.changed),
             downtime: operational.downtime,
         }
     }
 
     fn restore(&self, server: &live::Server) {
         server.maxconn.store(self.maxconn, Relaxed);
+        if let Some(adjusted) = &self.adjusted {
+            server.adjust(|plan| {
+                if let (Some(check), Some((address, port))) = (&mut plan.check, adjusted.check) {
+                    (check.address, check.port) = (address, port);
+                }
+                if let (Some(agent), Some((address, port, send))) = (&mut plan.agent, &adjusted.agent) {
+                    (agent.address, agent.port) = (*address, *port);
+                    agent.send.clone_from(send);
+                }
+            });
+        }
         if written(&server.plan().address) == self.address {
             let target = self.target.as_ref().map(|(address, path)| match address {
                 Some(address) => Target::Tcp(*address),
@@ -299,26 +386,77 @@ impl Server {
                 server.target.store(Some(Arc::new(target)));
             }
         }
+        let disabled = server.plan().disabled;
         let mut operational = server.operational.lock();
-        let checked = operational.health.check().is_some() || operational.health.agent().is_some();
-        operational.health.restore(&Saved {
-            operation: match self.operation {
-                // Nobody would find out that it is well again.
-                0 if !checked => Operation::Running,
-                0 => Operation::Stopped,
-                2 => Operation::Stopping,
-                _ => Operation::Running,
-            },
-            maint: self.maint,
-            drain: self.drain,
-            weight: Weight::try_from(self.weight).unwrap_or_default(),
-            health: self.score,
-        });
+        operational.health.resume(&self.health.paused(), disabled);
         operational.checks_failed = self.checks_failed;
         operational.times_down = self.times_down;
         operational.changed = warren_balance::Instant::from_millis(self.changed);
         operational.downtime = self.downtime;
     }
+}
+
+impl Health {
+    fn of(paused: &Paused) -> Self {
+        let by = |by: Option<By>| match by {
+            None => 0,
+            Some(By::Configuration) => 1,
+            Some(By::Operator) => 2,
+            Some(By::Agent) => 3,
+        };
+        let limit = |limit: Option<NonZeroU32>| limit.map_or(0, NonZeroU32::get);
+        Self {
+            disabled: paused.disabled,
+            weight: paused.weight.get(),
+            maxconn: limit(paused.maxconn),
+            operation: match paused.operation {
+                Operation::Stopped => 0,
+                Operation::Running => 1,
+                Operation::Stopping => 2,
+            },
+            maint: paused.maint,
+            maint_by: by(paused.maint_by),
+            drain_by: by(paused.drain_by),
+            share: paused.share,
+            maxconn_now: limit(paused.maxconn_now),
+            check: paused.check,
+            agent: paused.agent,
+            silenced: paused.silenced,
+            started: paused.started.map(millis),
+        }
+    }
+
+    fn paused(&self) -> Paused {
+        let by = |by: u8| match by {
+            1 => Some(By::Configuration),
+            2 => Some(By::Operator),
+            3 => Some(By::Agent),
+            _ => None,
+        };
+        Paused {
+            disabled: self.disabled,
+            weight: Weight::try_from(u32::from(self.weight)).unwrap_or_default(),
+            maxconn: NonZeroU32::new(self.maxconn),
+            operation: match self.operation {
+                0 => Operation::Stopped,
+                2 => Operation::Stopping,
+                _ => Operation::Running,
+            },
+            maint: self.maint,
+            maint_by: by(self.maint_by),
+            drain_by: by(self.drain_by),
+            share: self.share,
+            maxconn_now: NonZeroU32::new(self.maxconn_now),
+            check: self.check,
+            agent: self.agent,
+            silenced: self.silenced,
+            started: self.started.map(warren_balance::Instant::from_millis),
+        }
+    }
+}
+
+fn millis(time: warren_balance::Instant) -> u64 {
+    time.millis_since(warren_balance::Instant::default())
 }
 
 fn written(address: &HostAddress) -> String {

@@ -1,6 +1,7 @@
 //! Two sets of workers in one process, as two processes would be, and clients that check every octet.
 
 mod http;
+mod servers;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

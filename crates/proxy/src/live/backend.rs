@@ -107,7 +107,7 @@ impl Backend {
         let servers: Vec<Arc<Server>> = plan
             .servers
             .iter()
-            .map(|server| Arc::new(Server::new(Arc::clone(server), workers)))
+            .map(|server| Arc::new(Server::new(Arc::clone(server), None, workers)))
             .collect();
         let backend = Self {
             name: plan.name.as_str().into(),
@@ -147,7 +147,7 @@ impl Backend {
                         old.change(Arc::clone(new));
                         Arc::clone(old)
                     }
-                    None => Arc::new(Server::new(Arc::clone(new), self.workers)),
+                    None => Arc::new(Server::new(Arc::clone(new), None, self.workers)),
                 },
             )
             .collect();
@@ -208,9 +208,9 @@ impl Backend {
             .cloned()
     }
 
-    /// `add server`.
-    pub fn add_server(&self, now: Instant, plan: Arc<plan::Server>) -> Arc<Server> {
-        let server = Arc::new(Server::new(plan, self.workers));
+    /// `add server`, which was told these words.
+    pub fn add_server(&self, now: Instant, plan: Arc<plan::Server>, words: Vec<String>) -> Arc<Server> {
+        let server = Arc::new(Server::new(plan, Some(words), self.workers));
         let mut servers = Vec::clone(&self.servers.load());
         servers.push(Arc::clone(&server));
         self.put(now, servers, None);

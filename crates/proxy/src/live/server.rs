@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -23,6 +23,10 @@ pub struct Server {
     /// Its number in the backend, which never changes.
     pub id: ServerId,
     plan: ArcSwap<plan::Server>,
+    /// What `add server` was told of it: its address and options. `None`: it is the configuration's.
+    pub added: Option<Vec<String>>,
+    /// Its plan is not what it began with: an operator said otherwise ([`Server::adjust`]).
+    adjusted: AtomicBool,
     /// Where it is now; `None` while its name cannot be resolved.
     pub target: ArcSwapOption<Target>,
     /// What is needed to speak TLS to it, if its plan says so ([`crate::tls::Keyring::equip`]).
@@ -124,7 +128,7 @@ impl Operational {
 }
 
 impl Server {
-    pub(super) fn new(plan: Arc<plan::Server>, workers: usize) -> Self {
+    pub(super) fn new(plan: Arc<plan::Server>, added: Option<Vec<String>>, workers: usize) -> Self {
         let target = match &plan.address {
             plan::HostAddress::Ip(address) => Some(Target::Tcp(*address)),
             plan::HostAddress::Unix(path) => Some(Target::Unix(path.clone())),
@@ -134,6 +138,8 @@ impl Server {
         Self {
             name: plan.name.as_str().into(),
             id: plan.id,
+            added,
+            adjusted: AtomicBool::new(false),
             target: ArcSwapOption::from_pointee(target),
             connector: ArcSwapOption::empty(),
             sessions: Gauge::default(),
@@ -171,6 +177,7 @@ impl Server {
         if *before == *plan {
             return;
         }
+        self.adjusted.store(false, Relaxed);
         if before.address != plan.address {
             self.target.store(match &plan.address {
                 plan::HostAddress::Ip(address) => Some(Arc::new(Target::Tcp(*address))),
@@ -197,6 +204,13 @@ impl Server {
         let mut plan = plan::Server::clone(&self.plan.load());
         change(&mut plan);
         self.plan.store(Arc::new(plan));
+        self.adjusted.store(true, Relaxed);
+    }
+
+    /// Whether [`Server::adjust`] was called since the configuration was read.
+    #[must_use]
+    pub fn is_adjusted(&self) -> bool {
+        self.adjusted.load(Relaxed)
     }
 
     pub(super) fn clear(&self, all: bool) {

@@ -1,17 +1,18 @@
 //! `add server`, `del server`.
 
-use std::num::{NonZeroU8, NonZeroU32};
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+mod line;
 
-use warren_balance::health::Input;
-use warren_balance::{ServerId, Weight};
+use std::sync::Arc;
+use std::time::Instant;
+
+use warren_balance::health::{Input, State};
+use warren_balance::{Instant as Time, ServerId};
 
 use super::change::tell;
 use super::commands::{Answer, Request};
 use super::server::named;
-use crate::live::Backend;
-use crate::plan::{self, Check, CheckKind, HostAddress};
+use crate::live::{Backend, Server, Snapshot};
+use crate::tls::Connector;
 
 /// Servers of one backend; a runaway script must not take all memory.
 const SERVERS_MAX: usize = 4096;
@@ -46,145 +47,41 @@ fn add(request: &Request<'_>) -> Result<(), Answer> {
             "'server' expects <name> and <addr>[:<port>] as arguments.",
         ));
     }
-    if backend.servers().len() >= SERVERS_MAX {
-        return Err(Answer::line(format_args!(
-            "The backend has {SERVERS_MAX} servers already."
-        )));
-    }
-    let Ok(address) = request.argument(1).parse() else {
-        return Err(Answer::line(format_args!(
-            "invalid address '{}': an IP address and a port are expected.",
-            request.argument(1)
-        )));
-    };
-    let mut plan = template(backend, name, HostAddress::Ip(address));
-    options(&mut plan, backend, request.arguments.get(2..).unwrap_or_default())?;
+    let words = request.arguments.get(1..).unwrap_or_default();
     let now = request.context.live.time(Instant::now());
-    // Out of service and not checked until `enable server` and `enable health`.
-    plan.disabled = true;
-    let server = backend.add_server(now, Arc::new(plan));
+    let server = make(backend, name, words, None, now).map_err(Answer::line)?;
+    // Not checked until `enable health`.
     tell(request.context, backend, &server, &Input::Checked(false));
     request.context.servers.reloaded();
     Ok(())
 }
 
-/// A server as a line without options makes it, with the lowest number that is free; out of service at first.
-fn template(backend: &Backend, name: &str, address: HostAddress) -> plan::Server {
+/// A server as these words describe it, in maintenance. With the number it had in another process, if it comes from one.
+///
+/// # Errors
+/// What is wrong with the words, as it is said to who has written them.
+pub(crate) fn make(
+    backend: &Backend,
+    name: &str,
+    words: &[String],
+    id: Option<ServerId>,
+    now: Time,
+) -> Result<Arc<Server>, String> {
     let servers = backend.servers();
-    let taken = |id: &u32| servers.iter().any(|server| server.id.0 == *id);
-    let id = (1..).find(|id| !taken(id)).unwrap_or(u32::MAX);
-    plan::Server {
-        name: name.to_owned(),
-        id: ServerId(id),
-        address,
-        backup: false,
-        weight: Weight::DEFAULT,
-        maxconn: None,
-        minconn: None,
-        maxqueue: None,
-        disabled: true,
-        check: None,
-        agent: None,
-        slowstart: Duration::ZERO,
-        track: None,
-        shutdown_sessions: false,
-        shutdown_backup_sessions: false,
-        observe: None,
-        on_error: plan::ErrorAction::default(),
-        error_limit: NonZeroU32::MIN.saturating_add(9),
-        tls: None,
-        send_proxy: None,
-        source: None,
-        may_be_unresolved: false,
+    if servers.len() >= SERVERS_MAX {
+        return Err(format!("The backend has {SERVERS_MAX} servers already."));
     }
-}
-
-/// Options as on a `server` line, those that make sense for a server that comes and goes.
-fn options(plan: &mut plan::Server, backend: &Backend, words: &[String]) -> Result<(), Answer> {
-    let mut words = words.iter().map(String::as_str);
-    let mut check = default_check(backend);
-    let mut checked = false;
-    while let Some(option) = words.next() {
-        let mut value = || {
-            words
-                .next()
-                .ok_or_else(|| Answer::line(format_args!("'{option}' expects a value.")))
-        };
-        match option {
-            "backup" => plan.backup = true,
-            "check" => checked = true,
-            "no-check" => checked = false,
-            "disabled" | "enabled" => {}
-            "weight" => {
-                let weight: u32 = number(option, value()?)?;
-                plan.weight = Weight::try_from(weight).map_err(Answer::line)?;
-            }
-            "maxconn" => plan.maxconn = NonZeroU32::new(number(option, value()?)?),
-            "minconn" => plan.minconn = NonZeroU32::new(number(option, value()?)?),
-            "maxqueue" => plan.maxqueue = NonZeroU32::new(number(option, value()?)?),
-            "slowstart" => plan.slowstart = duration(option, value()?)?,
-            "inter" => check.timing.inter = duration(option, value()?)?,
-            "fastinter" => check.timing.fastinter = Some(duration(option, value()?)?),
-            "downinter" => check.timing.downinter = Some(duration(option, value()?)?),
-            "rise" => check.timing.rise = count(option, value()?)?,
-            "fall" => check.timing.fall = count(option, value()?)?,
-            "port" => check.port = Some(number(option, value()?)?),
-            "addr" => {
-                let word = value()?;
-                let address = word.parse();
-                check.address =
-                    Some(address.map_err(|_| Answer::line(format_args!("invalid address '{word}'.")))?);
-            }
-            "id" => {
-                let id = ServerId(number(option, value()?)?);
-                if id.0 == 0 || backend.servers().iter().any(|server| server.id == id) {
-                    return Err(Answer::line(format_args!(
-                        "the id {id} is taken in this backend, or 0."
-                    )));
-                }
-                plan.id = id;
-            }
-            "on-marked-down" => plan.shutdown_sessions = value()? == "shutdown-sessions",
-            "on-marked-up" => plan.shutdown_backup_sessions = value()? == "shutdown-backup-sessions",
-            _ => return Err(Answer::line(format_args!("unknown keyword '{option}'"))),
-        }
+    let mut plan = line::read(backend, name, words)?;
+    if let Some(id) = id.filter(|id| servers.iter().all(|server| server.id != *id)) {
+        plan.id = id;
     }
-    plan.check = checked.then_some(check);
-    Ok(())
-}
-
-/// What the other servers of the backend are asked; only the timing is this server's own.
-fn default_check(backend: &Backend) -> Check {
-    let servers = backend.servers();
-    let other = servers.iter().find_map(|server| server.plan().check.clone());
-    let kind = other.as_ref().map_or(CheckKind::Tcp, |check| check.kind.clone());
-    let timing = warren_balance::health::Check::default();
-    Check {
-        kind,
-        connect_timeout: other.as_ref().map_or(timing.inter, |check| check.connect_timeout),
-        timeout: other.as_ref().map_or(timing.inter, |check| check.timeout),
-        timing,
-        port: None,
-        address: None,
-        tls: None,
-        send_proxy: false,
-    }
-}
-
-fn number<T: std::str::FromStr>(option: &str, word: &str) -> Result<T, Answer> {
-    word.parse()
-        .map_err(|_| Answer::line(format_args!("'{option}' expects a number, not '{word}'.")))
-}
-
-fn count(option: &str, word: &str) -> Result<NonZeroU8, Answer> {
-    NonZeroU8::new(number(option, word)?)
-        .ok_or_else(|| Answer::line(format_args!("'{option}' expects a number of at least 1.")))
-}
-
-/// Milliseconds unless it has a unit.
-fn duration(option: &str, word: &str) -> Result<Duration, Answer> {
-    super::duration(word, Duration::from_millis(1))
-        .ok_or_else(|| Answer::line(format_args!("'{option}' expects a time, not '{word}'.")))
+    let connector = match &plan.tls {
+        Some(tls) => Some(Connector::load(tls).map_err(|error| error.to_string())?),
+        None => None,
+    };
+    let server = backend.add_server(now, Arc::new(plan), words.to_vec());
+    server.connector.store(connector.map(Arc::new));
+    Ok(server)
 }
 
 pub(super) fn del_server(request: &Request<'_>) -> Answer {
@@ -194,7 +91,12 @@ pub(super) fn del_server(request: &Request<'_>) -> Answer {
         Err(Answer::Text(text)) => return Answer::Text(text.trim_end().to_owned()),
         Err(answer) => return answer,
     };
-    if server.state() != warren_balance::health::State::Maint {
+    if is_tracked(&request.context.live.snapshot(), &backend, &server) {
+        return refusal(
+            "This server cannot be removed at runtime due to other configuration elements pointing to it.",
+        );
+    }
+    if server.state() != State::Maint {
         return refusal("Only servers in maintenance mode can be deleted.");
     }
     if server.sessions.now() > 0 || server.queued.now() > 0 {
@@ -204,4 +106,19 @@ pub(super) fn del_server(request: &Request<'_>) -> Answer {
     backend.remove_server(now, &server.name);
     request.context.servers.reloaded();
     refusal("Server deleted.")
+}
+
+/// Another server follows this one.
+fn is_tracked(snapshot: &Snapshot, backend: &Backend, server: &Server) -> bool {
+    let follows = |other: &Arc<Server>| {
+        other
+            .plan()
+            .track
+            .as_ref()
+            .is_some_and(|(of, name)| **of == *backend.name && **name == *server.name)
+    };
+    snapshot
+        .backends
+        .iter()
+        .any(|backend| backend.servers().iter().any(follows))
 }

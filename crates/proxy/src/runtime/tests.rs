@@ -7,7 +7,7 @@ use tokio::net::UnixStream;
 use super::*;
 use crate::check::Servers;
 use crate::logs;
-use crate::plan::{SocketAddress, StatsSocket};
+use crate::plan::{HostAddress, ProxyVersion, SocketAddress, StatsSocket, Verify};
 use crate::record::Record;
 use crate::stats::fixture;
 use crate::worker::{Log, Settings};
@@ -134,6 +134,126 @@ async fn a_server_can_be_added_used_and_removed_at_run_time() {
     assert_eq!(said(&context, "disable server rabbit/new").await, "\n");
     assert_eq!(said(&context, "del server rabbit/new").await, "Server deleted.\n");
     assert_eq!(said(&context, "del server rabbit/new").await, "No such server.\n");
+}
+
+#[tokio::test]
+async fn a_server_that_is_added_says_whatever_a_line_of_the_configuration_could() {
+    let context = context();
+    let directory = tempfile::tempdir().unwrap();
+    let authority = directory.path().join("ca.pem");
+    let certified = rcgen::generate_simple_self_signed(vec!["broker.test".to_owned()]).unwrap();
+    std::fs::write(&authority, certified.cert.pem()).unwrap();
+    let add = format!(
+        "add server rabbit/new broker.test:5671 ssl verify required ca-file {} sni str(broker.test) check inter 5s \
+         fastinter 1s port 15671 check-ssl backup weight 3 maxconn 9 send-proxy-v2 on-marked-down shutdown-sessions \
+         agent-check agent-port 99 agent-addr 127.0.0.9 source 127.0.0.1 slowstart 5s",
+        authority.display()
+    );
+    assert_eq!(said(&context, &add).await, "New server registered.\n\n");
+    let server = fixture::server_of(&context.live, "rabbit", "new");
+    let plan = server.plan();
+    assert_eq!(plan.address, HostAddress::Name("broker.test".to_owned(), 5671));
+    let tls = plan.tls.as_ref().unwrap();
+    assert_eq!(
+        (&tls.verify, tls.sni.as_deref()),
+        (&Verify::Required(authority.clone()), Some("broker.test"))
+    );
+    assert!(server.connector.load().is_some());
+    let check = plan.check.as_ref().unwrap();
+    assert_eq!((check.port, check.tls.is_some()), (Some(15671), true));
+    assert_eq!(check.timing.fastinter, Some(Duration::from_secs(1)));
+    assert_eq!(plan.send_proxy.map(|proxy| proxy.version), Some(ProxyVersion::V2));
+    assert_eq!(plan.agent.as_ref().map(|agent| agent.port), Some(99));
+    assert!(plan.backup && plan.shutdown_sessions && plan.source.is_some());
+    assert_eq!(plan.slowstart, Duration::from_secs(5));
+    // A reload's certificates are for servers of the configuration.
+    crate::tls::Keyring::load(&context.live.snapshot().plan, None)
+        .unwrap()
+        .equip(&context.live.snapshot());
+    assert!(server.connector.load().is_some());
+}
+
+/// As HAProxy 2.6 refuses them.
+#[tokio::test]
+async fn a_server_that_cannot_be_added_is_refused_in_haproxys_words() {
+    let context = context();
+    for (words, answer) in [
+        ("127.0.0.1:99999", "invalid port '99999'"),
+        (
+            "127.0.0.1:80 weight 300",
+            "weight of server new is not within 0 and 256 (300).",
+        ),
+        ("127.0.0.1:80 bogus", "unknown keyword 'bogus'."),
+        (
+            "127.0.0.1:80 cookie x",
+            "'cookie' option is not accepted for dynamic server",
+        ),
+        (
+            "127.0.0.1:80 resolvers x",
+            "'resolvers' option is not accepted for dynamic server",
+        ),
+        (
+            "127.0.0.1:80 init-addr last",
+            "'init-addr' option is not accepted for dynamic server",
+        ),
+        ("127.0.0.1:80 inter", "'inter' expects a delay as argument."),
+        ("127.0.0.1:80 rise 0", "'rise' has to be > 0."),
+        (
+            "127.0.0.1:80 track rabbit/nosuch",
+            "unable to find required server 'nosuch' for tracking.",
+        ),
+        (
+            "127.0.0.1:80 observe layer9",
+            "'observe' expects one of 'none', 'layer4', 'layer7' but got 'layer9'.",
+        ),
+        (
+            "127.0.0.1:80 verify maybe",
+            "'verify' : unknown verify method 'maybe', only 'none' and 'required' are supported.",
+        ),
+        (
+            "127.0.0.1:80 on-marked-down foo",
+            "'on-marked-down' expects 'shutdown-sessions' but got 'foo'.",
+        ),
+        (
+            "127.0.0.1:80 agent-check",
+            "server new does not have agent port. Agent check has been disabled.",
+        ),
+    ] {
+        let said = said(&context, &format!("add server rabbit/new {words}")).await;
+        assert_eq!(said.trim_end(), answer, "{words}");
+    }
+    let said = said(&context, "add server rabbit/new 127.0.0.1:80 ssl").await;
+    assert!(
+        said.starts_with("verify is enabled by default but no CA file specified."),
+        "{said}"
+    );
+    let snapshot = context.live.snapshot();
+    assert!(
+        snapshot
+            .backend_named("rabbit")
+            .unwrap()
+            .server_named("new")
+            .is_none()
+    );
+}
+
+#[tokio::test]
+async fn a_server_that_another_follows_is_not_removed() {
+    let context = context();
+    assert_eq!(
+        said(&context, "add server rabbit/one 127.0.0.1:9").await,
+        "New server registered.\n\n"
+    );
+    assert_eq!(
+        said(&context, "add server rabbit/two 127.0.0.1:9 track rabbit/one").await,
+        "New server registered.\n\n"
+    );
+    assert_eq!(
+        said(&context, "del server rabbit/one").await,
+        "This server cannot be removed at runtime due to other configuration elements pointing to it.\n"
+    );
+    assert_eq!(said(&context, "del server rabbit/two").await, "Server deleted.\n");
+    assert_eq!(said(&context, "del server rabbit/one").await, "Server deleted.\n");
 }
 
 #[tokio::test]

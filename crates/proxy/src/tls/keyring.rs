@@ -68,7 +68,8 @@ impl Keyring {
     /// Gives every server what connections to it need. To be called once the plan is in place.
     pub fn equip(&self, snapshot: &Snapshot) {
         for backend in &snapshot.backends {
-            for server in backend.servers().iter() {
+            // Those that were added at run time have read theirs.
+            for server in backend.servers().iter().filter(|server| server.added.is_none()) {
                 let plan = server.plan();
                 let connector = plan.tls.as_ref().and_then(|tls| self.connectors.get(tls));
                 server.connector.store(connector.cloned());

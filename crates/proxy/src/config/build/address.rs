@@ -72,7 +72,7 @@ fn range(text: &str) -> Option<(u16, u16)> {
 }
 
 /// Where a server is. Without a port it is the client's, which is not supported.
-pub(super) fn server_address(text: &str) -> Result<HostAddress, &'static str> {
+pub(crate) fn server_address(text: &str) -> Result<HostAddress, &'static str> {
     if let Some(path) = unix_path(text) {
         return Ok(HostAddress::Unix(path));
     }
@@ -111,7 +111,7 @@ fn is_host_name(text: &str) -> bool {
 }
 
 /// An address to connect from, with or without a port; `*` is any.
-pub(super) fn source_address(text: &str) -> Option<SocketAddr> {
+pub(crate) fn source_address(text: &str) -> Option<SocketAddr> {
     let plain = without_family(text);
     if let Ok(address) = plain.parse() {
         return Some(address);
