@@ -20,6 +20,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use toml::Spanned;
+use warren_kit::config::Report;
 use warren_kit::diagnostics::Diagnostic;
 use warren_kit::duration::HumanDuration;
 use warren_vrrp::Family;
@@ -27,7 +28,6 @@ use warren_vrrp::Family;
 use self::check::Checks;
 use self::router::{Surroundings, family_name};
 use super::plan::{Lease, Plan, RouterPlan};
-use super::report::Report;
 use super::{CheckUse, Router, Vrrp};
 
 const ROUTERS_MAX: usize = 4096;

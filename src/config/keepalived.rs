@@ -30,7 +30,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use toml::Spanned;
-use warren_kit::config::ConfigError;
+use warren_kit::config::{ConfigError, Report, Sources};
 use warren_kit::diagnostics::Diagnostic;
 
 use self::garp::Garp;
@@ -40,8 +40,6 @@ use self::instance::{INSTANCE, Instance};
 use self::keyword::{Arguments, Keyword, Table, read_block};
 pub use self::page::page;
 use self::track::{Kind, Trackers};
-use super::load::Sources;
-use super::report::Report;
 use super::{Address, Route, Rule, Vrrp};
 
 /// What a file says, and what there is to say about it.

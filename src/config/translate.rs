@@ -12,18 +12,5 @@ pub fn translate(loaded: &Loaded) -> String {
     struct Document<'a> {
         vrrp: &'a Vrrp,
     }
-    let mut text = String::new();
-    for warning in loaded.warning_lines() {
-        text += "# ";
-        text += &warning.replace('\n', "\n# ");
-        text.push('\n');
-    }
-    if !text.is_empty() {
-        text.push('\n');
-    }
-    match toml::to_string_pretty(&Document { vrrp: &loaded.file }) {
-        Ok(document) => text + &document,
-        // Every value of the file types has a form in TOML; a failure would be a mistake in those types.
-        Err(error) => format!("{text}# this configuration has no TOML form: {error}\n"),
-    }
+    loaded.commented(toml::to_string_pretty(&Document { vrrp: &loaded.file }))
 }

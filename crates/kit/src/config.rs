@@ -15,6 +15,14 @@
 //!
 //! A section is checked as *every* host of the file sees it: a mistake in another host's override is found here and
 //! now, not when that host restarts.
+//!
+//! A role says what its section is and what it makes of it ([`Role`]), collects what is wrong with it in a [`Report`], and
+//! [`load`] does the rest. Who has another format besides reads files into [`Sources`] and ends with [`Loaded`] or
+//! [`Invalid`], too.
+
+mod load;
+mod report;
+mod sources;
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -25,8 +33,12 @@ use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue, ValueDeserializer};
 
-use crate::diagnostics::{Diagnostic, SourceFile, render_all};
+use crate::diagnostics::{Diagnostic, SourceFile};
 use crate::suggest::did_you_mean;
+
+pub use load::{Built, Loaded, Role, load};
+pub use report::{NameRule, Report, suggestion};
+pub use sources::Sources;
 
 /// The section that holds the overrides.
 const HOST: &str = "host";
@@ -35,6 +47,9 @@ const HOST: &str = "host";
 const FILE_BYTES_MAX: u64 = 4 << 20;
 
 /// Enough to correct a file in one go, few enough to read.
+const SHOWN_MAX: usize = 30;
+
+/// The same of what is wrong with a file before its rules are applied.
 const DIAGNOSTICS_MAX: usize = 20;
 
 /// A parsed file whose top-level structure is right.
@@ -44,36 +59,57 @@ pub struct Config<'a> {
     root: DeTable<'a>,
 }
 
+/// Why there is no configuration. Prints with carets and without colour; `render` can colour.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
+    /// A file that cannot be read, or a directory that cannot be listed.
     #[error("{path}: {source}; check the name and who may read it", path = path.display())]
     Unreadable { path: PathBuf, source: io::Error },
     #[error("{path} is larger than {FILE_BYTES_MAX} bytes, which no configuration is", path = .0.display())]
     TooLarge(PathBuf),
     #[error("{path}: line {line} is not UTF-8 text", path = path.display())]
     NotText { path: PathBuf, line: usize },
+    /// Nothing to do for a role.
+    #[error("{path} has no [{section}] section; add one, or name another file", path = path.display())]
+    NoSection { path: PathBuf, section: &'static str },
     #[error(transparent)]
     Invalid(#[from] Invalid),
 }
 
-/// What is wrong with a file, and the file. Prints with carets and without colour; `render` can colour.
+impl ConfigError {
+    /// As `Display`, with colour if asked for; ends with a newline.
+    #[must_use]
+    pub fn render(&self, colour: bool) -> String {
+        match self {
+            Self::Invalid(invalid) => invalid.render(colour),
+            other => format!("{other}\n"),
+        }
+    }
+}
+
+/// What is wrong with a configuration, and its files. Prints with carets and without colour; `render` can colour.
 #[derive(Debug, thiserror::Error)]
-#[error("{}", render_all(.diagnostics, .source_file, false).trim_end())]
+#[error("{}", .sources.render(.diagnostics, false).trim_end())]
 pub struct Invalid {
-    pub source_file: Box<SourceFile>,
+    /// What the diagnostics point into.
+    pub sources: Sources,
+    /// At least one error, in the order of the files; not more than one reads.
     pub diagnostics: Vec<Diagnostic>,
 }
 
 impl Invalid {
-    pub fn new(source_file: &SourceFile, diagnostics: Vec<Diagnostic>) -> Self {
-        Self {
-            source_file: Box::new(source_file.clone()),
-            diagnostics,
-        }
+    /// Puts them in order and keeps the first ones.
+    #[must_use]
+    pub fn new(sources: Sources, mut diagnostics: Vec<Diagnostic>) -> Self {
+        diagnostics.sort_by_key(|diagnostic| diagnostic.span.start);
+        diagnostics.truncate(SHOWN_MAX);
+        Self { sources, diagnostics }
     }
 
+    /// With carets; ends with a newline.
+    #[must_use]
     pub fn render(&self, colour: bool) -> String {
-        render_all(&self.diagnostics, &self.source_file, colour)
+        self.sources.render(&self.diagnostics, colour)
     }
 }
 
@@ -115,12 +151,8 @@ impl<'a> Config<'a> {
         if diagnostics.is_empty() {
             Ok(Self { source, root })
         } else {
-            Err(Invalid::new(source, diagnostics))
+            Err(Invalid::new(Sources::single(source.clone()), diagnostics))
         }
-    }
-
-    pub fn source(&self) -> &'a SourceFile {
-        self.source
     }
 
     /// The hosts that have overrides, in the file's order.
@@ -131,6 +163,15 @@ impl<'a> Config<'a> {
             .into_iter()
             .flatten()
             .map(|(name, _)| &**name.get_ref())
+    }
+
+    /// What the file calls this host: its whole name if that has overrides, else the part up to the first dot.
+    pub fn host_called<'h>(&self, host: &'h str) -> &'h str {
+        if self.hosts().any(|known| known == host) {
+            host
+        } else {
+            host.split('.').next().unwrap_or(host)
+        }
     }
 
     /// A role's section as `host` sees it, or `None` if neither the file nor that host's overrides have one.
@@ -153,17 +194,10 @@ impl<'a> Config<'a> {
         if reader.diagnostics.is_empty() {
             return Ok(own);
         }
-        let mut diagnostics = reader.diagnostics;
-        diagnostics.sort_by_key(|diagnostic| diagnostic.span.start);
-        Err(self.invalid(diagnostics))
-    }
-
-    /// The error for diagnostics that a caller found in a section by itself.
-    pub fn invalid(&self, diagnostics: Vec<Diagnostic>) -> Invalid {
-        Invalid {
-            source_file: Box::new(self.source.clone()),
-            diagnostics,
-        }
+        Err(Invalid::new(
+            Sources::single(self.source.clone()),
+            reader.diagnostics,
+        ))
     }
 
     fn view(&self, role: &str, host: &str) -> Option<Spanned<DeValue<'a>>> {

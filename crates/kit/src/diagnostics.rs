@@ -129,15 +129,6 @@ impl Diagnostic {
     }
 }
 
-/// All of them with carets, one empty line between two.
-pub fn render_all(diagnostics: &[Diagnostic], file: &SourceFile, colour: bool) -> String {
-    diagnostics
-        .iter()
-        .map(|diagnostic| diagnostic.render(file, colour))
-        .collect::<Vec<_>>()
-        .join("\n")
-}
-
 impl SourceFile {
     pub fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
         Self {

@@ -4,7 +4,8 @@
 //! - [`duration`]: durations as operators write them, `"100ms"`.
 //! - [`diagnostics`]: messages that point into a file with a caret.
 //! - [`suggest`]: "did you mean".
-//! - [`config`]: `warren.toml` with spans, host overrides and one section per role.
+//! - [`config`]: `warren.toml` with spans, host overrides and one section per role, and from there to a role's plan;
+//!   the sources of other formats.
 //! - [`report`]: exit codes, and the chain of causes a program ends with.
 //!
 //! Being a process among others:

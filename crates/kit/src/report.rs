@@ -123,7 +123,7 @@ impl fmt::Debug for Report {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config;
+    use crate::config::{self, Sources};
     use crate::diagnostics::{Diagnostic, SourceFile};
 
     #[derive(Debug, thiserror::Error)]
@@ -165,7 +165,7 @@ mod tests {
         let unreadable = config::read("/nonexistent".as_ref()).unwrap_err();
         assert_eq!(Report::from(unreadable).code(), Code::Config);
         let file = SourceFile::new("f", "x");
-        let invalid = Invalid::new(&file, vec![Diagnostic::error(0..1, "wrong")]);
+        let invalid = Invalid::new(Sources::single(file), vec![Diagnostic::error(0..1, "wrong")]);
         let report = Report::from(ConfigError::from(invalid));
         assert_eq!(report.code(), Code::Config);
         assert!(report.error.is::<Invalid>());

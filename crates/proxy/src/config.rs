@@ -18,9 +18,7 @@ mod haproxy;
 pub mod lint;
 mod load;
 mod named;
-mod report;
 mod short_forms;
-mod sources;
 mod translate;
 mod words;
 
@@ -28,12 +26,10 @@ pub(crate) use build::address::{server_address, source_address};
 pub use build::build;
 pub(crate) use haproxy::is_server_option;
 pub use haproxy::page as haproxy_page;
-pub use load::{
-    ConfigError, Format, Loaded, Machine, load, load_haproxy, load_haproxy_text, load_toml, load_toml_text,
-};
+pub use load::{Format, Loaded, Machine, load, load_haproxy, load_haproxy_text, load_toml, load_toml_text};
 pub use named::Named;
-pub use sources::Sources;
 pub use translate::translate;
+pub use warren_kit::config::ConfigError;
 
 /// The text the configuration reference is made from: the comments on the keys.
 pub const REFERENCE: &str = include_str!("config/file.rs");

@@ -4,10 +4,11 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::ops::Range;
 
 use toml::Spanned;
+use warren_kit::config::Report;
 use warren_vrrp::Family;
 
+use crate::config::names;
 use crate::config::plan::{AddressPlan, RoutePlan, RulePlan};
-use crate::config::report::Report;
 use crate::config::{Address, AddressTable, Route, Rule};
 
 /// rtnetlink's numbers.
@@ -65,7 +66,7 @@ pub(super) fn address(report: &mut Report, address: &Spanned<Address>) -> Option
         device: table
             .device
             .as_ref()
-            .map(|device| report.interface(span.clone(), device)),
+            .map(|device| names::interface(report, span.clone(), device)),
         label: table.label.clone(),
         scope: table
             .scope
@@ -108,7 +109,7 @@ pub(super) fn route(report: &mut Report, route: &Spanned<Route>, router_family: 
         device: route
             .device
             .as_ref()
-            .map(|device| report.interface(span.clone(), device)),
+            .map(|device| names::interface(report, span.clone(), device)),
         source: route.source,
         table: route.table,
         metric: route.metric,
@@ -150,7 +151,7 @@ pub(super) fn rule(report: &mut Report, rule: &Spanned<Rule>, router_family: Fam
         device: rule
             .device
             .as_ref()
-            .map(|device| report.interface(span.clone(), device)),
+            .map(|device| names::interface(report, span.clone(), device)),
     })
 }
 

@@ -4,11 +4,11 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use toml::Spanned;
+use warren_kit::config::Report;
 use warren_kit::duration::HumanDuration;
 
 use crate::config::Announce;
 use crate::config::plan::AnnouncePlan;
-use crate::config::report::Report;
 
 const ROUNDS_MAX: usize = 16;
 const ROUND_OFFSETS: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(3600);

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use toml::Spanned;
+use warren_kit::config::{Report, suggestion};
 
 use super::command::{argv, asked_process, user};
+use crate::config::names;
 use crate::config::plan::{CheckKind, CheckPlan, CheckWeight, ProcessPlan, UserPlan};
-use crate::config::report::{Report, suggestion};
 use crate::config::{Check, CheckUse};
 
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -70,7 +71,7 @@ pub(super) fn check(
     check: &Check,
     script_user: Option<&UserPlan>,
 ) -> CheckPlan {
-    report.name("check", name);
+    report.name("check", name, &names::NAME);
     let kind = kind(report, name, check, script_user);
     check_weight_agrees(report, check);
     let interval = report.duration("interval", check.interval.as_ref(), INTERVALS, INTERVAL);
@@ -140,7 +141,7 @@ fn kind(
     }
     if let Some(interface) = &check.interface {
         return CheckKind::Interface {
-            name: report.interface(interface.span(), interface.get_ref()),
+            name: names::interface(report, interface.span(), interface.get_ref()),
         };
     }
     if let Some(target) = &check.tcp {

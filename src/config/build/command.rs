@@ -6,10 +6,10 @@
 use std::ops::Range;
 
 use toml::Spanned;
+use warren_kit::config::Report;
 
 use crate::config::Command;
 use crate::config::plan::UserPlan;
-use crate::config::report::Report;
 
 const WORDS_MAX: usize = 256;
 

@@ -4,16 +4,18 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use warren_kit::config::{Report, suggestion};
+
 use super::notify::notify;
 use crate::config::Vrrp;
+use crate::config::names;
 use crate::config::plan::{GroupPlan, RouterPlan, UserPlan};
-use crate::config::report::{Report, suggestion};
 
 /// The group of every router that has one.
 pub(super) fn memberships<'a>(report: &mut Report, file: &'a Vrrp) -> BTreeMap<&'a str, &'a str> {
     let mut groups: BTreeMap<&str, (&str, Range<usize>)> = BTreeMap::new();
     for (name, group) in &file.group {
-        report.name("group", name);
+        report.name("group", name, &names::NAME);
         if group.routers.is_empty() {
             report.error(
                 name.span(),

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use toml::Spanned;
+use warren_kit::config::Report;
 
 use super::check::absolute;
 use super::command::{argv, user};
 use crate::config::plan::{NotifyPlan, UserPlan};
-use crate::config::report::Report;
 use crate::config::{Command, Notify};
 
 const TIMEOUT: Duration = Duration::from_secs(30);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use toml::Spanned;
+use warren_kit::config::Report;
 use warren_kit::duration::HumanDuration;
 use warren_vrrp::checksum::{ChecksumForm, ChecksumPolicy};
 use warren_vrrp::packet::Password;
@@ -16,10 +17,10 @@ use super::address::{address, route, rule};
 use super::announce::announce;
 use super::check::Checks;
 use super::notify::notify;
+use crate::config::names;
 use crate::config::plan::{
     AddressPlan, CheckWeight, Delivery, PeerPlan, RouterPlan, UserPlan, VirtualMacPlan,
 };
-use crate::config::report::Report;
 use crate::config::{Address, Announce, CheckUse, Peer, Router, VirtualMac};
 
 /// The count field of an advertisement has one byte.
@@ -48,7 +49,7 @@ pub(super) fn router(
     group_checks: &[Spanned<CheckUse>],
     surroundings: &Surroundings<'_>,
 ) -> RouterPlan {
-    report.name("router", name);
+    report.name("router", name, &names::NAME);
     let addresses = addresses(report, &router.addresses, ADDRESSES_MAX);
     let family = family(report, router, &addresses);
     let excluded = self::addresses(report, &router.excluded_addresses, EXCLUDED_MAX);
@@ -62,7 +63,7 @@ pub(super) fn router(
 
     RouterPlan {
         name: Arc::from(name.get_ref().as_str()),
-        interface: report.interface(router.interface.span(), router.interface.get_ref()),
+        interface: names::interface(report, router.interface.span(), router.interface.get_ref()),
         checksum: checksum(report, router, &settings),
         password: password(report, router, settings.version),
         source: source(report, router, family, &addresses, &excluded),
@@ -512,7 +513,7 @@ fn virtual_mac(report: &mut Report, router: &Router, settings: &Settings) -> Opt
     };
     let name = name.map_or_else(|| format!("{prefix}.{vrid}"), str::to_owned);
     Some(VirtualMacPlan {
-        name: report.interface(file.span(), &name),
+        name: names::interface(report, file.span(), &name),
         mac: [0x00, 0x00, 0x5e, 0x00, family_byte, vrid],
         transmit_base,
     })

@@ -1,14 +1,13 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use warren_kit::config::Config;
+use warren_kit::config::{Config, Sources};
 use warren_kit::diagnostics::SourceFile;
 use warren_vrrp::checksum::{ChecksumForm, ChecksumPolicy};
 use warren_vrrp::router::Failback;
 use warren_vrrp::{Family, Version};
 
 use super::*;
-use crate::config::Sources;
 use crate::config::plan::{CheckKind, Delivery};
 
 /// The plan of a file and what was said about it.

@@ -3,11 +3,11 @@
 use std::net::IpAddr;
 
 use toml::Spanned;
+use warren_kit::config::Report;
 
 use super::keyword::spanned_text;
 use super::source::Word;
 use super::tree::Statement;
-use crate::config::report::Report;
 use crate::config::{Address, AddressTable, Route, Rule};
 
 /// The lines of `virtual_ipaddress`, `virtual_ipaddress_excluded` and `static_ipaddress`.

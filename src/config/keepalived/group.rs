@@ -1,11 +1,11 @@
 //! `vrrp_sync_group`.
 
 use toml::Spanned;
+use warren_kit::config::Report;
 
 use super::keyword::{Arguments, Keyword, Table};
 use super::track::{Kind, Trackers, Use, uses};
 use super::{address, notify};
-use crate::config::report::Report;
 use crate::config::{Group, Notify};
 
 #[derive(Debug, Default)]

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use toml::Spanned;
+use warren_kit::config::Report;
 use warren_kit::duration::HumanDuration;
 
 use super::garp::{Garp, unwritten};
@@ -10,7 +11,6 @@ use super::global::Globals;
 use super::keyword::{Arguments, Keyword, Table, read_block};
 use super::track::{Kind, Trackers, Use, uses};
 use super::{address, notify};
-use crate::config::report::Report;
 use crate::config::{Address, Notify, Peer, Route, Router, Rule, VirtualMac, VirtualMacTable};
 
 /// What an instance says.

@@ -6,11 +6,11 @@
 use std::ops::Range;
 
 use toml::Spanned;
+use warren_kit::config::{Report, suggestion};
 use warren_kit::duration::HumanDuration;
 
 use super::source::Word;
 use super::tree::Statement;
-use crate::config::report::{Report, suggestion};
 
 /// What becomes of a keyword.
 pub(super) enum Keyword<T> {

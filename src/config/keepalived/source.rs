@@ -9,12 +9,10 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 
-use warren_kit::config::ConfigError;
+use warren_kit::config::{ConfigError, Report, Sources, suggestion};
 use warren_kit::diagnostics::SourceFile;
 
 use super::glob;
-use crate::config::load::Sources;
-use crate::config::report::Report;
 
 const DEPTH_MAX: usize = 16;
 const FILES_MAX: usize = 256;
@@ -225,7 +223,7 @@ impl<'a> Reader<'a> {
         let [keyword, patterns @ ..] = words else { return };
         let span = keyword.span.clone();
         if !VARIANTS.contains(&keyword.text.as_str()) {
-            let help = crate::config::report::suggestion(&keyword.text, VARIANTS.into_iter());
+            let help = suggestion(&keyword.text, VARIANTS.into_iter());
             return report.error(span, format!("unknown keyword `{}`", keyword.text), help);
         }
         let [pattern] = patterns else {

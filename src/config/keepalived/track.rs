@@ -6,12 +6,12 @@
 use std::collections::BTreeMap;
 
 use toml::Spanned;
+use warren_kit::config::{Report, suggestion};
 use warren_kit::duration::HumanDuration;
 
 use super::keyword::{Arguments, Keyword, Table, read_block, spanned_text};
 use super::notify;
 use super::tree::Statement;
-use crate::config::report::{Report, suggestion};
 use crate::config::{Check, CheckUse, CheckUseTable, Command};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

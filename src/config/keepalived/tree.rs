@@ -4,8 +4,9 @@
 
 use std::ops::Range;
 
+use warren_kit::config::Report;
+
 use super::source::{Line, Word};
-use crate::config::report::Report;
 
 const DEPTH_MAX: usize = 8;
 

@@ -45,9 +45,10 @@ fn section(text: &str, host: &str) -> Result<Option<Pigeon>, Invalid> {
 /// The complaints as (line of the file, text under the caret, message, label, help).
 fn complaints(text: &str, host: &str) -> Vec<(usize, String, String, String, String)> {
     let invalid = section(text, host).expect_err("the file is wrong");
+    let source = file(text);
     let lines = |diagnostic: &Diagnostic| {
-        let (line, _) = invalid.source_file.position(diagnostic.span.start);
-        let under = invalid.source_file.text[diagnostic.span.clone()].to_owned();
+        let (line, _) = source.position(diagnostic.span.start);
+        let under = source.text[diagnostic.span.clone()].to_owned();
         let label = diagnostic.label.clone().unwrap_or_default();
         (
             line,

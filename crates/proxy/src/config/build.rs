@@ -32,11 +32,12 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use toml::Spanned;
+use warren_kit::config::Report;
 use warren_kit::diagnostics::Diagnostic;
 
 use super::file::{Proxy, Section};
 use super::load::Machine;
-use super::report::Report;
+use super::named::NAME;
 use crate::plan::{Backend, BackendIndex, Frontend, LogTarget, Mode, Origin, Plan, ProxyId};
 
 /// The most proxies, and servers of one backend.
@@ -217,7 +218,7 @@ fn check_names(report: &mut Report, sections: &[Given<'_>]) {
     ] {
         let mut seen: BTreeMap<&str, Range<usize>> = BTreeMap::new();
         for given in sections.iter().filter(|given| of(given)) {
-            report.name("proxy", given.name);
+            report.name("proxy", given.name, &NAME);
             let name = given.name.get_ref().as_str();
             if let Some(first) = seen.insert(name, given.name.span()) {
                 report.conflict(

@@ -27,6 +27,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use toml::Spanned;
+use warren_kit::config::{Report, Sources, suggestion};
 use warren_kit::diagnostics::Diagnostic;
 
 use self::global::{GLOBAL, Globals};
@@ -35,9 +36,7 @@ pub use self::page::page;
 use self::proxy::{Draft, Kind, PROXY};
 use self::userlist::{USERLIST, Users};
 use super::file::{Proxy, Section};
-use super::named::Named;
-use super::report::{Report, suggestion};
-use super::sources::Sources;
+use super::named::{NAME, Named};
 use super::words;
 
 /// Whether this may follow the address of a server.
@@ -290,7 +289,7 @@ impl Reader {
         };
         let name = Spanned::new(name.span.clone(), name.text.clone());
         if kind != Kind::Defaults {
-            self.report.name("proxy", &name);
+            self.report.name("proxy", &name, &NAME);
             self.unique(kind, &name);
         }
         Some(draft.begun(kind, name))

@@ -5,20 +5,16 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use nix::sys::resource::{Resource, getrlimit};
-use warren_kit::config::{Config, Invalid, read};
+use warren_kit::config::{self, Built, ConfigError, Invalid, Role, Sources, read};
 use warren_kit::diagnostics::{Diagnostic, SourceFile};
 
 use super::build::build;
 use super::file::{CheckUse, Proxy, Section, ServerUse, StatsUse};
 use super::haproxy;
-use super::sources::Sources;
 use crate::plan::{Origin, Plan};
 
 /// The sections a warren.toml may have.
 const ROLES: [&str; 2] = ["vrrp", "proxy"];
-const PROXY: &str = "proxy";
-/// Enough to correct a file in one go, few enough to read.
-const DIAGNOSTICS_MAX: usize = 30;
 
 /// How a file is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,73 +63,7 @@ impl Machine {
 }
 
 /// A valid configuration.
-#[derive(Debug)]
-pub struct Loaded {
-    /// What is to be done.
-    pub plan: Plan,
-    /// What the file says, for `import` and for those who ask where a value comes from.
-    pub file: Proxy,
-    /// What was accepted and may not be meant.
-    pub warnings: Vec<Diagnostic>,
-    /// What the warnings point into.
-    pub sources: Sources,
-}
-
-impl Loaded {
-    /// The warnings with carets; empty if there are none.
-    #[must_use]
-    pub fn render_warnings(&self, colour: bool) -> String {
-        self.sources.render(&self.warnings, colour)
-    }
-
-    /// The warnings on one line each, for logs.
-    pub fn warning_lines(&self) -> impl Iterator<Item = String> {
-        self.warnings.iter().map(|warning| self.sources.line(warning))
-    }
-}
-
-/// Why there is no plan. Prints with carets, without colour.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// A file that cannot be read at all.
-    #[error(transparent)]
-    Unreadable(#[from] warren_kit::config::ConfigError),
-    /// A directory that cannot be listed.
-    #[error("{path}: {source}; check the name and who may read it", path = path.display())]
-    Directory {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// Nothing to do.
-    #[error("{path} has no [proxy] section; add one, or name another file", path = .0.display())]
-    NoSection(PathBuf),
-    /// Mistakes in the files.
-    #[error("{}", .sources.render(.diagnostics, false).trim_end())]
-    Invalid {
-        /// What the diagnostics point into.
-        sources: Sources,
-        /// At least one error, in the order of the files.
-        diagnostics: Vec<Diagnostic>,
-    },
-}
-
-impl ConfigError {
-    /// As `Display`, with colour if asked for; ends with a newline.
-    #[must_use]
-    pub fn render(&self, colour: bool) -> String {
-        match self {
-            Self::Invalid { sources, diagnostics } => sources.render(diagnostics, colour),
-            other => format!("{other}\n"),
-        }
-    }
-
-    fn invalid(sources: Sources, mut diagnostics: Vec<Diagnostic>) -> Self {
-        diagnostics.truncate(DIAGNOSTICS_MAX);
-        Self::Invalid { sources, diagnostics }
-    }
-}
+pub type Loaded = config::Loaded<Plan, Proxy>;
 
 /// Reads, checks and plans one file. `host` is this host's name and selects the `[host.NAME]` overrides of a warren.toml.
 pub fn load(path: &Path, format: Format, host: &str) -> Result<Loaded, ConfigError> {
@@ -151,34 +81,25 @@ pub fn load_toml(path: &Path, machine: &Machine) -> Result<Loaded, ConfigError> 
 
 /// The same for text that is at hand.
 pub fn load_toml_text(source: SourceFile, machine: &Machine) -> Result<Loaded, ConfigError> {
-    let mut sources = Sources::single(source.clone());
-    let invalid = |error: Invalid| ConfigError::invalid(Sources::single(source.clone()), error.diagnostics);
-    let config = Config::parse(&source, &ROLES).map_err(invalid)?;
-    let name = host_in_file(&config, &machine.host);
-    let section: Option<Proxy> = config.section(PROXY, name).map_err(invalid)?;
-    let Some(file) = section else {
-        return Err(ConfigError::NoSection(PathBuf::from(&source.name)));
-    };
-    sources.hide(secrets(&file).into_iter());
-    let mut complaints = Vec::new();
-    let built = build(&file, Origin::Toml, machine).map_err(|found| complaints.extend(found));
-    for other in config.hosts() {
-        let Some(section) = config.section::<Proxy>(PROXY, other).map_err(invalid)? else {
-            continue;
-        };
-        sources.hide(secrets(&section).into_iter());
-        if let Err(found) = build(&section, Origin::Toml, machine) {
-            add_complaints_of_host(&mut complaints, other, found);
-        }
+    config::load(&Toml { machine }, &ROLES, source, &machine.host)
+}
+
+/// `[proxy]` of a warren.toml.
+struct Toml<'a> {
+    machine: &'a Machine,
+}
+
+impl Role for Toml<'_> {
+    const NAME: &'static str = "proxy";
+    type File = Proxy;
+    type Plan = Plan;
+
+    fn secrets(&self, file: &Proxy) -> Vec<Range<usize>> {
+        secrets(file)
     }
-    match built {
-        Ok((plan, warnings)) if complaints.is_empty() => Ok(Loaded {
-            plan,
-            file,
-            warnings,
-            sources,
-        }),
-        _ => Err(ConfigError::invalid(sources, merged(complaints, Vec::new()))),
+
+    fn build(&self, file: &Proxy, _host: &str) -> Built<Plan> {
+        build(file, Origin::Toml, self.machine)
     }
 }
 
@@ -205,21 +126,21 @@ fn load_haproxy_sources(
     let imported = haproxy::read(&sources, environment);
     let file = imported.file;
     sources.hide(secrets(&file).into_iter());
-    match (imported.diagnostics, build(&file, Origin::Haproxy, machine)) {
-        (Ok(warnings), Ok((plan, more))) => Ok(Loaded {
-            plan,
-            file,
-            warnings: merged(warnings, more),
-            sources,
-        }),
-        (Ok(warnings), Err(found)) => Err(ConfigError::invalid(sources, merged(warnings, found))),
-        (Err(found), Ok(_)) => Err(ConfigError::invalid(sources, found)),
-        // Warnings about what was read in part would be echoes.
-        (Err(found), Err(mut more)) => {
-            more.retain(Diagnostic::is_error);
-            Err(ConfigError::invalid(sources, merged(found, more)))
+    let mut found = Vec::new();
+    let warnings = imported.diagnostics.map_err(|errors| found.extend(errors));
+    match (warnings, build(&file, Origin::Haproxy, machine)) {
+        (Ok(mut warnings), Ok((plan, more))) => {
+            warnings.extend(more);
+            return Ok(Loaded::new(plan, file, warnings, sources));
         }
+        (Ok(warnings), Err(more)) => {
+            found.extend(warnings);
+            found.extend(more);
+        }
+        // Warnings about what was read in part would be echoes.
+        (Err(()), built) => found.extend(built.err().into_iter().flatten().filter(Diagnostic::is_error)),
     }
+    Err(Invalid::new(sources, found).into())
 }
 
 fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, ConfigError> {
@@ -229,7 +150,7 @@ fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, ConfigError> {
             files.push(path.clone());
             continue;
         }
-        let unreadable = |source| ConfigError::Directory {
+        let unreadable = |source| ConfigError::Unreadable {
             path: path.clone(),
             source,
         };
@@ -280,35 +201,4 @@ fn secrets_of(section: &Section) -> Vec<Range<usize>> {
         }
     }
     spans
-}
-
-/// In the order of the files.
-fn merged(mut diagnostics: Vec<Diagnostic>, more: Vec<Diagnostic>) -> Vec<Diagnostic> {
-    diagnostics.extend(more);
-    diagnostics.sort_by_key(|diagnostic| diagnostic.span.start);
-    diagnostics
-}
-
-/// A mistake in another host's part is found now, not when that host restarts.
-fn add_complaints_of_host(complaints: &mut Vec<Diagnostic>, host: &str, found: Vec<Diagnostic>) {
-    for mut complaint in found.into_iter().filter(Diagnostic::is_error) {
-        let known = complaints
-            .iter()
-            .any(|known| known.span == complaint.span && known.message == complaint.message);
-        if !known {
-            complaint
-                .label
-                .get_or_insert_with(|| format!("as the host `{host}` sees it"));
-            complaints.push(complaint);
-        }
-    }
-}
-
-/// The whole name if the file knows it, else the part up to the first dot.
-fn host_in_file<'a>(config: &Config<'_>, host: &'a str) -> &'a str {
-    if config.hosts().any(|known| known == host) {
-        host
-    } else {
-        host.split('.').next().unwrap_or(host)
-    }
 }

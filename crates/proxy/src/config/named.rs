@@ -7,6 +7,15 @@ use std::marker::PhantomData;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use toml::Spanned;
+use warren_kit::config::NameRule;
+
+/// Names of proxies and servers stand in log lines, CSV and commands that are split at blanks, commas and slashes; the rule
+/// is HAProxy's.
+pub(super) const NAME: NameRule = NameRule {
+    length_max: 255,
+    fits: |c| c.is_ascii_alphanumeric() || "-_.:".contains(c),
+    help: "a name consists of letters, digits, `-`, `_`, `.` and `:`",
+};
 
 /// Names and what they stand for.
 #[derive(Debug, Clone, PartialEq)]

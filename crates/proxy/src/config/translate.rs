@@ -28,20 +28,7 @@ const BACK: [&str; 6] = ["connect", "server", "server_fin", "queue", "tunnel", "
 /// The TOML of a configuration. What was dropped or needs a look stands above it as comments.
 #[must_use]
 pub fn translate(loaded: &Loaded) -> String {
-    let mut text = String::new();
-    for warning in loaded.warning_lines() {
-        text += "# ";
-        text += &warning.replace('\n', "\n# ");
-        text.push('\n');
-    }
-    if !text.is_empty() {
-        text.push('\n');
-    }
-    match document(&loaded.file) {
-        Ok(document) => text + &document,
-        // Every value of the file types has a form in TOML; a failure would be a mistake in those types.
-        Err(error) => format!("{text}# this configuration has no TOML form: {error}\n"),
-    }
+    loaded.commented(document(&loaded.file))
 }
 
 /// A section with what it is called.

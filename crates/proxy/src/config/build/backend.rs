@@ -9,10 +9,11 @@ use std::time::Duration;
 use toml::Spanned;
 use warren_balance::Algorithm;
 use warren_balance::algorithm::SERVERS_MAX;
+use warren_kit::config::{Report, suggestion};
 
 use super::{Given, Surroundings, check, frontend, log, positive, rules, server, timeouts};
 use crate::config::file::{RebalanceTable, RebalanceUse, Section};
-use crate::config::report::{Report, suggestion};
+use crate::config::named::NAME;
 use crate::plan::{Backend, Balance, HashOn, Mode, Rebalance, RetryOn, Server, Stick};
 
 pub(super) fn backend(report: &mut Report, given: &Given<'_>, surroundings: &Surroundings<'_>) -> Backend {
@@ -88,7 +89,7 @@ fn servers(report: &mut Report, given: &Given<'_>, timeouts: &crate::plan::Backe
     }
     let mut names: BTreeMap<&str, Range<usize>> = BTreeMap::new();
     for (name, _) in files {
-        report.name("server", name);
+        report.name("server", name, &NAME);
         if let Some(first) = names.insert(name.get_ref(), name.span()) {
             report.conflict(
                 name.span(),

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use toml::Spanned;
+use warren_kit::config::Report;
 
 use super::global::permissions;
 use super::{address, tls};
 use crate::config::file::{Bind as File, BindTable};
-use crate::config::report::Report;
 use crate::plan::Bind;
 
 const BINDS_MAX: usize = 1024;

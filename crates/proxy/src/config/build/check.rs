@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use toml::Spanned;
 use warren_balance::health;
+use warren_kit::config::{Report, suggestion};
 
 use super::{Given, line, tls};
 use crate::config::file::{CheckTable, CheckUse};
-use crate::config::report::{Report, suggestion};
 use crate::plan::{BackendTimeouts, Check, CheckKind, Expect, Expected, Mode, Server, Step};
 
 const INTERVALS: std::ops::RangeInclusive<Duration> =

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use warren_kit::config::{Report, suggestion};
+
 use super::{Given, Surroundings, line, sample};
-use crate::config::report::{Report, suggestion};
 use crate::config::words::Word;
 use crate::plan::{BackendIndex, Condition, Mode, Pattern, Sample, Term, Test};
 

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use toml::Spanned;
+use warren_kit::config::{Report, suggestion};
 
 use super::{Given, Surroundings, address, bind, limit, log, positive, rules, stats, timeouts};
 use crate::config::file::{ForwardForTable, ForwardForUse, Section};
-use crate::config::report::{Report, suggestion};
 use crate::plan::{BackendIndex, ErrorPage, ForwardFor, Frontend, Mode, SourceLimits};
 
 /// Statuses a page may be given for.

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use toml::Spanned;
+use warren_kit::config::Report;
 
 use super::{address, log};
 use crate::config::file::{Proxy, Socket, SocketTable};
 use crate::config::load::Machine;
-use crate::config::report::Report;
 use crate::plan::{BindAddress, Global, Origin, SocketAddress, SocketLevel, StatsSocket};
 
 /// More threads than any machine has.

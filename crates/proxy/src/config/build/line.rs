@@ -1,8 +1,8 @@
 //! Values written in HAProxy's language, whichever file they stand in.
 
 use toml::Spanned;
+use warren_kit::config::Report;
 
-use crate::config::report::Report;
 use crate::config::words::{self, Word};
 
 /// A text in HAProxy's language as words, with their places in the file as far as these can be told.

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use toml::Spanned;
+use warren_kit::config::{Report, suggestion};
 
 use super::{Given, Surroundings, line};
-use crate::config::report::{Report, suggestion};
 use crate::config::words::Word;
 use crate::logs::Format;
 use crate::plan::{Facility, Level, LogFormat, LogTarget, Logging, Mode, Transport};

@@ -1,10 +1,10 @@
 //! What follows from conditions: `use_backend`, `tcp-request`, `http-request`, `http-response`, `redirect`.
 
 use toml::Spanned;
+use warren_kit::config::{Report, suggestion};
 
 use super::condition::Acls;
 use super::{Given, Surroundings, check, frontend, line};
-use crate::config::report::{Report, suggestion};
 use crate::config::words::Word;
 use crate::logs::Format;
 use crate::plan::{Condition, Edit, HttpAction, HttpRule, Mode, Redirect, Switch, TcpAction, TcpRule};

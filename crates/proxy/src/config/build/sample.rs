@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 
 use toml::Spanned;
+use warren_kit::config::{Report, suggestion};
 
 use super::{Surroundings, address, check};
-use crate::config::report::{Report, suggestion};
 use crate::config::words::Word;
 use crate::plan::{BackendIndex, Pattern, Sample, Test};
 

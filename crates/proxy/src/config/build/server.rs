@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use toml::Spanned;
 use warren_balance::{ServerId, Weight};
+use warren_kit::config::Report;
 
 use super::{Given, address, check, limit, tls};
 use crate::config::file::{Section, Server as File, ServerUse};
-use crate::config::report::Report;
 use crate::plan::{
     Agent, BackendTimeouts, ErrorAction, HostAddress, Mode, Observe, ProxyVersion, SendProxy, Server,
 };

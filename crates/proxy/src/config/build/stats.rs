@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use toml::Spanned;
+use warren_kit::config::Report;
 
 use super::{Given, Surroundings};
 use crate::config::file::{StatsTable, StatsUse};
-use crate::config::report::Report;
 use crate::plan::{Mode, StatsPage};
 
 pub(super) fn page(

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use toml::Spanned;
+use warren_kit::config::Report;
 use warren_kit::duration::HumanDuration;
 
 use super::{Given, Surroundings};
 use crate::config::file::{KeepaliveTable, KeepaliveUse, Timeouts};
-use crate::config::report::Report;
 use crate::plan::{BackendTimeouts, FrontendTimeouts, Keepalive, Mode, Origin};
 
 type Field = fn(&Timeouts) -> Option<&Spanned<HumanDuration>>;

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use toml::Spanned;
+use warren_kit::config::Report;
 
 use crate::config::file::{BindTls as File, ServerTlsTable, ServerTlsUse};
-use crate::config::report::Report;
 use crate::plan::{BindTls, ClientCertificates, HostAddress, ServerTls, TlsVersion, Verify};
 
 pub(super) fn of_bind<T>(report: &mut Report, at: &Spanned<T>, file: &File) -> BindTls {

@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 
 use toml::Spanned;
+use warren_kit::config::suggestion;
 
 use super::global::TlsDefaults;
 use super::keyword::{Arguments, Keyword};
 use super::proxy::Draft;
 use crate::config::file::{Bind, BindTable, BindTls};
-use crate::config::report::suggestion;
 
 /// A bind line as far as it was read.
 #[derive(Default)]

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use toml::Spanned;
+use warren_kit::config::suggestion;
 
 use super::bind::version;
 use super::keyword::{Arguments, Entry, Keyword, Places};
 use crate::config::file::{Proxy, Socket, SocketTable};
-use crate::config::report::suggestion;
 
 /// What the section says.
 #[derive(Default)]

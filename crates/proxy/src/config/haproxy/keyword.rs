@@ -7,10 +7,10 @@ use std::ops::Range;
 use std::time::Duration;
 
 use toml::Spanned;
+use warren_kit::config::{Report, suggestion};
 use warren_kit::duration::HumanDuration;
 
 use super::proxy::Kind;
-use crate::config::report::{Report, suggestion};
 use crate::config::words::{self, Word};
 
 /// What becomes of a keyword.

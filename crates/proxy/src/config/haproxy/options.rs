@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use toml::Spanned;
+use warren_kit::config::suggestion;
 
 use super::keyword::{Arguments, spanned_text};
 use super::proxy::Draft;
 use crate::config::file::{ForwardForTable, ForwardForUse};
-use crate::config::report::suggestion;
 
 /// `mode`
 pub(super) fn mode(draft: &mut Draft, arguments: &mut Arguments<'_, '_>) {

@@ -1,6 +1,7 @@
 //! `defaults`, `listen`, `frontend` and `backend`.
 
 use toml::Spanned;
+use warren_kit::config::Report;
 use warren_kit::duration::HumanDuration;
 
 use super::balance::{balance, hash_type};
@@ -12,7 +13,6 @@ use crate::config::file::{
     CheckTable, CheckUse, KeepaliveTable, KeepaliveUse, Section, Servers, StatsTable, StatsUse,
 };
 use crate::config::named::Named;
-use crate::config::report::Report;
 
 /// What a proxy's section is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

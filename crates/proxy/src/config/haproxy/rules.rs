@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use toml::Spanned;
+use warren_kit::config::suggestion;
 use warren_kit::duration::HumanDuration;
 
 use super::keyword::{Arguments, duration};
 use super::proxy::Draft;
 use crate::config::file::{PerSource, Stick};
-use crate::config::report::suggestion;
 
 /// A `stick-table`.
 #[derive(Clone)]

@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use toml::Spanned;
+use warren_kit::config::{Report, suggestion};
 use warren_kit::duration::HumanDuration;
 
 use super::bind::{one_without_effect, only_http1, path, read_options};
@@ -13,7 +14,7 @@ use super::proxy::Draft;
 use crate::config::file::{
     AgentTable, CheckTable, CheckUse, Server, ServerTlsTable, ServerTlsUse, ServerUse,
 };
-use crate::config::report::{Report, suggestion};
+use crate::config::named::NAME;
 
 /// The most servers that one `server-template` makes.
 const TEMPLATE_MAX: i64 = 4095;
@@ -406,7 +407,7 @@ pub(super) fn server(draft: &mut Draft, arguments: &mut Arguments<'_, '_>) {
     let (Some(name), Some(address)) = (arguments.text("a name"), arguments.text("an address")) else {
         return;
     };
-    arguments.report.name("server", &name);
+    arguments.report.name("server", &name, &NAME);
     let mut server = draft.default_server.clone();
     server.file.address = Some(address);
     read_options(&mut server, arguments, SERVER, "server");

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use toml::Spanned;
+use warren_kit::config::Report;
 
 use super::keyword::{Arguments, Entry, Keyword, Places, Statement};
-use crate::config::report::Report;
 
 /// All lists, and which one is being read.
 #[derive(Default)]

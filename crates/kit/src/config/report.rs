@@ -7,22 +7,26 @@ use std::fmt::Display;
 use std::ops::{Range, RangeInclusive};
 use std::time::Duration;
 
+use crate::diagnostics::Diagnostic;
+use crate::duration::HumanDuration;
+use crate::suggest::did_you_mean;
 use toml::Spanned;
-use warren_kit::diagnostics::Diagnostic;
-use warren_kit::duration::HumanDuration;
-use warren_kit::suggest::did_you_mean;
 
 /// More are kept than shown, so that those shown are the first of the file.
 const DIAGNOSTICS_MAX: usize = 1000;
 
-#[derive(Default)]
-pub(super) struct Report {
+/// Mistakes and doubts about a configuration, each with its place.
+#[derive(Debug, Default)]
+pub struct Report {
     diagnostics: Vec<Diagnostic>,
 }
 
 impl Report {
     /// Warnings, or everything if there is an error among it. In the order of the file.
-    pub(super) fn finish(mut self) -> Result<Vec<Diagnostic>, Vec<Diagnostic>> {
+    ///
+    /// # Errors
+    /// At least one of them is an error.
+    pub fn finish(mut self) -> Result<Vec<Diagnostic>, Vec<Diagnostic>> {
         self.diagnostics.sort_by_key(|diagnostic| diagnostic.span.start);
         if self.has_errors() {
             Err(self.diagnostics)
@@ -31,28 +35,32 @@ impl Report {
         }
     }
 
-    pub(super) fn has_errors(&self) -> bool {
+    /// Whether what comes out is thrown away.
+    #[must_use]
+    pub fn has_errors(&self) -> bool {
         self.diagnostics.iter().any(Diagnostic::is_error)
     }
 
     /// What holds for many servers is written once, and complained about once.
-    pub(super) fn push(&mut self, diagnostic: Diagnostic) {
+    pub fn push(&mut self, diagnostic: Diagnostic) {
         let known = |other: &Diagnostic| other.span == diagnostic.span && other.message == diagnostic.message;
         if self.diagnostics.len() < DIAGNOSTICS_MAX && !self.diagnostics.iter().any(known) {
             self.diagnostics.push(diagnostic);
         }
     }
 
-    pub(super) fn error(&mut self, span: Range<usize>, message: impl Into<String>, help: impl Into<String>) {
+    /// Something that does not work; `help` says what to do about it.
+    pub fn error(&mut self, span: Range<usize>, message: impl Into<String>, help: impl Into<String>) {
         self.push(Diagnostic::error(span, message).help(help));
     }
 
-    pub(super) fn warn(&mut self, span: Range<usize>, message: impl Into<String>, help: impl Into<String>) {
+    /// Something that works and may not be meant; `help` says what to do about it.
+    pub fn warn(&mut self, span: Range<usize>, message: impl Into<String>, help: impl Into<String>) {
         self.push(Diagnostic::warning(span, message).help(help));
     }
 
     /// A number that must lie in `range`.
-    pub(super) fn number<T: TryFrom<i64>>(
+    pub fn number<T: TryFrom<i64>>(
         &mut self,
         what: &str,
         value: Option<&Spanned<i64>>,
@@ -73,7 +81,7 @@ impl Report {
     }
 
     /// A duration that must lie in `range`.
-    pub(super) fn duration(
+    pub fn duration(
         &mut self,
         what: &str,
         value: Option<&Spanned<HumanDuration>>,
@@ -95,7 +103,7 @@ impl Report {
     }
 
     /// One of a few words.
-    pub(super) fn choice<T: Clone>(
+    pub fn choice<T: Clone>(
         &mut self,
         what: &str,
         span: Range<usize>,
@@ -114,23 +122,20 @@ impl Report {
         None
     }
 
-    /// The name of a proxy or server: it stands in log lines, CSV and commands that are split at blanks, commas and slashes.
-    /// HAProxy's rule: letters, digits and `-_.:`.
-    pub(super) fn name(&mut self, what: &str, name: &Spanned<String>) {
-        const LENGTH_MAX: usize = 255;
+    /// A name, as `rule` says which there can be.
+    pub fn name(&mut self, what: &str, name: &Spanned<String>, rule: &NameRule) {
         let text = name.get_ref();
-        let fits = |c: char| c.is_ascii_alphanumeric() || "-_.:".contains(c);
-        if text.is_empty() || text.len() > LENGTH_MAX || !text.chars().all(fits) {
+        if text.is_empty() || text.len() > rule.length_max || !text.chars().all(rule.fits) {
             self.error(
                 name.span(),
                 format!("\"{}\" cannot be the name of a {what}", text.escape_debug()),
-                "a name consists of letters, digits, `-`, `_`, `.` and `:`",
+                rule.help,
             );
         }
     }
 
     /// Everything that can grow has a limit.
-    pub(super) fn at_most(&mut self, span: Range<usize>, what: &str, count: usize, most: usize) {
+    pub fn at_most(&mut self, span: Range<usize>, what: &str, count: usize, most: usize) {
         if count > most {
             self.error(
                 span,
@@ -141,7 +146,7 @@ impl Report {
     }
 
     /// Two keys that exclude each other, or any other contradiction with a second place.
-    pub(super) fn conflict(
+    pub fn conflict(
         &mut self,
         span: Range<usize>,
         message: impl Display,
@@ -157,8 +162,20 @@ impl Report {
     }
 }
 
+/// Which names there can be.
+#[derive(Clone, Copy, Debug)]
+pub struct NameRule {
+    /// Octets; at least one is needed.
+    pub length_max: usize,
+    /// What every character must be.
+    pub fits: fn(char) -> bool,
+    /// The rule in words.
+    pub help: &'static str,
+}
+
 /// "did you mean", or the list if the word resembles nothing.
-pub(super) fn suggestion<'a>(word: &str, names: impl Iterator<Item = &'a str> + Clone) -> String {
+#[must_use]
+pub fn suggestion<'a>(word: &str, names: impl Iterator<Item = &'a str> + Clone) -> String {
     const LISTED_MAX: usize = 12;
     if let Some(meant) = did_you_mean(word, names.clone()) {
         return format!("did you mean \"{meant}\"?");

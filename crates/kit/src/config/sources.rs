@@ -2,28 +2,32 @@
 
 use std::ops::Range;
 
-use warren_kit::diagnostics::{Diagnostic, SourceFile};
+use crate::diagnostics::{Diagnostic, SourceFile};
 
 /// The files a configuration consists of, one after the other: spans count through all of them.
-#[derive(Debug, Clone, Default)]
+///
+/// Who reads an `include` adds the file and shifts the spans it finds in it by what [`Sources::add`] gave.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sources {
     files: Vec<(usize, SourceFile)>,
 }
 
 impl Sources {
-    pub(super) fn single(file: SourceFile) -> Self {
+    /// A configuration of one file.
+    #[must_use]
+    pub fn single(file: SourceFile) -> Self {
         let mut sources = Self::default();
         sources.add(file);
         sources
     }
 
     /// The files, each with the place of its first octet.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (usize, &SourceFile)> {
+    pub fn iter(&self) -> impl Iterator<Item = (usize, &SourceFile)> {
         self.files.iter().map(|(base, file)| (*base, file))
     }
 
-    /// Where the spans of the added file begin.
-    pub(super) fn add(&mut self, file: SourceFile) -> usize {
+    /// Adds a file behind the others. Returns where its spans begin.
+    pub fn add(&mut self, file: SourceFile) -> usize {
         // One more than the text, so that "at the end of this file" is not "at the start of the next".
         let base = self
             .files
@@ -33,8 +37,8 @@ impl Sources {
         base
     }
 
-    /// Replaces text that must not appear in messages.
-    pub(super) fn hide(&mut self, spans: impl Iterator<Item = Range<usize>>) {
+    /// Replaces text that must not appear in messages, by as many stars.
+    pub fn hide(&mut self, spans: impl Iterator<Item = Range<usize>>) {
         for span in spans {
             let Some((base, file)) = self.files.iter_mut().rev().find(|(base, _)| *base <= span.start) else {
                 continue;
@@ -52,10 +56,10 @@ impl Sources {
 
     /// With carets, one empty line between two; ends with a newline unless there is nothing.
     #[must_use]
-    pub fn render(&self, diagnostics: &[Diagnostic], color: bool) -> String {
+    pub fn render(&self, diagnostics: &[Diagnostic], colour: bool) -> String {
         let rendered = diagnostics.iter().filter_map(|diagnostic| {
             let (file, diagnostic) = self.locate(diagnostic)?;
-            Some(diagnostic.render(file, color))
+            Some(diagnostic.render(file, colour))
         });
         rendered.collect::<Vec<_>>().join("\n")
     }
@@ -101,4 +105,39 @@ impl Sources {
 
 fn shift(span: &Range<usize>, base: usize) -> Range<usize> {
     span.start.saturating_sub(base)..span.end.saturating_sub(base)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_diagnostic_finds_its_file_among_several() {
+        let mut sources = Sources::single(SourceFile::new("a.conf", "one\ntwo\n"));
+        let base = sources.add(SourceFile::new("b.conf", "three\nfour\n"));
+        let four = base + 6..base + 10;
+        let line = sources.line(&Diagnostic::error(four.clone(), "wrong").related(4..7, "as here"));
+        assert_eq!(line, "b.conf:2:1: error: wrong (as here: a.conf:2)");
+        let line = sources.line(&Diagnostic::error(4..7, "wrong").help("mend it"));
+        assert_eq!(line, "a.conf:2:1: error: wrong; mend it");
+        let drawn = sources.render(&[Diagnostic::error(four, "wrong")], false);
+        assert!(drawn.contains("2 | four\n  | ^^^^"), "{drawn}");
+    }
+    #[test]
+    fn what_is_hidden_is_hidden_in_its_own_file_and_moves_nothing() {
+        let mut sources = Sources::single(SourceFile::new("a.conf", "password geheim\n"));
+        let base = sources.add(SourceFile::new("b.conf", "password grün more\n"));
+        sources.hide(std::iter::once(base + 9..base + 14));
+        let shown = |span| sources.render(&[Diagnostic::error(span, "wrong")], false);
+        assert!(
+            shown(9..15).contains("1 | password geheim\n  |          ^^^^^^"),
+            "{}",
+            shown(9..15)
+        );
+        let more = shown(base + 15..base + 19);
+        assert!(
+            more.contains("1 | password ***** more\n  |                ^^^^"),
+            "{more}"
+        );
+    }
 }
