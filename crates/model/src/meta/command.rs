@@ -9,6 +9,7 @@ use crate::routing::{Kind, QueueId};
 
 /// A change of the metadata. New kinds are added at the end: the number of a kind is in files.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[expect(clippy::large_enum_variant, reason = "commands are rare and short-lived")]
 pub enum Command {
     /// A vhost, if there is none of this name.
     AddVhost {
