@@ -222,9 +222,9 @@ impl QueueMachine {
         Some(entry)
     }
 
-    /// Somebody is done with a message. False: nobody had it.
-    pub fn settle(&mut self, position: Position) -> bool {
-        self.release(position).is_some()
+    /// Somebody is done with a message. Nothing: nobody had it.
+    pub fn settle(&mut self, position: Position) -> Option<Entry> {
+        self.release(position)
     }
 
     /// Somebody does not want a message that he had, nor that anybody gets it.

@@ -59,8 +59,8 @@ fn messages_leave_in_the_order_in_which_they_came() {
         ),
         (0, 5, 50)
     );
-    assert!(queue.settle(Position(3)));
-    assert!(!queue.settle(Position(3)));
+    assert!(queue.settle(Position(3)).is_some());
+    assert!(queue.settle(Position(3)).is_none());
     assert_eq!(queue.counts().unacked, 4);
 }
 
@@ -362,7 +362,7 @@ proptest! {
                     }
                 }
                 Step::Settle(which) if !held.is_empty() => {
-                    prop_assert!(queue.settle(Position(held.remove(which.index(held.len())))));
+                    prop_assert!(queue.settle(Position(held.remove(which.index(held.len())))).is_some());
                 }
                 Step::Requeue(which) if !held.is_empty() => {
                     let mut back: Vec<u64> = which.iter().map(|index| held[index.index(held.len())]).collect();

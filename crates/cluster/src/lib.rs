@@ -1,0 +1,15 @@
+//! Where things are, and who says so: what stands between the connections of a broker and its queues and metadata.
+//!
+//! A connection does not know whether a queue is on its own node. Today every queue is, and every answer is the one of a
+//! single node.
+//!
+//! ```text
+//!   connection ──▶ Queue::publish, settle, requeue, get ──▶ what has to be done now that the queue is unlocked: Aftermath
+//!   connection ◀── DeliverySink::deliver ── a queue that has a message for one of its consumers
+//! ```
+//!
+//! Invariant: nobody holds the locks of two queues, and nothing waits while it holds one.
+
+pub mod queue;
+
+pub use queue::{Aftermath, Delivery, DeliverySink, Queue, Room};

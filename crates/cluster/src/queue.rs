@@ -1,0 +1,516 @@
+//! A queue on this node: its machine and its consumers behind one lock, which is held for a batch at a time.
+//!
+//! Whoever does something to a queue gets an [`Aftermath`] back: what is to be done once the lock is free. Messages are
+//! given to consumers under the lock, into what their connections will send ([`DeliverySink`]), so that no task has to be
+//! woken for a message but one for each connection and batch.
+
+mod aftermath;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use warren_model::consumers::{ConsumerId, Consumers, InExclusiveUse, Terms};
+use warren_model::queue::{Counts, Entry, Limits, Position, QueueMachine, Reason, Removed, Run};
+use warren_model::{Message, Millis, Name, QueueId};
+
+pub use aftermath::Aftermath;
+
+/// A message for a consumer.
+#[derive(Clone, Copy, Debug)]
+pub struct Delivery<'a> {
+    /// Where it is in the queue: how it is settled.
+    pub position: Position,
+    /// What.
+    pub message: &'a Arc<Message>,
+    /// Somebody may have seen it before.
+    pub redelivered: bool,
+    /// How often it came back.
+    pub returns: u32,
+}
+
+/// Can a consumer have another message after this one?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
+    /// Yes.
+    Left,
+    /// Not before [`Queue::unblock`].
+    Full,
+}
+
+/// The way to a consumer.
+pub trait DeliverySink: Send + Sync {
+    /// Takes a message for the consumer's client. The queue is locked meanwhile: this neither waits nor asks a queue.
+    fn deliver(&self, delivery: Delivery<'_>) -> Room;
+
+    /// Messages were delivered since the last time: send them. The queue is not locked.
+    fn wake(&self);
+
+    /// The queue is gone, and so is the consumer. The queue is not locked.
+    fn cancel(&self);
+}
+
+/// Somebody who consumes from a queue.
+#[derive(Clone)]
+struct Subscriber {
+    sink: Arc<dyn DeliverySink>,
+    no_ack: bool,
+}
+
+/// What is declared of a queue and does not change.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// Its number.
+    pub id: QueueId,
+    /// Where.
+    pub vhost: Name,
+    /// Its name.
+    pub name: Name,
+    /// Persistent messages in it are kept on disk.
+    pub durable: bool,
+}
+
+/// How many messages went which way since the queue is there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Came in.
+    pub published: u64,
+    /// Went to consumers who have to settle them.
+    pub delivered: u64,
+    /// Went to consumers who do not.
+    pub delivered_no_ack: u64,
+    /// Were fetched, to be settled.
+    pub got: u64,
+    /// Were fetched.
+    pub got_no_ack: u64,
+    /// Nothing was there to be fetched.
+    pub got_empty: u64,
+    /// Went to consumers again.
+    pub redelivered: u64,
+    /// Were settled.
+    pub acked: u64,
+}
+
+/// What there is to know of a queue at a moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Snapshot {
+    /// How many messages.
+    pub counts: Counts,
+    /// How many consumers.
+    pub consumers: usize,
+    /// How many messages went which way.
+    pub traffic: Traffic,
+    /// Entries in memory.
+    pub in_memory: usize,
+}
+
+/// Who is there to consume, for listings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConsumerInfo {
+    /// Who.
+    pub id: ConsumerId,
+    /// What he asked for.
+    pub terms: Terms,
+    /// Messages that he has.
+    pub unacked: u32,
+    /// Does he get messages.
+    pub active: bool,
+}
+
+/// A queue on this node.
+pub struct Queue {
+    identity: Identity,
+    state: Mutex<State>,
+}
+
+struct State {
+    machine: QueueMachine,
+    consumers: Consumers<Subscriber>,
+    traffic: Traffic,
+    /// When somebody last consumed, fetched or declared: for `x-expires`.
+    used: Millis,
+    /// The lack of messages in memory has been said and not been mended.
+    fetching: bool,
+    gone: bool,
+    removed: Vec<Removed>,
+}
+
+impl Queue {
+    /// An empty queue; `single`: `x-single-active-consumer`.
+    #[must_use]
+    pub fn new(identity: Identity, limits: Limits, priority_max: u8, single: bool, now: Millis) -> Self {
+        let state = State {
+            machine: QueueMachine::new(limits, priority_max),
+            consumers: Consumers::new(single),
+            traffic: Traffic::default(),
+            used: now,
+            fetching: false,
+            gone: false,
+            removed: Vec::new(),
+        };
+        Self {
+            identity,
+            state: Mutex::new(state),
+        }
+    }
+
+    /// What was declared.
+    #[must_use]
+    pub const fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Messages for the queue, each with a number by which the caller knows it again. Consumers get what they can take.
+    pub fn publish(
+        self: &Arc<Self>,
+        now: Millis,
+        messages: impl IntoIterator<Item = (u32, Arc<Message>)>,
+        after: &mut Aftermath,
+    ) {
+        let mut state = self.state.lock();
+        let state = &mut *state;
+        if state.gone {
+            return;
+        }
+        for (number, message) in messages {
+            state.traffic.published += 1;
+            let kept = self.identity.durable && message.persistent;
+            match state.next_if_idle() {
+                Some((consumer, subscriber)) => {
+                    let entry = state.machine.publish_taken(now, message, subscriber.no_ack);
+                    if kept && !subscriber.no_ack {
+                        after.placed.push((number, self.identity.id, entry.position));
+                    }
+                    state.hand_over(consumer, &subscriber, &entry, after);
+                }
+                None => match state.machine.publish(now, message, &mut state.removed) {
+                    Ok(position) if kept => after.placed.push((number, self.identity.id, position)),
+                    Ok(_) => {}
+                    Err(refused) => after.refused.push((number, Arc::clone(self), refused)),
+                },
+            }
+        }
+        self.finish(state, now, after);
+    }
+
+    /// A consumer is done with messages.
+    pub fn settle(
+        self: &Arc<Self>,
+        now: Millis,
+        consumer: Option<ConsumerId>,
+        positions: &[Position],
+        after: &mut Aftermath,
+    ) {
+        let mut state = self.state.lock();
+        let state = &mut *state;
+        for position in positions {
+            let Some(entry) = state.machine.settle(*position) else {
+                continue;
+            };
+            state.traffic.acked += 1;
+            if self.identity.durable && entry.message.persistent {
+                after.settled.push((self.identity.id, *position));
+            }
+        }
+        if state.has_room_again(consumer, positions.len()) {
+            self.finish(state, now, after);
+        }
+    }
+
+    /// A consumer does not want messages that he had, nor that anybody gets them.
+    pub fn reject(
+        self: &Arc<Self>,
+        now: Millis,
+        consumer: Option<ConsumerId>,
+        positions: &[Position],
+        after: &mut Aftermath,
+    ) {
+        let mut state = self.state.lock();
+        let state = &mut *state;
+        for position in positions {
+            state.machine.reject(*position, &mut state.removed);
+        }
+        state.has_room_again(consumer, positions.len());
+        self.finish(state, now, after);
+    }
+
+    /// Messages come back to where they were; `delivered`: their consumer may have seen them.
+    pub fn requeue(
+        self: &Arc<Self>,
+        now: Millis,
+        consumer: Option<ConsumerId>,
+        positions: &mut [Position],
+        delivered: bool,
+        after: &mut Aftermath,
+    ) {
+        let mut state = self.state.lock();
+        let state = &mut *state;
+        state.machine.requeue(positions, delivered, &mut state.removed);
+        state.has_room_again(consumer, positions.len());
+        self.finish(state, now, after);
+    }
+
+    /// The next message, for somebody who asks for one, and how many are left.
+    pub fn get(self: &Arc<Self>, now: Millis, no_ack: bool, after: &mut Aftermath) -> Option<(Entry, u64)> {
+        let mut state = self.state.lock();
+        let state = &mut *state;
+        state.used = now;
+        let entry = state.machine.take(now, no_ack, &mut state.removed);
+        match &entry {
+            None => state.traffic.got_empty += 1,
+            Some(entry) => {
+                state.traffic.got += u64::from(!no_ack);
+                state.traffic.got_no_ack += u64::from(no_ack);
+                state.traffic.redelivered += u64::from(entry.redelivered);
+                if no_ack && self.identity.durable && entry.message.persistent {
+                    after.settled.push((self.identity.id, entry.position));
+                }
+            }
+        }
+        let left = state.machine.counts().ready;
+        self.finish(state, now, after);
+        entry.map(|entry| (entry, left))
+    }
+
+    /// Another consumer, who gets nothing before [`Queue::unblock`]: his client has to hear first that he is one.
+    ///
+    /// # Errors
+    /// The queue is in exclusive use, or would have to be.
+    pub fn subscribe(
+        &self,
+        now: Millis,
+        terms: Terms,
+        no_ack: bool,
+        sink: Arc<dyn DeliverySink>,
+    ) -> Result<ConsumerId, InExclusiveUse> {
+        let mut state = self.state.lock();
+        state.used = now;
+        let id = state.consumers.add(terms, Subscriber { sink, no_ack })?;
+        state.consumers.set_blocked(id, true);
+        Ok(id)
+    }
+
+    /// A consumer goes; what he has stays with him. Says how many are left.
+    pub fn unsubscribe(self: &Arc<Self>, now: Millis, id: ConsumerId, after: &mut Aftermath) -> usize {
+        let mut state = self.state.lock();
+        let state = &mut *state;
+        state.used = now;
+        state.consumers.remove(id);
+        // Another may be the single active one now.
+        self.finish(state, now, after);
+        state.consumers.len()
+    }
+
+    /// A consumer's connection has room, or had none to begin with.
+    pub fn unblock(self: &Arc<Self>, now: Millis, id: ConsumerId, after: &mut Aftermath) {
+        let mut state = self.state.lock();
+        let state = &mut *state;
+        if state.consumers.set_blocked(id, false) {
+            self.finish(state, now, after);
+        }
+    }
+
+    /// All ready messages go. Says how many.
+    pub fn purge(self: &Arc<Self>, after: &mut Aftermath) -> u64 {
+        let mut state = self.state.lock();
+        let mut gone = Vec::new();
+        let count = state.machine.purge(&mut gone);
+        if self.identity.durable {
+            after.purged.extend(
+                gone.into_iter()
+                    .map(|(first, last)| (self.identity.id, first, last)),
+            );
+        }
+        count
+    }
+
+    /// Messages whose time ran out leave.
+    pub fn expire(self: &Arc<Self>, now: Millis, after: &mut Aftermath) {
+        let mut state = self.state.lock();
+        let state = &mut *state;
+        state.machine.expire(now, &mut state.removed);
+        self.finish(state, now, after);
+    }
+
+    /// The queue is deleted: consumers are told, messages go with it. Says how many were ready.
+    pub fn close(&self, after: &mut Aftermath) -> u64 {
+        let mut state = self.state.lock();
+        state.gone = true;
+        let ids: Vec<ConsumerId> = state.consumers.iter().map(|(id, ..)| id).collect();
+        after.cancelled.extend(
+            ids.into_iter()
+                .filter_map(|id| state.consumers.remove(id))
+                .map(|gone| gone.sink),
+        );
+        let count = state.machine.counts().ready;
+        state.machine.purge(&mut Vec::new());
+        count
+    }
+
+    /// Other limits hold, since a policy changed.
+    pub fn set_limits(self: &Arc<Self>, now: Millis, limits: Limits, after: &mut Aftermath) {
+        let mut state = self.state.lock();
+        let state = &mut *state;
+        if state.machine.limits() != limits {
+            state.machine.set_limits(limits, &mut state.removed);
+            self.finish(state, now, after);
+        }
+    }
+
+    /// Somebody declared it again.
+    pub fn touch(&self, now: Millis) {
+        self.state.lock().used = now;
+    }
+
+    /// Since when it is out of use; `None`: it has consumers.
+    #[must_use]
+    pub fn unused_since(&self) -> Option<Millis> {
+        let state = self.state.lock();
+        state.consumers.is_empty().then_some(state.used)
+    }
+
+    /// What there is to know now.
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        let state = self.state.lock();
+        Snapshot {
+            counts: state.machine.counts(),
+            consumers: state.consumers.len(),
+            traffic: state.traffic,
+            in_memory: state.machine.in_memory(),
+        }
+    }
+
+    /// Who is there to consume, oldest first.
+    #[must_use]
+    pub fn consumers(&self) -> Vec<ConsumerInfo> {
+        let state = self.state.lock();
+        let info = |(id, terms, unacked, _): (ConsumerId, &Terms, u32, &Subscriber)| ConsumerInfo {
+            id,
+            terms: *terms,
+            unacked,
+            active: state.consumers.is_active(id),
+        };
+        state.consumers.iter().map(info).collect()
+    }
+
+    /// Positions that are missing in memory have been looked for.
+    pub fn load(
+        self: &Arc<Self>,
+        now: Millis,
+        entries: Vec<Entry>,
+        through: Position,
+        after: &mut Aftermath,
+    ) {
+        let mut state = self.state.lock();
+        let state = &mut *state;
+        state.fetching = false;
+        state.machine.load(entries, through);
+        self.finish(state, now, after);
+    }
+
+    /// Messages that a restart found. Only before anybody uses the queue.
+    pub fn recover(&self, next: Position, runs: impl IntoIterator<Item = Run>) {
+        let mut state = self.state.lock();
+        for run in runs {
+            state.machine.recover(run);
+        }
+        state.machine.skip_to(next);
+    }
+
+    /// Gives messages to consumers, and says what else is to be done.
+    fn finish(self: &Arc<Self>, state: &mut State, now: Millis, after: &mut Aftermath) {
+        while let Some(id) = state.consumers.next() {
+            let Some(subscriber) = state.consumers.get(id).cloned() else {
+                break;
+            };
+            let Some(entry) = state.machine.take(now, subscriber.no_ack, &mut state.removed) else {
+                break;
+            };
+            if subscriber.no_ack && self.identity.durable && entry.message.persistent {
+                after.settled.push((self.identity.id, entry.position));
+            }
+            state.hand_over(id, &subscriber, &entry, after);
+        }
+        state.machine.expire(now, &mut state.removed);
+        after
+            .removed
+            .extend(state.removed.drain(..).map(|removed| (Arc::clone(self), removed)));
+        let pageable = state.machine.pageable();
+        if pageable >= Aftermath::PAGE {
+            let paged = state.machine.page_out(pageable);
+            after.paged.push((Arc::clone(self), paged));
+        }
+        if !state.fetching
+            && let Some(run) = state.machine.missing()
+        {
+            state.fetching = true;
+            after.missing.push((Arc::clone(self), run));
+        }
+        if let Some(deadline) = state.machine.deadline() {
+            after.deadlines.push((Arc::clone(self), deadline));
+        }
+    }
+
+    /// Is a message kept on disk while it is in this queue?
+    #[must_use]
+    pub fn keeps(&self, message: &Message) -> bool {
+        self.identity.durable && message.persistent
+    }
+}
+
+impl State {
+    /// A consumer who can have a message before all others that are ready, of which there are none.
+    fn next_if_idle(&self) -> Option<(ConsumerId, Subscriber)> {
+        if self.machine.counts().ready > 0 {
+            return None;
+        }
+        let id = self.consumers.next()?;
+        Some((id, self.consumers.get(id)?.clone()))
+    }
+
+    fn hand_over(&mut self, id: ConsumerId, subscriber: &Subscriber, entry: &Entry, after: &mut Aftermath) {
+        self.traffic.delivered += u64::from(!subscriber.no_ack);
+        self.traffic.delivered_no_ack += u64::from(subscriber.no_ack);
+        self.traffic.redelivered += u64::from(entry.redelivered);
+        let delivery = Delivery {
+            position: entry.position,
+            message: &entry.message,
+            redelivered: entry.redelivered,
+            returns: entry.returns,
+        };
+        let room = subscriber.sink.deliver(delivery);
+        self.consumers.served(id, !subscriber.no_ack);
+        if room == Room::Full {
+            self.consumers.set_blocked(id, true);
+        }
+        after.wake(&subscriber.sink);
+    }
+
+    fn has_room_again(&mut self, consumer: Option<ConsumerId>, count: usize) -> bool {
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        consumer.is_some_and(|id| self.consumers.settled(id, count))
+    }
+}
+
+impl std::fmt::Debug for Queue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "queue '{}' in vhost '{}'",
+            self.identity.name, self.identity.vhost
+        )
+    }
+}
+
+/// Why a message was removed, as `x-death` says it.
+#[must_use]
+pub const fn death(reason: Reason) -> &'static str {
+    match reason {
+        Reason::Expired => "expired",
+        Reason::MaxLength => "maxlen",
+        Reason::Rejected => "rejected",
+        Reason::DeliveryLimit => "delivery_limit",
+    }
+}

@@ -1,0 +1,67 @@
+//! What is to be done once a queue is unlocked. One serves for a whole batch over many queues, and is used again.
+
+use std::sync::Arc;
+
+use warren_model::queue::{Entry, Position, Refused, Removed, Run};
+use warren_model::{Millis, QueueId};
+
+use super::{DeliverySink, Queue};
+
+/// What queues leave to whoever did something to them.
+#[derive(Default)]
+pub struct Aftermath {
+    /// Messages, by the caller's numbers, that have to be on disk under these positions before they are confirmed.
+    pub placed: Vec<(u32, QueueId, Position)>,
+    /// Messages, by the caller's numbers, that a queue did not take.
+    pub refused: Vec<(u32, Arc<Queue>, Refused)>,
+    /// Positions that the disk may forget.
+    pub settled: Vec<(QueueId, Position)>,
+    /// From where to where the disk may forget positions, both included.
+    pub purged: Vec<(QueueId, Position, Position)>,
+    /// Messages that left without having been settled: dead letters if the queue has a dead-letter exchange. The disk may
+    /// forget them when those are there.
+    pub removed: Vec<(Arc<Queue>, Removed)>,
+    /// Messages that left the memory: those that are not on disk have to be, before anybody asks for them.
+    pub paged: Vec<(Arc<Queue>, Vec<Entry>)>,
+    /// Messages that have to be brought from the disk ([`Queue::load`]).
+    pub missing: Vec<(Arc<Queue>, Run)>,
+    /// When a queue wants to be told the time ([`Queue::expire`]).
+    pub deadlines: Vec<(Arc<Queue>, Millis)>,
+    /// Consumers whose queue is gone.
+    pub cancelled: Vec<Arc<dyn DeliverySink>>,
+    /// Connections that have something to send.
+    wakes: Vec<Arc<dyn DeliverySink>>,
+}
+
+impl Aftermath {
+    /// Entries that leave the memory together.
+    pub(super) const PAGE: usize = 1024;
+
+    /// Has this to be woken? Mostly it is the one that was said last.
+    pub(super) fn wake(&mut self, sink: &Arc<dyn DeliverySink>) {
+        if !self.wakes.last().is_some_and(|last| Arc::ptr_eq(last, sink)) {
+            self.wakes.push(Arc::clone(sink));
+        }
+    }
+
+    /// Tells connections to send what they were given, and consumers that their queues are gone.
+    pub fn tell(&mut self) {
+        self.wakes.drain(..).for_each(|sink| sink.wake());
+        self.cancelled.drain(..).for_each(|sink| sink.cancel());
+    }
+
+    /// All of it has been done.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.placed.is_empty()
+            && self.refused.is_empty()
+            && self.settled.is_empty()
+            && self.purged.is_empty()
+            && self.removed.is_empty()
+            && self.paged.is_empty()
+            && self.missing.is_empty()
+            && self.deadlines.is_empty()
+            && self.cancelled.is_empty()
+            && self.wakes.is_empty()
+    }
+}

@@ -1,0 +1,241 @@
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use warren_amqp::ShortString;
+use warren_model::consumers::{InExclusiveUse, Terms};
+use warren_model::queue::{Limits, Position, Reason};
+use warren_model::{Body, Message, MessageId, Millis, Name, QueueId};
+
+use super::{Aftermath, Delivery, DeliverySink, Identity, Queue, Room};
+
+const NOW: Millis = Millis(1000);
+
+/// A client that takes so many messages before its buffer is full.
+struct Client {
+    room: Mutex<usize>,
+    got: Mutex<Vec<u64>>,
+    woken: Mutex<usize>,
+}
+
+impl Client {
+    fn new(room: usize) -> Arc<Self> {
+        Arc::new(Self {
+            room: Mutex::new(room),
+            got: Mutex::default(),
+            woken: Mutex::default(),
+        })
+    }
+
+    fn got(&self) -> Vec<u64> {
+        std::mem::take(&mut *self.got.lock())
+    }
+}
+
+impl DeliverySink for Client {
+    fn deliver(&self, delivery: Delivery<'_>) -> Room {
+        self.got.lock().push(delivery.position.0);
+        let mut room = self.room.lock();
+        *room -= 1;
+        if *room == 0 { Room::Full } else { Room::Left }
+    }
+
+    fn wake(&self) {
+        *self.woken.lock() += 1;
+    }
+
+    fn cancel(&self) {
+        self.got.lock().push(u64::MAX);
+    }
+}
+
+fn queue(limits: Limits) -> Arc<Queue> {
+    let name = |text| Name::try_from(text).unwrap();
+    let identity = Identity {
+        id: QueueId(7),
+        vhost: name("/"),
+        name: name("q"),
+        durable: true,
+    };
+    Arc::new(Queue::new(identity, limits, 0, false, NOW))
+}
+
+fn message(persistent: bool) -> Arc<Message> {
+    Arc::new(Message {
+        id: MessageId::default(),
+        exchange: ShortString::default(),
+        routing_key: ShortString::default(),
+        properties: Bytes::new(),
+        body: Body::from(Bytes::from_static(b"hello")),
+        persistent,
+        priority: None,
+        expiration: None,
+    })
+}
+
+fn publish(queue: &Arc<Queue>, count: u32, after: &mut Aftermath) {
+    queue.publish(NOW, (0..count).map(|number| (number, message(true))), after);
+}
+
+fn consume(
+    queue: &Arc<Queue>,
+    prefetch: Option<u32>,
+    no_ack: bool,
+    client: &Arc<Client>,
+) -> super::ConsumerId {
+    let sink = Arc::clone(client) as Arc<dyn DeliverySink>;
+    let terms = Terms {
+        prefetch,
+        ..Terms::default()
+    };
+    let id = queue.subscribe(NOW, terms, no_ack, sink).unwrap();
+    queue.unblock(NOW, id, &mut Aftermath::default());
+    id
+}
+
+#[test]
+fn a_batch_wakes_a_connection_once() {
+    let (queue, client, mut after) = (queue(Limits::default()), Client::new(1000), Aftermath::default());
+    consume(&queue, None, true, &client);
+    publish(&queue, 100, &mut after);
+    assert!(
+        after.placed.is_empty(),
+        "what was delivered for good never has to be on disk"
+    );
+    after.tell();
+    assert_eq!(*client.woken.lock(), 1);
+    assert_eq!(client.got().len(), 100);
+    assert!(after.is_done());
+}
+
+#[test]
+fn nobody_gets_anything_before_he_knows_that_he_consumes() {
+    let (queue, client, mut after) = (queue(Limits::default()), Client::new(10), Aftermath::default());
+    let id = queue
+        .subscribe(
+            NOW,
+            Terms::default(),
+            false,
+            Arc::clone(&client) as Arc<dyn DeliverySink>,
+        )
+        .unwrap();
+    publish(&queue, 2, &mut after);
+    assert!(client.got().is_empty());
+    queue.unblock(NOW, id, &mut after);
+    assert_eq!(client.got(), [1, 2]);
+}
+
+#[test]
+fn the_prefetch_limit_opens_with_every_message_that_is_settled() {
+    let (queue, client, mut after) = (queue(Limits::default()), Client::new(1000), Aftermath::default());
+    let id = consume(&queue, Some(2), false, &client);
+    publish(&queue, 5, &mut after);
+    assert_eq!(after.placed.len(), 5);
+    assert_eq!(client.got(), [1, 2]);
+    queue.settle(NOW, Some(id), &[Position(1)], &mut after);
+    assert_eq!(client.got(), [3]);
+    queue.settle(NOW, Some(id), &[Position(2), Position(3)], &mut after);
+    assert_eq!(client.got(), [4, 5]);
+    assert_eq!(
+        after.settled,
+        [1, 2, 3].map(|position| (QueueId(7), Position(position)))
+    );
+    let now = queue.snapshot();
+    assert_eq!(
+        (
+            now.counts.ready,
+            now.counts.unacked,
+            now.traffic.acked,
+            now.traffic.delivered
+        ),
+        (0, 2, 3, 5)
+    );
+}
+
+#[test]
+fn a_connection_without_room_gets_nothing_until_it_has_some() {
+    let (queue, client, mut after) = (queue(Limits::default()), Client::new(3), Aftermath::default());
+    let id = consume(&queue, None, false, &client);
+    publish(&queue, 5, &mut after);
+    assert_eq!(client.got(), [1, 2, 3]);
+    *client.room.lock() = 10;
+    queue.unblock(NOW, id, &mut after);
+    assert_eq!(client.got(), [4, 5]);
+}
+
+#[test]
+fn what_a_consumer_leaves_goes_to_another() {
+    let (queue, one, two, mut after) = (
+        queue(Limits::default()),
+        Client::new(100),
+        Client::new(100),
+        Aftermath::default(),
+    );
+    let first = consume(&queue, None, false, &one);
+    publish(&queue, 3, &mut after);
+    assert_eq!(one.got(), [1, 2, 3]);
+    assert_eq!(queue.unsubscribe(NOW, first, &mut after), 0);
+    consume(&queue, None, false, &two);
+    queue.requeue(
+        NOW,
+        Some(first),
+        &mut [Position(2), Position(1), Position(3)],
+        true,
+        &mut after,
+    );
+    assert_eq!(two.got(), [1, 2, 3]);
+    assert_eq!(queue.snapshot().traffic.redelivered, 3);
+}
+
+#[test]
+fn a_full_queue_still_serves_who_waits() {
+    let limits = Limits {
+        length: Some(0),
+        ..Limits::default()
+    };
+    let (queue, client, mut after) = (queue(limits), Client::new(100), Aftermath::default());
+    publish(&queue, 1, &mut after);
+    assert_eq!(after.removed.len(), 1);
+    assert_eq!(after.removed[0].1.reason, Reason::MaxLength);
+    consume(&queue, None, false, &client);
+    publish(&queue, 1, &mut after);
+    assert_eq!(client.got(), [2]);
+}
+
+#[test]
+fn a_deleted_queue_tells_its_consumers_and_takes_nothing() {
+    let (queue, client, mut after) = (queue(Limits::default()), Client::new(1), Aftermath::default());
+    consume(&queue, None, false, &client);
+    publish(&queue, 3, &mut after);
+    assert_eq!(queue.close(&mut after), 2);
+    after.tell();
+    assert_eq!(client.got(), [1, u64::MAX]);
+    publish(&queue, 1, &mut after);
+    assert_eq!(queue.snapshot().counts.ready, 0);
+}
+
+#[test]
+fn an_exclusive_consumer_is_the_only_one() {
+    let (queue, client) = (queue(Limits::default()), Client::new(1));
+    consume(&queue, None, false, &client);
+    let terms = Terms {
+        exclusive: true,
+        ..Terms::default()
+    };
+    assert_eq!(
+        queue.subscribe(NOW, terms, false, client as Arc<dyn DeliverySink>),
+        Err(InExclusiveUse)
+    );
+}
+
+#[test]
+fn what_is_fetched_says_how_much_is_left() {
+    let (queue, mut after) = (queue(Limits::default()), Aftermath::default());
+    publish(&queue, 2, &mut after);
+    let (entry, left) = queue.get(NOW, true, &mut after).unwrap();
+    assert_eq!((entry.position, left), (Position(1), 1));
+    assert_eq!(after.settled, [(QueueId(7), Position(1))]);
+    queue.get(NOW, false, &mut after).unwrap();
+    assert!(queue.get(NOW, false, &mut after).is_none());
+    assert_eq!(queue.snapshot().counts.unacked, 1);
+}
