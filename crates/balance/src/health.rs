@@ -595,7 +595,9 @@ impl Health {
             Operation::Stopped if self.check.is_none() && self.agent.is_none() => Operation::Running,
             // In maintenance it did nothing, which says nothing about it.
             Operation::Stopped if paused.maint => Operation::Running,
-            operation => operation,
+            Operation::Stopped => Operation::Stopped,
+            Operation::Running => Operation::Running,
+            Operation::Stopping => Operation::Stopping,
         };
     }
 
