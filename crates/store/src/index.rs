@@ -1,0 +1,312 @@
+//! Where the live messages of every stream are.
+//!
+//! A stream's messages in the open segment have a slot each in memory, which the size of a segment bounds. When a segment is
+//! sealed, the slots of its live messages move into the segment's slot file, and memory keeps *spans*: so many successive positions, from there
+//! on in that file. A backlog appended in one go is one span for each segment, whatever the number of messages; settling cuts
+//! pieces off spans. Thus liveness and place are one structure, and its size follows from how ragged a queue is, not from how long.
+//!
+//! The same code applies batches that have just been written and those that recovery finds: what a log does after a crash cannot differ from
+//! what it did before.
+
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::ops::RangeInclusive;
+use std::sync::Arc;
+
+use crate::StreamId;
+use crate::format::{BLOCK_HEADER, Descriptor, Place, descriptors};
+
+mod early;
+mod hash;
+pub(crate) mod spans;
+
+use early::Early;
+use hash::ByNumber;
+pub(crate) use spans::Span;
+
+/// Segments are counted from one.
+const NONE: u32 = 0;
+
+/// A live message in one place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Slot {
+    pub(crate) position: u64,
+    /// Of the block, from the start of the segment.
+    pub(crate) offset: u32,
+    /// Of the block. Zero: settled while its segment is still open.
+    pub(crate) length: u32,
+    /// Octets of the body.
+    pub(crate) body: u32,
+    pub(crate) tag: u32,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Stream {
+    /// Above all positions seen.
+    pub(crate) next: u64,
+    /// Messages.
+    pub(crate) live: u64,
+    /// In sealed segments, ordered by position. Disjoint.
+    pub(crate) spans: VecDeque<Span>,
+    /// In the open segment, ordered by position.
+    pub(crate) open: VecDeque<Slot>,
+}
+
+/// What a segment is used for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Use {
+    /// End of its frames.
+    pub(crate) octets: u64,
+    /// Places of messages that were written, and that are left.
+    pub(crate) places: u64,
+    pub(crate) live: u64,
+}
+
+/// Messages found for a reader, in the order of their positions.
+#[derive(Debug)]
+pub(crate) enum Found {
+    Open(u32, Slot),
+    /// Slots `at..` of a sealed segment; they are in memory as long as their file is not written.
+    Sealed {
+        segment: u32,
+        at: u32,
+        count: u32,
+        slots: Option<Arc<[Slot]>>,
+    },
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Index {
+    pub(crate) streams: HashMap<StreamId, Stream, ByNumber>,
+    /// Segments in use, the open one included.
+    pub(crate) segments: BTreeMap<u32, Use>,
+    pub(crate) early: Early,
+    open: u32,
+    /// Streams with something in the open segment; may name one more than once.
+    touched: Vec<StreamId>,
+    /// Slots of sealed segments whose file is not written yet.
+    unwritten: HashMap<u32, Arc<[Slot]>>,
+    /// Positions that were appended twice and ignored the second time.
+    pub(crate) duplicates: u64,
+}
+
+impl Index {
+    /// From here on everything is in this segment.
+    pub(crate) fn begin(&mut self, segment: u32) {
+        self.open = segment;
+        self.segments.insert(segment, Use::default());
+    }
+
+    /// Takes in a frame of the open segment whose content starts at `content`. `None`: the descriptors are not what they should be,
+    /// and some of them may have been taken in.
+    #[must_use]
+    pub(crate) fn apply(&mut self, octets: &[u8], mut content: u32) -> Option<()> {
+        for descriptor in descriptors(octets) {
+            match descriptor? {
+                Descriptor::Message { block, body, places } => {
+                    for place in places.iter() {
+                        self.insert(place, content, block, body);
+                    }
+                    content = content.checked_add(block)?;
+                }
+                Descriptor::Moved { block, body, places } => {
+                    for place in places.iter() {
+                        if self.subtract(place.stream, place.position..=place.position) == 1 {
+                            self.insert(place, content, block, body);
+                        }
+                    }
+                    content = content.checked_add(block)?;
+                }
+                Descriptor::Settled { stream, ranges } => {
+                    ranges.iter().for_each(|range| self.settle(stream, range))
+                }
+                Descriptor::Removed { stream } => {
+                    self.settle(stream, 0..=u64::MAX);
+                    self.streams.remove(&stream);
+                }
+            }
+        }
+        Some(())
+    }
+
+    /// The end of frames in the open segment.
+    pub(crate) fn written(&mut self, end: u64) {
+        if let Some(open) = self.segments.get_mut(&self.open) {
+            open.octets = end;
+        }
+    }
+
+    fn insert(&mut self, place: Place, offset: u32, length: u32, body: u32) {
+        if self.early.covers(place.stream, place.position) {
+            return;
+        }
+        let stream = self.streams.entry(place.stream).or_default();
+        let slot = Slot {
+            position: place.position,
+            offset,
+            length: length.max(BLOCK_HEADER as u32),
+            body,
+            tag: place.tag,
+        };
+        if stream.next <= place.position {
+            stream.next = place.position.saturating_add(1);
+            if stream.open.is_empty() {
+                self.touched.push(place.stream);
+            }
+            stream.open.push_back(slot);
+        } else {
+            let at = stream.open.partition_point(|one| one.position < place.position);
+            let again = stream
+                .open
+                .get(at)
+                .is_some_and(|one| one.position == place.position && one.length > 0);
+            if again || spans::contains(&stream.spans, place.position) {
+                self.duplicates += 1;
+                return;
+            }
+            if stream.open.is_empty() {
+                self.touched.push(place.stream);
+            }
+            // In the place of a settled one, when a message was moved within the segment.
+            match stream.open.get_mut(at) {
+                Some(one) if one.position == place.position => *one = slot,
+                _ => stream.open.insert(at, slot),
+            }
+        }
+        stream.live += 1;
+        let segment = self.segments.entry(self.open).or_default();
+        segment.places += 1;
+        segment.live += 1;
+    }
+
+    fn settle(&mut self, stream: StreamId, range: RangeInclusive<u64>) {
+        if range.is_empty() {
+            return;
+        }
+        let positions = (range.end() - range.start()).saturating_add(1);
+        if self.subtract(stream, range.clone()) < positions {
+            self.early.add(stream, range);
+        }
+    }
+
+    /// Takes positions out of a stream and returns how many of them were there.
+    fn subtract(&mut self, stream: StreamId, range: RangeInclusive<u64>) -> u64 {
+        let Entry::Occupied(mut entry) = self.streams.entry(stream) else {
+            return 0;
+        };
+        let stream = entry.get_mut();
+        let segments = &mut self.segments;
+        let mut gone = 0;
+        spans::subtract(&mut stream.spans, &range, |segment, count| {
+            gone += u64::from(count);
+            if let Some(segment) = segments.get_mut(&segment) {
+                segment.live -= u64::from(count);
+            }
+        });
+        let mut gone_open = 0;
+        let from = stream.open.partition_point(|slot| slot.position < *range.start());
+        for slot in stream
+            .open
+            .range_mut(from..)
+            .take_while(|slot| slot.position <= *range.end())
+        {
+            gone_open += u64::from(slot.length > 0);
+            slot.length = 0;
+        }
+        while stream.open.front().is_some_and(|slot| slot.length == 0) {
+            stream.open.pop_front();
+        }
+        if let Some(segment) = segments.get_mut(&self.open) {
+            segment.live -= gone_open;
+        }
+        stream.live -= gone + gone_open;
+        gone + gone_open
+    }
+
+    /// Ends the open segment. Returns the slots of what is live in it.
+    pub(crate) fn seal(&mut self) -> Arc<[Slot]> {
+        let mut slots = Vec::new();
+        let streams = &mut self.streams;
+        for id in self.touched.drain(..) {
+            let Some(stream) = streams.get_mut(&id) else {
+                continue;
+            };
+            for slot in std::mem::take(&mut stream.open) {
+                if slot.length > 0 {
+                    spans::add(&mut stream.spans, slot.position, self.open, slots.len() as u32);
+                    slots.push(slot);
+                }
+            }
+        }
+        let slots: Arc<[Slot]> = slots.into();
+        if !slots.is_empty() {
+            self.unwritten.insert(self.open, slots.clone());
+        }
+        self.open = NONE;
+        slots
+    }
+
+    /// The slots of a segment can be read from its file from now on.
+    pub(crate) fn slots_written(&mut self, segment: u32) {
+        self.unwritten.remove(&segment);
+    }
+
+    /// Forgets sealed segments in which nothing is live, and returns them.
+    pub(crate) fn forget_dead(&mut self) -> Vec<u32> {
+        let dead = |(&id, used): (&u32, &Use)| (used.live == 0 && id != self.open).then_some(id);
+        let dead: Vec<_> = self.segments.iter().filter_map(dead).collect();
+        for id in &dead {
+            self.segments.remove(id);
+        }
+        dead
+    }
+
+    /// Up to `count` messages of a stream from a position on.
+    pub(crate) fn find(&self, stream: StreamId, from: u64, count: usize) -> Vec<Found> {
+        let Some(stream) = self.streams.get(&stream) else {
+            return Vec::new();
+        };
+        let mut found = Vec::new();
+        let mut left = count as u64;
+        let mut spans = spans::from(&stream.spans, from).peekable();
+        let start = stream.open.partition_point(|slot| slot.position < from);
+        let mut open = stream
+            .open
+            .range(start..)
+            .filter(|slot| slot.length > 0)
+            .peekable();
+        while left > 0 {
+            match (spans.peek(), open.peek()) {
+                (Some(span), slot) if slot.is_none_or(|slot| span.first < slot.position) => {
+                    let count = left.min(u64::from(span.count)) as u32;
+                    left -= u64::from(count);
+                    found.push(Found::Sealed {
+                        segment: span.segment,
+                        at: span.at,
+                        count,
+                        slots: self.unwritten.get(&span.segment).cloned(),
+                    });
+                    spans.next();
+                }
+                (_, Some(slot)) => {
+                    left -= 1;
+                    found.push(Found::Open(self.open, **slot));
+                    open.next();
+                }
+                (_, None) => break,
+            }
+        }
+        found
+    }
+
+    /// The lowest live position.
+    pub(crate) fn first(stream: &Stream) -> Option<u64> {
+        let sealed = stream.spans.front().map(|span| span.first);
+        let open = stream
+            .open
+            .iter()
+            .find(|slot| slot.length > 0)
+            .map(|slot| slot.position);
+        sealed.into_iter().chain(open).min()
+    }
+}

@@ -1,0 +1,243 @@
+//! What can wait: slot files and checkpoints of sealed segments, freeing segments, having spares, copying forward.
+//!
+//! Not a thread itself, so that tests can drive it step by step.
+
+use std::collections::BTreeSet;
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use crate::format::{Place, SEGMENT_HEADER};
+use crate::shared::{Kind, Shared, Spare, Task, fatal};
+use crate::statistics::add;
+use crate::{Batch, Durability, Fatal, Message, checkpoint, disk, slots};
+
+/// Octets of messages in one batch that is copied forward.
+const COPY_OCTETS: u64 = 256 << 10;
+/// Segments with nothing live in them are worth ending the open one early if there are so many.
+const DEAD_MAX: usize = 4;
+
+pub(crate) struct Keeper {
+    shared: Arc<Shared>,
+    /// Segments that could not be copied completely, because something in them is damaged.
+    unreadable: BTreeSet<u32>,
+    copy_wanted: bool,
+    over: bool,
+}
+
+impl Keeper {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            shared,
+            unreadable: BTreeSet::new(),
+            copy_wanted: false,
+            over: false,
+        }
+    }
+
+    /// Does the oldest task. False: there was none, or the disk is too full for it and it has to wait.
+    pub(crate) fn step(&mut self) -> Result<bool, Fatal> {
+        let Some(task) = self.shared.tasks.lock().pop_front() else {
+            return Ok(false);
+        };
+        let done = match &task {
+            Task::Slots { segment, slots } => self.write_slots(*segment, slots),
+            Task::Checkpoint { octets, .. } => self.write_checkpoint(octets),
+            Task::End => Ok(()),
+        };
+        match done {
+            Err(error) if is_full(&error) && self.give_up_spare()? => {
+                self.shared.tasks.lock().push_front(task);
+                return Ok(true);
+            }
+            Err(error) if is_full(&error) => {
+                self.shared.space.lock().full = true;
+                self.shared.tasks.lock().push_front(task);
+                return Ok(false);
+            }
+            Err(error) => return Err(fatal("writing the index of", &self.shared.directory)(error)),
+            Ok(()) => {}
+        }
+        match task {
+            Task::Slots { segment, .. } => self.shared.index.lock().slots_written(segment),
+            Task::Checkpoint { dead, .. } => {
+                add(&self.shared.counters.checkpoints, 1);
+                for segment in dead {
+                    self.free(segment)?;
+                }
+                self.copy_wanted = true;
+            }
+            Task::End => self.over = true,
+        }
+        self.shared.tasks_changed.notify_all();
+        Ok(true)
+    }
+
+    /// Whether the writer has ended and everything it left is done.
+    pub(crate) fn is_over(&self) -> bool {
+        self.over
+    }
+
+    /// Makes spares, and asks for the end of the open segment where that frees others.
+    pub(crate) fn prepare(&self) -> Result<(), Fatal> {
+        loop {
+            let mut space = self.shared.space.lock();
+            if space.spares.len() >= self.shared.options.spares {
+                space.full = false;
+                break;
+            }
+            drop(space);
+            match self.shared.make_spare(self.shared.options.segment_octets) {
+                Ok(spare) => self.shared.space.lock().spares.push(spare),
+                Err(error) if is_full(&error) => {
+                    self.shared.space.lock().full = true;
+                    break;
+                }
+                Err(error) => return Err(fatal("taking room in", &self.shared.directory)(error)),
+            }
+        }
+        let full = self.shared.space.lock().full;
+        let index = self.shared.index.lock();
+        let dead = index
+            .segments
+            .values()
+            .filter(|used| used.live == 0 && used.places > 0)
+            .count();
+        drop(index);
+        if dead >= DEAD_MAX || (full && dead > 0) {
+            self.shared.seal_wanted.store(true, Relaxed);
+        }
+        Ok(())
+    }
+
+    fn write_slots(&self, segment: u32, slots: &[crate::index::Slot]) -> io::Result<()> {
+        let path = self.shared.path(Kind::Slots, segment);
+        slots::write(&*self.shared.disk, &path, self.shared.node, segment, slots)
+    }
+
+    fn write_checkpoint(&self, octets: &[u8]) -> io::Result<()> {
+        if self.shared.options.durability == Durability::Volatile {
+            return Ok(());
+        }
+        let (disk, directory) = (&*self.shared.disk, &self.shared.directory);
+        // The names of the slot files that it refers to.
+        disk.sync_directory(directory)?;
+        disk::replace(disk, directory, checkpoint::NAME, &[octets])
+    }
+
+    fn give_up_spare(&self) -> Result<bool, Fatal> {
+        let Some(spare) = self.shared.space.lock().spares.pop() else {
+            return Ok(false);
+        };
+        self.shared.space.lock().full = true;
+        (self.shared.disk.remove(&spare.path)).map_err(fatal("removing", &spare.path))?;
+        Ok(true)
+    }
+
+    /// A segment that no checkpoint refers to becomes a spare, or is removed.
+    fn free(&mut self, segment: u32) -> Result<(), Fatal> {
+        self.unreadable.remove(&segment);
+        let shared = &self.shared;
+        let path = shared.path(Kind::Frames, segment);
+        let file = shared.forget_files(segment);
+        let wanted = shared.space.lock().spares.len() < shared.options.spares;
+        let octets = shared.options.segment_octets;
+        match file.filter(|file| wanted && file.size().is_ok_and(|size| size == octets)) {
+            Some(file) => {
+                // Whoever finds it under its next name must not take it for the old segment.
+                let zeros = file.write_at(0, &mut [IoSlice::new(&[0; SEGMENT_HEADER])]);
+                zeros
+                    .and_then(|()| file.sync())
+                    .map_err(fatal("clearing", &path))?;
+                let spare = Spare {
+                    path: shared.spare_path(),
+                    file,
+                    octets,
+                };
+                (shared.disk.rename(&path, &spare.path)).map_err(fatal("renaming", &path))?;
+                shared.space.lock().spares.push(spare);
+            }
+            None => shared.disk.remove(&path).map_err(fatal("removing", &path))?,
+        }
+        add(&shared.counters.segments_freed, 1);
+        // Absent if nothing was live when it was sealed.
+        match shared.disk.remove(&shared.path(Kind::Slots, segment)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(fatal("removing the slots of", &path)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// After a checkpoint: batches that write again what is left in one nearly empty segment, so that the next checkpoint can free it.
+    pub(crate) fn copy_forward(&mut self) -> Vec<Batch> {
+        if !std::mem::take(&mut self.copy_wanted) || self.shared.space.lock().full {
+            return Vec::new();
+        }
+        let index = self.shared.index.lock();
+        // The newest are left alone: what is in them may well be settled soon.
+        let newest = index.segments.keys().rev().nth(2).copied().unwrap_or(0);
+        let below = self.shared.options.copy_below;
+        let nearly_empty = index.segments.range(..newest).find(|(id, used)| {
+            let few = used.live > 0 && used.live.saturating_mul(below) < used.places;
+            few && !self.unreadable.contains(id)
+        });
+        let Some((&segment, _)) = nearly_empty else {
+            return Vec::new();
+        };
+        let mut left = Vec::new();
+        for (id, stream) in &index.streams {
+            let inside = stream.spans.iter().filter(|span| span.segment == segment);
+            left.extend(inside.map(|span| (*id, *span)));
+        }
+        drop(index);
+        let mut places = Vec::new();
+        for (stream, span) in left {
+            match self.shared.slots_of(segment, span.at, span.count) {
+                Ok(slots) => places.extend(slots.into_iter().map(|slot| (slot, stream))),
+                Err(_) => {
+                    self.unreadable.insert(segment);
+                }
+            }
+        }
+        places.sort_unstable_by_key(|(slot, stream)| (slot.offset, *stream));
+        let mut batches = vec![Batch::new()];
+        for same in places.chunk_by(|(one, _), (other, _)| one.offset == other.offset) {
+            let Some((slot, stream)) = same.first() else {
+                continue;
+            };
+            let Ok(stored) = self.shared.read_one(segment, *slot, *stream) else {
+                // Left where it is, for whoever fetches it to be told.
+                self.unreadable.insert(segment);
+                continue;
+            };
+            let places: Vec<_> = (same.iter())
+                .map(|(slot, stream)| Place {
+                    stream: *stream,
+                    position: slot.position,
+                    tag: slot.tag,
+                })
+                .collect();
+            if batches.last().is_some_and(|batch| batch.octets() >= COPY_OCTETS) {
+                batches.push(Batch::new());
+            }
+            if let Some(batch) = batches.last_mut() {
+                batch.moved(Message {
+                    id: stored.id,
+                    places: &places,
+                    head: &[&stored.head],
+                    body: &[stored.body],
+                });
+                add(&self.shared.counters.moved, 1);
+            }
+        }
+        batches.retain(|batch| !batch.is_empty());
+        batches.iter_mut().for_each(Batch::sum);
+        batches
+    }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    use io::ErrorKind::{QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded)
+}

@@ -1,0 +1,403 @@
+//! The log as the broker sees it: threads around the writer and the keeper, and what waits between them.
+
+use std::any::Any;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::batch::OCTETS_MAX;
+use crate::disk::Disk;
+use crate::format::SEGMENT_HEADER;
+use crate::keeper::Keeper;
+use crate::recovery::recover;
+use crate::shared::{Shared, Task};
+use crate::statistics::{Statistics, add};
+use crate::writer::{SYNC_AFTER, Submitted, Writer};
+use crate::{
+    AppendError, Batch, Fatal, OpenError, Options, ReadError, Recovered, Stored, StreamId, identity,
+};
+
+/// As much is written at once without waiting for more to collect.
+const GATHERED_OCTETS: usize = 256 << 10;
+/// Work that the keeper may leave before the writer waits for it.
+const TASKS_MAX: usize = 8;
+/// How often the keeper looks whether the disk has room again.
+const KEEPER_WAKES: Duration = Duration::from_secs(1);
+
+/// What is told as it happens, from the writer thread: be quick.
+#[derive(Debug, Clone)]
+pub enum Progress {
+    /// All tickets below this number are durable.
+    Durable(u64),
+    /// The log has ended, and so must the process. Tickets that are not durable never will be.
+    Failed(Fatal),
+}
+
+/// A place in the order of batches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ticket(pub u64);
+
+impl Ticket {
+    /// Whether [`Progress::Durable`] of this number includes it.
+    pub fn is_durable(self, durable: u64) -> bool {
+        self.0 < durable
+    }
+}
+
+/// An open log. Dropping it writes what was appended, and a checkpoint, so that the next start has nothing to do.
+pub struct Log {
+    shared: Arc<Shared>,
+    backlog: Arc<Backlog>,
+    threads: Vec<JoinHandle<()>>,
+    _lock: Box<dyn Any + Send + Sync>,
+}
+
+/// Batches that wait for the writer.
+struct Backlog {
+    waiting: Mutex<Waiting>,
+    /// There is something to write, or nothing will come any more.
+    wake: Condvar,
+    /// There is room again, or something is durable, or all is over.
+    moved: Condvar,
+    durable: AtomicU64,
+    failed: OnceLock<Fatal>,
+    notify: Box<dyn Fn(Progress) + Send + Sync>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    batches: Vec<Submitted>,
+    octets: usize,
+    /// Ticket of the next batch.
+    next: u64,
+    /// The writer sleeps until it is woken.
+    idle: bool,
+    closing: bool,
+}
+
+impl Log {
+    /// Locks the data directory, creating it, recovers what is in it, and starts the threads. `notify` is called from the writer thread.
+    pub fn open(
+        directory: &Path,
+        disk: Arc<dyn Disk>,
+        mut options: Options,
+        notify: impl Fn(Progress) + Send + Sync + 'static,
+    ) -> Result<(Self, Recovered), OpenError> {
+        options.segment_octets = options.segment_octets.clamp(64 << 10, 1 << 30);
+        options.spares = options.spares.max(1);
+        let identity = identity::take(&*disk, directory)?;
+        let shared = Arc::new(Shared::new(disk, directory.to_owned(), options, identity.node));
+        let (recovered, segment, sequence) = recover(&shared, &identity)?;
+        let backlog = Arc::new(Backlog {
+            waiting: Mutex::new(Waiting {
+                next: sequence,
+                ..Waiting::default()
+            }),
+            wake: Condvar::new(),
+            moved: Condvar::new(),
+            durable: AtomicU64::new(sequence),
+            failed: OnceLock::new(),
+            notify: Box::new(notify),
+        });
+        let mut log = Self {
+            shared: shared.clone(),
+            backlog: backlog.clone(),
+            threads: Vec::new(),
+            _lock: identity.lock,
+        };
+        let writer = Writer::new(shared.clone(), segment, sequence);
+        let keeper = Keeper::new(shared.clone());
+        log.start("log writer", {
+            let (shared, backlog) = (shared.clone(), backlog.clone());
+            move || write(&shared, &backlog, writer)
+        })?;
+        log.start("log keeper", move || keep(&shared, &backlog, keeper))?;
+        Ok((log, recovered))
+    }
+
+    fn start(&mut self, name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), OpenError> {
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(run);
+        self.threads.push(thread.map_err(|source| OpenError::Disk {
+            path: self.shared.directory.clone(),
+            source,
+        })?);
+        Ok(())
+    }
+
+    /// Appends a batch; waits while too much waits already. An empty batch is durable when everything before it is.
+    pub fn append(&self, batch: Batch) -> Result<Ticket, AppendError> {
+        let room = self.admit(&batch)?;
+        let octets = batch.octets() as usize;
+        let mut waiting = self.backlog.waiting.lock();
+        while waiting.octets > 0 && waiting.octets + octets > self.shared.options.backlog_octets {
+            self.backlog.check()?;
+            self.backlog.moved.wait(&mut waiting);
+        }
+        Ok(self.backlog.submit(waiting, batch, room)?)
+    }
+
+    /// Appends a batch and leaves an empty one, or leaves it as it is: with [`AppendError::Busy`] when too much waits already.
+    pub fn try_append(&self, batch: &mut Batch) -> Result<Ticket, AppendError> {
+        let waiting = self.backlog.waiting.lock().octets;
+        if waiting > 0 && waiting + batch.octets() as usize > self.shared.options.backlog_octets {
+            return Err(AppendError::Busy { waiting });
+        }
+        let room = self.admit(batch)?;
+        let batch = std::mem::take(batch);
+        Ok(self.backlog.submit(self.backlog.waiting.lock(), batch, room)?)
+    }
+
+    /// Takes what is needed to promise that the batch can be written.
+    fn admit(&self, batch: &Batch) -> Result<Option<crate::shared::Spare>, AppendError> {
+        self.backlog.check()?;
+        let (octets, limit) = (batch.octets(), OCTETS_MAX);
+        if octets > limit {
+            return Err(AppendError::TooLarge { octets, limit });
+        }
+        let refuse = || {
+            add(&self.shared.counters.refused, 1);
+            AppendError::Full
+        };
+        if batch.may_be_refused() && self.shared.space.lock().full {
+            return Err(refuse());
+        }
+        let needed = SEGMENT_HEADER as u64 + octets;
+        if needed <= self.shared.options.segment_octets {
+            return Ok(None);
+        }
+        Ok(Some(self.shared.make_spare(needed).map_err(|_| refuse())?))
+    }
+
+    /// Settles positions of a stream. See [`Batch::settle`].
+    pub fn settle(
+        &self,
+        stream: StreamId,
+        ranges: &[std::ops::RangeInclusive<u64>],
+    ) -> Result<Ticket, AppendError> {
+        let mut batch = Batch::new();
+        batch.settle(stream, ranges);
+        self.append(batch)
+    }
+
+    /// All tickets below this number are durable.
+    pub fn durable(&self) -> u64 {
+        self.backlog.durable.load(Ordering::Acquire)
+    }
+
+    /// Waits until a ticket is durable.
+    pub fn wait(&self, ticket: Ticket) -> Result<(), Fatal> {
+        let mut waiting = self.backlog.waiting.lock();
+        while !ticket.is_durable(self.durable()) {
+            self.backlog.check()?;
+            self.backlog.moved.wait(&mut waiting);
+        }
+        Ok(())
+    }
+
+    /// Messages of a stream from a position on, in order: up to `messages`, of about `octets` together, at least one if there is any. They
+    /// share memory, so hold all or none. Only what is written is found: whoever appends keeps a message until its ticket is durable.
+    ///
+    /// When the first is damaged that is the error, which names its position; fetch from the next to go on.
+    pub fn fetch(
+        &self,
+        stream: StreamId,
+        from: u64,
+        messages: usize,
+        octets: u64,
+    ) -> Result<Vec<Stored>, ReadError> {
+        self.shared.fetch(stream, from, messages, octets)
+    }
+
+    /// Whether messages are refused because the disk is full.
+    pub fn is_full(&self) -> bool {
+        self.shared.space.lock().full
+    }
+
+    /// Octets that the file system of the data directory still has for us.
+    pub fn free_octets(&self) -> std::io::Result<u64> {
+        self.shared.disk.free(&self.shared.directory)
+    }
+
+    pub fn statistics(&self) -> Statistics {
+        let mut picture = self.shared.counters.picture();
+        let index = self.shared.index.lock();
+        picture.segments = index.segments.len() as u64;
+        picture.segment_octets = index.segments.values().map(|used| used.octets).sum();
+        picture.live = index.segments.values().map(|used| used.live).sum();
+        picture.streams = index.streams.len() as u64;
+        picture.duplicates = index.duplicates;
+        drop(index);
+        picture.waiting = self.backlog.waiting.lock().octets as u64;
+        picture.full = self.is_full();
+        picture
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.backlog.waiting.lock().closing = true;
+        self.backlog.wake.notify_all();
+        self.backlog.moved.notify_all();
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                // It has panicked, and said so; what is on disk is whole all the same.
+                break;
+            }
+        }
+    }
+}
+
+impl Backlog {
+    fn check(&self) -> Result<(), Fatal> {
+        self.failed.get().map_or(Ok(()), |fatal| Err(fatal.clone()))
+    }
+
+    fn submit(
+        &self,
+        mut waiting: parking_lot::MutexGuard<'_, Waiting>,
+        mut batch: Batch,
+        room: Option<crate::shared::Spare>,
+    ) -> Result<Ticket, Fatal> {
+        self.check()?;
+        batch.sum();
+        let before = waiting.octets;
+        waiting.octets += batch.octets() as usize;
+        waiting.batches.push(Submitted { batch, room });
+        let ticket = Ticket(waiting.next);
+        waiting.next += 1;
+        let gathered = before < GATHERED_OCTETS && waiting.octets >= GATHERED_OCTETS;
+        let wake = std::mem::take(&mut waiting.idle) || gathered;
+        drop(waiting);
+        if wake {
+            self.wake.notify_one();
+        }
+        Ok(ticket)
+    }
+
+    fn fail(&self, error: Fatal) {
+        if self.failed.set(error.clone()).is_ok() {
+            (self.notify)(Progress::Failed(error));
+        }
+        // Whoever waits is to look, and cannot be between looking and waiting while we hold this.
+        drop(self.waiting.lock());
+        self.moved.notify_all();
+        self.wake.notify_all();
+    }
+
+    fn advance(&self, durable: u64) {
+        self.durable.store(durable, Ordering::Release);
+        drop(self.waiting.lock());
+        self.moved.notify_all();
+        (self.notify)(Progress::Durable(durable));
+    }
+}
+
+/// The writer thread.
+fn write(shared: &Shared, backlog: &Backlog, mut writer: Writer) {
+    let mut last = None;
+    let result = loop {
+        let mut waiting = backlog.waiting.lock();
+        if backlog.failed.get().is_some() {
+            break Ok(());
+        }
+        if waiting.batches.is_empty() && !waiting.closing {
+            waiting.idle = true;
+            let timeout = if writer.unsynced() {
+                SYNC_AFTER
+            } else {
+                KEEPER_WAKES
+            };
+            let late = backlog.wake.wait_for(&mut waiting, timeout).timed_out();
+            waiting.idle = false;
+            drop(waiting);
+            let wanted = late && shared.seal_wanted.swap(false, Relaxed);
+            let done = if wanted {
+                writer.seal(true)
+            } else if late {
+                writer.sync()
+            } else {
+                Ok(())
+            };
+            match done {
+                Ok(()) => continue,
+                Err(error) => break Err(error),
+            }
+        }
+        if waiting.batches.is_empty() {
+            drop(waiting);
+            break writer.seal(true);
+        }
+        // Not at once after the last time: what is worth a write should collect, however fast the disk.
+        let earliest = last.map(|last: Instant| last + shared.options.gather);
+        while !waiting.closing
+            && waiting.octets < GATHERED_OCTETS
+            && earliest.is_some_and(|earliest| Instant::now() < earliest)
+        {
+            let Some(earliest) = earliest else { break };
+            backlog.wake.wait_until(&mut waiting, earliest);
+        }
+        let mut batches = std::mem::take(&mut waiting.batches);
+        waiting.octets = 0;
+        drop(waiting);
+        last = Some(Instant::now());
+        wait_for_keeper(shared, backlog);
+        if let Err(error) = writer.commit(&mut batches) {
+            break Err(error);
+        }
+        backlog.advance(writer.sequence());
+    };
+    if let Err(error) = result {
+        backlog.fail(error);
+    }
+    // Nothing will come any more: the keeper ends.
+    shared.tasks.lock().push_back(Task::End);
+    shared.tasks_changed.notify_all();
+}
+
+fn wait_for_keeper(shared: &Shared, backlog: &Backlog) {
+    let mut tasks = shared.tasks.lock();
+    while tasks.len() > TASKS_MAX && backlog.failed.get().is_none() && !shared.space.lock().full {
+        shared.tasks_changed.wait_for(&mut tasks, KEEPER_WAKES);
+    }
+}
+
+/// The keeper thread.
+fn keep(shared: &Shared, backlog: &Backlog, mut keeper: Keeper) {
+    loop {
+        let result = (|| {
+            keeper.prepare()?;
+            while keeper.step()? {
+                keeper.prepare()?;
+            }
+            Ok(())
+        })();
+        if let Err(error) = result {
+            return backlog.fail(error);
+        }
+        if keeper.is_over() {
+            return;
+        }
+        for batch in keeper.copy_forward() {
+            // Past the limit: the writer may be waiting for us.
+            if backlog.submit(backlog.waiting.lock(), batch, None).is_err() {
+                return;
+            }
+        }
+        let mut tasks = shared.tasks.lock();
+        if shared.space.lock().full && matches!(tasks.back(), Some(Task::End)) {
+            // There is no room for the checkpoint: recovery will do without.
+            return;
+        }
+        if tasks.is_empty() && shared.space.lock().spares.len() >= shared.options.spares {
+            shared.tasks_changed.wait_for(&mut tasks, KEEPER_WAKES);
+        } else if shared.space.lock().full {
+            shared.tasks_changed.wait_for(&mut tasks, KEEPER_WAKES / 4);
+        }
+    }
+}

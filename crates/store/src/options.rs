@@ -1,0 +1,45 @@
+//! What can be chosen when a log is opened.
+
+use std::time::Duration;
+
+/// When a batch counts as durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// fdatasync has returned: nothing is lost in a power cut.
+    #[default]
+    Disk,
+    /// The kernel has it, and fdatasync follows within a second: nothing is lost when the process is killed.
+    System,
+    /// Never synced, and everything is thrown away at the next start: for what does not fit into memory and need not survive.
+    Volatile,
+}
+
+/// Sizes and times of a log. The defaults are those of the broker.
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub durability: Durability,
+    /// Size of a segment's file. Taken from the disk beforehand; a log has at least three of them. Between 64 KiB and 1 GiB.
+    pub segment_octets: u64,
+    /// How much may wait for the writer before appenders have to wait too.
+    pub backlog_octets: usize,
+    /// Time between the starts of two writes, so that batches become large also where syncing takes no time. The first after a pause does
+    /// not wait.
+    pub gather: Duration,
+    /// Segments kept ready beside the one in use: those above the first are a reserve that messages cannot have.
+    pub spares: usize,
+    /// A sealed segment is copied forward when fewer than one in so many of its messages are left.
+    pub copy_below: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            durability: Durability::Disk,
+            segment_octets: 32 << 20,
+            backlog_octets: 16 << 20,
+            gather: Duration::from_micros(200),
+            spares: 2,
+            copy_below: 4,
+        }
+    }
+}
