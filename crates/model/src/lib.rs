@@ -31,7 +31,7 @@ pub mod time;
 mod wire_table;
 
 pub use consumers::{ConsumerId, Consumers};
-pub use message::{Body, Message, MessageId};
+pub use message::{Message, MessageId};
 pub use meta::Meta;
 pub use name::Name;
 pub use pattern::Pattern;

@@ -9,8 +9,9 @@ mod headers;
 mod tests;
 mod topic;
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 
+use warren_amqp::content::{Header, Property};
 use warren_amqp::{Table, Value};
 
 use crate::name::Name;
@@ -98,41 +99,65 @@ impl Kind {
     }
 }
 
-/// What is known of a message that has to find its way. Headers are read only if a table wants them.
+/// What is known of a message that has to find its way. What is beyond the key is read only if a table wants it.
 pub struct Said<'a> {
     /// The routing key.
     pub key: &'a [u8],
-    /// Reads the headers property; `None`: it has none.
-    pub read_headers: &'a dyn Fn() -> Option<Table>,
-    /// Reads another property by name, as text (`message_id`, `correlation_id`, `timestamp`, `app_id`).
-    pub read_property: &'a dyn Fn(&str) -> Option<Vec<u8>>,
-    /// Any number, another one for each message.
-    pub random: u64,
+    header: Option<Header<'a>>,
+    random: u64,
     headers: OnceCell<Option<Table>>,
+    by_key: Cell<bool>,
 }
 
 impl<'a> Said<'a> {
-    /// Of a message.
+    /// A message with this routing key and header; `random` is another number for each.
     #[must_use]
-    pub const fn new(
-        key: &'a [u8],
-        random: u64,
-        read_headers: &'a dyn Fn() -> Option<Table>,
-        read_property: &'a dyn Fn(&str) -> Option<Vec<u8>>,
-    ) -> Self {
+    pub const fn new(key: &'a [u8], header: Option<Header<'a>>, random: u64) -> Self {
         Self {
             key,
-            read_headers,
-            read_property,
+            header,
             random,
             headers: OnceCell::new(),
+            by_key: Cell::new(true),
         }
     }
 
-    /// The headers, read once.
+    /// Nothing but the key was looked at: every message with this key goes the same way until bindings change.
     #[must_use]
-    pub fn headers(&self) -> Option<&Table> {
-        self.headers.get_or_init(self.read_headers).as_ref()
+    pub const fn is_by_key(&self) -> bool {
+        self.by_key.get()
+    }
+
+    fn headers(&self) -> Option<&Table> {
+        self.by_key.set(false);
+        let read = || self.header?.properties().headers;
+        self.headers.get_or_init(read).as_ref()
+    }
+
+    /// A property as text; empty if it is not there.
+    fn property(&self, name: &str) -> Vec<u8> {
+        self.by_key.set(false);
+        let Some(header) = self.header else {
+            return Vec::new();
+        };
+        let octets = match name {
+            "message_id" => header.message_id(),
+            "correlation_id" => header.correlation_id(),
+            "app_id" => header.short(Property::AppId),
+            "timestamp" => {
+                return header
+                    .timestamp()
+                    .map(|seconds| seconds.to_string().into_bytes())
+                    .unwrap_or_default();
+            }
+            _ => None,
+        };
+        octets.map(<[u8]>::to_vec).unwrap_or_default()
+    }
+
+    fn random(&self) -> u64 {
+        self.by_key.set(false);
+        self.random
     }
 }
 

@@ -2,10 +2,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use warren_amqp::ShortString;
+use warren_amqp::content::{self, DeliveryMode, Header, Properties};
+use warren_amqp::hot;
 use warren_model::consumers::{InExclusiveUse, Terms};
 use warren_model::queue::{Limits, Position, Reason};
-use warren_model::{Body, Message, MessageId, Millis, Name, QueueId};
+use warren_model::{Message, MessageId, Millis, Name, QueueId};
 
 use super::{Aftermath, Delivery, DeliverySink, Identity, Queue, Room};
 
@@ -61,16 +62,19 @@ fn queue(limits: Limits) -> Arc<Queue> {
 }
 
 fn message(persistent: bool) -> Arc<Message> {
-    Arc::new(Message {
-        id: MessageId::default(),
-        exchange: ShortString::default(),
-        routing_key: ShortString::default(),
-        properties: Bytes::new(),
-        body: Body::from(Bytes::from_static(b"hello")),
-        persistent,
-        priority: None,
-        expiration: None,
-    })
+    let mode = if persistent {
+        DeliveryMode::Persistent
+    } else {
+        DeliveryMode::Transient
+    };
+    let properties = Properties::of(mode).header(5);
+    let body = Bytes::from_static(b"hello");
+    let content = content::Message::new(
+        &hot::Publish::default(),
+        Header::read(&properties).unwrap(),
+        &[body],
+    );
+    Arc::new(Message::new(MessageId::default(), content).unwrap())
 }
 
 fn publish(queue: &Arc<Queue>, count: u32, after: &mut Aftermath) {

@@ -76,11 +76,7 @@ fn all(meta: &mut Meta, commands: impl IntoIterator<Item = Command>) {
 fn route(meta: &Meta, exchange: &str, key: &str) -> Vec<String> {
     let vhost = meta.vhost("/").unwrap();
     let mut found = Vec::new();
-    vhost.route(
-        exchange,
-        &Said::new(key.as_bytes(), 0, &|| None, &|_| None),
-        &mut found,
-    );
+    vhost.route(exchange, &Said::new(key.as_bytes(), None, 0), &mut found);
     found
         .into_iter()
         .map(|id| vhost.queue_name(id).unwrap().to_string())

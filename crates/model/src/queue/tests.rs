@@ -3,25 +3,20 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use proptest::prelude::*;
-use warren_amqp::ShortString;
+use warren_amqp::content::{self, DeliveryMode, Header, Properties};
+use warren_amqp::hot::Publish;
 
 use super::ready::{HEAD_MAX, TAIL_MAX};
 use super::{Entry, Limits, Overflow, Position, QueueMachine, Reason, Refused, Removed};
-use crate::{Body, Message, MessageId, Millis};
+use crate::{Message, MessageId, Millis};
 
 const NOW: Millis = Millis(1_000_000);
 
 fn message(size: usize) -> Message {
-    Message {
-        id: MessageId::default(),
-        exchange: ShortString::default(),
-        routing_key: ShortString::default(),
-        properties: Bytes::new(),
-        body: Body::from(Bytes::from(vec![b'x'; size])),
-        persistent: true,
-        priority: None,
-        expiration: None,
-    }
+    let properties = Properties::of(DeliveryMode::Persistent).header(size as u64);
+    let body = Bytes::from(vec![b'x'; size]);
+    let content = content::Message::new(&Publish::default(), Header::read(&properties).unwrap(), &[body]);
+    Message::new(MessageId::default(), content).unwrap()
 }
 
 fn publish(queue: &mut QueueMachine, count: usize) {

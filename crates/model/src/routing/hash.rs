@@ -87,14 +87,14 @@ impl Hash {
 
     pub(super) fn route(&self, said: &Said<'_>) -> Option<&Target> {
         let number = match &self.by {
-            By::Chance => said.random,
+            By::Chance => said.random(),
             By::Key => fnv(said.key),
             By::Header(name) => fnv(said
                 .headers()
                 .and_then(|headers| headers.get(name))
                 .and_then(text)
                 .unwrap_or_default()),
-            By::Property(name) => fnv(&(said.read_property)(name).unwrap_or_default()),
+            By::Property(name) => fnv(&said.property(name)),
         };
         let index = match self.weighted {
             true => jump(number, self.places.len())?,

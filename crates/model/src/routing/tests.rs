@@ -2,6 +2,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use proptest::prelude::*;
+use warren_amqp::content::{Header, Properties};
 use warren_amqp::{ShortString, Table, Value};
 
 use super::{Kind, QueueId, Routes, Said, Target};
@@ -11,8 +12,12 @@ fn queue(number: u64) -> Target {
 }
 
 fn routed(routes: &Routes, key: &str, headers: Option<Table>) -> Vec<u64> {
-    let read = || headers.clone();
-    let said = Said::new(key.as_bytes(), 7, &read, &|_| None);
+    let properties = Properties {
+        headers,
+        ..Properties::default()
+    }
+    .header(0);
+    let said = Said::new(key.as_bytes(), Header::read(&properties).ok(), 7);
     let mut found = Vec::new();
     routes.route(&said, &mut found);
     let numbers: BTreeSet<u64> = found
