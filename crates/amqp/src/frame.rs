@@ -240,7 +240,9 @@ impl Head {
         let known = FrameKind::of(self.kind).filter(|kind| match kind {
             FrameKind::Method => self.size >= 4,
             FrameKind::Heartbeat => self.size == 0,
-            FrameKind::Header | FrameKind::Body => true,
+            // Class, weight and body size.
+            FrameKind::Header => self.size >= 12,
+            FrameKind::Body => true,
         });
         let Some(kind) = known else {
             return Err(FrameError::Unknown {

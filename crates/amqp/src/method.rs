@@ -125,6 +125,14 @@ macro_rules! classes {
             /// The ids of all of them, class by class.
             pub const IDS: &[&[MethodId]] = &[$($class::Method::IDS,)*];
 
+            /// One of each, with arguments made of these octets.
+            #[cfg(test)]
+            fn samples(seed: &mut class::sample::Seed) -> Vec<Self> {
+                let mut samples = Vec::new();
+                $(samples.extend($class::Method::samples(seed).into_iter().map(Self::$variant));)*
+                samples
+            }
+
             /// Which one it is.
             #[must_use]
             pub const fn id(&self) -> MethodId {
@@ -200,3 +208,6 @@ fn encode_frame(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -100,6 +100,14 @@ fn a_long_payload_is_quoted_by_its_first_sixteen_octets() {
 }
 
 #[test]
+fn a_content_header_without_its_size_is_no_frame() {
+    assert_eq!(
+        refusal(&octets(2, 1, b"\0\x3c\0\0\0\0", FRAME_END)),
+        "501 FRAME_ERROR - type 2, all octets = <<0,60,0,0,0,0>>: unknown_frame"
+    );
+}
+
+#[test]
 fn a_method_without_its_ids_and_a_heartbeat_with_a_payload_are_no_frames() {
     assert!(refusal(&octets(1, 1, b"abc", FRAME_END)).ends_with("unknown_frame"));
     assert!(refusal(&octets(8, 0, b"x", FRAME_END)).ends_with("unknown_frame"));

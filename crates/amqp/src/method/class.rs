@@ -10,11 +10,22 @@ use crate::wire::{Malformed, Reader, Writer};
 pub(super) trait Argument: Sized {
     fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed>;
     fn write(&self, out: &mut Writer<'_>);
+    /// One made of these octets, as far as they go.
+    #[cfg(test)]
+    fn sample(seed: &mut sample::Seed) -> Self;
 }
+
+#[cfg(test)]
+pub(super) mod sample;
 
 macro_rules! argument {
     ($($type:ty: $read:ident, $write:expr;)*) => {
         $(impl Argument for $type {
+            #[cfg(test)]
+            fn sample(seed: &mut sample::Seed) -> Self {
+                seed.$read()
+            }
+
             fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
                 reader.$read()
             }
@@ -37,6 +48,11 @@ argument! {
 }
 
 impl Argument for Secret {
+    #[cfg(test)]
+    fn sample(seed: &mut sample::Seed) -> Self {
+        seed.long_string().into()
+    }
+
     fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
         reader.long_string().map(Self::from)
     }
@@ -47,6 +63,11 @@ impl Argument for Secret {
 }
 
 impl Argument for Table {
+    #[cfg(test)]
+    fn sample(seed: &mut sample::Seed) -> Self {
+        seed.table()
+    }
+
     fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
         Self::read(reader).map_err(|_| Malformed)
     }
@@ -105,6 +126,15 @@ macro_rules! methods {
         impl Method {
             /// The ids of all of them.
             pub const IDS: &[MethodId] = &[$($name::ID,)*];
+
+            /// One of each, with arguments made of these octets.
+            #[cfg(test)]
+            pub(super) fn samples(seed: &mut crate::method::class::sample::Seed) -> Vec<Self> {
+                let _ = &seed;
+                vec![$($name {
+                    $($argument: <$type as crate::method::class::Argument>::sample(seed),)*
+                }.into(),)*]
+            }
 
             /// Which one it is.
             #[must_use]

@@ -321,7 +321,11 @@ proptest! {
     )) {
         let frames: Vec<_> = frames
             .into_iter()
-            .filter(|(kind, payload)| *kind != FrameKind::Method || payload.len() >= 4)
+            .filter(|(kind, payload)| match kind {
+                FrameKind::Method => payload.len() >= 4,
+                FrameKind::Header => payload.len() >= 12,
+                FrameKind::Body | FrameKind::Heartbeat => true,
+            })
             .map(|(kind, payload)| frame(kind, 1, payload))
             .collect();
         if let Err(error) = assemble(&mut Assembly::new(100), &[&octets(&frames)]) {
