@@ -28,7 +28,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use thiserror::Error;
 
 pub use chunk::{Chunk, Place};
-pub use error::{FrameError, Snippet};
+pub use error::{FrameError, Snippet, unexpected};
 pub use split::{Item, Splitter};
 pub use track::{Boundary, KEPT, Passed, Paused, Tracker};
 

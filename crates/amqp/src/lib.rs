@@ -100,6 +100,8 @@ pub mod hot;
 pub mod method;
 pub mod outbox;
 pub mod protocol;
+#[cfg(test)]
+mod recorded;
 pub mod reply;
 pub mod table;
 mod text;

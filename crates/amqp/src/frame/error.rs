@@ -4,6 +4,7 @@ use std::fmt;
 
 use thiserror::Error;
 
+use super::FrameKind;
 use crate::method::MethodId;
 use crate::reply::{Exception, Printed, ReplyCode};
 
@@ -77,6 +78,14 @@ impl FrameError {
         };
         Some(Exception::new(code, explanation, MethodId::NONE))
     }
+}
+
+/// What `connection.close` says about a frame that is none for the connection: a content on channel 0.
+#[must_use]
+pub fn unexpected(kind: FrameKind, payload: &[u8]) -> Exception {
+    let size = u32::try_from(payload.len()).unwrap_or(u32::MAX);
+    let explanation = format!("type {}, {}", kind.code(), Snippet::new(payload, size));
+    Exception::new(ReplyCode::UnexpectedFrame, explanation, MethodId::NONE)
 }
 
 /// The beginning of a payload, for an error's text.

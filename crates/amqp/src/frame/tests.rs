@@ -92,6 +92,23 @@ fn those_words_are_the_recorded_ones() {
 }
 
 #[test]
+fn contents_on_channel_0_are_refused_with_the_recorded_words() {
+    let recorded = include_str!("../../recorded/reply-texts.txt");
+    for (case, kind, payload) in [
+        (
+            "header on 0",
+            FrameKind::Header,
+            &b"\0\x3c\0\0\0\0\0\0\0\0\0\0\0\0"[..],
+        ),
+        ("body on 0", FrameKind::Body, b"x"),
+    ] {
+        let exception = unexpected(kind, payload);
+        let line = format!("{case} -> connection 505 \"{}\" (0,0)", exception.text);
+        assert!(recorded.lines().any(|recorded| recorded == line), "{line}");
+    }
+}
+
+#[test]
 fn a_long_payload_is_quoted_by_its_first_sixteen_octets() {
     assert_eq!(
         refusal(&octets(7, 1, b"abcdefghijklmnopqrstuvwxyz", FRAME_END)),
