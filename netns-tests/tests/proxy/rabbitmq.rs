@@ -2,6 +2,8 @@
 //!
 //! One test, because a node takes seconds to start and a core while it does.
 
+mod rebalance;
+
 use std::net::SocketAddr;
 use std::process::{Command, Output};
 use std::time::Duration;

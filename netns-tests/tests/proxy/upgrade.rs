@@ -1,6 +1,8 @@
 //! Another binary takes over while clients are at work: nothing is refused, nothing cut, no octet lost; and if it is no
 //! good, nothing has happened.
 
+mod web;
+
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
@@ -20,12 +22,17 @@ struct Installed {
 
 impl Installed {
     fn start(server: &str) -> Self {
+        Self::start_with(server, |text| text)
+    }
+
+    /// With a configuration that is changed before it is used.
+    fn start_with(server: &str, change: impl FnOnce(String) -> String) -> Self {
         let place = Place::new();
         let binary = place.proxy.directory().join("installed");
         std::fs::copy(warren_binary(), &binary).unwrap();
         let file = place
             .proxy
-            .write("haproxy.cfg", &place.configuration("", "", server));
+            .write("haproxy.cfg", &change(place.configuration("", "", server)));
         let mut command = Command::new(&binary);
         command.args(["proxy", "-f"]).arg(&file);
         let first = place.proxy.spawn_command(command);
