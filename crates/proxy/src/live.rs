@@ -7,6 +7,7 @@
 pub mod backend;
 mod capture;
 pub mod counters;
+mod encryption;
 mod frontend;
 mod server;
 
@@ -19,7 +20,8 @@ use arc_swap::ArcSwap;
 
 pub use backend::{Assignment, Backend, Outage, Waiter};
 pub use capture::{CAPTURE_MAX, Capture, LastRefused};
-pub use counters::{Cells, Gauge, Rate, Tally, Timings, Totals};
+pub use counters::{Cells, Gauge, PipeCount, Rate, Tally, Timings, Totals};
+pub use encryption::{Counted, Encryption};
 pub use frontend::{Frontend, Socket};
 pub use server::{CheckResult, Operational, Server, Target};
 
@@ -35,8 +37,16 @@ pub struct Live {
     pub connection_rate: Rate,
     /// New sessions per second.
     pub session_rate: Rate,
-    /// New TLS handshakes per second.
+    /// New TLS connections of clients per second.
     pub tls_rate: Rate,
+    /// TLS connections, on both sides.
+    pub encryption: Arc<Encryption>,
+    /// The pipes of each worker.
+    pub pipes: Vec<Arc<PipeCount>>,
+    /// Names of servers that were looked up in the background.
+    pub resolutions: AtomicU64,
+    /// Names that could not be resolved.
+    pub failed_resolutions: AtomicU64,
     /// Whatever the process counts as a whole; bytes are those to clients.
     pub tally: Tally,
     /// Octets that went through a pipe rather than through us.
@@ -103,6 +113,10 @@ impl Live {
             connection_rate: Rate::default(),
             session_rate: Rate::default(),
             tls_rate: Rate::default(),
+            encryption: Arc::default(),
+            pipes: (0..workers).map(|_| Arc::default()).collect(),
+            resolutions: AtomicU64::new(0),
+            failed_resolutions: AtomicU64::new(0),
             tally: Tally::new(workers),
             spliced: AtomicU64::new(0),
             maxconn: AtomicU32::new(0),
@@ -143,7 +157,13 @@ impl Live {
 
     /// `clear counters`: forgets the greatest values, and with `all` what was counted too.
     pub fn clear(&self, all: bool) {
-        for rate in [&self.connection_rate, &self.session_rate, &self.tls_rate] {
+        for rate in [
+            &self.connection_rate,
+            &self.session_rate,
+            &self.tls_rate,
+            &self.encryption.client_keys,
+            &self.encryption.server_keys,
+        ] {
             rate.clear();
         }
         self.connections.clear();

@@ -16,6 +16,7 @@ use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -155,6 +156,9 @@ impl Addresses {
                     tracing::warn!(
                         "{backend}/{server_name}: could not resolve address '{name}', disabling server"
                     );
+                    for count in [&servers.live.resolutions, &servers.live.failed_resolutions] {
+                        count.fetch_add(1, Relaxed);
+                    }
                     let input = Input::Resolved(false);
                     server.operational.lock().health.handle(servers.now(), &input);
                 }
@@ -242,10 +246,13 @@ impl Watch {
             drop(thread);
             answer
         });
+        let live = &self.servers.live;
+        live.resolutions.fetch_add(1, Relaxed);
         match answer.await.ok()? {
             Ok(addresses) => Some(addresses),
             Err(error) => {
                 tracing::debug!(name = self.name, %error, "could not be resolved");
+                live.failed_resolutions.fetch_add(1, Relaxed);
                 None
             }
         }

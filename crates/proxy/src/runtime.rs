@@ -10,6 +10,7 @@ mod change;
 mod commands;
 mod conversation;
 mod errors;
+mod inside;
 mod server;
 mod set;
 mod show;

@@ -11,6 +11,7 @@
 mod acceptor;
 mod certificates;
 mod connector;
+mod description;
 pub mod hello;
 mod keyring;
 mod watch;
@@ -26,8 +27,10 @@ use std::time::{Duration, SystemTime};
 
 use rustls::SupportedCipherSuite;
 use rustls::crypto::CryptoProvider;
+use rustls::pki_types::CertificateDer;
 
 pub use acceptor::Acceptor;
+pub(crate) use acceptor::cache_lookups;
 pub(crate) use certificates::asked_for;
 pub use connector::Connector;
 pub use keyring::{Keyring, KeyringError};
@@ -51,9 +54,18 @@ pub struct CertificateInfo {
     pub names: Vec<String>,
     /// When it ends.
     pub not_after: SystemTime,
+    /// It, and those that vouch for it.
+    pub chain: Vec<CertificateDer<'static>>,
 }
 
 impl CertificateInfo {
+    /// All that can be said of it, in the lines of HAProxy's `show ssl cert`.
+    #[must_use]
+    pub fn description(&self) -> Option<String> {
+        let (certificate, others) = self.chain.split_first()?;
+        description::describe(certificate, others)
+    }
+
     /// What an operator should know at this time: that it ends soon, or has ended.
     #[must_use]
     pub fn warning(&self, now: SystemTime) -> Option<String> {

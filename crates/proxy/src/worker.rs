@@ -17,7 +17,7 @@ use std::io;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
@@ -105,6 +105,13 @@ impl Workers {
     #[must_use]
     pub fn count(&self) -> usize {
         self.peers.mailboxes.len()
+    }
+
+    /// Sessions of each.
+    #[must_use]
+    pub fn loads(&self) -> Vec<u32> {
+        let loads = self.peers.loads.iter();
+        loads.map(|load| load.load(Relaxed)).collect()
     }
 
     /// Tells one of them.

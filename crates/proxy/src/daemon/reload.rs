@@ -160,6 +160,7 @@ impl Daemon {
             }
         }
         if renewed {
+            self.keyring.equip(&self.live.snapshot());
             self.listen();
         }
         warn_of_certificates(&mut self.keyring);

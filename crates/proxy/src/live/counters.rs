@@ -71,7 +71,7 @@ tallies! {
     bytes_out,
     /// Connections accepted (`conn_tot`).
     connections,
-    /// TLS handshakes with clients.
+    /// TLS connections begun, with clients and with servers.
     handshakes,
     /// Sessions (`stot`).
     sessions,
@@ -172,6 +172,15 @@ impl Tally {
         }
         totals
     }
+}
+
+/// A worker's pipes. Written by that worker only.
+#[derive(Debug, Default)]
+pub struct PipeCount {
+    /// Those in which octets are, or are about to be.
+    pub used: AtomicU32,
+    /// Those kept for use.
+    pub spare: AtomicU32,
 }
 
 /// How many there are, and the most there were.

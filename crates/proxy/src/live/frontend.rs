@@ -10,6 +10,7 @@ use warren_balance::StickTable;
 use super::capture::LastRefused;
 use super::counters::{Gauge, Rate, Tally, Timings};
 use crate::plan;
+use crate::tls::{Acceptor, CertificateInfo};
 
 /// One of its listeners, where `option socket-stats` asks for rows of their own.
 #[derive(Debug)]
@@ -52,6 +53,8 @@ pub struct Frontend {
     pub last_session: AtomicU64,
     /// Clients by address, if they are limited.
     pub sources: Mutex<Option<StickTable>>,
+    /// With what TLS is ended at each of its listeners, in the order of the plan ([`crate::tls::Keyring::equip`]).
+    pub acceptors: ArcSwap<Vec<Option<Arc<Acceptor>>>>,
     /// The last request that was none.
     pub refused: LastRefused,
     /// Its listeners, if they have rows of their own.
@@ -64,6 +67,7 @@ impl Frontend {
         Self {
             name: plan.name.as_str().into(),
             sources: Mutex::new(sources(&plan)),
+            acceptors: ArcSwap::default(),
             refused: LastRefused::default(),
             sockets: ArcSwap::default(),
             workers,
@@ -138,6 +142,20 @@ impl Frontend {
     #[must_use]
     pub fn sockets(&self) -> Arc<Vec<Arc<Socket>>> {
         self.sockets.load_full()
+    }
+
+    /// The certificates that clients are shown at one of its listeners; at all of them without a place.
+    #[must_use]
+    pub fn certificates(&self, place: Option<usize>) -> Vec<CertificateInfo> {
+        let acceptors = self.acceptors.load();
+        let at = acceptors
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| place.is_none_or(|place| place == *at));
+        at.filter_map(|(_, acceptor)| acceptor.as_deref())
+            .flat_map(Acceptor::certificates)
+            .cloned()
+            .collect()
     }
 
     /// What it is to do.

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::{Context, add, errors, server, set, show, table};
+use super::{Context, add, errors, inside, server, set, show, table};
 use crate::plan::SocketLevel::{self, Admin, Operator, User};
 
 /// One command of a line.
@@ -119,8 +119,10 @@ const COMMANDS: &[Command] = &[
     command("show cli sockets", User, "", "the sockets for commands", show::sockets),
     command("show env", Operator, "[<name>]", "environment of the process", show::environment),
     command("show errors", Operator, "[<px>] [request|response]", "the last messages that were not understood", errors::show),
+    command("show fd", User, "[num]", "files and sockets that are open, or one of them", inside::descriptors),
     command("show info", User, "[desc|json|typed]*", "the process", show::info),
     command("show pools", User, "", "pools of memory, of which there are none here", show::pools),
+    command("show resolvers", User, "[id]", "how names of servers were looked up", inside::resolvers),
     command("show schema json", User, "", "schema of the answers in JSON", show::schema),
     command("show servers conn", User, "[<backend>]", "connections to servers", show::server_connections),
     command("show servers state", User, "[<backend>]", "servers, for a state file", show::server_states),
@@ -128,6 +130,7 @@ const COMMANDS: &[Command] = &[
     command("show ssl cert", User, "[<file>]", "certificates", show::certificates),
     command("show stat", User, "[<px> <type> <sid>] [desc|json|no-maint|typed|up]*", "counters", show::statistics),
     command("show table", User, "[<table> [<filter>]*]", "stick tables, or the entries of one", table::show),
+    command("show threads", User, "", "the workers", inside::threads),
     command("show version", User, "", "version of the program", show::version),
     command("shutdown frontend", Admin, "<frontend>", "stops it for good", set::stop_frontend),
     command("shutdown session", Admin, "<id>", "ends a session", set::end_session),

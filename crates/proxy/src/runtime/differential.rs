@@ -30,6 +30,9 @@ const SAME: &[&str] = &[
     "show errors nosuch",
     "show errors request",
     "show errors 0",
+    "show resolvers nosuch",
+    "show fd x",
+    "show fd 54321",
     "show sess 0x1",
     "show ssl cert nosuch",
     "set server",
@@ -428,6 +431,7 @@ async fn haproxy_and_ours_answer_alike() {
     }
     // What is not understood is answered in the same form, with commands that begin alike.
     for command in [
+        "show proc",
         "show",
         "set maxconn",
         "shutdown",
@@ -593,4 +597,90 @@ async fn what_was_not_understood_is_shown_as_haproxy_shows_it() {
             assert_eq!(masked(&our), masked(&their), "{command} after {question:?}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_certificate_is_described_as_haproxy_describes_it() {
+    if !Path::new(HAPROXY).exists() {
+        eprintln!("there is no {HAPROXY} to compare with; scripts/setup names the package");
+        return;
+    }
+    let files = crate::tls::Files::new();
+    let certificate = files.path("server.pem");
+    let bench = Bench::new(1, |plan| {
+        bench::frontend(plan).binds[0].tls = Some(Arc::new(crate::tls::bind_tls(&[&certificate])));
+    });
+    let directory = tempfile::tempdir().unwrap();
+    let certificate = certificate.display();
+    let file = format!(
+        "global\n    stats socket {0}/stats level admin\ndefaults\n    timeout connect 2s\n    timeout client 10s\n    \
+         timeout server 10s\nlisten front\n    bind unix@{0}/front ssl crt {certificate}\n    server a 127.0.0.1:1\n",
+        directory.path().display()
+    );
+    let theirs = Haproxy::with(directory.path(), &file);
+    let ours = super::tests::over(Arc::clone(&bench.live), bench.workers.clone());
+    for command in ["show ssl cert".to_owned(), format!("show ssl cert {certificate}")] {
+        let (their, our) = (
+            theirs.ask(&command),
+            run(&ours, SocketLevel::Admin, &command).await,
+        );
+        assert_eq!(our, their, "{command}");
+    }
+    let metrics = crate::stats::metrics(&ours, Instant::now());
+    let end = bench.frontend().certificates(None)[0].not_after;
+    let end = end.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let sample =
+        format!("warren_proxy_certificate_expiry_seconds{{proxy=\"front\",file=\"{certificate}\"}} {end}\n");
+    assert!(metrics.contains(&sample), "{sample}");
+}
+
+#[tokio::test]
+async fn what_is_open_and_who_works_is_shown_in_haproxys_shape() {
+    let bench = Bench::new(1, |_| {});
+    let ours = super::tests::over(Arc::clone(&bench.live), bench.workers.clone());
+    let ask = async |command: &str| run(&ours, SocketLevel::User, command).await;
+    let client = bench.connect();
+    let server = bench.accept(0);
+    let open = ask("show fd").await;
+    let (port, other) = (bench.address.port(), server.peer_addr().unwrap().port());
+    assert!(
+        open.contains(&format!(" : l.st=RDY fam=ipv4 lport={port}\n")),
+        "{open}"
+    );
+    let to_server = format!(
+        "fam=ipv4 lport={other} rport={}\n",
+        bench.server_address(0).port()
+    );
+    let line = open
+        .lines()
+        .find(|line| to_server.trim_end().ends_with(line.split_once(" : ").unwrap().1));
+    let number = line.unwrap().split_once(" : ").unwrap().0.trim();
+    assert_eq!(ask(&format!("show fd {number}")).await.lines().next(), line);
+    let threads = ask("show threads").await;
+    assert!(threads.starts_with("  Thread 1 : id="), "{threads}");
+    assert!(
+        threads.contains(" act=1 glob=0 wq=1 ") && threads.contains("cpu_ns: poll="),
+        "{threads}"
+    );
+    drop((client, server));
+    if !Path::new(HAPROXY).exists() {
+        eprintln!("there is no {HAPROXY} to compare with; scripts/setup names the package");
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let theirs = Haproxy::start(directory.path(), bench.server_address(0).port());
+    let shape = |answer: &str| {
+        let lines = answer.lines().skip(2);
+        let lines = lines.take_while(|line| !line.is_empty());
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let (their, our) = (
+        theirs.ask("show resolvers default"),
+        ask("show resolvers default").await,
+    );
+    assert!(
+        their.starts_with("Resolvers section default\n nameserver ")
+            && our.starts_with("Resolvers section default\n nameserver ")
+    );
+    assert_eq!(shape(&our), shape(&their));
 }

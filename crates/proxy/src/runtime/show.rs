@@ -1,5 +1,6 @@
 //! `show ...`: everything that only looks.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,6 +12,7 @@ use super::socket::place;
 use crate::live::Backend;
 use crate::plan::{ProxyId, SocketLevel};
 use crate::stats::{self, Info, Selection, Statistics};
+use crate::tls::CertificateInfo;
 use crate::worker::SessionInfo;
 
 pub(super) fn statistics(request: &Request<'_>) -> Answer {
@@ -178,23 +180,24 @@ pub(super) fn activity(request: &Request<'_>) -> Answer {
 
 pub(super) fn certificates(request: &Request<'_>) -> Answer {
     let snapshot = request.context.live.snapshot();
-    let mut files: Vec<String> = Vec::new();
-    for frontend in &snapshot.plan.frontends {
-        let tls = frontend.binds.iter().filter_map(|bind| bind.tls.as_ref());
-        files.extend(
-            tls.flat_map(|tls| &tls.certificates)
-                .map(|file| file.display().to_string()),
-        );
+    let shown = snapshot
+        .frontends
+        .iter()
+        .flat_map(|frontend| frontend.certificates(None));
+    let files: BTreeMap<String, CertificateInfo> = shown
+        .map(|certificate| (certificate.path.display().to_string(), certificate))
+        .collect();
+    let wanted = request.argument(0);
+    if wanted.is_empty() {
+        let names: Vec<&str> = files.keys().map(String::as_str).collect();
+        return match names.as_slice() {
+            [] => Answer::nothing(),
+            names => Answer::line(format_args!("# filename\n{}", names.join("\n"))),
+        };
     }
-    files.sort();
-    files.dedup();
-    match request.argument(0) {
-        "" if files.is_empty() => Answer::nothing(),
-        "" => Answer::Text(format!("# filename\n{}\n", files.join("\n"))),
-        name if files.iter().any(|file| file == name) => {
-            Answer::line(format_args!("Filename: {name}\nStatus: Used"))
-        }
-        _ => Answer::line("Can't display the certificate: Not found or the certificate is a bundle!"),
+    match files.get(wanted).and_then(CertificateInfo::description) {
+        Some(description) => Answer::Text(format!("Filename: {wanted}\nStatus: Used\n{description}")),
+        None => Answer::line("Can't display the certificate: Not found or the certificate is a bundle!"),
     }
 }
 

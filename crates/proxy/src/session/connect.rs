@@ -333,7 +333,7 @@ fn watch(common: &mut Common, context: &mut Context, since: u64, until: Option<u
     let Some(server) = common.assigned.clone() else {
         return failed(common, context, since, Failure::Refused);
     };
-    match introduction::begin(common, &server) {
+    match introduction::begin(common, &server, context) {
         Ok(false) => joined(common, context, since),
         Ok(true) => {
             common.upstream = Upstream::Introducing { since, until };
@@ -348,7 +348,7 @@ fn introduce(common: &mut Common, context: &mut Context, since: u64, until: Opti
     let Some(server) = common.assigned.clone() else {
         return failed(common, context, since, Failure::Refused);
     };
-    match introduction::go_on(common, &server) {
+    match introduction::go_on(common, &server, context) {
         Ok(true) => joined(common, context, since),
         Ok(false) if over(until, context) => failed(common, context, since, Failure::TimedOut),
         Ok(false) => Some(Progress::Pending),

@@ -11,13 +11,14 @@ use super::endpoint::{Handshake, Sent, Transport};
 use crate::live::{Server, Target};
 use crate::plan::{self, SendProxy};
 use crate::proxy_header::{self, Facts};
+use crate::worker::context::Context;
 
 /// The connection cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Broken;
 
 /// The server's connection stands: says what has to be said. True if a handshake follows.
-pub(crate) fn begin(common: &mut Common, server: &Server) -> Result<bool, Broken> {
+pub(crate) fn begin(common: &mut Common, server: &Server, context: &Context) -> Result<bool, Broken> {
     let plan = server.plan();
     if let Some(send) = &plan.send_proxy {
         let header = header(common, send);
@@ -42,14 +43,21 @@ pub(crate) fn begin(common: &mut Common, server: &Server) -> Result<bool, Broken
         Broken
     })?;
     let endpoint = common.server.as_mut().ok_or(Broken)?;
-    endpoint.speak(Transport::Tls(Box::new(tls)));
+    context.live.tally.of(context.worker).handshakes.count();
+    endpoint.speak(Transport::Tls(Box::new(tls.count(&context.live.encryption))));
     Ok(true)
 }
 
 /// Goes on with the handshake. True once it is done.
-pub(crate) fn go_on(common: &mut Common, server: &Server) -> Result<bool, Broken> {
-    match common.server.as_mut().ok_or(Broken)?.handshake() {
-        Handshake::Done => Ok(true),
+pub(crate) fn go_on(common: &mut Common, server: &Server, context: &Context) -> Result<bool, Broken> {
+    let endpoint = common.server.as_mut().ok_or(Broken)?;
+    match endpoint.handshake() {
+        Handshake::Done => {
+            if endpoint.tls().is_some_and(Tls::is_newly_agreed) {
+                context.live.encryption.server_keys.count(context.time());
+            }
+            Ok(true)
+        }
         Handshake::Wait => Ok(false),
         Handshake::Left => Err(Broken),
         Handshake::Failed(reason) => {

@@ -107,7 +107,10 @@ impl Opening {
                 tracing::error!(%error, "TLS cannot begin");
                 Termination::new(Cause::Internal, Phase::Request)
             })?;
-            common.client.speak(Transport::Tls(Box::new(tls)));
+            context.live.tally.of(context.worker).handshakes.count();
+            common
+                .client
+                .speak(Transport::Tls(Box::new(tls.count(&context.live.encryption))));
         }
         Ok(Some(Step::Tls))
     }
@@ -122,9 +125,8 @@ impl Opening {
         match common.client.handshake() {
             Handshake::Done => {
                 common.spent.handshake = Spent::since(common.accepted, context.now);
-                if common.entrance.tls.is_some() {
-                    context.live.tls_rate.count(context.time());
-                    context.live.tally.of(context.worker).handshakes.count();
+                if common.client.tls().is_some_and(Tls::is_newly_agreed) {
+                    context.live.encryption.client_keys.count(context.time());
                 }
                 begin_session(common, context);
                 Ok(Some(Step::Words))

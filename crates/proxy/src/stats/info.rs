@@ -10,7 +10,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::field::Tags;
 use super::rows::Value;
 use super::typed;
-use crate::live::Live;
+use crate::live::{Live, PipeCount};
+use crate::session::relay::pipe::PIPES_MAX;
+use crate::tls;
 
 /// What the process is, and what of it nothing else in [`crate::live`] says. Made once, at the start.
 #[derive(Debug)]
@@ -33,8 +35,6 @@ pub struct Process {
     pub stopping: AtomicBool,
     /// Log lines for which there was no room, or nobody to take them.
     pub dropped_logs: crate::logs::Dropped,
-    /// Names that could not be resolved.
-    pub failed_resolutions: AtomicU64,
     /// Octets to clients in the last second; kept by [`super::History`].
     pub bytes_out_rate: AtomicU64,
     /// Percent of the last second in which nothing was to be done; kept by [`super::History`].
@@ -59,7 +59,6 @@ impl Process {
             host: host.unwrap_or_default(),
             stopping: AtomicBool::new(false),
             dropped_logs: crate::logs::Dropped::default(),
-            failed_resolutions: AtomicU64::new(0),
             bytes_out_rate: AtomicU64::new(0),
             idle_percent: AtomicU32::new(100),
         }
@@ -189,6 +188,22 @@ impl Info {
 }
 
 impl Source<'_> {
+    fn pipes(&self, which: fn(&PipeCount) -> &AtomicU32) -> Value {
+        let numbers = self.live.pipes.iter().map(|count| which(count).load(Relaxed));
+        Value::U32(numbers.fold(0, u32::saturating_add))
+    }
+
+    /// Of the clients that began TLS in the last second, those that went on with an earlier session.
+    fn reuse(&self) -> Value {
+        let keys = u64::from(self.live.encryption.client_keys.now(self.now));
+        let all = u64::from(self.live.tls_rate.now(self.now)).max(keys);
+        let percent = match all {
+            0 => 0,
+            all => 100 - (100 * keys + (all - 1) / 2) / all,
+        };
+        saturating(percent)
+    }
+
     fn maxconn(&self) -> u32 {
         match self.live.maxconn.load(Relaxed) {
             0 => self.plan.global.maxconn.get(),
@@ -263,11 +278,11 @@ const ENTRIES: &[Entry] = &[
     (18, "CumConns", "MCP", "Client connections.", |it| wrapping(it.totals.connections)),
     (19, "CumReq", "MCP", "Sessions and requests.", |it| wrapping(it.totals.sessions.max(it.totals.requests))),
     (20, "MaxSslConns", "MMP", "Limit on TLS connections, 0 is none.", nothing),
-    (21, "CurrSslConns", "MGP", "TLS connections now.", nothing),
+    (21, "CurrSslConns", "MGP", "TLS connections now, to clients and to servers.", |it| Value::U32(it.live.encryption.connections.now())),
     (22, "CumSslConns", "MCP", "TLS connections.", |it| wrapping(it.totals.handshakes)),
-    (23, "Maxpipes", "CLP", "Limit on pipes, 0 is none.", nothing),
-    (24, "PipesUsed", "MGP", "Pipes in use.", nothing),
-    (25, "PipesFree", "MGP", "Pipes kept for use.", nothing),
+    (23, "Maxpipes", "CLP", "Limit on pipes, 0 is none.", |it| saturating((PIPES_MAX * it.live.workers) as u64)),
+    (24, "PipesUsed", "MGP", "Pipes in use.", |it| it.pipes(|count| &count.used)),
+    (25, "PipesFree", "MGP", "Pipes kept for use.", |it| it.pipes(|count| &count.spare)),
     (26, "ConnRate", "MRP", "New connections in the last second.", |it| Value::U32(it.live.connection_rate.now(it.now))),
     (27, "ConnRateLimit", "CLP", "New connections allowed per second, 0 is any number.", |it| it.connection_rate_limit()),
     (28, "MaxConnRate", "MMP", "Most new connections in a second.", |it| Value::U32(it.live.connection_rate.most())),
@@ -277,13 +292,13 @@ const ENTRIES: &[Entry] = &[
     (32, "SslRate", "MRP", "TLS handshakes in the last second.", |it| Value::U32(it.live.tls_rate.now(it.now))),
     (33, "SslRateLimit", "CLP", "TLS handshakes allowed per second, 0 is any number.", |it| Value::U32(it.live.rate_limits.handshakes.load(Relaxed))),
     (34, "MaxSslRate", "MMP", "Most TLS handshakes in a second.", |it| Value::U32(it.live.tls_rate.most())),
-    (35, "SslFrontendKeyRate", "MGP", "TLS keys made in the last second.", nothing),
-    (36, "SslFrontendMaxKeyRate", "MMP", "Most TLS keys made in a second.", nothing),
-    (37, "SslFrontendSessionReuse_pct", "MGP", "Percent of TLS connections that needed no new key.", nothing),
-    (38, "SslBackendKeyRate", "MRP", "TLS keys made towards servers in the last second.", nothing),
-    (39, "SslBackendMaxKeyRate", "MMP", "Most TLS keys made towards servers in a second.", nothing),
-    (40, "SslCacheLookups", "MCP", "Lookups in the cache of TLS sessions.", nothing),
-    (41, "SslCacheMisses", "MCP", "Lookups that found nothing.", nothing),
+    (35, "SslFrontendKeyRate", "MGP", "TLS keys made with clients in the last second.", |it| Value::U32(it.live.encryption.client_keys.now(it.now))),
+    (36, "SslFrontendMaxKeyRate", "MMP", "Most TLS keys made with clients in a second.", |it| Value::U32(it.live.encryption.client_keys.most())),
+    (37, "SslFrontendSessionReuse_pct", "MGP", "Percent of TLS connections of the last second that needed no new key.", |it| it.reuse()),
+    (38, "SslBackendKeyRate", "MRP", "TLS keys made with servers in the last second.", |it| Value::U32(it.live.encryption.server_keys.now(it.now))),
+    (39, "SslBackendMaxKeyRate", "MMP", "Most TLS keys made with servers in a second.", |it| Value::U32(it.live.encryption.server_keys.most())),
+    (40, "SslCacheLookups", "MCP", "Lookups in the cache of TLS sessions.", |_| wrapping(tls::cache_lookups().all)),
+    (41, "SslCacheMisses", "MCP", "Lookups that found nothing.", |_| wrapping(tls::cache_lookups().missed)),
     (42, "CompressBpsIn", "MRP", "Octets given to compression in the last second; there is none here.", nothing),
     (43, "CompressBpsOut", "MRP", "Octets that compression made in the last second.", nothing),
     (44, "CompressBpsRateLim", "CLP", "Limit on those, 0 is none.", nothing),
@@ -300,7 +315,7 @@ const ENTRIES: &[Entry] = &[
     (57, "ConnectedPeers", "MGP", "Peers connected.", nothing),
     (58, "DroppedLogs", "MGP", "Log lines that were dropped.", |it| wrapping(it.process.dropped_logs.count())),
     (59, "BusyPolling", "MGP", "1 if threads ask without waiting; they never do.", nothing),
-    (60, "FailedResolutions", "MGP", "Names that could not be resolved.", |it| wrapping(it.process.failed_resolutions.load(Relaxed))),
+    (60, "FailedResolutions", "MGP", "Names that could not be resolved.", |it| wrapping(it.live.failed_resolutions.load(Relaxed))),
     (61, "TotalBytesOut", "MGP", "Octets to clients.", |it| Value::U64(it.totals.bytes_out)),
     (62, "TotalSplicdedBytesOut", "MGP", "Octets that went through a pipe of the kernel.", |it| Value::U64(it.live.spliced.load(Relaxed))),
     (63, "BytesOutRate", "MRP", "Octets to clients in the last second.", |it| Value::U64(it.process.bytes_out_rate.load(Relaxed))),

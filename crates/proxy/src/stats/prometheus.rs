@@ -37,6 +37,8 @@ enum Source {
     Rows(Kind, Shape),
     /// Size or use of stick tables.
     Tables { used: bool },
+    /// The certificates that clients are shown.
+    Certificates,
     /// Something of ours.
     Own(fn(&Context) -> u64),
 }
@@ -379,6 +381,13 @@ pub fn families() -> Vec<Family> {
             source: Source::Tables { used },
         });
     }
+    families.push(Family {
+        name: "warren_proxy_certificate_expiry_seconds".to_owned(),
+        kind: "gauge",
+        help: "When a certificate that clients are shown ends, in seconds since 1970.",
+        about: &["proxy", "file"],
+        source: Source::Certificates,
+    });
     families.extend(OWN.iter().map(|(name, kind, help, value)| Family {
         name: format!("warren_proxy_{name}"),
         kind,
@@ -458,6 +467,21 @@ impl Family {
             }
             Source::Own(value) => {
                 let _ = writeln!(text, "{} {}", self.name, value(context));
+            }
+            Source::Certificates => {
+                for frontend in &context.live.snapshot().frontends {
+                    for certificate in frontend.certificates(None) {
+                        let end = certificate.not_after.duration_since(std::time::UNIX_EPOCH);
+                        let _ = writeln!(
+                            text,
+                            "{}{{proxy=\"{}\",file=\"{}\"}} {}",
+                            self.name,
+                            label(&frontend.name),
+                            label(&certificate.path.display().to_string()),
+                            end.unwrap_or_default().as_secs(),
+                        );
+                    }
+                }
             }
             Source::Tables { used } => {
                 let snapshot = context.live.snapshot();

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::SystemTime;
 
 use warren_balance::Instant;
 use warren_balance::health::State;
@@ -34,6 +35,8 @@ pub struct Row {
     pub id: u32,
     /// How it looks.
     pub look: Look,
+    /// When the first of the certificates ends that clients are shown here.
+    pub certificates_end: Option<SystemTime>,
     values: Vec<Value>,
 }
 
@@ -126,6 +129,7 @@ impl Row {
             proxy,
             id,
             look,
+            certificates_end: None,
             values: vec![Value::Empty; Field::ALL.len()],
         };
         row.say(Field::Pxname, names[0].to_owned());
@@ -278,6 +282,7 @@ fn of_frontend(frontend: &live::Frontend, now: Instant) -> Row {
     let http = plan.mode == Mode::Http;
     let names = [&*frontend.name, "FRONTEND"];
     let mut row = Row::new(Kind::Frontend, plan.id, 0, Look::Frontend, names, plan.mode);
+    row.certificates_end = first_end(frontend, None);
     row.set(Field::Scur, frontend.sessions.now());
     row.set(Field::Smax, frontend.sessions.most());
     row.set(Field::Slim, or_else(&frontend.maxconn, plan.maxconn.get()));
@@ -327,6 +332,11 @@ fn of_frontend(frontend: &live::Frontend, now: Instant) -> Row {
     row
 }
 
+fn first_end(frontend: &live::Frontend, listener: Option<usize>) -> Option<SystemTime> {
+    let certificates = frontend.certificates(listener);
+    certificates.iter().map(|certificate| certificate.not_after).min()
+}
+
 /// A row for each listener, in the order of the file.
 fn of_sockets(frontend: &live::Frontend) -> Vec<Row> {
     let plan = frontend.plan();
@@ -340,6 +350,7 @@ fn of_sockets(frontend: &live::Frontend) -> Vec<Row> {
         let name = bind.name.clone().unwrap_or_else(|| format!("sock-{number}"));
         let names = [&*frontend.name, &name];
         let mut row = Row::new(Kind::Socket, plan.id, number, Look::Socket, names, plan.mode);
+        row.certificates_end = first_end(frontend, Some(place));
         let socket = sockets.iter().find(|socket| socket.address == bind.address);
         let totals = socket.map(|socket| socket.tally.totals()).unwrap_or_default();
         let [now, most] = socket.map_or([0, 0], |socket| [socket.load.now(), socket.load.most()]);

@@ -1,10 +1,13 @@
 //! The certificates and rules of one bind line, as rustls wants them.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::SystemTime;
 
 use rustls::ServerConfig;
-use rustls::server::{ServerSessionMemoryCache, UnbufferedServerConnection, WebPkiClientVerifier};
+use rustls::server::{
+    ServerSessionMemoryCache, StoresServerSessions, UnbufferedServerConnection, WebPkiClientVerifier,
+};
 
 use super::certificates::{self, ByName};
 use super::{CertificateInfo, TlsError, provider};
@@ -69,7 +72,7 @@ impl Acceptor {
             None => {
                 // Its keys change every six hours by themselves.
                 config.ticketer = rustls::crypto::aws_lc_rs::Ticketer::new()?;
-                config.session_storage = ServerSessionMemoryCache::new(SESSIONS_MAX);
+                config.session_storage = Arc::new(Cache(ServerSessionMemoryCache::new(SESSIONS_MAX)));
             }
         }
         Ok(Self {
@@ -98,5 +101,76 @@ impl Acceptor {
     pub fn warnings(&self, now: SystemTime) -> Vec<String> {
         let ends = self.certificates.iter().filter_map(|info| info.warning(now));
         self.warnings.iter().cloned().chain(ends).collect()
+    }
+}
+
+/// Lookups in all caches of sessions. The caches come and go with bind lines; the process counts on.
+static LOOKUPS: [AtomicU64; 2] = [AtomicU64::new(0), AtomicU64::new(0)];
+
+/// Lookups of sessions that clients want to go on with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Lookups {
+    /// Every one.
+    pub(crate) all: u64,
+    /// Those of sessions that are not known, or not any more.
+    pub(crate) missed: u64,
+}
+
+/// What was looked up in the caches of this process so far. Tickets are not looked up anywhere.
+pub(crate) fn cache_lookups() -> Lookups {
+    let [all, missed] = &LOOKUPS;
+    Lookups {
+        all: all.load(Relaxed),
+        missed: missed.load(Relaxed),
+    }
+}
+
+/// A cache whose lookups are counted.
+#[derive(Debug)]
+struct Cache(Arc<ServerSessionMemoryCache>);
+
+impl Cache {
+    fn counted(found: Option<Vec<u8>>) -> Option<Vec<u8>> {
+        let [all, missed] = &LOOKUPS;
+        all.fetch_add(1, Relaxed);
+        if found.is_none() {
+            missed.fetch_add(1, Relaxed);
+        }
+        found
+    }
+}
+
+impl StoresServerSessions for Cache {
+    fn put(&self, key: Vec<u8>, value: Vec<u8>) -> bool {
+        self.0.put(key, value)
+    }
+
+    fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
+        Self::counted(self.0.get(key))
+    }
+
+    fn take(&self, key: &[u8]) -> Option<Vec<u8>> {
+        Self::counted(self.0.take(key))
+    }
+
+    fn can_cache(&self) -> bool {
+        self.0.can_cache()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lookups_are_counted_and_so_are_those_that_find_nothing() {
+        let cache = Cache(ServerSessionMemoryCache::new(4));
+        let before = cache_lookups();
+        assert!(cache.put(vec![1], vec![2]));
+        assert_eq!(cache.get(&[1]), Some(vec![2]));
+        assert_eq!(cache.take(&[3]), None);
+        // Other tests look up, too.
+        let after = cache_lookups();
+        assert!(after.all >= before.all + 2 && after.missed > before.missed);
     }
 }

@@ -111,6 +111,7 @@ pub(super) fn load(path: &Path) -> Result<Loaded, TlsError> {
             path: path.into(),
             names: fields.names,
             not_after: fields.not_after,
+            chain: key.cert.clone(),
         },
         warning: readable_by_all(key_path),
         key: Arc::new(key),

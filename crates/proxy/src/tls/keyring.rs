@@ -65,8 +65,15 @@ impl Keyring {
         self.acceptors.get(bind).map(Watched::acceptor)
     }
 
-    /// Gives every server what connections to it need. To be called once the plan is in place.
+    /// Gives every server what connections to it need, and tells frontends what they show. To be called once the plan is
+    /// in place, and when certificates were read again.
     pub fn equip(&self, snapshot: &Snapshot) {
+        for frontend in &snapshot.frontends {
+            let plan = frontend.plan();
+            let binds = plan.binds.iter();
+            let acceptors = binds.map(|bind| self.acceptor(bind.tls.as_deref()?).cloned());
+            frontend.acceptors.store(Arc::new(acceptors.collect()));
+        }
         for backend in &snapshot.backends {
             // Those that were added at run time have read theirs.
             for server in backend.servers().iter().filter(|server| server.added.is_none()) {

@@ -37,12 +37,7 @@ pub(crate) fn common_name(certificate: &[u8]) -> Option<String> {
 pub(super) fn fields(certificate: &[u8]) -> Result<Fields, Error> {
     let certificate = Certificate::from_der(certificate)?;
     let body = certificate.tbs_certificate();
-    let mut names = Vec::new();
-    for extension in body.extensions().into_iter().flatten() {
-        if extension.extn_id == ALTERNATIVE_NAME {
-            alternative_names(extension.extn_value.as_bytes(), &mut names)?;
-        }
-    }
+    let mut names = alternative_names(&certificate)?;
     let pairs = body.subject().iter();
     let common_names = pairs.filter(|pair| pair.oid == COMMON_NAME);
     let common_names: Vec<String> = common_names.map(|pair| text(&pair.value)).collect();
@@ -59,17 +54,24 @@ pub(super) fn fields(certificate: &[u8]) -> Result<Fields, Error> {
     })
 }
 
-/// The hosts among the names. Other kinds need not be understood.
-fn alternative_names(value: &[u8], names: &mut Vec<String>) -> Result<(), Error> {
-    for name in Vec::<Any>::from_der(value)? {
-        if name.tag().class() == Class::ContextSpecific && name.tag().number() == DNS_NAME {
-            names.push(String::from_utf8_lossy(name.value()).to_ascii_lowercase());
+/// The hosts among the alternative names. Other kinds need not be understood.
+pub(super) fn alternative_names(certificate: &Certificate) -> Result<Vec<String>, Error> {
+    let mut names = Vec::new();
+    let extensions = certificate.tbs_certificate().extensions();
+    for extension in extensions.into_iter().flatten() {
+        if extension.extn_id != ALTERNATIVE_NAME {
+            continue;
+        }
+        for name in Vec::<Any>::from_der(extension.extn_value.as_bytes())? {
+            if name.tag().class() == Class::ContextSpecific && name.tag().number() == DNS_NAME {
+                names.push(String::from_utf8_lossy(name.value()).to_ascii_lowercase());
+            }
         }
     }
-    Ok(())
+    Ok(names)
 }
 
-fn text(value: &AttributeValue) -> String {
+pub(super) fn text(value: &AttributeValue) -> String {
     match value.tag() {
         Tag::BmpString => value.decode_as::<BmpString>().map(|text| text.to_string()),
         _ => Ok(String::from_utf8_lossy(value.value()).into_owned()),

@@ -222,11 +222,13 @@ fn admit(entrance: &Entrance, context: &Context) -> Result<(), Refusal> {
         ),
         (&live.rate_limits.sessions, u32::MAX, &live.session_rate),
     ];
+    let handshakes = (&live.rate_limits.handshakes, u32::MAX, &live.tls_rate);
+    let of_tls = entrance.tls.is_some().then_some(handshakes);
     let too_fast = |(limit, configured, rate): (_, u32, &crate::live::Rate)| {
         let limit = set(limit, configured);
         limit != u32::MAX && rate.now(context.time()) >= limit
     };
-    if rates.into_iter().any(too_fast) {
+    if rates.into_iter().chain(of_tls).any(too_fast) {
         return Err(Refusal::TooFast);
     }
     if !live
@@ -258,6 +260,9 @@ fn settle(entrance: &Entrance, context: &Context) {
     entrance.load.settle();
     context.live.connection_rate.count(context.time());
     frontend.connection_rate.count(context.time());
+    if entrance.tls.is_some() {
+        context.live.tls_rate.count(context.time());
+    }
     context.live.tally.of(context.worker).connections.count();
     frontend.tally.of(context.worker).connections.count();
 }

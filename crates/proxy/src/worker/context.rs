@@ -103,7 +103,7 @@ impl Context {
             buffer: vec![0; buffer].into(),
             reactor: Reactor::new()?,
             timers: Timers::new(now),
-            pipes: Pipes::default(),
+            pipes: Pipes::counted(live.pipes.get(worker).cloned().unwrap_or_default()),
             log,
             http: http::Shared::default(),
             random: Random::new(),

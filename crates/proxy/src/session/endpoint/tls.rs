@@ -11,14 +11,16 @@
 use std::cell::RefCell;
 use std::net::IpAddr;
 use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 
 use rustix::io::Errno;
 use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
 use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus};
-use rustls::{CommonState, Error};
+use rustls::{CommonState, Error, HandshakeKind};
 
 use super::{Handshake, Received, Sent};
+use crate::live::{Counted, Encryption};
 use crate::proxy_header;
 use crate::record::TlsFacts;
 use crate::tls::{self, Acceptor, Connector};
@@ -75,6 +77,8 @@ pub(crate) struct Tls {
     name: Option<String>,
     /// The common name in the other side's certificate, if it showed one.
     peer: Option<String>,
+    /// Its place in the statistics.
+    counted: Option<Counted>,
 }
 
 enum Connection {
@@ -108,7 +112,22 @@ impl Tls {
             closed: false,
             name: None,
             peer: None,
+            counted: None,
         }
+    }
+
+    /// It is a connection of this process.
+    pub(crate) fn count(mut self, encryption: &Arc<Encryption>) -> Self {
+        self.counted = Some(encryption.count());
+        self
+    }
+
+    /// The handshake did not take up an earlier session.
+    pub(crate) fn is_newly_agreed(&self) -> bool {
+        !matches!(
+            self.connection.state().handshake_kind(),
+            None | Some(HandshakeKind::Resumed)
+        )
     }
 
     /// Goes on with the handshake.

@@ -4,9 +4,13 @@
 //! is read into it, so that each call moves as much as it can. Those of flows that stay large are enlarged.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, SpliceFlags};
+
+use crate::live::PipeCount;
 
 /// Pipes of one worker at once; beyond, octets are copied.
 pub(crate) const PIPES_MAX: usize = 512;
@@ -47,14 +51,30 @@ pub(crate) struct Pipes {
     spare: Vec<Box<Pipe>>,
     open: usize,
     large: usize,
+    /// What the statistics know of them.
+    count: Arc<PipeCount>,
 }
 
 impl Pipes {
+    /// Pipes that are counted.
+    pub(crate) fn counted(count: Arc<PipeCount>) -> Self {
+        Self {
+            count,
+            ..Self::default()
+        }
+    }
+
     /// A pipe, unless all are in use or the kernel has none.
     pub(crate) fn take(&mut self) -> Option<Box<Pipe>> {
-        if let Some(pipe) = self.spare.pop() {
-            return Some(pipe);
-        }
+        let pipe = match self.spare.pop() {
+            Some(pipe) => pipe,
+            None => self.open()?,
+        };
+        self.tell();
+        Some(pipe)
+    }
+
+    fn open(&mut self) -> Option<Box<Pipe>> {
         if self.open >= PIPES_MAX {
             return None;
         }
@@ -76,6 +96,16 @@ impl Pipes {
             self.open -= 1;
             self.large -= usize::from(pipe.large);
         }
+        self.tell();
+    }
+
+    fn tell(&self) {
+        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let spare = self.spare.len();
+        self.count.spare.store(number(spare), Relaxed);
+        self.count
+            .used
+            .store(number(self.open.saturating_sub(spare)), Relaxed);
     }
 
     /// Makes room for a flow that stays large, if there may be more such pipes.
@@ -88,10 +118,12 @@ impl Pipes {
         }
     }
 
-    /// Pipes that exist, and how many of them are in use.
+    /// Pipes that exist, and how many of them are in use, as the statistics show it.
     #[cfg(test)]
     pub(crate) fn count(&self) -> (usize, usize) {
-        (self.open, self.open - self.spare.len())
+        let (used, spare) = (self.count.used.load(Relaxed), self.count.spare.load(Relaxed));
+        assert_eq!((used + spare) as usize, self.open);
+        (self.open, used as usize)
     }
 }
 

@@ -311,7 +311,13 @@ fn a_large_flow_is_moved_by_the_kernel_and_small_messages_are_not() {
         between.turn(Duration::from_millis(100));
     }
     assert_eq!(between.relay.ways[0].method, Method::default());
+    let pipes = Arc::clone(&between.context.live.pipes[0]);
     between.finish();
+    assert_eq!(pipes.used.load(Relaxed), 0);
+    assert!(
+        pipes.spare.load(Relaxed) > 0,
+        "the pipe is kept, and the statistics know"
+    );
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
@@ -71,6 +72,71 @@ fn tls_is_ended_here_and_the_server_is_told_who_it_was() {
     );
     assert_eq!(line.tls.as_deref(), Some("TLSv1.3"));
     bench.is_empty();
+}
+
+fn of_process(bench: &Bench, key: &str) -> u32 {
+    let process = crate::stats::Process::this("1", "2");
+    match crate::stats::Info::take(&bench.live, &process, std::time::Instant::now()).value(key) {
+        crate::stats::Value::U32(number) => *number,
+        other => panic!("{key}: {other:?}"),
+    }
+}
+
+#[test]
+fn connections_and_keys_of_tls_are_counted_on_both_sides_and_sessions_gone_on_with_need_none() {
+    let files = Files::new();
+    let bench = Bench::new(1, |plan| {
+        with_tls(plan, &files);
+        bench::server(plan, 0).tls = Some(Arc::new(server_tls(Verify::None)));
+    });
+    let (config, server) = (Arc::new(files.client()), Arc::new(files.server()));
+    let name = ServerName::try_from("a.example").unwrap();
+    let meet = || {
+        let connection = ClientConnection::new(Arc::clone(&config), name.clone()).unwrap();
+        let mut client = StreamOwned::new(connection, bench.connect());
+        std::thread::scope(|scope| {
+            let met = scope.spawn(|| {
+                let connection = ServerConnection::new(Arc::clone(&server)).unwrap();
+                let mut server = StreamOwned::new(connection, bench.accept(0));
+                server.write_all(b"hello").unwrap();
+                server
+            });
+            client.read_exact(&mut [0; 5]).unwrap();
+            (client, met.join().unwrap())
+        })
+    };
+    let first = meet();
+    assert_eq!(of_process(&bench, "CurrSslConns"), 2);
+    assert_eq!(of_process(&bench, "CumSslConns"), 2);
+    assert_eq!(of_process(&bench, "SslFrontendMaxKeyRate"), 1);
+    assert_eq!(of_process(&bench, "SslBackendMaxKeyRate"), 1);
+    drop(first);
+    bench.is_empty();
+    eventually(|| of_process(&bench, "CurrSslConns") == 0);
+    let keys = || bench.live.encryption.client_keys.most();
+    let before = keys();
+    let again = meet();
+    assert_eq!((keys(), of_process(&bench, "CumSslConns")), (before, 4));
+    drop(again);
+}
+
+#[test]
+fn new_connections_of_tls_are_limited_per_second() {
+    let files = Files::new();
+    let bench = Bench::new(1, |plan| with_tls(plan, &files));
+    bench.live.rate_limits.handshakes.store(1, Relaxed);
+    let (first, second) = (bench.connect(), bench.connect());
+    let begin = std::time::Instant::now();
+    eventually(|| bench.live.connections.now() >= 1);
+    let between = begin.elapsed();
+    eventually(|| bench.live.tally.totals().connections == 2);
+    // The rate falls within a second, whatever part of one has passed.
+    assert!(
+        begin.elapsed() > between + Duration::from_millis(200),
+        "{between:?} {:?}",
+        begin.elapsed()
+    );
+    drop((first, second));
 }
 
 #[test]

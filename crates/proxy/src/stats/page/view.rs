@@ -152,6 +152,11 @@ fn about(row: &Row, words: &Words, discreet: bool) -> String {
         Kind::Backend if !discreet => lines.push(format!("{}: {}", words.balance, row.text(Field::Algo))),
         Kind::Backend | Kind::Frontend => {}
     }
+    if let Some(end) = row.certificates_end {
+        let end = jiff::Timestamp::try_from(end).unwrap_or_default();
+        let day = end.to_zoned(jiff::tz::TimeZone::system()).date();
+        lines.push(format!("{}: {day}", words.certificate_end));
+    }
     lines.join("\n")
 }
 
@@ -570,6 +575,24 @@ mod tests {
             [0, 65, 3600, 90_061].map(human_time),
             ["0s", "1m5s", "1h", "1d1h"]
         );
+    }
+
+    #[test]
+    fn who_looks_at_a_frontend_sees_until_when_its_certificates_last() {
+        let (live, files) = (crate::stats::fixture::live(), crate::tls::Files::new());
+        let words = super::super::words::Language::English.words();
+        let tip = || {
+            let statistics = Statistics::take(&live, std::time::Instant::now());
+            view(&statistics.rows[0], words, true).tip
+        };
+        assert_eq!(tip(), "");
+        let acceptor = std::sync::Arc::new(files.acceptor(|_| {}));
+        let frontend = &live.snapshot().frontends[0];
+        frontend
+            .acceptors
+            .store(std::sync::Arc::new(vec![None, Some(acceptor)]));
+        assert!(tip().starts_with("Certificate ends: 20"), "{}", tip());
+        assert!(frontend.certificates(Some(0)).is_empty());
     }
 
     #[test]

@@ -182,6 +182,7 @@ words! {
     history: "History" "历史";
     close: "Close" "关闭";
     address: "Address" "地址";
+    certificate_end: "Certificate ends" "证书到期";
     checked_how: "Checked" "检查方式";
     weight: "Weight" "权重";
     max_connections: "Most connections" "最大连接数";

@@ -275,9 +275,9 @@ fn two_of_us_understand_each_other() {
             Connection::Client(_) => None,
         };
         let expected = if round == 0 {
-            rustls::HandshakeKind::Full
+            HandshakeKind::Full
         } else {
-            rustls::HandshakeKind::Resumed
+            HandshakeKind::Resumed
         };
         assert_eq!(resumed, Some(expected), "round {round}");
     }
@@ -483,9 +483,9 @@ fn openssl_shakes_hands_and_resumes() {
             Connection::Client(_) => None,
         };
         let expected = if resumed {
-            rustls::HandshakeKind::Resumed
+            HandshakeKind::Resumed
         } else {
-            rustls::HandshakeKind::Full
+            HandshakeKind::Full
         };
         assert_eq!(kind, Some(expected), "{version}");
     }
