@@ -20,7 +20,7 @@ use crate::hot::{Carrier, Publish};
 use crate::method::Method;
 
 /// A piece of a body up to this size is copied, since to share it costs more.
-pub const COPIED_MAX: usize = 2048;
+pub const COPIED_MAX: usize = 1024;
 
 /// Frames that wait to be sent, in order.
 ///
