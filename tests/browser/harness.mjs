@@ -20,8 +20,8 @@ const FLAGS = [
 ];
 
 /** Waits until `check` says something, and fails with the last error after ten seconds. */
-export async function eventually(check, what = "it") {
-  const deadline = Date.now() + 10_000;
+export async function eventually(check, what = "it", patience = 10_000) {
+  const deadline = Date.now() + patience;
   for (;;) {
     let last;
     try {
@@ -76,10 +76,8 @@ export class Stage {
     const [rabbit, management, page] = await Promise.all([freePort(), freePort(), freePort()]);
     const gone = await freePort();
     Object.assign(this, { rabbit, management });
-    this.url = `http://127.0.0.1:${page}/rabbitmq-stats`;
     this.socket = join(this.directory, "stats.sock");
-    const file = join(this.directory, "haproxy.cfg");
-    await writeFile(file, `
+    return this.serve(page, "haproxy.cfg", `
 global
     stats socket ${this.socket} mode 600 level admin
     maxconn 500
@@ -114,6 +112,13 @@ listen stats
     stats refresh 5s
     stats admin if TRUE
 `);
+  }
+
+  /** Starts the proxy with such a file, whose page is on this port, and the browser. */
+  async serve(port, name, text) {
+    this.url = `http://127.0.0.1:${port}/rabbitmq-stats`;
+    const file = join(this.directory, name);
+    await writeFile(file, text);
     this.proxy = spawn(PROXY, [file], { stdio: ["ignore", "ignore", "pipe"] });
     this.said = "";
     this.proxy.stderr.on("data", (part) => { this.said = (this.said + part).slice(-20_000); });
@@ -125,10 +130,15 @@ listen stats
   async strike() {
     await this.browser?.close();
     this.proxy?.kill("SIGKILL");
+    await this.clear();
+    await rm(this.directory, { recursive: true, force: true });
+  }
+
+  /** What was behind the proxy goes, too. */
+  async clear() {
     await Promise.all(this.echoes.map((echo) => echo.stop()));
     this.web.closeAllConnections();
     this.web.close();
-    await rm(this.directory, { recursive: true, force: true });
   }
 
   /** As a program would. */
@@ -169,6 +179,89 @@ listen stats
     });
     await page.goto(this.url + rest);
     return page;
+  }
+}
+
+/** The proxy, in mode amqp, with a real broker. */
+export class Brokered extends Stage {
+  async set() {
+    this.directory = await mkdtemp(join(tmpdir(), "warren-browser-"));
+    await mkdir(PICTURES, { recursive: true });
+    const [broker, distribution, epmd, front, page] = await Promise.all([1, 2, 3, 4, 5].map(freePort));
+    this.front = front;
+    const at = (name) => join(this.directory, name);
+    await writeFile(at("enabled_plugins"), "[].");
+    await writeFile(at("rabbitmq.conf"), "");
+    this.environment = {
+      ...process.env,
+      HOME: this.directory,
+      ERL_EPMD_PORT: epmd,
+      ERL_EPMD_ADDRESS: "127.0.0.1",
+      RABBITMQ_NODENAME: "browser@localhost",
+      RABBITMQ_NODE_IP_ADDRESS: "127.0.0.1",
+      RABBITMQ_NODE_PORT: broker,
+      RABBITMQ_DIST_PORT: distribution,
+      RABBITMQ_MNESIA_BASE: at("mnesia"),
+      RABBITMQ_LOG_BASE: at("log"),
+      RABBITMQ_LOGS: "-",
+      RABBITMQ_ENABLED_PLUGINS_FILE: at("enabled_plugins"),
+      RABBITMQ_CONFIG_FILE: at("rabbitmq.conf"),
+      RABBITMQ_PID_FILE: at("pid"),
+      // One scheduler that does not spin.
+      RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: "+S 1:1 +sbwt none",
+    };
+    this.broker = spawn("/usr/lib/rabbitmq/bin/rabbitmq-server", { env: this.environment, stdio: "ignore" });
+    await this.serve(page, "warren.toml", `
+[proxy.listen.rabbitmq]
+bind = "127.0.0.1:${front}"
+mode = "amqp"
+[proxy.listen.rabbitmq.servers]
+rabbit1 = "127.0.0.1:${broker}"
+[proxy.listen.stats]
+bind = "127.0.0.1:${page}"
+mode = "http"
+stats = { uri = "/rabbitmq-stats", users = { ${USER.username} = "${USER.password}" }, admin = true }
+`);
+    const up = async () => /^rabbitmq,rabbit1,.*,UP,.*,L7OK,/m.test(await (await this.fetch(";csv")).text());
+    // Erlang on a busy machine.
+    await eventually(up, "the broker's start", 100_000);
+    return this;
+  }
+
+  async clear() {
+    const run = (program, ...words) =>
+      new Promise((resolve) => spawn(program, words, { env: this.environment, stdio: "ignore" }).once("close", resolve));
+    const ended = new Promise((resolve) => this.broker.once("close", resolve));
+    this.broker.kill("SIGTERM");
+    await ended;
+    await run("epmd", "-port", String(this.environment.ERL_EPMD_PORT), "-kill");
+  }
+
+  /** The broker's administrator. */
+  control(...words) {
+    return new Promise((resolve, reject) => {
+      const program = spawn("/usr/lib/rabbitmq/bin/rabbitmqctl", words, { env: this.environment, stdio: "ignore" });
+      program.once("close", (code) => (code === 0 ? resolve() : reject(new Error(`rabbitmqctl ${words.join(" ")}: ${code}`))));
+    });
+  }
+
+  /** A client that does as it is told; `say` waits until it has. */
+  async client() {
+    const program = spawn("/usr/bin/python3", ["client.py", this.front], { stdio: ["pipe", "pipe", "inherit"] });
+    const answer = () => new Promise((resolve, reject) => {
+      program.stdout.once("data", (line) => resolve(String(line).trim()));
+      program.once("close", () => reject(new Error("the client has ended")));
+    });
+    const version = await answer();
+    return {
+      version,
+      say: (words) => {
+        const said = answer();
+        program.stdin.write(words + "\n");
+        return said;
+      },
+      end: () => program.stdin.end(),
+    };
   }
 }
 
