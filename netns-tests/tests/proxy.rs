@@ -6,6 +6,7 @@ mod amqp;
 mod appliance;
 mod balancing;
 mod failures;
+mod farewells;
 mod formats;
 mod hostile;
 mod limits;
@@ -16,6 +17,7 @@ mod seeds;
 mod tls;
 mod unit;
 mod upgrade;
+mod vanished;
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;

@@ -244,7 +244,7 @@ pub enum Ending {
     Reset(crate::record::Cause),
     /// AMQP: `connection.close` (320) to the client at a frame boundary, and closed when the client has answered or
     /// the time is over. HTTP: after the response that is under way. Octets: when the time is over. At most so many
-    /// sessions per second and worker begin to end.
+    /// sessions per second begin to end, all workers together; more only if they would not all have begun in time.
     Politely {
         /// What the log says.
         cause: crate::record::Cause,
@@ -252,6 +252,8 @@ pub enum Ending {
         deadline: Duration,
         /// Begun per second.
         rate: std::num::NonZeroU32,
+        /// All have begun by then.
+        within: Option<Duration>,
     },
 }
 

@@ -277,6 +277,7 @@ impl Servers {
                 cause: record::Cause::Down,
                 deadline: FAREWELL,
                 rate: global.drain_rate,
+                within: None,
             },
         }
     }

@@ -426,7 +426,8 @@ pub struct KeepaliveTable {
     pub interval: Option<Spanned<HumanDuration>>,
     /// Probes without an answer after which the connection is dead. Default 3.
     pub count: Option<Spanned<i64>>,
-    /// How long sent data may stay unacknowledged. Default `"30s"`.
+    /// How long sent data may stay unacknowledged, probes included. Default: `idle` and all probes if one of them is given,
+    /// else `"30s"`.
     pub user_timeout: Option<Spanned<HumanDuration>>,
 }
 

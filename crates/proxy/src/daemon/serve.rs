@@ -168,6 +168,7 @@ impl Daemon {
 
     fn look_around(&mut self) {
         let _ = self.manager.alive();
+        self.end_stragglers();
         if self.retired.is_some_and(|at| at <= Instant::now()) {
             self.retired = None;
             self.door = None;
@@ -254,8 +255,10 @@ impl Daemon {
                 scope: Scope::Local(*address),
                 how: Ending::Politely {
                     cause: Cause::Killed,
-                    deadline: within,
+                    // Half of the time to begin, half of it for answers.
+                    deadline: within / 2,
                     rate,
+                    within: Some(within / 2),
                 },
             }));
         }
@@ -276,6 +279,7 @@ async fn drain(context: &Context, backend: &str, server: &str) -> Reply {
             cause: Cause::Killed,
             deadline: CLOSE_WITHIN,
             rate: snapshot.plan.global.drain_rate,
+            within: None,
         },
     }));
     let sessions = target.sessions.now();

@@ -18,6 +18,8 @@ pub(super) const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 pub(super) struct Stopping {
     /// Everything is over then, whoever is left; `None`: when the last session has ended.
     pub(super) deadline: Option<Instant>,
+    /// Sessions are told, and until when; those that come to light later are, too.
+    pub(super) telling: Option<Instant>,
 }
 
 /// How an operator asked for the end.
@@ -50,23 +52,48 @@ impl Daemon {
             Request::Terminate => Some(global.hard_stop_after.unwrap_or(TERMINATE_WITHIN)),
             Request::Finish => global.hard_stop_after,
         };
+        let deadline = if at_once {
+            Some(now)
+        } else {
+            within.map(|within| now + within)
+        };
+        let polite = request == Request::Terminate && !at_once;
         self.stopping = Some(Stopping {
-            deadline: if at_once {
-                Some(now)
-            } else {
-                within.map(|within| now + within)
-            },
+            deadline,
+            telling: deadline.filter(|_| polite),
         });
-        if request == Request::Terminate && !at_once {
-            self.workers.broadcast(&Command::End(End {
-                scope: Scope::All,
-                how: Ending::Politely {
-                    cause: Cause::Killed,
-                    deadline: CLOSE_WITHIN,
-                    rate: global.drain_rate,
-                },
-            }));
+        self.end_politely();
+    }
+
+    /// Workers give clients to each other: one may still be on his way when they are told, and is told on a later turn.
+    pub(super) fn end_stragglers(&self) {
+        if self.is_telling() && self.live.connections.now() > 0 {
+            self.end_politely();
         }
+    }
+
+    fn is_telling(&self) -> bool {
+        self.stopping
+            .as_ref()
+            .is_some_and(|stopping| stopping.telling.is_some())
+    }
+
+    /// The time that is left is for beginning and for answers.
+    fn end_politely(&self) {
+        let Some(until) = self.stopping.as_ref().and_then(|stopping| stopping.telling) else {
+            return;
+        };
+        let left = until.saturating_duration_since(Instant::now());
+        let patience = CLOSE_WITHIN.min(left / 2);
+        self.workers.broadcast(&Command::End(End {
+            scope: Scope::All,
+            how: Ending::Politely {
+                cause: Cause::Killed,
+                deadline: patience,
+                rate: self.live.snapshot().plan.global.drain_rate,
+                within: Some(left - patience),
+            },
+        }));
     }
 
     /// Whether nothing is left to wait for.

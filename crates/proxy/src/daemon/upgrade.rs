@@ -190,6 +190,7 @@ impl Daemon {
         let limit = self.live.snapshot().plan.global.hard_stop_after;
         self.stopping = Some(Stopping {
             deadline: limit.map(|limit| Instant::now() + limit),
+            telling: None,
         });
         self.retired = Some(Instant::now() + LAST_ANSWERS);
     }

@@ -448,6 +448,7 @@ fn an_amqp_connection_that_moved_within_a_frame_can_still_be_ended_politely() {
         cause: Cause::Killed,
         deadline: Duration::from_secs(60),
         rate: 100.try_into().unwrap(),
+        within: None,
     };
     let scope = Scope::All;
     next.workers.broadcast(&Command::End(End { scope, how }));

@@ -413,6 +413,7 @@ fn sessions_end_when_they_are_told_to() {
                 cause: Cause::Up,
                 deadline: SHORT,
                 rate: testing::number(100),
+                within: None,
             },
             "U-",
         ),

@@ -2,7 +2,6 @@
 //! not helped.
 
 use std::collections::VecDeque;
-use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::Scope;
@@ -15,34 +14,36 @@ use crate::session::{Common, Side};
 #[derive(Debug, Default)]
 pub(super) struct Leavings(VecDeque<Group>);
 
+/// Sessions that leave for the same reason.
 #[derive(Debug)]
-struct Group {
+pub(super) struct Group {
     places: VecDeque<Place>,
     cause: Cause,
     /// How long each may take.
     patience: u64,
-    rate: NonZeroU32,
+    /// Microseconds between two of them.
+    pace: u64,
+    urgent: bool,
     begun: u64,
     told: u64,
 }
 
 impl Leavings {
-    pub(super) fn add(
-        &mut self,
-        places: Vec<Place>,
-        cause: Cause,
-        patience: Duration,
-        rate: NonZeroU32,
-        now: u64,
-    ) {
-        self.0.push_back(Group {
-            places: places.into(),
-            cause,
-            patience: millis(patience),
-            rate,
-            begun: now,
-            told: 0,
-        });
+    /// After those who are leaving already.
+    pub(super) fn add(&mut self, group: Group) {
+        self.0.push_back(group);
+    }
+
+    /// Before those who are leaving already, for they have more time.
+    pub(super) fn add_urgent(&mut self, group: Group) {
+        self.0.push_front(group);
+    }
+
+    /// Whether some are left who have to leave in time.
+    pub(super) fn has_urgent(&self) -> bool {
+        self.0
+            .front()
+            .is_some_and(|group| group.urgent && !group.places.is_empty())
     }
 
     /// The next one whose turn it is, why, and how long it may take. To be called until there is none.
@@ -72,8 +73,35 @@ impl Leavings {
 }
 
 impl Group {
+    /// All at once.
+    pub(super) fn new(places: Vec<Place>, cause: Cause, patience: Duration, now: u64) -> Self {
+        Self {
+            places: places.into(),
+            cause,
+            patience: millis(patience),
+            pace: 0,
+            urgent: false,
+            begun: now,
+            told: 0,
+        }
+    }
+
+    /// So many per second.
+    pub(super) fn at(mut self, rate: f64) -> Self {
+        self.pace = (1e6 / rate) as u64;
+        self
+    }
+
+    /// Faster if not all would be told by then.
+    pub(super) fn or_within(mut self, within: Duration) -> Self {
+        let within = u64::try_from(within.as_micros()).unwrap_or(u64::MAX);
+        self.urgent = true;
+        self.pace = self.pace.min(within / (self.places.len() as u64).max(1));
+        self
+    }
+
     fn due(&self) -> u64 {
-        self.begun + self.told * 1000 / u64::from(self.rate.get())
+        self.begun + self.told.saturating_mul(self.pace) / 1000
     }
 }
 
@@ -120,20 +148,32 @@ mod tests {
     #[test]
     fn so_many_leave_per_second_and_one_group_after_the_other() {
         let place = |slot| Place { slot, generation: 0 };
-        let rate = NonZeroU32::new(10).unwrap();
         let mut leavings = Leavings::default();
-        leavings.add(
-            vec![place(1), place(2)],
-            Cause::Killed,
-            Duration::from_secs(2),
-            rate,
-            1000,
-        );
-        leavings.add(vec![place(3)], Cause::Down, Duration::from_secs(3), rate, 1000);
+        let group =
+            |places, cause, seconds| Group::new(places, cause, Duration::from_secs(seconds), 1000).at(10.0);
+        leavings.add(group(vec![place(1), place(2)], Cause::Killed, 2));
+        leavings.add(group(vec![place(3)], Cause::Down, 3));
         assert_eq!(leavings.next(1000), Some((place(1), Cause::Killed, 2000)));
         assert_eq!((leavings.next(1099), leavings.deadline()), (None, Some(1100)));
         assert_eq!(leavings.next(1100), Some((place(2), Cause::Killed, 2000)));
         assert_eq!(leavings.next(1100), Some((place(3), Cause::Down, 3000)));
         assert_eq!((leavings.next(5000), leavings.deadline()), (None, None));
+    }
+
+    #[test]
+    fn whoever_has_a_deadline_goes_first_and_all_of_them_in_time() {
+        let place = |slot| Place { slot, generation: 0 };
+        let group = |slots: std::ops::Range<u32>| {
+            let places = slots.map(place).collect();
+            Group::new(places, Cause::Killed, Duration::from_secs(1), 0).at(1.0)
+        };
+        let mut leavings = Leavings::default();
+        leavings.add(group(0..3));
+        leavings.add_urgent(group(10..110).or_within(Duration::from_secs(1)));
+        let mut told = |now| std::iter::from_fn(|| leavings.next(now)).count();
+        assert_eq!((told(0), told(500)), (1, 50));
+        // The last of the hundred, and the first of the others.
+        assert_eq!(told(1000), 49 + 1);
+        assert_eq!(told(2000), 1);
     }
 }

@@ -7,10 +7,10 @@ use slab::Slab;
 
 use super::accept::Doors;
 use super::context::{Context, Message};
-use super::leaving::Leavings;
+use super::leaving::{Group, Leavings};
 use super::mailbox::Mailbox;
 use super::reactor::{Events, Named, Place, Ready, Token};
-use super::{Command, End, Ending, Move, Moved};
+use super::{Command, End, Ending, Move, Moved, Scope};
 use crate::session::connect::millis;
 use crate::session::{Arrival, Flow, Session};
 
@@ -79,7 +79,11 @@ impl Worker {
         }
         while let Some((place, cause, patience)) = self.leavings.next(self.context.now) {
             let until = self.context.now + patience;
-            self.with(place, |session, context| session.leave(cause, until, context));
+            self.with(place, |session, context| match session.common.leaving {
+                // For another reason, since it was put in the queue.
+                Some(_) => Flow::Stay,
+                None => session.leave(cause, until, context),
+            });
         }
         while let Some(message) = self.context.own.pop_front() {
             self.hear(message);
@@ -173,8 +177,14 @@ impl Worker {
 
     fn end(&mut self, end: &End) {
         let concerned = self.sessions.iter().map(|(_, session)| &session.common);
+        // Whoever is leaving politely has been told. A process that ends says it again and again.
+        let again = matches!(end.how, Ending::Politely { .. });
+        if again && matches!(end.scope, Scope::All) && self.leavings.has_urgent() {
+            return;
+        }
         let places: Vec<Place> = concerned
             .filter(|common| end.scope.has(common, self.context.now))
+            .filter(|common| !again || common.leaving.is_none())
             .map(crate::session::Common::place)
             .collect();
         match end.how {
@@ -192,8 +202,14 @@ impl Worker {
                 cause,
                 deadline,
                 rate,
+                within,
             } => {
-                self.leavings.add(places, cause, deadline, rate, self.context.now);
+                let share = f64::from(rate.get()) / self.context.peers.mailboxes.len().max(1) as f64;
+                let group = Group::new(places, cause, deadline, self.context.now);
+                match within {
+                    Some(within) => self.leavings.add_urgent(group.at(share).or_within(within)),
+                    None => self.leavings.add(group.at(share)),
+                }
             }
         }
     }

@@ -86,6 +86,7 @@ fn missing_timeouts(report: &mut Report, given: &Given<'_>, what: &str, which: &
 pub(super) fn keepalive(report: &mut Report, written: Option<&Spanned<KeepaliveUse>>) -> Keepalive {
     const HOURS_9: Duration = Duration::from_secs(32_767);
     const SECOND: Duration = Duration::from_secs(1);
+    const DAY: Duration = Duration::from_secs(86_400);
     let default = Keepalive::default();
     let table = match written.map(Spanned::get_ref) {
         None | Some(KeepaliveUse::Switch(true)) => &KeepaliveTable::default(),
@@ -94,21 +95,27 @@ pub(super) fn keepalive(report: &mut Report, written: Option<&Spanned<KeepaliveU
         }
         Some(KeepaliveUse::Table(table)) => table,
     };
+    let idle = report.duration("idle", table.idle.as_ref(), SECOND..=HOURS_9, default.idle);
+    let interval = report.duration(
+        "interval",
+        table.interval.as_ref(),
+        SECOND..=HOURS_9,
+        default.interval,
+    );
+    let count = report.number("count", table.count.as_ref(), 1..=127, default.count);
+    // Where it is set, Linux does not count probes: it decides for the silent too.
+    let probed = table.idle.is_some() || table.interval.is_some() || table.count.is_some();
+    let silence = (idle + interval * count).min(DAY);
     Keepalive {
         on: true,
-        idle: report.duration("idle", table.idle.as_ref(), SECOND..=HOURS_9, default.idle),
-        interval: report.duration(
-            "interval",
-            table.interval.as_ref(),
-            SECOND..=HOURS_9,
-            default.interval,
-        ),
-        count: report.number("count", table.count.as_ref(), 1..=127, default.count),
+        idle,
+        interval,
+        count,
         user_timeout: report.duration(
             "user_timeout",
             table.user_timeout.as_ref(),
-            SECOND..=Duration::from_secs(86_400),
-            default.user_timeout,
+            SECOND..=DAY,
+            if probed { silence } else { default.user_timeout },
         ),
     }
 }

@@ -1096,6 +1096,7 @@ fn a_client_that_is_to_leave_politely_gets_its_response_and_an_idle_one_nothing(
                 cause: crate::record::Cause::Killed,
                 deadline: Duration::from_secs(10),
                 rate: crate::plan::testing::number(1000),
+                within: None,
             },
         }));
     ends(&mut idle);

@@ -93,6 +93,7 @@ fn politely(bench: &Bench, scope: Scope, deadline: Duration, rate: u32) {
         cause: Cause::Killed,
         deadline,
         rate: NonZeroU32::new(rate).unwrap(),
+        within: None,
     };
     bench.workers.broadcast(&Command::End(End { scope, how }));
 }
