@@ -8,7 +8,8 @@
 //!                  │                             ├▶ handshake::Observer ──▶ Fact                    a bystander
 //!                  │                             └▶ glance ──▶ what a method changes, without reading it all
 //!                  └▶ frame::Splitter ──▶ frame::Chunk ─┬▶ hot::Hot ──▶ what comes with every message
-//!                                                       └▶ content::Assembly ──▶ content::Message   a broker
+//!                                                       ├▶ content::Assembly ──▶ content::Message   a broker
+//!                                                       └▶ client::Connection ──▶ Event           a shovel, a test
 //!   octets sent ◀──── outbox::Outbox ◀── Method, Message
 //! ```
 //!
@@ -92,6 +93,7 @@
     )
 )]
 
+pub mod client;
 pub mod content;
 pub mod frame;
 pub mod glance;
