@@ -42,6 +42,31 @@ fn hear(from: &mut TcpStream, text: &str) {
     assert_eq!(String::from_utf8_lossy(&octets[..got]), text);
 }
 
+/// What one says reaches the other unchanged.
+#[track_caller]
+fn pass(from: &mut TcpStream, to: &mut TcpStream, text: &str) {
+    say(from, text);
+    hear(to, text);
+}
+
+/// The first server's end of a new connection, on which the client's request has come as it was.
+#[track_caller]
+fn asked(bench: &Bench, client: &mut TcpStream, request: &str) -> TcpStream {
+    say(client, request);
+    let mut server = bench.accept(0);
+    hear(&mut server, request);
+    server
+}
+
+/// A client that has been served, and the first server's end of the connection that is now idle.
+#[track_caller]
+fn served(bench: &Bench) -> (TcpStream, TcpStream) {
+    let mut client = bench.connect();
+    let mut server = asked(bench, &mut client, "GET /1 HTTP/1.1\r\n\r\n");
+    pass(&mut server, &mut client, OK);
+    (client, server)
+}
+
 /// A head, to its empty line.
 #[track_caller]
 fn head(from: &mut TcpStream) -> String {
@@ -98,11 +123,8 @@ fn requests_of_one_client_go_on_as_they_came_over_one_connection() {
     let bench = http(1, |_| {});
     let mut client = bench.connect();
     let request = "GET /a?b HTTP/1.1\r\nHost: x\r\nX-Odd:   spaced  \r\n\r\n";
-    say(&mut client, request);
-    let mut server = bench.accept(0);
-    hear(&mut server, request);
-    say(&mut server, OK);
-    hear(&mut client, OK);
+    let mut server = asked(&bench, &mut client, request);
+    pass(&mut server, &mut client, OK);
     let line = bench.line();
     assert_eq!(
         (line.request.as_str(), line.status),
@@ -117,16 +139,12 @@ fn requests_of_one_client_go_on_as_they_came_over_one_connection() {
         (request.len() as u64, OK.len() as u64)
     );
     for _ in 0..3 {
-        say(
+        pass(
             &mut client,
-            "POST /c HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc",
-        );
-        hear(
             &mut server,
             "POST /c HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc",
         );
-        say(&mut server, OK);
-        hear(&mut client, OK);
+        pass(&mut server, &mut client, OK);
         bench.line();
     }
     let totals = bench.frontend().tally.totals();
@@ -141,56 +159,37 @@ fn requests_of_one_client_go_on_as_they_came_over_one_connection() {
 #[test]
 fn an_idle_connection_serves_another_client() {
     let bench = http(1, |_| {});
-    let mut first = bench.connect();
-    say(&mut first, "GET /1 HTTP/1.1\r\n\r\n");
-    let mut server = bench.accept(0);
-    hear(&mut server, "GET /1 HTTP/1.1\r\n\r\n");
-    say(&mut server, OK);
-    hear(&mut first, OK);
+    let (mut first, mut server) = served(&bench);
     let mut second = bench.connect();
-    say(&mut second, "GET /2 HTTP/1.1\r\n\r\n");
-    hear(&mut server, "GET /2 HTTP/1.1\r\n\r\n");
-    say(&mut server, OK);
-    hear(&mut second, OK);
+    pass(&mut second, &mut server, "GET /2 HTTP/1.1\r\n\r\n");
+    pass(&mut server, &mut second, OK);
     // And back again.
-    say(&mut first, "GET /3 HTTP/1.1\r\n\r\n");
-    hear(&mut server, "GET /3 HTTP/1.1\r\n\r\n");
-    say(&mut server, OK);
-    hear(&mut first, OK);
+    pass(&mut first, &mut server, "GET /3 HTTP/1.1\r\n\r\n");
+    pass(&mut server, &mut first, OK);
 }
 
 #[test]
 fn the_first_request_of_a_client_that_cannot_be_sent_twice_gets_a_connection_of_its_own() {
     let bench = http(1, |_| {});
-    let mut first = bench.connect();
-    say(&mut first, "GET /1 HTTP/1.1\r\n\r\n");
-    let mut server = bench.accept(0);
-    hear(&mut server, "GET /1 HTTP/1.1\r\n\r\n");
-    say(&mut server, OK);
-    hear(&mut first, OK);
+    let (_first, _server) = served(&bench);
     let mut second = bench.connect();
-    say(&mut second, "POST /2 HTTP/1.1\r\nContent-Length: 0\r\n\r\n");
-    let mut other = bench.accept(0);
-    hear(&mut other, "POST /2 HTTP/1.1\r\nContent-Length: 0\r\n\r\n");
+    let _other = asked(
+        &bench,
+        &mut second,
+        "POST /2 HTTP/1.1\r\nContent-Length: 0\r\n\r\n",
+    );
 }
 
 #[test]
 fn a_request_is_sent_again_when_an_idle_connection_turns_out_to_be_closing() {
     let bench = http(1, |_| {});
-    let mut client = bench.connect();
-    say(&mut client, "GET /1 HTTP/1.1\r\n\r\n");
-    let mut server = bench.accept(0);
-    hear(&mut server, "GET /1 HTTP/1.1\r\n\r\n");
-    say(&mut server, OK);
-    hear(&mut client, OK);
-    say(&mut client, "GET /2 HTTP/1.1\r\n\r\n");
-    hear(&mut server, "GET /2 HTTP/1.1\r\n\r\n");
+    let (mut client, mut server) = served(&bench);
+    pass(&mut client, &mut server, "GET /2 HTTP/1.1\r\n\r\n");
     // It closes without a word, and has not been idle for long enough to be given up.
     drop(server);
     let mut server = bench.accept(0);
     hear(&mut server, "GET /2 HTTP/1.1\r\n\r\n");
-    say(&mut server, OK);
-    hear(&mut client, OK);
+    pass(&mut server, &mut client, OK);
     bench.line();
     let line = bench.line();
     assert_eq!(
@@ -202,14 +201,12 @@ fn a_request_is_sent_again_when_an_idle_connection_turns_out_to_be_closing() {
 #[test]
 fn what_may_have_been_done_is_not_done_again() {
     let bench = http(1, |_| {});
-    let mut client = bench.connect();
-    say(&mut client, "GET /1 HTTP/1.1\r\n\r\n");
-    let mut server = bench.accept(0);
-    hear(&mut server, "GET /1 HTTP/1.1\r\n\r\n");
-    say(&mut server, OK);
-    hear(&mut client, OK);
-    say(&mut client, "POST /2 HTTP/1.1\r\nContent-Length: 1\r\n\r\nx");
-    hear(&mut server, "POST /2 HTTP/1.1\r\nContent-Length: 1\r\n\r\nx");
+    let (mut client, mut server) = served(&bench);
+    pass(
+        &mut client,
+        &mut server,
+        "POST /2 HTTP/1.1\r\nContent-Length: 1\r\n\r\nx",
+    );
     drop(server);
     // The client is told nothing but that its connection has ended.
     ends(&mut client);
@@ -219,18 +216,15 @@ fn what_may_have_been_done_is_not_done_again() {
 #[test]
 fn a_server_that_closes_an_idle_connection_is_not_asked_over_it() {
     let bench = http(1, |_| {});
-    let mut client = bench.connect();
-    say(&mut client, "GET /1 HTTP/1.1\r\n\r\n");
-    let mut server = bench.accept(0);
-    hear(&mut server, "GET /1 HTTP/1.1\r\n\r\n");
-    say(&mut server, OK);
-    hear(&mut client, OK);
+    let (mut client, mut server) = served(&bench);
     server.shutdown(Shutdown::Write).unwrap();
     // The proxy closes its side as soon as it hears of it.
     ends(&mut server);
-    say(&mut client, "POST /2 HTTP/1.1\r\nContent-Length: 0\r\n\r\n");
-    let mut server = bench.accept(0);
-    hear(&mut server, "POST /2 HTTP/1.1\r\nContent-Length: 0\r\n\r\n");
+    let _server = asked(
+        &bench,
+        &mut client,
+        "POST /2 HTTP/1.1\r\nContent-Length: 0\r\n\r\n",
+    );
 }
 
 #[test]
@@ -278,8 +272,7 @@ fn chunks_pass_as_they_are_both_ways_however_they_come() {
         server.write_all(part).unwrap();
     }
     hear(&mut client, down);
-    say(&mut client, "GET / HTTP/1.1\r\n\r\n");
-    hear(server, "GET / HTTP/1.1\r\n\r\n");
+    pass(&mut client, server, "GET / HTTP/1.1\r\n\r\n");
     assert_eq!(bench.line().termination(), "--");
 }
 
@@ -332,9 +325,7 @@ fn large_bodies_pass_both_ways_octet_by_octet() {
 fn a_response_without_length_ends_with_its_connection_and_says_so() {
     let bench = http(1, |_| {});
     let mut client = bench.connect();
-    say(&mut client, "GET / HTTP/1.1\r\n\r\n");
-    let mut server = bench.accept(0);
-    hear(&mut server, "GET / HTTP/1.1\r\n\r\n");
+    let mut server = asked(&bench, &mut client, "GET / HTTP/1.1\r\n\r\n");
     say(&mut server, "HTTP/1.1 200 OK\r\n\r\nsome");
     say(&mut server, " more");
     drop(server);
@@ -369,8 +360,7 @@ fn what_has_no_body_is_not_waited_for() {
         say(&mut client, request);
         let server = server.get_or_insert_with(|| bench.accept(0));
         hear(server, request);
-        say(server, response);
-        hear(&mut client, response);
+        pass(server, &mut client, response);
     }
 }
 
@@ -378,24 +368,15 @@ fn what_has_no_body_is_not_waited_for() {
 fn interim_responses_come_before_the_last_one() {
     let bench = http(1, |_| {});
     let mut client = bench.connect();
-    say(
+    let mut server = asked(
+        &bench,
         &mut client,
         "POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n",
     );
-    let mut server = bench.accept(0);
-    hear(
+    pass(&mut server, &mut client, "HTTP/1.1 100 Continue\r\n\r\n");
+    pass(&mut client, &mut server, "hi");
+    pass(
         &mut server,
-        "POST / HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n",
-    );
-    say(&mut server, "HTTP/1.1 100 Continue\r\n\r\n");
-    hear(&mut client, "HTTP/1.1 100 Continue\r\n\r\n");
-    say(&mut client, "hi");
-    hear(&mut server, "hi");
-    say(
-        &mut server,
-        &format!("HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n{OK}"),
-    );
-    hear(
         &mut client,
         &format!("HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n{OK}"),
     );
@@ -412,13 +393,10 @@ fn an_upgrade_becomes_a_tunnel() {
     let mut server = bench.accept(0);
     hear(&mut server, request);
     let answer = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
-    say(&mut server, &format!("{answer}\u{1}hello"));
-    hear(&mut client, &format!("{answer}\u{1}hello"));
+    pass(&mut server, &mut client, &format!("{answer}\u{1}hello"));
     hear(&mut server, "early");
-    say(&mut client, "ping");
-    hear(&mut server, "ping");
-    say(&mut server, "pong");
-    hear(&mut client, "pong");
+    pass(&mut client, &mut server, "ping");
+    pass(&mut server, &mut client, "pong");
     client.shutdown(Shutdown::Write).unwrap();
     ends(&mut server);
     say(&mut server, "bye");
@@ -435,22 +413,20 @@ fn an_upgrade_becomes_a_tunnel() {
 fn connect_becomes_a_tunnel_if_the_server_agrees() {
     let bench = http(1, |_| {});
     let mut client = bench.connect();
-    say(&mut client, "CONNECT a:443 HTTP/1.1\r\n\r\n");
-    let mut server = bench.accept(0);
-    hear(&mut server, "CONNECT a:443 HTTP/1.1\r\n\r\n");
-    say(&mut server, "HTTP/1.1 200 OK\r\n\r\n");
-    hear(&mut client, "HTTP/1.1 200 OK\r\n\r\n");
-    say(&mut client, "\u{16}");
-    hear(&mut server, "\u{16}");
+    let mut server = asked(&bench, &mut client, "CONNECT a:443 HTTP/1.1\r\n\r\n");
+    pass(&mut server, &mut client, "HTTP/1.1 200 OK\r\n\r\n");
+    pass(&mut client, &mut server, "\u{16}");
 }
 
 #[test]
 fn a_client_of_http_1_0_is_told_how_its_connection_goes_on() {
     let bench = http(1, |_| {});
     let mut client = bench.connect();
-    say(&mut client, "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
-    let mut server = bench.accept(0);
-    hear(&mut server, "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+    let mut server = asked(
+        &bench,
+        &mut client,
+        "GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n",
+    );
     say(&mut server, OK);
     hear(
         &mut client,
@@ -498,17 +474,20 @@ fn a_client_that_closes_its_direction_gets_its_response() {
 fn a_server_that_answers_early_still_gets_the_whole_request() {
     let bench = http(1, |_| {});
     let mut client = bench.connect();
-    say(&mut client, "POST / HTTP/1.1\r\nContent-Length: 6\r\n\r\nabc");
-    let mut server = bench.accept(0);
-    hear(&mut server, "POST / HTTP/1.1\r\nContent-Length: 6\r\n\r\nabc");
-    say(&mut server, OK);
-    hear(&mut client, OK);
-    say(&mut client, "def");
-    hear(&mut server, "def");
+    let mut server = asked(
+        &bench,
+        &mut client,
+        "POST / HTTP/1.1\r\nContent-Length: 6\r\n\r\nabc",
+    );
+    pass(&mut server, &mut client, OK);
+    pass(&mut client, &mut server, "def");
     assert_eq!(bench.line().termination(), "--");
     // And one that reads no more ends the connection, of which nobody could say where the next request begins.
-    say(&mut client, "POST / HTTP/1.1\r\nContent-Length: 6\r\n\r\nabc");
-    hear(&mut server, "POST / HTTP/1.1\r\nContent-Length: 6\r\n\r\nabc");
+    pass(
+        &mut client,
+        &mut server,
+        "POST / HTTP/1.1\r\nContent-Length: 6\r\n\r\nabc",
+    );
     say(&mut server, "HTTP/1.1 413 No\r\nContent-Length: 0\r\n\r\n");
     drop(server);
     assert!(all(&mut client).starts_with("HTTP/1.1 413 No\r\n"));
@@ -574,13 +553,9 @@ fn hostile_heads_are_refused_and_nobody_else_hears_of_them() {
 fn a_body_that_turns_out_to_be_none_ends_the_request() {
     let bench = http(1, |_| {});
     let mut client = bench.connect();
-    say(
+    let mut server = asked(
+        &bench,
         &mut client,
-        "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
-    );
-    let mut server = bench.accept(0);
-    hear(
-        &mut server,
         "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
     );
     say(&mut client, "zz");
@@ -605,9 +580,7 @@ fn slow_heads_time_out_and_idle_connections_end_without_a_word() {
         assert_eq!((line.termination(), line.status), ("cR".into(), Some(408)));
     }
     let mut client = bench.connect();
-    say(&mut client, "GET / HTTP/1.1\r\n\r\n");
-    let mut server = bench.accept(0);
-    hear(&mut server, "GET / HTTP/1.1\r\n\r\n");
+    let mut server = asked(&bench, &mut client, "GET / HTTP/1.1\r\n\r\n");
     say(&mut server, OK);
     assert_eq!(all(&mut client), OK);
     assert_eq!(bench.line().termination(), "--");
@@ -648,8 +621,7 @@ fn a_line_says_how_many_were_before_it_in_the_queue_and_the_next_request_begins_
     let mut server = bench.accept(0);
     for (place, client) in clients.iter_mut().enumerate() {
         hear(&mut server, get);
-        say(&mut server, OK);
-        hear(client, OK);
+        pass(&mut server, client, OK);
         assert_eq!(bench.line().queues, [0, place as u32]);
     }
     say(&mut clients[2], get);
@@ -672,12 +644,10 @@ fn a_format_that_asks_for_our_end_gets_it_though_the_connection_waits_for_others
     let mut server = bench.accept(0);
     let ours = Some(server.peer_addr().unwrap());
     hear(&mut server, get);
-    say(&mut server, OK);
-    hear(&mut client, OK);
+    pass(&mut server, &mut client, OK);
     assert_eq!(bench.line().source, ours);
     // Over the same connection, which another error is about.
-    say(&mut client, get);
-    hear(&mut server, get);
+    pass(&mut client, &mut server, get);
     say(&mut server, "SSH-2.0-OpenSSH\r\n");
     assert!(head(&mut client).starts_with("HTTP/1.1 502 "));
     assert_eq!(bench.line().source, ours);
@@ -701,11 +671,8 @@ fn without_an_option_what_is_no_request_is_not_announced() {
     }
     bench.is_empty();
     let mut client = bench.connect();
-    say(&mut client, "GET / HTTP/1.1\r\n\r\n");
-    let mut server = bench.accept(0);
-    hear(&mut server, "GET / HTTP/1.1\r\n\r\n");
-    say(&mut server, OK);
-    hear(&mut client, OK);
+    let mut server = asked(&bench, &mut client, "GET / HTTP/1.1\r\n\r\n");
+    pass(&mut server, &mut client, OK);
     assert_eq!(bench.line().request, "GET / HTTP/1.1");
 }
 
@@ -781,9 +748,7 @@ fn nobody_to_ask_is_a_503_and_the_connection_goes_on() {
 fn a_client_that_resets_while_it_waits_aborts_its_request() {
     let bench = http(1, |_| {});
     let mut client = bench.connect();
-    say(&mut client, "GET / HTTP/1.1\r\n\r\n");
-    let mut server = bench.accept(0);
-    hear(&mut server, "GET / HTTP/1.1\r\n\r\n");
+    let mut server = asked(&bench, &mut client, "GET / HTTP/1.1\r\n\r\n");
     socket2::SockRef::from(&client)
         .set_linger(Some(Duration::ZERO))
         .unwrap();
@@ -805,9 +770,7 @@ fn a_client_that_does_not_send_or_read_on_times_out() {
     assert!(all(&mut client).starts_with("HTTP/1.1 408 "));
     assert_eq!(bench.line().termination(), "cH");
     let mut client = bench.connect();
-    say(&mut client, "GET / HTTP/1.1\r\n\r\n");
-    let mut server = bench.accept(0);
-    hear(&mut server, "GET / HTTP/1.1\r\n\r\n");
+    let mut server = asked(&bench, &mut client, "GET / HTTP/1.1\r\n\r\n");
     say(
         &mut server,
         "HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n",
@@ -980,8 +943,7 @@ fn requests_go_where_the_first_condition_says() {
         say(&mut client, &request);
         let mut server = bench.accept(server);
         hear(&mut server, &request);
-        say(&mut server, OK);
-        hear(&mut client, OK);
+        pass(&mut server, &mut client, OK);
     }
     assert_eq!(bench.line().backend, "other");
     assert_eq!(bench.line().backend, "back");
@@ -1070,8 +1032,7 @@ fn a_failure_that_the_configuration_names_is_tried_again() {
     hear(&mut silent, request);
     let mut server = bench.accept(0);
     hear(&mut server, request);
-    say(&mut server, OK);
-    hear(&mut client, OK);
+    pass(&mut server, &mut client, OK);
     let line = bench.line();
     assert_eq!((line.retries, line.status), (3, Some(200)));
 }
@@ -1079,15 +1040,9 @@ fn a_failure_that_the_configuration_names_is_tried_again() {
 #[test]
 fn a_client_that_is_to_leave_politely_gets_its_response_and_an_idle_one_nothing() {
     let bench = http(1, |_| {});
-    let mut idle = bench.connect();
-    say(&mut idle, "GET /1 HTTP/1.1\r\n\r\n");
-    let mut server = bench.accept(0);
-    hear(&mut server, "GET /1 HTTP/1.1\r\n\r\n");
-    say(&mut server, OK);
-    hear(&mut idle, OK);
+    let (mut idle, mut server) = served(&bench);
     let mut busy = bench.connect();
-    say(&mut busy, "GET /2 HTTP/1.1\r\n\r\n");
-    hear(&mut server, "GET /2 HTTP/1.1\r\n\r\n");
+    pass(&mut busy, &mut server, "GET /2 HTTP/1.1\r\n\r\n");
     bench
         .workers
         .broadcast(&crate::worker::Command::End(crate::worker::End {
@@ -1121,14 +1076,11 @@ fn whoever_waits_for_a_slot_gets_it_or_is_told_that_there_is_none() {
         bench::backend(plan).timeouts.queue = Some(Duration::from_millis(300));
     });
     let mut first = bench.connect();
-    say(&mut first, "GET /1 HTTP/1.1\r\n\r\n");
-    let mut server = bench.accept(0);
-    hear(&mut server, "GET /1 HTTP/1.1\r\n\r\n");
+    let mut server = asked(&bench, &mut first, "GET /1 HTTP/1.1\r\n\r\n");
     let mut second = bench.connect();
     say(&mut second, "GET /2 HTTP/1.1\r\n\r\n");
     eventually(|| bench.backend().queued.now() + bench.backend().servers()[0].queued.now() == 1);
-    say(&mut server, OK);
-    hear(&mut first, OK);
+    pass(&mut server, &mut first, OK);
     // The slot is free between requests, though the first client is still there; and so is the connection.
     hear(&mut server, "GET /2 HTTP/1.1\r\n\r\n");
     let begun = Instant::now();
@@ -1137,8 +1089,7 @@ fn whoever_waits_for_a_slot_gets_it_or_is_told_that_there_is_none() {
     assert!(begun.elapsed() >= Duration::from_millis(290));
     bench.line();
     assert_eq!(bench.line().termination(), "sQ");
-    say(&mut server, OK);
-    hear(&mut second, OK);
+    pass(&mut server, &mut second, OK);
     drop((first, second));
     bench.is_empty();
 }
