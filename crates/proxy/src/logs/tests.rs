@@ -5,34 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use super::*;
-use crate::plan::{self, Facility, LogFormat, LogTarget, Transport};
+use crate::plan::testing::global;
+use crate::plan::{Facility, LogFormat, LogTarget, Transport};
 use crate::record::{AmqpFacts, HttpFacts, Phase, Refusal, Refused, Termination, Times, TlsFacts};
-
-fn global() -> plan::Global {
-    plan::Global {
-        origin: plan::Origin::Haproxy,
-        maxconn: 100.try_into().unwrap(),
-        maxconnrate: None,
-        threads: 1.try_into().unwrap(),
-        sockets: Vec::new(),
-        socket_timeout: Duration::from_secs(10),
-        daemon: false,
-        pid_file: None,
-        server_state_file: None,
-        user: None,
-        group: None,
-        node: None,
-        description: None,
-        logs: Vec::new(),
-        log_tag: "haproxy".into(),
-        log_hostname: None,
-        hard_stop_after: None,
-        spread_checks: 0,
-        metrics: None,
-        buffer: 16384.try_into().unwrap(),
-        drain_rate: 100.try_into().unwrap(),
-    }
-}
 
 fn address(text: &str) -> Option<SocketAddr> {
     Some(text.parse().unwrap())

@@ -1,20 +1,15 @@
 //! A small configuration, as one would write it, for tests of whatever shows numbers.
 
-use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
 use std::time::Duration;
 
-use warren_balance::{Algorithm, ServerId, Weight};
+use warren_balance::Weight;
 
 use crate::live::{CheckResult, Live, Server};
+use crate::plan::testing::{self, number};
 use crate::plan::{
-    self, Backend, BackendIndex, Balance, Bind, BindAddress, Check, CheckKind, Frontend, Global, HostAddress,
-    Mode, Origin, Plan, ProxyId, StatsPage,
+    self, Backend, BackendIndex, Check, CheckKind, Frontend, Global, Mode, Plan, ProxyId, StatsPage,
 };
-
-pub(crate) fn number(number: u32) -> NonZeroU32 {
-    NonZeroU32::new(number).unwrap()
-}
 
 /// `listen rabbit` with r1 (weight 10, maxconn 20), r2, r3 (backup), r4 (not checked); `frontend web` with the page;
 /// `backend webs` with w1 and w2 (disabled).
@@ -116,27 +111,10 @@ pub(crate) fn page() -> StatsPage {
 
 pub(crate) fn global() -> Global {
     Global {
-        origin: Origin::Haproxy,
         maxconn: number(1000),
-        maxconnrate: None,
-        threads: NonZeroUsize::MIN,
-        sockets: Vec::new(),
-        socket_timeout: Duration::from_secs(10),
-        daemon: false,
-        pid_file: None,
-        server_state_file: None,
-        user: None,
-        group: None,
         node: Some("node1".to_owned()),
         description: Some("desc one".to_owned()),
-        logs: Vec::new(),
-        log_tag: "haproxy".to_owned(),
-        log_hostname: None,
-        hard_stop_after: None,
-        spread_checks: 0,
-        metrics: None,
-        buffer: NonZeroUsize::new(16384).unwrap(),
-        drain_rate: number(100),
+        ..testing::global()
     }
 }
 
@@ -145,38 +123,10 @@ fn frontend(name: &str, id: u32, mode: Mode) -> Frontend {
         name: name.to_owned(),
         id: ProxyId(id),
         mode,
-        disabled: false,
-        binds: vec![Bind {
-            address: BindAddress::Tcp(([127, 0, 0, 1], 0).into()),
-            name: None,
-            tls: None,
-            accept_proxy: false,
-            proxy_from: Vec::new(),
-            backlog: None,
-            maxconn: None,
-            v6only: false,
-            interface: None,
-            unix: (None, None, None),
-        }],
         maxconn: number(1000),
-        rate_limit: None,
-        source_limits: None,
-        switches: Vec::new(),
         default_backend: None,
-        tcp_rules: Vec::new(),
-        request_rules: Vec::new(),
-        response_rules: Vec::new(),
-        forwardfor: None,
-        stats: None,
-        monitor_uri: None,
-        http_close: false,
-        error_pages: Vec::new(),
-        timeouts: plan::FrontendTimeouts::default(),
-        keepalive: plan::Keepalive::default(),
         log: plan::Logging::default(),
-        inspect_delay: None,
-        description: None,
-        socket_stats: false,
+        ..testing::frontend()
     }
 }
 
@@ -185,49 +135,18 @@ fn backend(name: &str, id: u32, mode: Mode) -> Backend {
         name: name.to_owned(),
         id: ProxyId(id),
         mode,
-        disabled: false,
-        balance: Balance {
-            algorithm: Algorithm::RoundRobin,
-            on: plan::HashOn::default(),
-            name: "roundrobin",
-        },
-        servers: Vec::new(),
-        all_backups: false,
-        retries: 3,
-        redispatch: None,
-        retry_on: plan::RetryOn::default(),
         fullconn: number(50),
-        timeouts: plan::BackendTimeouts::default(),
-        request_rules: Vec::new(),
-        response_rules: Vec::new(),
-        forwardfor: None,
-        server_close: false,
-        http_close: false,
-        error_pages: Vec::new(),
         stick: Some(plan::Stick {
             size: 100,
             expire: Some(Duration::from_secs(600)),
         }),
-        rebalance: None,
-        keepalive: plan::Keepalive::default(),
-        log: plan::Logging::default(),
-        log_checks: false,
-        server_state: false,
-        description: None,
+        ..testing::backend(Vec::new())
     }
 }
 
 fn server(name: &str, id: u32, port: u16, change: impl FnOnce(&mut plan::Server)) -> Arc<plan::Server> {
     let mut server = plan::Server {
         name: name.to_owned(),
-        id: ServerId(id),
-        address: HostAddress::Ip(([127, 0, 0, 1], port).into()),
-        backup: false,
-        weight: Weight::DEFAULT,
-        maxconn: None,
-        minconn: None,
-        maxqueue: None,
-        disabled: false,
         check: Some(Check {
             kind: CheckKind::Tcp,
             timing: warren_balance::health::Check::default(),
@@ -238,18 +157,8 @@ fn server(name: &str, id: u32, port: u16, change: impl FnOnce(&mut plan::Server)
             tls: None,
             send_proxy: false,
         }),
-        agent: None,
-        slowstart: Duration::ZERO,
-        track: None,
-        shutdown_sessions: false,
-        shutdown_backup_sessions: false,
-        observe: None,
-        on_error: plan::ErrorAction::default(),
-        error_limit: number(10),
-        tls: None,
-        send_proxy: None,
-        source: None,
         may_be_unresolved: false,
+        ..testing::server(id, ([127, 0, 0, 1], port).into())
     };
     change(&mut server);
     Arc::new(server)
