@@ -45,6 +45,8 @@ pub trait Log: Send {
     fn record(&mut self, frontend: &plan::Frontend, record: &Record<'_>);
     /// A turn of the event loop is over: lines may be sent now, many at once.
     fn flush(&mut self);
+    /// The configuration was read again: lines that come now have the tag and host name that it gives.
+    fn change(&mut self, global: &plan::Global);
 }
 
 impl Log for crate::logs::Writer {
@@ -54,6 +56,10 @@ impl Log for crate::logs::Writer {
 
     fn flush(&mut self) {
         Self::flush(self);
+    }
+
+    fn change(&mut self, global: &plan::Global) {
+        Self::change(self, global);
     }
 }
 
@@ -188,6 +194,8 @@ pub enum Command {
         /// Whose slot.
         server: Arc<live::Server>,
     },
+    /// The configuration was read again. Most of it is looked up where it is needed; this is about what is kept.
+    Reloaded,
     /// Ends once there is no session left.
     Finish,
 }

@@ -119,6 +119,50 @@ fn a_listener_moves_and_the_old_port_is_closed() {
     session.exchange(1000).unwrap();
 }
 
+/// Workers and the control thread keep what they write lines with: every one of them has to hear of it.
+#[test]
+fn tag_host_name_and_target_of_the_log_change_with_a_reload() {
+    let place = Place::with(&["rabbitmq1"]);
+    let log = "log 127.0.0.1 local0 info";
+    let before = place.configuration("", "", CHECK);
+    let mut proxy = Proxy::start(ProxyFlavour::Warren, &place.proxy, &before);
+    let older = place.session();
+    let line_of = |what: &str, text: &str, number: usize| {
+        eventually(PATIENCE, what, || {
+            let lines = place.log.lines().into_iter();
+            let mut lines = lines.filter(|line| line.contains(text));
+            lines.nth(number).ok_or_else(|| place.log.lines())
+        })
+    };
+    const SESSION: &str = " rabbitmq rabbitmq/rabbitmq1 ";
+    drop(place.session());
+    let line = line_of("a session before", SESSION, 0);
+    assert!(line.starts_with("<134>") && !line.contains(" lb1 "), "{line}");
+    let after = before.replace(
+        log,
+        "log 127.0.0.1 local5 info\n    log-tag balance\n    log-send-hostname lb1",
+    );
+    assert_ne!(before, after);
+    proxy.reload(&place.proxy, &after);
+    eventually(PATIENCE, "the reload is said", || {
+        let said = proxy.process.log();
+        let done = said.contains("configuration was read again");
+        done.then_some(()).ok_or(said)
+    });
+    drop(older);
+    let line = line_of("the session that the reload found", SESSION, 1);
+    assert!(
+        line.starts_with("<174>") && line.contains(" lb1 balance["),
+        "{line}"
+    );
+    place.broker("rabbitmq1").tell("refuse");
+    let line = line_of("the change of health", "Server rabbitmq/rabbitmq1 is DOWN", 0);
+    assert!(
+        line.starts_with("<169>") && line.contains(" lb1 balance["),
+        "{line}"
+    );
+}
+
 /// What HAProxy does instead: a second process, and the first stays until its last client has gone.
 #[test]
 fn haproxy_itself_serves_through_a_reload_with_two_processes() {

@@ -140,6 +140,7 @@ impl Daemon {
         self.loads
             .retain(|address, _| self.sockets.get(address).is_some());
         self.listen();
+        self.workers.broadcast(&Command::Reloaded);
         self.servers.reloaded();
         Ok(warnings)
     }

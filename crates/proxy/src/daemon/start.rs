@@ -25,9 +25,8 @@ use crate::check::{self, Servers};
 use crate::handover::Inherited;
 use crate::live::Live;
 use crate::logs;
-use crate::plan::{self, Global, Origin, Plan};
+use crate::plan::{Global, Origin, Plan};
 use crate::rebalance;
-use crate::record::Record;
 use crate::resolve::{self, Addresses};
 use crate::runtime::Context;
 use crate::stats::{EXPOSITION, Process, Site};
@@ -160,7 +159,7 @@ fn start(options: Options, plan: Plan, bound: Bound, addresses: &Addresses) -> R
     let (news, heard) = mpsc::channel(NEWS_MAX);
     let dropped = logs::Dropped::default();
     let (global, lost) = (plan.global.clone(), dropped.clone());
-    let log = move |_| -> Box<dyn Log> { Box::new(WorkerLog(logs::Writer::new(&global, lost.clone()))) };
+    let log = move |_| -> Box<dyn Log> { Box::new(logs::Writer::new(&global, lost.clone())) };
     let settings = Settings {
         visits,
         log: Box::new(log),
@@ -318,19 +317,6 @@ impl Daemon {
             Arc::clone(&self.live),
             self.workers.clone(),
         )));
-    }
-}
-
-/// What a worker logs, on its own thread.
-struct WorkerLog(logs::Writer);
-
-impl Log for WorkerLog {
-    fn record(&mut self, frontend: &plan::Frontend, record: &Record<'_>) {
-        self.0.session(&frontend.log, record);
-    }
-
-    fn flush(&mut self) {
-        self.0.flush();
     }
 }
 

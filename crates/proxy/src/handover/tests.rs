@@ -35,6 +35,7 @@ struct NoLog;
 impl Log for NoLog {
     fn record(&mut self, _: &plan::Frontend, _: &Record<'_>) {}
     fn flush(&mut self) {}
+    fn change(&mut self, _: &plan::Global) {}
 }
 
 impl Process {

@@ -18,6 +18,7 @@ struct NoLog;
 impl Log for NoLog {
     fn record(&mut self, _: &crate::plan::Frontend, _: &Record<'_>) {}
     fn flush(&mut self) {}
+    fn change(&mut self, _: &crate::plan::Global) {}
 }
 
 /// The fixture's configuration with workers that have no sessions.

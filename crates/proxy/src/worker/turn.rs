@@ -171,6 +171,10 @@ impl Worker {
                     self.context.grant(waiter, backend, server);
                 }
             }
+            Command::Reloaded => {
+                let snapshot = self.context.live.snapshot();
+                self.context.log.change(&snapshot.plan.global);
+            }
             Command::Finish => self.finishing = true,
         }
     }

@@ -26,6 +26,7 @@ struct NoLog;
 impl Log for NoLog {
     fn record(&mut self, _: &plan::Frontend, _: &Record<'_>) {}
     fn flush(&mut self) {}
+    fn change(&mut self, _: &plan::Global) {}
 }
 
 /// A relay, its two connections, and who is at their other ends.

@@ -92,6 +92,8 @@ impl Log for Lines {
     }
 
     fn flush(&mut self) {}
+
+    fn change(&mut self, _: &plan::Global) {}
 }
 
 impl Bench {
