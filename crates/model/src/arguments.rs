@@ -5,7 +5,7 @@ use warren_amqp::{ReplyCode, Table, Value};
 use crate::name::Name;
 use crate::queue::{Limits, Overflow};
 use crate::refusal::Refusal;
-use crate::routing::integer;
+pub use crate::routing::integer;
 
 /// `x-queue-type`
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -247,7 +247,8 @@ impl Asked<'_> {
 }
 
 /// What RabbitMQ calls the type of a value.
-pub(crate) const fn type_name(value: &Value) -> &'static str {
+#[must_use]
+pub const fn type_name(value: &Value) -> &'static str {
     match value {
         Value::Bool(_) => "bool",
         Value::I8(_) => "byte",
@@ -270,7 +271,8 @@ pub(crate) const fn type_name(value: &Value) -> &'static str {
 }
 
 /// A value within a text.
-pub(crate) fn print(value: &Value) -> String {
+#[must_use]
+pub fn print(value: &Value) -> String {
     match value {
         Value::Text(octets) => String::from_utf8_lossy(octets).into_owned(),
         Value::Bool(value) => value.to_string(),

@@ -137,6 +137,15 @@ impl Meta {
         self.vhosts.iter()
     }
 
+    /// A queue by its number, with its vhost and name.
+    #[must_use]
+    pub fn queue(&self, id: QueueId) -> Option<(&Name, &Name, &Queue)> {
+        self.vhosts.iter().find_map(|(vhost, it)| {
+            let name = it.queue_name(id)?;
+            Some((vhost, name, it.queue(name)?))
+        })
+    }
+
     /// A user.
     #[must_use]
     pub fn user(&self, name: &str) -> Option<&User> {

@@ -19,7 +19,7 @@ use crate::refusal::Refusal;
 use direct::Direct;
 use hash::Hash;
 use headers::Headers;
-pub(crate) use headers::integer;
+pub use headers::integer;
 use topic::Topic;
 
 /// A queue, in all tables and logs: a number that no other queue of this data directory ever had.

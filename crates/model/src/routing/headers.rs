@@ -110,7 +110,8 @@ fn is_equal(wanted: &Value, value: &Value) -> bool {
 }
 
 /// A whole number of any width.
-pub(crate) fn integer(value: &Value) -> Option<i64> {
+#[must_use]
+pub fn integer(value: &Value) -> Option<i64> {
     match value {
         Value::I8(number) => Some(i64::from(*number)),
         Value::U8(number) => Some(i64::from(*number)),

@@ -1,0 +1,231 @@
+//! What the frames of one read do to queues, done together: a queue is locked once for all messages in a row that go to it.
+//!
+//! ```text
+//!   publish, publish, publish ──▶ same way as before? ──▶ [messages] ── flush ──▶ Queue::publish ──▶ Aftermath
+//! ```
+//!
+//! Whatever looks at queues or changes them flushes first, so that a client finds done what it asked for.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use warren_amqp::hot::Return;
+use warren_amqp::{ReplyCode, content};
+use warren_cluster::{Aftermath, Queue};
+use warren_model::meta::Access;
+use warren_model::routing::Said;
+use warren_model::{Message, Refusal};
+
+use crate::channel::confirm::Confirms;
+use crate::client::{Client, precondition};
+use crate::node::now;
+
+/// Ways that are remembered; beyond that all are forgotten.
+const WAYS_MAX: usize = 4096;
+
+/// Where messages of one exchange and routing key go.
+#[derive(Debug)]
+struct Way {
+    queues: Vec<Arc<Queue>>,
+}
+
+/// What is to be done to queues.
+#[derive(Default)]
+pub(crate) struct Batch {
+    /// Ways by exchange and key, of the metadata of this version.
+    ways: HashMap<(Bytes, Bytes), Arc<Way>>,
+    version: u64,
+    /// The way of the last message.
+    last: Option<(Bytes, Bytes, Arc<Way>)>,
+    /// Messages that go the same way.
+    way: Option<Arc<Way>>,
+    messages: Vec<(u32, Arc<Message>)>,
+    /// What the messages of this batch are to their publisher, by their numbers.
+    published: Vec<Published>,
+    pub(crate) after: Aftermath,
+}
+
+/// A message of a batch.
+#[derive(Clone, Copy, Debug)]
+struct Published {
+    channel: u16,
+    /// Its publisher wants to hear of it under this number; 0: he does not.
+    confirm: u64,
+    refused: bool,
+}
+
+impl Batch {
+    /// A client publishes a message.
+    ///
+    /// # Errors
+    /// He cannot; the channel or the connection ends.
+    pub(crate) fn publish(
+        &mut self,
+        client: &Client,
+        channel: u16,
+        confirm: u64,
+        content: content::Message,
+    ) -> Result<(), Refusal> {
+        let Some(publish) = content.publish() else {
+            return Ok(());
+        };
+        if publish.immediate {
+            return Err(Refusal::new(ReplyCode::NotImplemented, "immediate=true"));
+        }
+        let mandatory = publish.mandatory;
+        let way = self.way(client, &content)?;
+        if let Some(user) = content.header().user_id() {
+            crate::properties::check_user_id(client, user)?;
+        }
+        let number = u32::try_from(self.published.len()).unwrap_or(u32::MAX);
+        self.published.push(Published {
+            channel,
+            confirm,
+            refused: false,
+        });
+        if way.queues.is_empty() {
+            if mandatory {
+                self.flush_messages();
+                give_back(client, channel, &content);
+            }
+            return Ok(());
+        }
+        let message = Message::new(client.node.message_id(), content).map_err(precondition)?;
+        if !self
+            .way
+            .as_ref()
+            .is_some_and(|current| Arc::ptr_eq(current, &way))
+        {
+            self.flush_messages();
+            self.way = Some(way);
+        }
+        self.messages.push((number, Arc::new(message)));
+        Ok(())
+    }
+
+    /// Does all of it, and says what became of messages to channels that want to know.
+    pub(crate) fn flush(&mut self, client: &Client, confirms: &mut HashMap<u16, Confirms>) {
+        self.flush_messages();
+        for (number, _, _) in self.after.refused.drain(..) {
+            if let Some(published) = self.published.get_mut(number as usize) {
+                published.refused = true;
+            }
+        }
+        self.after.placed.clear();
+        self.after.settled.clear();
+        self.after.purged.clear();
+        self.after.removed.clear();
+        self.after.deadlines.clear();
+        for published in self.published.drain(..).filter(|published| published.confirm > 0) {
+            if let Some(confirms) = confirms.get_mut(&published.channel) {
+                confirms.done(published.confirm, published.refused);
+            }
+        }
+        let mut waiting = client.output.lock();
+        for (channel, confirms) in confirms.iter_mut() {
+            confirms.say(*channel, &mut waiting.outbox);
+        }
+        drop(waiting);
+        self.after.tell();
+    }
+
+    fn flush_messages(&mut self) {
+        let Some(way) = self.way.take() else { return };
+        let now = now();
+        match way.queues.as_slice() {
+            [queue] => queue.publish(now, self.messages.drain(..), &mut self.after),
+            queues => {
+                for queue in queues {
+                    let messages = self
+                        .messages
+                        .iter()
+                        .map(|(number, message)| (*number, Arc::clone(message)));
+                    queue.publish(now, messages, &mut self.after);
+                }
+                self.messages.clear();
+            }
+        }
+    }
+
+    fn way(&mut self, client: &Client, content: &content::Message) -> Result<Arc<Way>, Refusal> {
+        let Some(publish) = content.publish() else {
+            return Ok(Arc::new(Way { queues: Vec::new() }));
+        };
+        let version = client.node.version();
+        if version != self.version {
+            self.ways.clear();
+            self.last = None;
+            self.version = version;
+        }
+        if let Some((exchange, key, way)) = &self.last
+            && *exchange == publish.exchange
+            && *key == publish.routing_key
+        {
+            return Ok(Arc::clone(way));
+        }
+        let key = (
+            Bytes::copy_from_slice(publish.exchange),
+            Bytes::copy_from_slice(publish.routing_key),
+        );
+        if let Some(way) = self.ways.get(&key) {
+            self.last = Some((key.0, key.1, Arc::clone(way)));
+            return Ok(Arc::clone(way));
+        }
+        let (way, by_key) = find(client, publish.exchange, publish.routing_key, content)?;
+        let way = Arc::new(way);
+        if by_key {
+            if self.ways.len() >= WAYS_MAX {
+                self.ways.clear();
+            }
+            self.ways.insert(key.clone(), Arc::clone(&way));
+            self.last = Some((key.0, key.1, Arc::clone(&way)));
+        }
+        Ok(way)
+    }
+}
+
+/// Where a message goes, and whether all with its exchange and key go there.
+fn find(
+    client: &Client,
+    exchange: &[u8],
+    key: &[u8],
+    content: &content::Message,
+) -> Result<(Way, bool), Refusal> {
+    let name = String::from_utf8_lossy(exchange);
+    client.check(Access::Write, "exchange", &name)?;
+    let header = content.header();
+    let said = Said::new(key, Some(header), client.node.message_id().sequence);
+    let mut found = Vec::new();
+    client.node.read(|meta| {
+        let vhost = meta.vhost(&client.vhost);
+        let Some(vhost) = vhost else {
+            return Err(Refusal::not_found("exchange", &name, &client.vhost));
+        };
+        match vhost.exchange(&name) {
+            None => return Err(Refusal::not_found("exchange", &name, &client.vhost)),
+            Some(exchange) if exchange.internal => {
+                return Err(Refusal::internal_exchange(&name, &client.vhost));
+            }
+            Some(_) => {}
+        }
+        vhost.route(&name, &said, &mut found);
+        Ok(())
+    })?;
+    let queues = found.into_iter().filter_map(|id| client.node.queue(id)).collect();
+    Ok((Way { queues }, said.is_by_key()))
+}
+
+/// `mandatory`: nobody wants the message, and its publisher has it again.
+fn give_back(client: &Client, channel: u16, content: &content::Message) {
+    let Some(publish) = content.publish() else { return };
+    let returned = Return {
+        reply_code: ReplyCode::NoRoute.code(),
+        reply_text: b"NO_ROUTE",
+        exchange: publish.exchange,
+        routing_key: publish.routing_key,
+    };
+    if let Err(error) = client.output.lock().outbox.message(channel, &returned, content) {
+        tracing::warn!(%error, "message was not returned");
+    }
+}

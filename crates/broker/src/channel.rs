@@ -1,0 +1,217 @@
+//! One channel of a connection: what its client declared, consumes and has promised.
+//!
+//! Methods are carried out in the order in which they come, by the connection's task. A [`Refusal`] closes the channel or
+//! the connection, as its code says.
+
+pub(crate) mod confirm;
+mod consume;
+mod declare;
+pub(crate) mod settle;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use warren_amqp::content::Assembly;
+use warren_amqp::{Method, MethodId, ReplyCode, ShortString, access, channel, confirm as class_confirm, tx};
+use warren_cluster::Queue;
+use warren_model::{Name, Refusal};
+
+use crate::batch::Batch;
+use crate::client::{Client, precondition};
+use crate::ledger::Unsettled;
+use crate::node::now;
+use crate::output::Consumer;
+use confirm::Confirms;
+
+/// What becomes of published messages and acknowledgements.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// They are done.
+    #[default]
+    Plain,
+    /// They are done, and the publisher hears of it.
+    Confirm,
+    /// They are done at `tx.commit`.
+    Transaction,
+}
+
+/// A channel.
+pub(crate) struct Channel {
+    pub(crate) number: u16,
+    pub(crate) assembly: Assembly,
+    pub(crate) mode: Mode,
+    /// It was told to close: nothing that comes counts but the answer.
+    pub(crate) closing: bool,
+    consumers: HashMap<ShortString, Arc<Consumer>>,
+    /// For consumers to come; 0 is no limit.
+    prefetch: u16,
+    /// What an empty name means.
+    last_queue: Option<Name>,
+    /// What `basic.get` fetched, by queue.
+    fetched: HashMap<warren_model::QueueId, u32>,
+    settled: Vec<Unsettled>,
+}
+
+/// What a channel needs of its connection.
+pub(crate) struct Around<'a> {
+    pub(crate) client: &'a Arc<Client>,
+    pub(crate) batch: &'a mut Batch,
+    pub(crate) confirms: &'a mut HashMap<u16, Confirms>,
+}
+
+impl Around<'_> {
+    /// Everything that came before is done now.
+    pub(crate) fn flush(&mut self) {
+        self.batch.flush(self.client, self.confirms);
+    }
+}
+
+impl Channel {
+    pub(crate) fn new(number: u16, client: &Client) -> Self {
+        client.output.lock().ledgers.entry(number).or_default();
+        Self {
+            number,
+            assembly: Assembly::new(client.node.settings.body_max),
+            mode: Mode::Plain,
+            closing: false,
+            consumers: HashMap::new(),
+            prefetch: 0,
+            last_queue: None,
+            fetched: HashMap::new(),
+            settled: Vec::new(),
+        }
+    }
+
+    /// A method other than those that come with every message.
+    ///
+    /// # Errors
+    /// It cannot be.
+    pub(crate) fn method(&mut self, method: Method, around: &mut Around<'_>) -> Result<(), Refusal> {
+        around.flush();
+        match method {
+            Method::Exchange(method) => self.exchange(method, around),
+            Method::Queue(method) => self.queue(method, around),
+            Method::Basic(method) => self.basic(method, around),
+            Method::Channel(channel::Method::Flow(flow)) => match flow.active {
+                true => self.answer(around, channel::FlowOk { active: true }),
+                false => Err(Refusal::new(ReplyCode::NotImplemented, "active=false")),
+            },
+            Method::Access(access::Method::Request(_)) => {
+                self.answer(around, access::RequestOk { ticket: 1 })
+            }
+            Method::Confirm(class_confirm::Method::Select(select)) => {
+                self.select_confirm(select.no_wait, around)
+            }
+            Method::Tx(tx::Method::Select(_)) => match self.mode {
+                Mode::Confirm => Err(precondition("cannot switch from confirm to tx mode")),
+                Mode::Plain | Mode::Transaction => {
+                    self.mode = Mode::Transaction;
+                    self.answer(around, tx::SelectOk {})
+                }
+            },
+            Method::Tx(_) if self.mode != Mode::Transaction => {
+                Err(precondition("channel is not transactional"))
+            }
+            other => Err(unimplemented(other.id())),
+        }
+    }
+
+    /// Gives back what the client had, and forgets its consumers. The channel is gone.
+    pub(crate) fn end(&mut self, around: &mut Around<'_>) {
+        around.flush();
+        let now = now();
+        let consumers: Vec<Arc<Consumer>> = self.consumers.drain().map(|(_, consumer)| consumer).collect();
+        for consumer in &consumers {
+            consume::unsubscribe(consumer, around);
+        }
+        let Some(mut ledger) = around.client.output.lock().ledgers.remove(&self.number) else {
+            return;
+        };
+        let mut back: HashMap<warren_model::QueueId, (Arc<Queue>, Vec<warren_model::Position>)> =
+            HashMap::new();
+        for (origin, position) in ledger.drain() {
+            let entry = back
+                .entry(origin.queue.identity().id)
+                .or_insert_with(|| (Arc::clone(&origin.queue), Vec::new()));
+            entry.1.push(position);
+        }
+        for (queue, mut positions) in back.into_values() {
+            queue.requeue(now, None, &mut positions, true, &mut around.batch.after);
+        }
+        around.confirms.remove(&self.number);
+        around.flush();
+    }
+
+    fn select_confirm(&mut self, no_wait: bool, around: &mut Around<'_>) -> Result<(), Refusal> {
+        if self.mode == Mode::Transaction {
+            return Err(precondition("cannot switch from tx to confirm mode"));
+        }
+        self.mode = Mode::Confirm;
+        around.confirms.entry(self.number).or_default();
+        self.answer_unless(no_wait, around, class_confirm::SelectOk {})
+    }
+
+    fn answer(&self, around: &Around<'_>, method: impl Into<Method>) -> Result<(), Refusal> {
+        around.client.output.lock().method(self.number, method);
+        Ok(())
+    }
+
+    fn answer_unless(
+        &self,
+        no_wait: bool,
+        around: &Around<'_>,
+        method: impl Into<Method>,
+    ) -> Result<(), Refusal> {
+        match no_wait {
+            true => Ok(()),
+            false => self.answer(around, method),
+        }
+    }
+
+    /// A queue by the name that a method has: an empty one is that of the last queue declared.
+    fn queue_name(&self, name: &ShortString) -> Result<Name, Refusal> {
+        if !name.as_bytes().is_empty() {
+            return to_name(name);
+        }
+        self.last_queue
+            .clone()
+            .ok_or_else(|| Refusal::new(ReplyCode::NotFound, "no previously declared queue"))
+    }
+
+    /// A queue that this connection may use.
+    fn usable(&self, name: &Name, around: &Around<'_>) -> Result<Arc<Queue>, Refusal> {
+        let client = around.client;
+        let missing = || Refusal::not_found("queue", name, &client.vhost);
+        let id = client.node.read(|meta| {
+            let queue = meta
+                .vhost(&client.vhost)
+                .and_then(|vhost| vhost.queue(name))
+                .ok_or_else(missing)?;
+            queue.check_access(client.number, name, &client.vhost)?;
+            Ok(queue.id)
+        })?;
+        client.node.queue(id).ok_or_else(missing)
+    }
+}
+
+/// A method that has no place where it came.
+pub(crate) fn unimplemented(_: MethodId) -> Refusal {
+    Refusal::new(ReplyCode::CommandInvalid, "unimplemented method")
+}
+
+/// A name out of a method: CR and LF are left out, as RabbitMQ does.
+pub(crate) fn to_name(text: &ShortString) -> Result<Name, Refusal> {
+    let octets = text.as_bytes();
+    let name = match octets.iter().any(|octet| matches!(octet, b'\r' | b'\n')) {
+        false => Name::try_from(octets),
+        true => {
+            let left: Vec<u8> = octets
+                .iter()
+                .copied()
+                .filter(|octet| !matches!(octet, b'\r' | b'\n'))
+                .collect();
+            Name::try_from(left.as_slice())
+        }
+    };
+    name.map_err(|error| Refusal::new(ReplyCode::SyntaxError, error))
+}

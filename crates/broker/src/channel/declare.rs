@@ -1,0 +1,267 @@
+//! Classes exchange and queue: what there is.
+
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use warren_amqp::{ShortString, exchange, queue};
+use warren_model::meta::{Access, Binding, Command, Destination};
+use warren_model::routing::Kind;
+use warren_model::{Name, Refusal};
+
+use super::{Around, Channel, to_name, unimplemented};
+use crate::client::precondition;
+use crate::node::now;
+
+impl Channel {
+    pub(super) fn exchange(&self, method: exchange::Method, around: &Around<'_>) -> Result<(), Refusal> {
+        let client = Arc::clone(around.client);
+        match method {
+            exchange::Method::Declare(declare) => {
+                let name = to_name(&declare.exchange)?;
+                if declare.passive {
+                    self.find_exchange(&name, around)?;
+                    return self.answer_unless(declare.no_wait, around, exchange::DeclareOk {});
+                }
+                let kind = Kind::parse(&declare.exchange_type.to_text(), &declare.arguments)?;
+                client.check(Access::Configure, "exchange", &name)?;
+                if let Some(alternate) = declare.arguments.text("alternate-exchange") {
+                    client.check(Access::Read, "exchange", &name)?;
+                    client.check(Access::Write, "exchange", &alternate)?;
+                }
+                client.node.apply(Command::DeclareExchange {
+                    vhost: client.vhost.clone(),
+                    name,
+                    kind,
+                    durable: declare.durable,
+                    auto_delete: declare.auto_delete,
+                    internal: declare.internal,
+                    arguments: declare.arguments,
+                })?;
+                self.answer_unless(declare.no_wait, around, exchange::DeclareOk {})
+            }
+            exchange::Method::Delete(delete) => {
+                let name = to_name(&delete.exchange)?;
+                if name.is_empty() {
+                    return Err(Refusal::default_exchange());
+                }
+                client.check(Access::Configure, "exchange", &name)?;
+                client.node.apply(Command::DeleteExchange {
+                    vhost: client.vhost.clone(),
+                    name,
+                    if_unused: delete.if_unused,
+                })?;
+                self.answer_unless(delete.no_wait, around, exchange::DeleteOk {})
+            }
+            exchange::Method::Bind(bind) => {
+                let binding = Binding {
+                    source: to_name(&bind.source)?,
+                    destination: Destination::Exchange(to_name(&bind.destination)?),
+                    key: to_name(&bind.routing_key)?,
+                    arguments: bind.arguments,
+                };
+                check_binding(&binding, around)?;
+                client.node.apply(Command::Bind {
+                    vhost: client.vhost.clone(),
+                    binding,
+                })?;
+                self.answer_unless(bind.no_wait, around, exchange::BindOk {})
+            }
+            exchange::Method::Unbind(unbind) => {
+                let binding = Binding {
+                    source: to_name(&unbind.source)?,
+                    destination: Destination::Exchange(to_name(&unbind.destination)?),
+                    key: to_name(&unbind.routing_key)?,
+                    arguments: unbind.arguments,
+                };
+                check_binding(&binding, around)?;
+                client.node.apply(Command::Unbind {
+                    vhost: client.vhost.clone(),
+                    binding,
+                })?;
+                self.answer_unless(unbind.no_wait, around, exchange::UnbindOk {})
+            }
+            other => Err(unimplemented(other.id())),
+        }
+    }
+
+    pub(super) fn queue(&mut self, method: queue::Method, around: &mut Around<'_>) -> Result<(), Refusal> {
+        let client = Arc::clone(around.client);
+        match method {
+            queue::Method::Declare(declare) => self.declare_queue(declare, around),
+            queue::Method::Bind(bind) => {
+                let queue = self.queue_name(&bind.queue)?;
+                // An empty key with an empty name means the queue's own name, as the specification has it.
+                let key = match bind.queue.as_bytes().is_empty() && bind.routing_key.as_bytes().is_empty() {
+                    true => queue.clone(),
+                    false => to_name(&bind.routing_key)?,
+                };
+                let binding = Binding {
+                    source: to_name(&bind.exchange)?,
+                    destination: Destination::Queue(queue),
+                    key,
+                    arguments: bind.arguments,
+                };
+                self.check_queue_binding(&binding, around)?;
+                client.node.apply(Command::Bind {
+                    vhost: client.vhost.clone(),
+                    binding,
+                })?;
+                self.answer_unless(bind.no_wait, around, queue::BindOk {})
+            }
+            queue::Method::Unbind(unbind) => {
+                let binding = Binding {
+                    source: to_name(&unbind.exchange)?,
+                    destination: Destination::Queue(self.queue_name(&unbind.queue)?),
+                    key: to_name(&unbind.routing_key)?,
+                    arguments: unbind.arguments,
+                };
+                self.check_queue_binding(&binding, around)?;
+                client.node.apply(Command::Unbind {
+                    vhost: client.vhost.clone(),
+                    binding,
+                })?;
+                self.answer(around, queue::UnbindOk {})
+            }
+            queue::Method::Purge(purge) => {
+                let name = self.queue_name(&purge.queue)?;
+                client.check(Access::Read, "queue", &name)?;
+                let count = self.usable(&name, around)?.purge(&mut around.batch.after);
+                around.flush();
+                self.answer_unless(
+                    purge.no_wait,
+                    around,
+                    queue::PurgeOk {
+                        message_count: clamp(count),
+                    },
+                )
+            }
+            queue::Method::Delete(delete) => self.delete_queue(delete, around),
+            other => Err(unimplemented(other.id())),
+        }
+    }
+
+    fn declare_queue(&mut self, declare: queue::Declare, around: &Around<'_>) -> Result<(), Refusal> {
+        let client = Arc::clone(around.client);
+        let made_up = declare.queue.as_bytes().is_empty() && !declare.passive;
+        let name = match made_up {
+            true => generated("amq.gen-")?,
+            false if declare.passive => self.queue_name(&declare.queue)?,
+            false => to_name(&declare.queue)?,
+        };
+        if !declare.passive {
+            client.check(Access::Configure, "queue", &name)?;
+            let exists = client.node.read(|meta| {
+                let queue = meta.vhost(&client.vhost).and_then(|vhost| vhost.queue(&name));
+                queue
+                    .map(|queue| queue.check_access(client.number, &name, &client.vhost))
+                    .transpose()
+            })?;
+            if exists.is_none() && !made_up && name.starts_with("amq.") {
+                return Err(Refusal::reserved_prefix("queue", &name));
+            }
+            if let Some(exchange) = declare.arguments.text("x-dead-letter-exchange") {
+                client.check(Access::Read, "queue", &name)?;
+                client.check(Access::Write, "exchange", &exchange)?;
+            }
+            client.node.apply(Command::DeclareQueue {
+                vhost: client.vhost.clone(),
+                name: name.clone(),
+                id: None,
+                durable: declare.durable,
+                auto_delete: declare.auto_delete,
+                exclusive: declare.exclusive.then_some(client.number),
+                arguments: declare.arguments,
+            })?;
+        }
+        let queue = self.usable(&name, around)?;
+        if !declare.passive {
+            queue.touch(now());
+        }
+        let snapshot = queue.snapshot();
+        self.last_queue = Some(name.clone());
+        let answer = queue::DeclareOk {
+            queue: ShortString::try_from(name.as_str()).unwrap_or_default(),
+            message_count: clamp(snapshot.counts.ready),
+            consumer_count: clamp(snapshot.consumers as u64),
+        };
+        self.answer_unless(declare.no_wait, around, answer)
+    }
+
+    fn delete_queue(&self, delete: queue::Delete, around: &Around<'_>) -> Result<(), Refusal> {
+        let client = around.client;
+        let name = self.queue_name(&delete.queue)?;
+        client.check(Access::Configure, "queue", &name)?;
+        let message_count = match self.usable(&name, around) {
+            Err(refusal) if refusal.code == warren_amqp::ReplyCode::NotFound => 0,
+            Err(refusal) => return Err(refusal),
+            Ok(queue) => {
+                let snapshot = queue.snapshot();
+                if delete.if_unused && snapshot.consumers > 0 {
+                    return Err(Refusal::in_use("queue", &name, &client.vhost));
+                }
+                if delete.if_empty && snapshot.counts.ready > 0 {
+                    return Err(Refusal::not_empty(&name, &client.vhost));
+                }
+                client.node.apply(Command::DeleteQueue {
+                    vhost: client.vhost.clone(),
+                    name,
+                })?;
+                snapshot.counts.ready
+            }
+        };
+        self.answer_unless(
+            delete.no_wait,
+            around,
+            queue::DeleteOk {
+                message_count: clamp(message_count),
+            },
+        )
+    }
+
+    fn find_exchange(&self, name: &Name, around: &Around<'_>) -> Result<(), Refusal> {
+        let client = around.client;
+        if name.is_empty() {
+            return Err(Refusal::default_exchange());
+        }
+        let found = client.node.read(|meta| {
+            meta.vhost(&client.vhost)
+                .is_some_and(|vhost| vhost.exchange(name).is_some())
+        });
+        found
+            .then_some(())
+            .ok_or_else(|| Refusal::not_found("exchange", name, &client.vhost))
+    }
+
+    fn check_queue_binding(&self, binding: &Binding, around: &Around<'_>) -> Result<(), Refusal> {
+        check_binding(binding, around)?;
+        let Destination::Queue(name) = &binding.destination else {
+            return Ok(());
+        };
+        match self.usable(name, around) {
+            Err(refusal) if refusal.code == warren_amqp::ReplyCode::ResourceLocked => Err(refusal),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A binding puts into its destination what it takes from its source.
+fn check_binding(binding: &Binding, around: &Around<'_>) -> Result<(), Refusal> {
+    match &binding.destination {
+        Destination::Queue(name) => around.client.check(Access::Write, "queue", name)?,
+        Destination::Exchange(name) => around.client.check(Access::Write, "exchange", name)?,
+    }
+    around.client.check(Access::Read, "exchange", &binding.source)
+}
+
+/// A name that nobody else has: 22 characters of chance behind the prefix.
+pub(super) fn generated(prefix: &str) -> Result<Name, Refusal> {
+    let chance: [u8; 16] = rand::random();
+    let name = format!("{prefix}{}", URL_SAFE_NO_PAD.encode(chance));
+    Name::try_from(name.as_str()).map_err(precondition)
+}
+
+/// A count as methods have room for it.
+fn clamp(count: u64) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,97 @@
+//! Ack, nack and reject: what a client says of messages that it has.
+
+use std::sync::Arc;
+
+use warren_cluster::Queue;
+use warren_model::{ConsumerId, Position, Refusal};
+
+use super::{Around, Channel};
+use crate::client::precondition;
+use crate::ledger::UnknownTag;
+use crate::node::now;
+
+/// What becomes of settled messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum How {
+    /// The client is done with them.
+    Ack,
+    /// It does not want them, nor that they come back.
+    Reject,
+    /// They come back.
+    Requeue,
+}
+
+impl Channel {
+    /// The client settles a tag, and all before it if `multiple`.
+    ///
+    /// # Errors
+    /// It has no message of this tag.
+    pub(crate) fn settle(
+        &mut self,
+        tag: u64,
+        multiple: bool,
+        how: How,
+        around: &mut Around<'_>,
+    ) -> Result<(), Refusal> {
+        self.settled.clear();
+        {
+            let mut waiting = around.client.output.lock();
+            let Some(ledger) = waiting.ledgers.get_mut(&self.number) else {
+                return Ok(());
+            };
+            let full = ledger.is_full();
+            let settled = ledger.settle(tag, multiple, &mut self.settled);
+            settled.map_err(|UnknownTag(tag)| precondition(format_args!("unknown delivery tag {tag}")))?;
+            if full && !ledger.is_full() {
+                let consumers = ledger.consumers();
+                drop(waiting);
+                self.settle_with(how, around);
+                for (queue, id) in consumers {
+                    queue.unblock(now(), id, &mut around.batch.after);
+                }
+                return Ok(());
+            }
+        }
+        self.settle_with(how, around);
+        Ok(())
+    }
+
+    /// Tells queues, one after another, of messages in a row that came from the same place.
+    pub(super) fn settle_with(&mut self, how: How, around: &mut Around<'_>) {
+        let mut positions: Vec<Position> = Vec::new();
+        let mut settled = self.settled.drain(..).peekable();
+        while let Some(one) = settled.next() {
+            positions.push(one.position);
+            if settled.peek().is_some_and(|next| next.origin == one.origin) {
+                continue;
+            }
+            let count = u32::try_from(positions.len()).unwrap_or(u32::MAX);
+            let from = around
+                .client
+                .output
+                .lock()
+                .ledgers
+                .get_mut(&self.number)
+                .and_then(|ledger| ledger.release(one.origin, count));
+            if let Some((queue, consumer)) = from {
+                tell(&queue, consumer, &mut positions, how, around);
+            }
+            positions.clear();
+        }
+    }
+}
+
+fn tell(
+    queue: &Arc<Queue>,
+    consumer: Option<ConsumerId>,
+    positions: &mut [Position],
+    how: How,
+    around: &mut Around<'_>,
+) {
+    let after = &mut around.batch.after;
+    match how {
+        How::Ack => queue.settle(now(), consumer, positions, after),
+        How::Reject => queue.reject(now(), consumer, positions, after),
+        How::Requeue => queue.requeue(now(), consumer, positions, true, after),
+    }
+}

@@ -1,0 +1,583 @@
+//! One connection: a task that reads frames, does what they say, and writes what waits for its client.
+//!
+//! It waits in one place only ([`Connection::next`]), for whatever comes first: octets to read, room to write, news from a
+//! queue, time.
+
+mod handshake;
+
+use std::collections::HashMap;
+use std::future::poll_fn;
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Interval, MissedTickBehavior};
+use warren_amqp::content::Accepted;
+use warren_amqp::frame::{Chunk, FrameError, FrameKind, Place, Splitter};
+use warren_amqp::hot::Hot;
+use warren_amqp::outbox::Outbox;
+use warren_amqp::reply::Weight;
+use warren_amqp::{Exception, FrameMax, Method, MethodId, ReplyCode, ShortString, channel, connection};
+
+use crate::batch::Batch;
+use crate::channel::confirm::Confirms;
+use crate::channel::settle::How;
+use crate::channel::{Around, Channel, Mode};
+use crate::client::{Client, exception};
+use crate::node::Node;
+use crate::output::CLOSE;
+
+/// Octets taken from the socket at once.
+const READ: usize = 64 * 1024;
+/// Pieces given to one vectored write.
+const SLICES: usize = 64;
+/// Memory that an idle connection keeps for what it sends.
+const KEPT: usize = 4096;
+/// How long a client may take to answer that its connection closes.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Serves one client until it goes.
+pub(crate) async fn run<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, peer: SocketAddr, node: Arc<Node>) {
+    let timeout = node.settings.handshake_timeout;
+    let opened = match tokio::time::timeout(timeout, handshake::open(&mut stream, peer, &node)).await {
+        Ok(Ok(opened)) => opened,
+        Ok(Err(error)) => return tracing::info!(%peer, %error, "connection was not opened"),
+        Err(_) => return tracing::info!(%peer, "handshake took too long"),
+    };
+    let (user, vhost) = (opened.client.user.clone(), opened.client.vhost.clone());
+    tracing::info!(%peer, %user, %vhost, "connection opened");
+    let mut connection = Connection::new(stream, opened);
+    let why = connection.serve().await;
+    connection.end();
+    match why {
+        Ok(()) => tracing::info!(%peer, %user, %vhost, "connection closed"),
+        Err(error) => tracing::info!(%peer, %user, %vhost, %error, "connection was lost"),
+    }
+}
+
+/// What woke the task.
+enum Event {
+    /// Octets were read.
+    Read,
+    /// The client sends no more.
+    End,
+    /// Others have something to say.
+    News(u32),
+    /// Half of the heartbeat interval has passed.
+    Tick,
+}
+
+struct Connection<S> {
+    stream: S,
+    client: Arc<Client>,
+    splitter: Splitter,
+    input: BytesMut,
+    /// Taken out of the output, to be written.
+    writing: Outbox,
+    channels: HashMap<u16, Channel>,
+    confirms: HashMap<u16, Confirms>,
+    batch: Batch,
+    channel_max: u16,
+    frame_max: FrameMax,
+    tick: Option<Interval>,
+    /// When something was last read, and whether anything was written since the last tick.
+    heard: Instant,
+    wrote: bool,
+    /// The client was told that the connection closes, and has until then to answer.
+    closing: Option<Instant>,
+    /// The last frames were written or are being: nothing is read any more.
+    done: bool,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    fn new(stream: S, opened: handshake::Opened) -> Self {
+        let tick = (!opened.heartbeat.is_zero()).then(|| {
+            let half = opened.heartbeat / 2;
+            let mut tick = tokio::time::interval_at(Instant::now() + half, half);
+            tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            tick
+        });
+        Self {
+            stream,
+            client: Arc::new(opened.client),
+            splitter: opened.splitter,
+            input: opened.input,
+            writing: Outbox::default(),
+            channels: HashMap::new(),
+            confirms: HashMap::new(),
+            batch: Batch::default(),
+            channel_max: opened.channel_max,
+            frame_max: opened.frame_max,
+            tick,
+            heard: Instant::now(),
+            wrote: false,
+            closing: None,
+            done: false,
+        }
+    }
+
+    async fn serve(&mut self) -> io::Result<()> {
+        // What came with the last of the handshake.
+        self.process();
+        loop {
+            if self.done && self.writing.is_empty() && self.client.output.lock().outbox.is_empty() {
+                return Ok(());
+            }
+            match self.next().await? {
+                Event::Read => {
+                    self.heard = Instant::now();
+                    self.process();
+                }
+                Event::End => return Ok(()),
+                Event::News(news) => {
+                    if news & CLOSE != 0 {
+                        self.close(&Exception::new(
+                            ReplyCode::ConnectionForced,
+                            "Closed via management plugin",
+                            MethodId::NONE,
+                        ));
+                    }
+                }
+                Event::Tick => self.tick()?,
+            }
+        }
+    }
+
+    /// Writes what can be written, then waits for what comes first.
+    async fn next(&mut self) -> io::Result<Event> {
+        poll_fn(|cx| self.poll(cx)).await
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Event>> {
+        self.client.output.waker.register(cx.waker());
+        let news = self.client.output.news();
+        self.write(cx)?;
+        if news & CLOSE != 0 {
+            return Poll::Ready(Ok(Event::News(news)));
+        }
+        if self.done {
+            return match self.writing.is_empty() {
+                true => Poll::Ready(Ok(Event::End)),
+                false => Poll::Pending,
+            };
+        }
+        if let Poll::Ready(count) = self.read(cx)? {
+            return Poll::Ready(Ok(if count == 0 { Event::End } else { Event::Read }));
+        }
+        if let Some(tick) = &mut self.tick
+            && tick.poll_tick(cx).is_ready()
+        {
+            return Poll::Ready(Ok(Event::Tick));
+        }
+        Poll::Pending
+    }
+
+    /// Writes until nothing waits or the socket takes no more, and lets consumers have messages again.
+    fn write(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        let client = Arc::clone(&self.client);
+        loop {
+            if self.writing.is_empty() {
+                self.writing.shrink(KEPT);
+                let mut waiting = client.output.lock();
+                if waiting.outbox.is_empty() {
+                    return Ok(());
+                }
+                std::mem::swap(&mut self.writing, &mut waiting.outbox);
+                waiting.outbox.set_frame_max(self.frame_max);
+            }
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let count = self.writing.chunks_vectored(&mut slices);
+            let slices = slices.get(..count).unwrap_or_default();
+            match Pin::new(&mut self.stream).poll_write_vectored(cx, slices)? {
+                Poll::Ready(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(count) => {
+                    self.wrote = true;
+                    self.writing.advance(count);
+                }
+                Poll::Pending => return Ok(()),
+            }
+            let free = client.output.lock().unpark(self.writing.len());
+            for (queue, id) in free {
+                queue.unblock(crate::node::now(), id, &mut self.batch.after);
+            }
+            self.batch.flush(&client, &mut self.confirms);
+        }
+    }
+
+    /// Small reads go through a buffer that all connections of a thread share, so that an idle one has none.
+    fn read(&mut self, cx: &mut Context<'_>) -> io::Result<Poll<usize>> {
+        thread_local! {
+            static SHARED: std::cell::RefCell<Vec<u8>> = std::cell::RefCell::new(vec![0; READ]);
+        }
+        let stream = Pin::new(&mut self.stream);
+        let input = &mut self.input;
+        SHARED.with_borrow_mut(|shared| {
+            let mut buffer = ReadBuf::new(shared);
+            match stream.poll_read(cx, &mut buffer)? {
+                Poll::Ready(()) => {
+                    input.extend_from_slice(buffer.filled());
+                    Ok(Poll::Ready(buffer.filled().len()))
+                }
+                Poll::Pending => Ok(Poll::Pending),
+            }
+        })
+    }
+
+    /// Does what the frames say that have been read.
+    fn process(&mut self) {
+        loop {
+            match self.splitter.chunk(&mut self.input) {
+                Ok(Some(chunk)) => {
+                    if let Err(exception) = self.frames(chunk) {
+                        self.close(&exception);
+                    }
+                }
+                Ok(None) => break,
+                Err(error) => {
+                    match FrameError::exception(&error) {
+                        Some(exception) => self.close(&exception),
+                        None => self.done = true,
+                    }
+                    // There is no way to find the next frame.
+                    self.input.clear();
+                    break;
+                }
+            }
+            if self.done {
+                break;
+            }
+        }
+        self.around().flush();
+    }
+
+    fn frames(&mut self, mut chunk: Chunk) -> Result<(), Exception> {
+        while let Some(place) = chunk.next() {
+            if self.closing.is_some() {
+                // Nothing counts any more but the answer, or that the client closes, too.
+                if place.channel == 0 && place.kind == FrameKind::Method {
+                    self.while_closing(&chunk, place);
+                }
+                continue;
+            }
+            match place.channel {
+                0 => self.own_frame(&chunk, place)?,
+                _ => self.channel_frame(&mut chunk, place)?,
+            }
+            if self.done {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// A frame of the connection itself.
+    fn own_frame(&mut self, chunk: &Chunk, place: Place) -> Result<(), Exception> {
+        if place.kind == FrameKind::Heartbeat {
+            return Ok(());
+        }
+        if place.kind != FrameKind::Method {
+            return Err(Exception::new(
+                ReplyCode::UnexpectedFrame,
+                "expected method frame, got non method frame instead",
+                MethodId::NONE,
+            ));
+        }
+        let method = chunk.method(place).map_err(|error| error.exception())?;
+        let id = method.id();
+        match method {
+            Method::Connection(connection::Method::Close(_)) => {
+                self.around().flush();
+                self.end();
+                self.client.output.lock().method(0, connection::CloseOk {});
+                self.done = true;
+                Ok(())
+            }
+            Method::Connection(connection::Method::CloseOk(_)) => {
+                self.done = true;
+                Ok(())
+            }
+            Method::Connection(connection::Method::UpdateSecret(_)) => {
+                self.client.output.lock().method(0, connection::UpdateSecretOk {});
+                Ok(())
+            }
+            Method::Connection(_) => Err(Exception::new(
+                ReplyCode::CommandInvalid,
+                "unimplemented method",
+                id,
+            )),
+            _ => Err(Exception::new(
+                ReplyCode::ChannelError,
+                "unexpected method in connection state running",
+                id,
+            )),
+        }
+    }
+
+    fn channel_frame(&mut self, chunk: &mut Chunk, place: Place) -> Result<(), Exception> {
+        if place.kind == FrameKind::Heartbeat {
+            return Err(Exception::new(
+                ReplyCode::UnexpectedFrame,
+                "type 8, all octets = <<>>",
+                MethodId::NONE,
+            ));
+        }
+        let Some(channel) = self.channels.get_mut(&place.channel) else {
+            return self.open_channel(chunk, place);
+        };
+        if channel.closing {
+            self.while_channel_closes(chunk, place);
+            return Ok(());
+        }
+        let mut around = Around {
+            client: &self.client,
+            batch: &mut self.batch,
+            confirms: &mut self.confirms,
+        };
+        let refused = match channel
+            .assembly
+            .accept(chunk, place)
+            .map_err(|error| error.exception())?
+        {
+            Accepted::Part => return Ok(()),
+            Accepted::Message(message) => {
+                let confirm = match channel.mode {
+                    Mode::Confirm => around.confirms.get_mut(&place.channel).map_or(0, Confirms::next),
+                    Mode::Plain | Mode::Transaction => 0,
+                };
+                let id = message.id();
+                let done = around
+                    .batch
+                    .publish(around.client, place.channel, confirm, message);
+                done.map_err(|refusal| (refusal, id))
+            }
+            Accepted::Method => {
+                let hot = Hot::read(chunk.payload(place)).map_err(|error| error.exception())?;
+                match hot {
+                    Hot::Ack(ack) => {
+                        let done = channel.settle(ack.delivery_tag, ack.multiple, How::Ack, &mut around);
+                        done.map_err(|refusal| (refusal, warren_amqp::basic::Ack::ID))
+                    }
+                    Hot::Nack(nack) => {
+                        let how = if nack.requeue { How::Requeue } else { How::Reject };
+                        let done = channel.settle(nack.delivery_tag, nack.multiple, how, &mut around);
+                        done.map_err(|refusal| (refusal, warren_amqp::basic::Nack::ID))
+                    }
+                    Hot::Reject(reject) => {
+                        let how = if reject.requeue { How::Requeue } else { How::Reject };
+                        let done = channel.settle(reject.delivery_tag, false, how, &mut around);
+                        done.map_err(|refusal| (refusal, warren_amqp::basic::Reject::ID))
+                    }
+                    Hot::Publish(_) | Hot::Deliver(_) | Hot::Other(_) => {
+                        let method = chunk.method(place).map_err(|error| error.exception())?;
+                        let id = method.id();
+                        match method {
+                            Method::Channel(channel::Method::Close(_)) => {
+                                self.end_channel(place.channel);
+                                self.client
+                                    .output
+                                    .lock()
+                                    .method(place.channel, channel::CloseOk {});
+                                return Ok(());
+                            }
+                            Method::Channel(channel::Method::Open(_)) => {
+                                return Err(Exception::new(
+                                    ReplyCode::ChannelError,
+                                    "second 'channel.open' seen",
+                                    id,
+                                ));
+                            }
+                            method => channel
+                                .method(method, &mut around)
+                                .map_err(|refusal| (refusal, id)),
+                        }
+                    }
+                }
+            }
+        };
+        let Err((refusal, method)) = refused else {
+            return Ok(());
+        };
+        let exception = exception(refusal, method);
+        match exception.code.weight() {
+            Weight::Connection => Err(exception),
+            Weight::None | Weight::Channel => {
+                self.close_channel(place.channel, &exception);
+                Ok(())
+            }
+        }
+    }
+
+    fn open_channel(&mut self, chunk: &Chunk, place: Place) -> Result<(), Exception> {
+        if place.kind != FrameKind::Method {
+            return Err(Exception::new(
+                ReplyCode::UnexpectedFrame,
+                "expected method frame, got non method frame instead",
+                MethodId::NONE,
+            ));
+        }
+        let method = chunk.method(place).map_err(|error| error.exception())?;
+        match method {
+            Method::Channel(channel::Method::Open(_))
+                if self.channel_max > 0 && place.channel > self.channel_max =>
+            {
+                Err(Exception::new(
+                    ReplyCode::NotAllowed,
+                    format_args!(
+                        "number of channels opened ({}) has reached the negotiated channel_max ({})",
+                        self.channels.len(),
+                        self.channel_max
+                    ),
+                    channel::Open::ID,
+                ))
+            }
+            Method::Channel(channel::Method::Open(_)) => {
+                self.channels
+                    .insert(place.channel, Channel::new(place.channel, &self.client));
+                self.client
+                    .output
+                    .lock()
+                    .method(place.channel, channel::OpenOk::default());
+                Ok(())
+            }
+            // What a client answers to a close that crossed its own.
+            Method::Channel(channel::Method::CloseOk(_)) => Ok(()),
+            Method::Connection(method) => Err(Exception::new(
+                ReplyCode::CommandInvalid,
+                "unimplemented method",
+                method.id(),
+            )),
+            other => Err(Exception::new(
+                ReplyCode::ChannelError,
+                "expected 'channel.open'",
+                other.id(),
+            )),
+        }
+    }
+
+    fn while_channel_closes(&mut self, chunk: &Chunk, place: Place) {
+        if place.kind != FrameKind::Method {
+            return;
+        }
+        match MethodId::of(chunk.payload(place)) {
+            Some(channel::CloseOk::ID) => {
+                self.channels.remove(&place.channel);
+            }
+            Some(channel::Close::ID) => self
+                .client
+                .output
+                .lock()
+                .method(place.channel, channel::CloseOk {}),
+            _ => {}
+        }
+    }
+
+    fn while_closing(&mut self, chunk: &Chunk, place: Place) {
+        match MethodId::of(chunk.payload(place)) {
+            Some(connection::CloseOk::ID) => self.done = true,
+            Some(connection::Close::ID) => {
+                self.client.output.lock().method(0, connection::CloseOk {});
+                self.done = true;
+            }
+            _ => {}
+        }
+    }
+
+    /// The client did something wrong on a channel: the channel ends.
+    fn close_channel(&mut self, number: u16, exception: &Exception) {
+        tracing::warn!(user = %self.client.user, vhost = %self.client.vhost, channel = number, reason = %exception.text, "channel closed");
+        let mut around = Around {
+            client: &self.client,
+            batch: &mut self.batch,
+            confirms: &mut self.confirms,
+        };
+        around.flush();
+        if let Some(channel) = self.channels.get_mut(&number) {
+            channel.end(&mut around);
+            channel.closing = true;
+        }
+        self.client
+            .output
+            .lock()
+            .method(number, channel::Close::from(exception));
+    }
+
+    /// The client closes a channel.
+    fn end_channel(&mut self, number: u16) {
+        if let Some(mut channel) = self.channels.remove(&number) {
+            channel.end(&mut self.around());
+        }
+    }
+
+    /// The connection has to end: the client is told why.
+    fn close(&mut self, exception: &Exception) {
+        if self.closing.is_some() || self.done {
+            return;
+        }
+        tracing::warn!(user = %self.client.user, vhost = %self.client.vhost, reason = %exception.text, "connection closes");
+        self.end();
+        self.client
+            .output
+            .lock()
+            .method(0, connection::Close::from(exception));
+        self.closing = Some(Instant::now() + CLOSE_TIMEOUT);
+        // Somebody has to look at the time.
+        let tick = self
+            .tick
+            .get_or_insert_with(|| tokio::time::interval(CLOSE_TIMEOUT / 2));
+        tick.reset();
+    }
+
+    /// Everything that the client had goes back, and what was its alone goes.
+    fn end(&mut self) {
+        let mut channels = std::mem::take(&mut self.channels);
+        for channel in channels.values_mut() {
+            channel.end(&mut self.around());
+        }
+        self.around().flush();
+        self.client
+            .node
+            .forget_connection(self.client.number, &self.client.vhost);
+    }
+
+    fn tick(&mut self) -> io::Result<()> {
+        if self.closing.is_some_and(|until| Instant::now() >= until) {
+            return Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                "the client did not answer that its connection closes",
+            ));
+        }
+        if let Some(tick) = &self.tick
+            && self.closing.is_none()
+        {
+            // Two intervals without a sign of life, as RabbitMQ counts; ticks come twice in one.
+            if self.heard.elapsed() > tick.period() * 4 {
+                return Err(io::Error::new(
+                    io::ErrorKind::TimedOut,
+                    "missed heartbeats from client",
+                ));
+            }
+            if !std::mem::take(&mut self.wrote) {
+                self.client.output.lock().outbox.heartbeat();
+            }
+        }
+        Ok(())
+    }
+
+    const fn around(&mut self) -> Around<'_> {
+        Around {
+            client: &self.client,
+            batch: &mut self.batch,
+            confirms: &mut self.confirms,
+        }
+    }
+}
+
+/// A text that fits.
+pub(crate) fn short(text: &str) -> ShortString {
+    ShortString::try_from(text).unwrap_or_default()
+}

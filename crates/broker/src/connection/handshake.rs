@@ -1,0 +1,328 @@
+//! From the protocol header to `connection.open-ok`: who the client is, and what both sides agree on.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use warren_amqp::frame::{FrameError, FrameKind, Item, Splitter};
+use warren_amqp::outbox::Outbox;
+use warren_amqp::protocol::ProtocolHeader;
+use warren_amqp::{Exception, FrameMax, Method, ReplyCode, Table, Value, connection};
+use warren_model::Name;
+
+use super::short;
+use crate::client::Client;
+use crate::node::Node;
+use crate::output::Output;
+
+/// A connection that is open.
+pub(super) struct Opened {
+    pub(super) client: Client,
+    pub(super) splitter: Splitter,
+    pub(super) input: BytesMut,
+    pub(super) channel_max: u16,
+    pub(super) frame_max: FrameMax,
+    /// Zero: none.
+    pub(super) heartbeat: Duration,
+}
+
+/// Why a connection was not opened.
+#[derive(Debug, Error)]
+pub(super) enum NotOpened {
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    #[error("the client closed the connection during the handshake")]
+    Closed,
+    #[error("{0}")]
+    Frame(#[from] FrameError),
+    #[error("{0}")]
+    Method(#[from] warren_amqp::MethodError),
+    #[error("the client speaks {0:?} and was told to speak AMQP 0-9-1")]
+    Protocol(ProtocolHeader),
+    #[error("expected {expected}, got something else")]
+    Unexpected { expected: &'static str },
+    #[error("{}", .0.text)]
+    Refused(Box<Exception>),
+}
+
+/// The conversation before a connection is open.
+struct Talk<'a, S> {
+    stream: &'a mut S,
+    splitter: Splitter,
+    input: BytesMut,
+    out: Outbox,
+}
+
+/// Opens a connection.
+pub(super) async fn open<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut S,
+    peer: SocketAddr,
+    node: &Arc<Node>,
+) -> Result<Opened, NotOpened> {
+    let mut talk = Talk {
+        stream,
+        splitter: Splitter::of_client(),
+        input: BytesMut::new(),
+        out: Outbox::new(FrameMax::DEFAULT),
+    };
+    talk.splitter.set_frame_max(FrameMax::MIN);
+    talk.protocol().await?;
+    talk.say(connection::Start {
+        version_major: 0,
+        version_minor: 9,
+        server_properties: server_properties(node),
+        mechanisms: Bytes::from_static(b"PLAIN AMQPLAIN"),
+        locales: Bytes::from_static(b"en_US"),
+    })
+    .await?;
+    let Method::Connection(connection::Method::StartOk(start)) = talk.hear().await? else {
+        return Err(NotOpened::Unexpected {
+            expected: "connection.start-ok",
+        });
+    };
+    let user = match login(&start, peer, node) {
+        Ok(user) => user,
+        Err(refused) => return Err(talk.refuse_login(&start, refused).await),
+    };
+    let settings = &node.settings;
+    talk.say(connection::Tune {
+        channel_max: settings.channel_max,
+        frame_max: settings.frame_max.octets(),
+        heartbeat: settings.heartbeat,
+    })
+    .await?;
+    let Method::Connection(connection::Method::TuneOk(tune)) = talk.hear().await? else {
+        return Err(NotOpened::Unexpected {
+            expected: "connection.tune-ok",
+        });
+    };
+    let frame_max = negotiate_frame_max(tune.frame_max, settings.frame_max)?;
+    let channel_max = negotiate_channel_max(tune.channel_max, settings.channel_max)?;
+    talk.splitter.set_frame_max(frame_max);
+    talk.out.set_frame_max(frame_max);
+    let Method::Connection(connection::Method::Open(open)) = talk.hear().await? else {
+        return Err(NotOpened::Unexpected {
+            expected: "connection.open",
+        });
+    };
+    let vhost = match choose_vhost(&open.virtual_host.to_text(), &user, node) {
+        Ok(vhost) => vhost,
+        Err(text) => {
+            let exception = Exception::new(ReplyCode::NotAllowed, text, connection::Open::ID);
+            return Err(talk.refuse(exception).await);
+        }
+    };
+    talk.say(connection::OpenOk::default()).await?;
+    let client = Client {
+        number: node.connection_number(),
+        user,
+        vhost,
+        consumer_cancel_notify: start.client_properties.can("consumer_cancel_notify"),
+        node: Arc::clone(node),
+        output: Arc::new(Output::new(frame_max)),
+    };
+    Ok(Opened {
+        client,
+        splitter: talk.splitter,
+        input: talk.input,
+        channel_max,
+        frame_max,
+        heartbeat: Duration::from_secs(tune.heartbeat.into()),
+    })
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Talk<'_, S> {
+    async fn protocol(&mut self) -> Result<(), NotOpened> {
+        let asked = match self.item().await {
+            Ok(Item::Protocol(header)) => header,
+            Ok(Item::Frame(_)) => {
+                return Err(NotOpened::Unexpected {
+                    expected: "a protocol header",
+                });
+            }
+            Err(NotOpened::Frame(FrameError::NotAmqp)) => {
+                self.stream
+                    .write_all(&ProtocolHeader::AMQP_0_9_1.encode())
+                    .await?;
+                return Err(NotOpened::Frame(FrameError::NotAmqp));
+            }
+            Err(error) => return Err(error),
+        };
+        if let Err(instead) = asked.judge() {
+            self.stream.write_all(&instead.encode()).await?;
+            return Err(NotOpened::Protocol(asked));
+        }
+        Ok(())
+    }
+
+    async fn item(&mut self) -> Result<Item, NotOpened> {
+        loop {
+            if let Some(item) = self.splitter.next(&mut self.input)? {
+                return Ok(item);
+            }
+            if self.stream.read_buf(&mut self.input).await? == 0 {
+                return Err(NotOpened::Closed);
+            }
+        }
+    }
+
+    /// The next method on channel 0.
+    async fn hear(&mut self) -> Result<Method, NotOpened> {
+        loop {
+            let Item::Frame(frame) = self.item().await? else {
+                return Err(NotOpened::Unexpected { expected: "a frame" });
+            };
+            match frame.kind {
+                FrameKind::Heartbeat => {}
+                FrameKind::Method if frame.channel == 0 => return Ok(Method::decode(&frame.payload)?),
+                FrameKind::Method | FrameKind::Header | FrameKind::Body => {
+                    return Err(NotOpened::Unexpected {
+                        expected: "a method on channel 0",
+                    });
+                }
+            }
+        }
+    }
+
+    async fn say(&mut self, method: impl Into<Method>) -> io::Result<()> {
+        if let Err(error) = self.out.method(0, method) {
+            return Err(io::Error::other(error));
+        }
+        while self.out.has_remaining() {
+            self.stream.write_buf(&mut self.out).await?;
+        }
+        self.stream.flush().await
+    }
+
+    /// Clients that understand it hear why; others find the connection closed, after a while, so that nobody tries
+    /// passwords fast.
+    async fn refuse_login(&mut self, start: &connection::StartOk, refused: Exception) -> NotOpened {
+        if start.client_properties.can("authentication_failure_close") {
+            return self.refuse(refused).await;
+        }
+        NotOpened::Refused(Box::new(refused))
+    }
+
+    async fn refuse(&mut self, exception: Exception) -> NotOpened {
+        if let Err(error) = self.say(connection::Close::from(&exception)).await {
+            return error.into();
+        }
+        // The answer, or the end of the connection.
+        while let Ok(method) = self.hear().await {
+            if matches!(method, Method::Connection(connection::Method::CloseOk(_))) {
+                break;
+            }
+        }
+        NotOpened::Refused(Box::new(exception))
+    }
+}
+
+fn login(start: &connection::StartOk, peer: SocketAddr, node: &Arc<Node>) -> Result<Name, Exception> {
+    let mechanism = start.mechanism.to_text();
+    let refused = || {
+        Exception::new(
+            ReplyCode::AccessRefused,
+            format_args!(
+                "Login was refused using authentication mechanism {mechanism}. For details see the broker logfile."
+            ),
+            warren_amqp::MethodId::NONE,
+        )
+    };
+    let octets = start.response.reveal();
+    let (user, password) = match mechanism.as_str() {
+        "PLAIN" => {
+            let mut parts = octets.split(|octet| *octet == 0);
+            let (_, user, password) = (parts.next(), parts.next(), parts.next());
+            (user.map(<[u8]>::to_vec), password.map(<[u8]>::to_vec))
+        }
+        "AMQPLAIN" => {
+            let table = Table::decode_entries(octets.clone()).unwrap_or_default();
+            (
+                table.text("LOGIN").map(String::into_bytes),
+                table.text("PASSWORD").map(String::into_bytes),
+            )
+        }
+        _ => return Err(refused()),
+    };
+    let (Some(user), Some(password)) = (user, password) else {
+        return Err(refused());
+    };
+    let user = Name::try_from(user.as_slice()).map_err(|_| refused())?;
+    let kept = node.read(|meta| meta.user(&user)?.password.clone());
+    match kept.is_some_and(|kept| crate::password::verify(&kept, &password)) {
+        true if user == "guest" && !peer.ip().to_canonical().is_loopback() => {
+            tracing::warn!(%peer, "user guest may log in from this host only");
+            Err(refused())
+        }
+        true => Ok(user),
+        false => Err(refused()),
+    }
+}
+
+fn choose_vhost(name: &str, user: &Name, node: &Node) -> Result<Name, String> {
+    node.read(|meta| {
+        let Some((vhost, _)) = meta.vhosts().find(|(vhost, _)| ***vhost == *name) else {
+            return Err(format!("vhost {name} not found"));
+        };
+        match meta
+            .user(user)
+            .is_some_and(|user| user.permissions.contains_key(&**vhost))
+        {
+            true => Ok(vhost.clone()),
+            false => Err(format!("access to vhost '{name}' refused for user '{user}'")),
+        }
+    })
+}
+
+fn negotiate_frame_max(asked: u32, most: FrameMax) -> Result<FrameMax, NotOpened> {
+    match asked {
+        0 => Ok(most),
+        _ if asked > most.octets() => Err(NotOpened::Unexpected {
+            expected: "a frame_max of no more than was offered",
+        }),
+        _ => FrameMax::new(asked).map_err(|_| NotOpened::Unexpected {
+            expected: "a frame_max of 4096 or more",
+        }),
+    }
+}
+
+fn negotiate_channel_max(asked: u16, most: u16) -> Result<u16, NotOpened> {
+    match asked {
+        0 => Ok(most),
+        _ if most > 0 && asked > most => Err(NotOpened::Unexpected {
+            expected: "a channel_max of no more than was offered",
+        }),
+        _ => Ok(asked),
+    }
+}
+
+/// What clients look at before they use an extension.
+fn server_properties(node: &Node) -> Table {
+    const CAPABILITIES: [&str; 9] = [
+        "publisher_confirms",
+        "exchange_exchange_bindings",
+        "basic.nack",
+        "consumer_cancel_notify",
+        "connection.blocked",
+        "consumer_priorities",
+        "authentication_failure_close",
+        "per_consumer_qos",
+        "direct_reply_to",
+    ];
+    let capabilities = CAPABILITIES
+        .iter()
+        .map(|name| (short(name), Value::Bool(true)))
+        .collect();
+    Table::new()
+        .with("capabilities", Value::Table(capabilities))
+        .with("cluster_name", Value::text(&node.name))
+        .with("copyright", Value::text("Copyright (c) the authors of Warren"))
+        .with("information", Value::text("Licensed under Apache-2.0 or MIT"))
+        .with("platform", Value::text("Rust"))
+        .with("product", Value::text("RabbitMQ"))
+        .with("version", Value::text("3.10.8"))
+}

@@ -1,0 +1,237 @@
+//! What a channel's client has and has not settled: delivery tags, and where each message came from.
+//!
+//! Tags of a channel grow by one, so they are places in a ring.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use slab::Slab;
+use warren_cluster::Queue;
+use warren_model::{ConsumerId, Position};
+
+/// Where messages came from: a consumer, or fetches from a queue.
+#[derive(Clone, Debug)]
+pub(crate) struct Origin {
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) consumer: Option<ConsumerId>,
+    /// Messages of it that are not settled.
+    unsettled: u32,
+    /// Its consumer is still there.
+    open: bool,
+}
+
+/// A message that a client has.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Unsettled {
+    pub(crate) origin: u32,
+    pub(crate) position: Position,
+}
+
+/// What a channel's client has.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    origins: Slab<Origin>,
+    /// The tag before that of the first place.
+    before: u64,
+    places: VecDeque<Option<Unsettled>>,
+    unsettled: u32,
+    /// `basic.qos` with `global`: for all of the channel's consumers together; 0 is no limit.
+    limit: u32,
+}
+
+/// No message has this tag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct UnknownTag(pub(crate) u64);
+
+impl Ledger {
+    /// Messages may come from there now.
+    pub(crate) fn open(&mut self, queue: Arc<Queue>) -> u32 {
+        let origin = Origin {
+            queue,
+            consumer: None,
+            unsettled: 0,
+            open: true,
+        };
+        u32::try_from(self.origins.insert(origin)).unwrap_or(u32::MAX)
+    }
+
+    /// The consumer is this one.
+    pub(crate) fn set_consumer(&mut self, origin: u32, id: ConsumerId) {
+        if let Some(origin) = self.origins.get_mut(origin as usize) {
+            origin.consumer = Some(id);
+        }
+    }
+
+    /// No more messages come from there; those that came stay.
+    pub(crate) fn close(&mut self, origin: u32) {
+        let Some(entry) = self.origins.get_mut(origin as usize) else {
+            return;
+        };
+        entry.open = false;
+        if entry.unsettled == 0 {
+            self.origins.remove(origin as usize);
+        }
+    }
+
+    /// A tag for a message that nobody settles.
+    pub(crate) fn next_tag(&mut self) -> u64 {
+        if self.places.is_empty() {
+            self.before += 1;
+            return self.before;
+        }
+        self.places.push_back(None);
+        self.last_tag()
+    }
+
+    /// A tag for a message that has to be settled.
+    pub(crate) fn deliver(&mut self, origin: u32, position: Position) -> u64 {
+        if let Some(origin) = self.origins.get_mut(origin as usize) {
+            origin.unsettled += 1;
+        }
+        self.unsettled += 1;
+        self.places.push_back(Some(Unsettled { origin, position }));
+        self.last_tag()
+    }
+
+    /// The client settles a tag, with all before it if `multiple`. Tag 0 is all there are then.
+    ///
+    /// # Errors
+    /// It has no such.
+    pub(crate) fn settle(
+        &mut self,
+        tag: u64,
+        multiple: bool,
+        into: &mut Vec<Unsettled>,
+    ) -> Result<(), UnknownTag> {
+        let count = match tag == 0 && multiple {
+            true => self.places.len(),
+            false => {
+                let index = tag
+                    .checked_sub(self.before + 1)
+                    .and_then(|index| usize::try_from(index).ok());
+                let place = index.and_then(|index| self.places.get_mut(index));
+                let one = place
+                    .and_then(|place| if multiple { *place } else { place.take() })
+                    .ok_or(UnknownTag(tag))?;
+                match multiple {
+                    true => index.unwrap_or_default() + 1,
+                    false => {
+                        into.push(one);
+                        self.unsettled = self.unsettled.saturating_sub(1);
+                        0
+                    }
+                }
+            }
+        };
+        let settled = into.len();
+        into.extend(self.places.drain(..count).flatten());
+        self.unsettled = self
+            .unsettled
+            .saturating_sub(u32::try_from(into.len() - settled).unwrap_or(u32::MAX));
+        self.before += count as u64;
+        while let Some(None) = self.places.front() {
+            self.places.pop_front();
+            self.before += 1;
+        }
+        Ok(())
+    }
+
+    /// All that the client has, oldest first, with where it came from. The channel is gone.
+    pub(crate) fn drain(&mut self) -> Vec<(Origin, Position)> {
+        let origins = &self.origins;
+        let all = self.places.drain(..).flatten();
+        all.filter_map(|one| Some((origins.get(one.origin as usize)?.clone(), one.position)))
+            .collect()
+    }
+
+    /// Where it came from. Called once for each message that was settled: an origin goes with its last.
+    pub(crate) fn release(&mut self, origin: u32, count: u32) -> Option<(Arc<Queue>, Option<ConsumerId>)> {
+        let entry = self.origins.get_mut(origin as usize)?;
+        entry.unsettled = entry.unsettled.saturating_sub(count);
+        let found = (Arc::clone(&entry.queue), entry.consumer.filter(|_| entry.open));
+        if !entry.open && entry.unsettled == 0 {
+            self.origins.remove(origin as usize);
+        }
+        Some(found)
+    }
+
+    /// Its consumers get no more until something is settled.
+    pub(crate) const fn is_full(&self) -> bool {
+        self.limit > 0 && self.unsettled >= self.limit
+    }
+
+    /// `basic.qos` with `global`.
+    pub(crate) const fn set_limit(&mut self, limit: u32) {
+        self.limit = limit;
+    }
+
+    /// Where its consumers' messages come from, to say that there is room again.
+    pub(crate) fn consumers(&self) -> Vec<(Arc<Queue>, ConsumerId)> {
+        let open = self.origins.iter().filter(|(_, origin)| origin.open);
+        open.filter_map(|(_, origin)| Some((Arc::clone(&origin.queue), origin.consumer?)))
+            .collect()
+    }
+
+    fn last_tag(&self) -> u64 {
+        self.before + self.places.len() as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Ledger, UnknownTag, Unsettled};
+    use warren_model::Position;
+
+    fn settle(ledger: &mut Ledger, tag: u64, multiple: bool) -> Result<Vec<u64>, UnknownTag> {
+        let mut found: Vec<Unsettled> = Vec::new();
+        ledger.settle(tag, multiple, &mut found)?;
+        Ok(found.into_iter().map(|one| one.position.0).collect())
+    }
+
+    #[test]
+    fn a_tag_is_settled_once() {
+        let mut ledger = Ledger::default();
+        let tags: Vec<u64> = (1..=5)
+            .map(|number| ledger.deliver(0, Position(number * 10)))
+            .collect();
+        assert_eq!(tags, [1, 2, 3, 4, 5]);
+        assert_eq!(settle(&mut ledger, 3, false), Ok(vec![30]));
+        assert_eq!(settle(&mut ledger, 3, false), Err(UnknownTag(3)));
+        assert_eq!(settle(&mut ledger, 4, true), Ok(vec![10, 20, 40]));
+        assert_eq!(settle(&mut ledger, 4, true), Err(UnknownTag(4)));
+        assert_eq!(settle(&mut ledger, 6, false), Err(UnknownTag(6)));
+        assert_eq!(settle(&mut ledger, 0, false), Err(UnknownTag(0)));
+        assert_eq!(ledger.unsettled, 1);
+        assert_eq!(settle(&mut ledger, 0, true), Ok(vec![50]));
+        assert_eq!(settle(&mut ledger, 0, true), Ok(vec![]), "all of none is fine");
+        assert_eq!(ledger.deliver(0, Position(60)), 6);
+    }
+
+    #[test]
+    fn messages_that_nobody_settles_have_tags_too() {
+        let mut ledger = Ledger::default();
+        assert_eq!(
+            (
+                ledger.next_tag(),
+                ledger.deliver(0, Position(7)),
+                ledger.next_tag()
+            ),
+            (1, 2, 3)
+        );
+        assert_eq!(settle(&mut ledger, 3, false), Err(UnknownTag(3)));
+        assert_eq!(settle(&mut ledger, 2, false), Ok(vec![7]));
+        assert_eq!((ledger.next_tag(), ledger.unsettled), (4, 0));
+    }
+
+    #[test]
+    fn a_limit_is_for_all_of_the_channel() {
+        let mut ledger = Ledger::default();
+        ledger.set_limit(2);
+        ledger.deliver(0, Position(1));
+        assert!(!ledger.is_full());
+        ledger.deliver(1, Position(1));
+        assert!(ledger.is_full());
+        settle(&mut ledger, 1, false).unwrap();
+        assert!(!ledger.is_full());
+    }
+}

@@ -1,0 +1,23 @@
+//! The broker: what clients of AMQP 0-9-1 talk to.
+//!
+//! ```text
+//!   client ══▶ connection (one task) ── a read: many frames ──▶ channel ──▶ batch ── one lock per queue ──▶ Queue
+//!   client ◀══ connection ◀── output (frames that wait) ◀────────────────────── messages for its consumers ──┘
+//! ```
+//!
+//! A connection is one task, and a message never changes tasks: whoever publishes puts it into the buffers of the consumers'
+//! connections, under the queue's lock, and wakes each of them once for all that he published.
+
+mod batch;
+mod channel;
+mod client;
+mod connection;
+mod ledger;
+mod node;
+mod output;
+mod password;
+mod properties;
+mod server;
+
+pub use node::{Node, Settings};
+pub use server::serve;

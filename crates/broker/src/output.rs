@@ -1,0 +1,189 @@
+//! What a connection will send, and how others make it send: queues that have messages for its consumers, the log that has
+//! confirms for its publishers, operators who want it closed.
+//!
+//! ```text
+//!   queue (locked) ── deliver ──▶ [frames that wait] ── swap ──▶ the connection's task ── one writev ──▶ client
+//!                                  ledger: tag → queue, position
+//! ```
+//!
+//! There is one lock, held to put in frames or to take all of them out; never while writing.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use atomic_waker::AtomicWaker;
+use bytes::Bytes;
+use parking_lot::{Mutex, MutexGuard};
+use warren_amqp::FrameMax;
+use warren_amqp::basic;
+use warren_amqp::content::HeaderEdit;
+use warren_amqp::hot::Deliver;
+use warren_amqp::outbox::Outbox;
+use warren_amqp::{Method, ShortString, Value};
+use warren_cluster::{Delivery, DeliverySink, Queue, Room};
+use warren_model::ConsumerId;
+
+use crate::ledger::Ledger;
+
+/// Octets that wait for a client from which on its consumers get no more.
+const WAITING_MAX: usize = 512 * 1024;
+/// Octets at which they get messages again.
+const WAITING_LOW: usize = 128 * 1024;
+
+/// Something waits to be sent.
+pub(crate) const SEND: u32 = 1;
+/// Somebody wants the connection closed.
+pub(crate) const CLOSE: u32 = 1 << 1;
+
+/// The way out of a connection.
+#[derive(Debug)]
+pub(crate) struct Output {
+    /// Of the connection's task.
+    pub(crate) waker: AtomicWaker,
+    news: AtomicU32,
+    waiting: Mutex<Waiting>,
+}
+
+/// What waits.
+#[derive(Debug, Default)]
+pub(crate) struct Waiting {
+    pub(crate) outbox: Outbox,
+    pub(crate) ledgers: HashMap<u16, Ledger>,
+    /// Consumers that have no room until octets have left.
+    parked: Vec<(Arc<Queue>, ConsumerId)>,
+}
+
+impl Output {
+    pub(crate) fn new(frame_max: FrameMax) -> Self {
+        let waiting = Waiting {
+            outbox: Outbox::new(frame_max),
+            ..Waiting::default()
+        };
+        Self {
+            waker: AtomicWaker::new(),
+            news: AtomicU32::new(0),
+            waiting: Mutex::new(waiting),
+        }
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock()
+    }
+
+    /// There is something to do for the connection's task.
+    pub(crate) fn tell(&self, news: u32) {
+        if self.news.fetch_or(news, Ordering::AcqRel) & news != news {
+            self.waker.wake();
+        }
+    }
+
+    /// What there is to do. Asked before it is done.
+    pub(crate) fn news(&self) -> u32 {
+        self.news.swap(0, Ordering::AcqRel)
+    }
+}
+
+impl Waiting {
+    pub(crate) fn method(&mut self, channel: u16, method: impl Into<Method>) {
+        if let Err(error) = self.outbox.method(channel, method) {
+            tracing::warn!(%error, "method was not sent");
+        }
+    }
+
+    /// Consumers that may have messages again: `left` octets wait.
+    pub(crate) fn unpark(&mut self, left: usize) -> Vec<(Arc<Queue>, ConsumerId)> {
+        match left + self.outbox.len() <= WAITING_LOW {
+            true => std::mem::take(&mut self.parked),
+            false => Vec::new(),
+        }
+    }
+}
+
+/// A consumer of this connection, as its queue knows it.
+#[derive(Debug)]
+pub(crate) struct Consumer {
+    pub(crate) output: Arc<Output>,
+    pub(crate) channel: u16,
+    pub(crate) tag: Bytes,
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) no_ack: bool,
+    /// What the channel's ledger knows it by.
+    pub(crate) origin: u32,
+    /// Its client wants to know when the queue goes.
+    pub(crate) notify: bool,
+    /// Deliveries say how often they came back.
+    pub(crate) counts: bool,
+    pub(crate) id: Mutex<Option<ConsumerId>>,
+}
+
+impl DeliverySink for Consumer {
+    fn deliver(&self, delivery: Delivery<'_>) -> Room {
+        let mut waiting = self.output.lock();
+        let waiting = &mut *waiting;
+        let Some(ledger) = waiting.ledgers.get_mut(&self.channel) else {
+            return Room::Full;
+        };
+        let delivery_tag = match self.no_ack {
+            true => ledger.next_tag(),
+            false => ledger.deliver(self.origin, delivery.position),
+        };
+        let content = &delivery.message.content;
+        let Some(published) = content.publish() else {
+            return Room::Left;
+        };
+        let deliver = Deliver {
+            consumer_tag: &self.tag,
+            delivery_tag,
+            redelivered: delivery.redelivered,
+            exchange: published.exchange,
+            routing_key: published.routing_key,
+        };
+        let sent = match self.counts {
+            false => waiting.outbox.message(self.channel, &deliver, content),
+            true => {
+                let edit = HeaderEdit::of(content.header());
+                let header = edit
+                    .with_header("x-delivery-count", Value::I64(delivery.returns.into()))
+                    .finish();
+                match warren_amqp::content::Header::read(&header) {
+                    Ok(header) => waiting
+                        .outbox
+                        .with_header(self.channel, &deliver, header, content),
+                    Err(_) => waiting.outbox.message(self.channel, &deliver, content),
+                }
+            }
+        };
+        if let Err(error) = sent {
+            tracing::warn!(%error, queue = ?self.queue, "message does not fit into the frames of its consumer");
+        }
+        match waiting.outbox.len() >= WAITING_MAX || ledger.is_full() {
+            false => Room::Left,
+            true => {
+                if let (Some(id), false) = (*self.id.lock(), ledger.is_full()) {
+                    waiting.parked.push((Arc::clone(&self.queue), id));
+                }
+                Room::Full
+            }
+        }
+    }
+
+    fn wake(&self) {
+        self.output.tell(SEND);
+    }
+
+    fn cancel(&self) {
+        if self.notify
+            && let Ok(consumer_tag) = ShortString::try_from(self.tag.clone())
+        {
+            self.output.lock().method(
+                self.channel,
+                basic::Cancel {
+                    consumer_tag,
+                    no_wait: true,
+                },
+            );
+            self.output.tell(SEND);
+        }
+    }
+}

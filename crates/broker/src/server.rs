@@ -1,0 +1,27 @@
+//! Listeners: each client that comes gets a task.
+
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+
+use crate::connection;
+use crate::node::Node;
+
+/// Takes clients from a listener, for ever.
+pub async fn serve(node: Arc<Node>, listener: TcpListener) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                if let Err(error) = stream.set_nodelay(true) {
+                    tracing::debug!(%peer, %error, "delays of small packets stay");
+                }
+                tokio::spawn(connection::run(stream, peer, Arc::clone(&node)));
+            }
+            Err(error) => {
+                // Mostly no file descriptor is left: others will end.
+                tracing::warn!(%error, "client was not accepted");
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
