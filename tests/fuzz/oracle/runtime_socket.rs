@@ -37,6 +37,7 @@ struct NoLog;
 impl Log for NoLog {
     fn record(&mut self, _: &plan::Frontend, _: &Record<'_>) {}
     fn flush(&mut self) {}
+    fn change(&mut self, _: &plan::Global) {}
 }
 
 /// Whether all of it was understood. Panics if what must hold does not.
