@@ -426,8 +426,8 @@ pub struct KeepaliveTable {
     pub interval: Option<Spanned<HumanDuration>>,
     /// Probes without an answer after which the connection is dead. Default 3.
     pub count: Option<Spanned<i64>>,
-    /// How long sent data may stay unacknowledged, probes included. Default: `idle` and all probes if one of them is given,
-    /// else `"30s"`.
+    /// How long sent data may stay unacknowledged. A peer that is alive but does not read is cut off by it too, such as a
+    /// publisher's broker with a memory alarm; so without it Linux decides, after a quarter of an hour.
     pub user_timeout: Option<Spanned<HumanDuration>>,
 }
 

@@ -300,7 +300,8 @@ pub struct Keepalive {
     pub interval: Duration,
     /// Probes without answer after which the connection is dead.
     pub count: u32,
-    /// How long sent data may stay unacknowledged.
+    /// How long sent data may stay unacknowledged; zero leaves it to the kernel. Linux ends with it those too that
+    /// acknowledge everything and read nothing (a window that stays closed), and counts no probes where it is set.
     pub user_timeout: Duration,
 }
 
@@ -313,7 +314,7 @@ impl Default for Keepalive {
             idle: Duration::from_secs(30),
             interval: Duration::from_secs(10),
             count: 3,
-            user_timeout: Duration::from_secs(30),
+            user_timeout: Duration::ZERO,
         }
     }
 }

@@ -103,9 +103,6 @@ pub(super) fn keepalive(report: &mut Report, written: Option<&Spanned<KeepaliveU
         default.interval,
     );
     let count = report.number("count", table.count.as_ref(), 1..=127, default.count);
-    // Where it is set, Linux does not count probes: it decides for the silent too.
-    let probed = table.idle.is_some() || table.interval.is_some() || table.count.is_some();
-    let silence = (idle + interval * count).min(DAY);
     Keepalive {
         on: true,
         idle,
@@ -115,7 +112,7 @@ pub(super) fn keepalive(report: &mut Report, written: Option<&Spanned<KeepaliveU
             "user_timeout",
             table.user_timeout.as_ref(),
             SECOND..=DAY,
-            if probed { silence } else { default.user_timeout },
+            default.user_timeout,
         ),
     }
 }

@@ -225,7 +225,7 @@ pub(in crate::config) const BIND: &[(&str, Keyword<BindDraft>)] = &[
         Keyword::Read(|_, arguments| {
             one_without_effect(
                 arguments,
-                "sent data may stay unacknowledged for 30 seconds; warren.toml can change it",
+                "it ends peers that are alive and do not read, too; `user_timeout` of warren.toml sets it",
             )
         }),
     ),

@@ -25,7 +25,7 @@ directories of `*.cfg`, `no` before options, named `defaults` and `from`. Not re
 
 ## What differs
 
-- TCP keepalive and TCP_USER_TIMEOUT are on at both sides unless `no option tcpka` says otherwise: a host that died without a
+- TCP keepalive is on at both sides unless `no option tcpka` says otherwise: a host that died without a
   word is noticed within a minute.
 - Octets are spliced where that is cheaper, whether or not `option splice-auto` is given.
 - Connections to servers belong to one client each (`http-reuse never`), HTTP/1.1 is the only version, and TLS is 1.2 or 1.3.
