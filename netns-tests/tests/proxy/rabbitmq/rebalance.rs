@@ -138,7 +138,7 @@ fn what_is_under_way_at_a_broker_is_never_moved() {
     let last = log
         .lines()
         .filter(|line| line.starts_with("moved"))
-        .last()
+        .next_back()
         .unwrap();
     assert!(
         last.ends_with("unacknowledged=0 exclusive=0 transaction=0"),
