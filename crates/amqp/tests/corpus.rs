@@ -4,6 +4,8 @@
 use std::fs;
 use std::path::PathBuf;
 
+use proptest::prelude::*;
+
 #[path = "../../../tests/fuzz/oracle/amqp_content.rs"]
 mod content;
 #[path = "../../../tests/fuzz/oracle/amqp_frame.rs"]
@@ -67,4 +69,40 @@ fn every_method_ever_kept_means_the_same_when_it_is_said_again() {
 #[test]
 fn every_header_ever_kept_changes_only_where_it_is_changed() {
     replay("amqp_header", 15, header::accepted);
+}
+
+/// An input of the corpus with some octets changed, left out or doubled.
+fn mutated(target: &'static str) -> impl Strategy<Value = Vec<u8>> {
+    let inputs: Vec<Vec<u8>> = corpus(target).into_iter().map(|(_, input)| input).collect();
+    let octet = prop_oneof![Just(0_u8), Just(1), Just(0xce), Just(0xff), any::<u8>()];
+    let change = (any::<prop::sample::Index>(), 0_u8..4, octet);
+    (prop::sample::select(inputs), prop::collection::vec(change, 1..4)).prop_map(|(mut input, changes)| {
+        for (at, kind, octet) in changes {
+            let at = at.index(input.len() + 1);
+            match kind {
+                0 => input.truncate(at),
+                1 => input.insert(at, octet),
+                2 if at < input.len() => drop(input.remove(at)),
+                _ => input.iter_mut().skip(at).take(1).for_each(|place| *place = octet),
+            }
+        }
+        input
+    })
+}
+
+proptest! {
+    #[test]
+    fn contents_with_a_few_octets_changed_break_no_rule(input in mutated("amqp_content")) {
+        content::accepted(&input);
+    }
+
+    #[test]
+    fn methods_with_a_few_octets_changed_break_no_rule(input in mutated("amqp_method")) {
+        method::accepted(&input);
+    }
+
+    #[test]
+    fn headers_with_a_few_octets_changed_break_no_rule(input in mutated("amqp_header")) {
+        header::accepted(&input);
+    }
 }
