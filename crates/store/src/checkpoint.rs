@@ -83,7 +83,7 @@ pub(crate) fn encode(index: &Index, node: [u8; 16], segment: u32, next: u64) -> 
 pub(crate) fn decode(octets: &[u8]) -> Result<Checkpoint, Refused> {
     let version = u32_at(octets, 8).ok_or(Refused::Damaged)?;
     let summed = octets.get(16..).ok_or(Refused::Damaged)?;
-    if octets[..8] != MAGIC || u32_at(octets, 12) != Some(crc32c::crc32c(summed)) {
+    if octets[..8] != MAGIC || version == 0 || u32_at(octets, 12) != Some(crc32c::crc32c(summed)) {
         return Err(Refused::Damaged);
     }
     if version > VERSION {

@@ -40,23 +40,27 @@ impl Keeper {
         let Some(task) = self.shared.tasks.lock().pop_front() else {
             return Ok(false);
         };
-        let done = match &task {
-            Task::Slots { segment, slots } => self.write_slots(*segment, slots),
-            Task::Checkpoint { octets, .. } => self.write_checkpoint(octets),
-            Task::End => Ok(()),
+        let done = loop {
+            let done = match &task {
+                Task::Slots { segment, slots } => self.write_slots(*segment, slots),
+                Task::Checkpoint { octets, .. } => self.write_checkpoint(octets),
+                Task::End => Ok(()),
+            };
+            match done {
+                // At once, before the room is taken by another spare.
+                Err(error) if is_full(&error) && self.give_up_spare()? => {}
+                done => break done,
+            }
         };
         match done {
-            Err(error) if is_full(&error) && self.give_up_spare()? => {
-                self.shared.tasks.lock().push_front(task);
-                return Ok(true);
-            }
             Err(error) if is_full(&error) => {
-                self.shared.space.lock().full = true;
                 self.shared.tasks.lock().push_front(task);
+                let mut space = self.shared.space.lock();
+                (space.full, space.stuck) = (true, true);
                 return Ok(false);
             }
             Err(error) => return Err(fatal("writing the index of", &self.shared.directory)(error)),
-            Ok(()) => {}
+            Ok(()) => self.shared.space.lock().stuck = false,
         }
         match task {
             Task::Slots { segment, .. } => self.shared.index.lock().slots_written(segment),

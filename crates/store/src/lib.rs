@@ -33,6 +33,9 @@ mod slots;
 mod statistics;
 mod writer;
 
+#[cfg(test)]
+mod simulation;
+
 pub use batch::{Batch, Message};
 pub use disk::{Disk, DiskFile, RealDisk, SimulatedDisk, Weather};
 pub use error::{AppendError, Fatal, OpenError, ReadError};

@@ -25,10 +25,9 @@ use crate::{
 
 /// As much is written at once without waiting for more to collect.
 const GATHERED_OCTETS: usize = 256 << 10;
-/// Work that the keeper may leave before the writer waits for it.
-const TASKS_MAX: usize = 8;
 /// How often the keeper looks whether the disk has room again.
 const KEEPER_WAKES: Duration = Duration::from_secs(1);
+const KEEPER_SOON: Duration = Duration::from_millis(1);
 
 /// What is told as it happens, from the writer thread: be quick.
 #[derive(Debug, Clone)]
@@ -90,7 +89,8 @@ impl Log {
         notify: impl Fn(Progress) + Send + Sync + 'static,
     ) -> Result<(Self, Recovered), OpenError> {
         options.segment_octets = options.segment_octets.clamp(64 << 10, 1 << 30);
-        options.spares = options.spares.max(1);
+        options.spares = options.spares.max(3);
+        options.backlog_octets = options.backlog_octets.min(options.segment_octets as usize / 2);
         let identity = identity::take(&*disk, directory)?;
         let shared = Arc::new(Shared::new(disk, directory.to_owned(), options, identity.node));
         let (recovered, segment, sequence) = recover(&shared, &identity)?;
@@ -360,10 +360,12 @@ fn write(shared: &Shared, backlog: &Backlog, mut writer: Writer) {
     shared.tasks_changed.notify_all();
 }
 
+/// Until there are spares and the keeper is not far behind, or the disk is full.
 fn wait_for_keeper(shared: &Shared, backlog: &Backlog) {
-    let mut tasks = shared.tasks.lock();
-    while tasks.len() > TASKS_MAX && backlog.failed.get().is_none() && !shared.space.lock().full {
-        shared.tasks_changed.wait_for(&mut tasks, KEEPER_WAKES);
+    while !shared.may_write() && backlog.failed.get().is_none() {
+        let mut tasks = shared.tasks.lock();
+        // What changed between looking and locking is noticed a moment later.
+        shared.tasks_changed.wait_for(&mut tasks, KEEPER_SOON);
     }
 }
 

@@ -18,14 +18,15 @@ pub enum Durability {
 #[derive(Debug, Clone)]
 pub struct Options {
     pub durability: Durability,
-    /// Size of a segment's file. Taken from the disk beforehand; a log has at least three of them. Between 64 KiB and 1 GiB.
+    /// Size of a segment's file. Taken from the disk beforehand; a log has at least four of them. Between 64 KiB and 1 GiB.
     pub segment_octets: u64,
-    /// How much may wait for the writer before appenders have to wait too.
+    /// How much may wait for the writer before appenders have to wait too; at most half a segment.
     pub backlog_octets: usize,
     /// Time between the starts of two writes, so that batches become large also where syncing takes no time. The first after a pause does
     /// not wait.
     pub gather: Duration,
-    /// Segments kept ready beside the one in use: those above the first are a reserve that messages cannot have.
+    /// Segments kept ready beside the one in use, at least three. Messages are refused when there cannot be so many: the rest is for
+    /// acknowledgements, and for what it takes to free segments.
     pub spares: usize,
     /// A sealed segment is copied forward when fewer than one in so many of its messages are left.
     pub copy_below: u64,
@@ -38,7 +39,7 @@ impl Default for Options {
             segment_octets: 32 << 20,
             backlog_octets: 16 << 20,
             gather: Duration::from_micros(200),
-            spares: 2,
+            spares: 3,
             copy_below: 4,
         }
     }

@@ -1,4 +1,4 @@
-//! What the threads of a log have in common. Locks are taken in the order index, files, space, tasks.
+//! What the threads of a log have in common. Locks are taken in the order index, files, tasks, space.
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
@@ -13,6 +13,8 @@ use crate::index::{Index, Slot};
 use crate::statistics::Counters;
 use crate::{Fatal, Options, slots};
 
+/// Work that the keeper may leave before the writer waits for it.
+const TASKS_MAX: usize = 8;
 /// Files kept open for reading.
 const FILES_MAX: usize = 128;
 
@@ -47,6 +49,8 @@ pub(crate) struct Space {
     pub(crate) spares: Vec<Spare>,
     /// No further spare could be had.
     pub(crate) full: bool,
+    /// There is no room even for what the keeper has to write.
+    pub(crate) stuck: bool,
     /// The highest number of a spare's name.
     pub(crate) numbered: u32,
 }
@@ -135,6 +139,16 @@ impl Shared {
         let path = self.spare_path();
         let file = self.disk.create(&path, octets)?;
         Ok(Spare { path, file, octets })
+    }
+
+    /// Whether the writer may go on without waiting for the keeper. While the disk is not known to be full, there must be a spare more than
+    /// the reserve, so that what has been admitted never takes the reserve.
+    pub(crate) fn may_write(&self) -> bool {
+        let tasks = self.tasks.lock().len();
+        let space = self.space.lock();
+        // What the keeper has left to do may free segments.
+        let all_done = tasks == 0 || space.stuck;
+        (space.full && all_done) || (tasks <= TASKS_MAX && space.spares.len() + 1 >= self.options.spares)
     }
 
     pub(crate) fn give_task(&self, task: Task) {

@@ -1,0 +1,273 @@
+//! A log whose files are cut off, changed bit by bit, copied over each other or missing: it opens with everything that was confirmed, or says
+//! which file is wrong, where, and what to do. It never opens with less and says nothing.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use warren_store::{
+    Batch, Disk, Log, Message, MessageId, OpenError, Options, Place, ReadError, SimulatedDisk, StreamId,
+};
+
+const QUEUE: StreamId = StreamId(7);
+
+type Open = Result<(Log, warren_store::Recovered), OpenError>;
+
+fn open(disk: &SimulatedDisk) -> Open {
+    let options = Options {
+        segment_octets: 64 << 10,
+        ..Options::default()
+    };
+    let disk: Arc<dyn Disk> = Arc::new(disk.clone());
+    Log::open(Path::new("/data"), disk, options, |_| {})
+}
+
+fn append(log: &Log, position: u64, size: usize) {
+    let mut batch = Batch::new();
+    batch.message(Message {
+        id: MessageId::default(),
+        places: &[Place {
+            stream: QUEUE,
+            position,
+            tag: 0,
+        }],
+        head: &[b"head"],
+        body: &[Bytes::from(vec![position as u8; size])],
+    });
+    log.wait(log.append(batch).unwrap()).unwrap();
+}
+
+fn positions(log: &Log) -> Vec<u64> {
+    let stored = log.fetch(QUEUE, 0, usize::MAX, u64::MAX).unwrap();
+    stored.iter().map(|one| one.position).collect()
+}
+
+/// The disk of a process that was killed after each of ten small messages had been confirmed.
+fn killed() -> SimulatedDisk {
+    let disk = SimulatedDisk::default();
+    let (log, _) = open(&disk).unwrap();
+    for position in 0..10 {
+        append(&log, position, 40);
+    }
+    log.wait(log.settle(QUEUE, &[2..=3]).unwrap()).unwrap();
+    append(&log, 10, 40);
+    let copy = disk.copy();
+    drop(log);
+    copy
+}
+
+const CONFIRMED: [u64; 9] = [0, 1, 4, 5, 6, 7, 8, 9, 10];
+
+fn segment() -> PathBuf {
+    PathBuf::from("/data/00000001.segment")
+}
+
+/// End of the last frame.
+fn end(disk: &SimulatedDisk) -> usize {
+    let mut end = 0;
+    disk.damage(&segment(), |octets| {
+        end = octets.iter().rposition(|octet| *octet != 0).unwrap() + 1
+    });
+    end
+}
+
+/// Where the last frame begins: only it can be missing without a trace, as nothing behind it tells that it was safe.
+fn last_frame(disk: &SimulatedDisk) -> usize {
+    let mut last = 0;
+    disk.damage(&segment(), |octets| {
+        last = octets
+            .windows(4)
+            .rposition(|four| four == [0xF5, b'W', b'f', b'r'])
+            .unwrap()
+    });
+    last
+}
+
+#[test]
+fn every_bit_of_a_segment_matters() {
+    let disk = killed();
+    let (last, end) = (last_frame(&disk), end(&disk));
+    let (mut torn, mut refused) = (0, 0);
+    for bit in 0..end * 8 {
+        let disk = disk.copy();
+        disk.damage(&segment(), |octets| octets[bit / 8] ^= 1 << (bit % 8));
+        match open(&disk) {
+            Ok((log, recovered)) => {
+                // The last batch cannot be told from one that was being written.
+                assert!(bit / 8 >= last, "bit {bit} changed and nobody noticed");
+                assert_eq!(positions(&log), CONFIRMED[..8]);
+                torn += u64::from(recovered.torn.is_some());
+            }
+            Err(error) => {
+                assert!(bit / 8 < last, "{error}");
+                let text = error.to_string();
+                assert!(text.contains("/data/00000001.segment"), "{text}");
+                assert!(
+                    text.contains("use the program") || text.contains("put back a copy"),
+                    "{text}"
+                );
+                refused += 1;
+            }
+        }
+    }
+    assert!(torn > 0 && refused == last * 8, "{torn} {refused} {last}");
+}
+
+#[test]
+fn every_truncation_is_told_or_harmless() {
+    let disk = killed();
+    let end = end(&disk);
+    for length in 0..=end {
+        let disk = disk.copy();
+        disk.damage(&segment(), |octets| octets.truncate(length));
+        // What is behind the cut is gone with all evidence of it: that is what a torn tail is. What is left is a prefix.
+        let (log, _) = open(&disk).unwrap();
+        let found = positions(&log);
+        let prefix = |settled: &[u64]| {
+            (0..=10)
+                .filter(|one| !settled.contains(one))
+                .take(found.len())
+                .collect::<Vec<_>>()
+        };
+        assert!(found == prefix(&[]) || found == prefix(&[2, 3]), "{found:?}");
+        assert!(length < end || found == CONFIRMED);
+    }
+}
+
+/// The disk of a log with some sealed segments, closed.
+fn sealed() -> SimulatedDisk {
+    let disk = SimulatedDisk::default();
+    let (log, _) = open(&disk).unwrap();
+    for position in 0..200 {
+        append(&log, position, 1000);
+    }
+    drop(log);
+    disk
+}
+
+fn named(disk: &SimulatedDisk, kind: &str) -> Vec<PathBuf> {
+    let files = disk.files().into_iter().map(|(path, _)| path);
+    files
+        .filter(|path| path.to_str().unwrap().ends_with(kind))
+        .collect()
+}
+
+#[test]
+fn a_segment_under_another_name_is_recognised() {
+    let disk = sealed();
+    let segments = named(&disk, ".segment");
+    assert!(segments.len() > 3);
+    let mut contents = BTreeMap::new();
+    for path in &segments {
+        disk.damage(path, |octets| drop(contents.insert(path.clone(), octets.clone())));
+    }
+    for from in &segments {
+        // Over another one, and behind the last.
+        for to in segments
+            .iter()
+            .filter(|to| *to != from)
+            .chain([&PathBuf::from("/data/000000ff.segment")])
+        {
+            let disk = disk.copy();
+            disk.put(to, contents[from].clone());
+            let error = open(&disk).err().unwrap().to_string();
+            assert!(
+                error.contains("it is a copy of segment") && error.contains(to.to_str().unwrap()),
+                "{error}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_file_that_is_missing_or_short_is_named() {
+    let disk = sealed();
+    for path in [
+        named(&disk, ".segment"),
+        named(&disk, ".slots"),
+        named(&disk, "checkpoint"),
+    ]
+    .concat()
+    {
+        let without = disk.copy();
+        without.remove(&path).unwrap();
+        let error = open(&without).err().unwrap();
+        assert!(
+            matches!(&error, OpenError::Missing { path: missing, .. } if *missing == path),
+            "{error}"
+        );
+        let short = disk.copy();
+        short.damage(&path, |octets| octets.truncate(octets.len() / 3));
+        let error = open(&short).err().unwrap().to_string();
+        assert!(error.contains(path.to_str().unwrap()), "{error}");
+    }
+}
+
+#[test]
+fn every_octet_of_a_checkpoint_and_of_the_node_file_matters() {
+    let disk = sealed();
+    for path in [PathBuf::from("/data/checkpoint"), PathBuf::from("/data/node")] {
+        let mut length = 0;
+        disk.damage(&path, |octets| length = octets.len());
+        for at in 0..length {
+            let disk = disk.copy();
+            disk.damage(&path, |octets| octets[at] ^= 0x10);
+            let error = open(&disk)
+                .err()
+                .unwrap_or_else(|| panic!("octet {at} of {} changed", path.display()));
+            assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
+        }
+    }
+}
+
+#[test]
+fn a_damaged_message_is_named_and_the_others_are_read() {
+    let disk = sealed();
+    let path = &named(&disk, ".segment")[0];
+    // Inside the body of the second message or so.
+    disk.damage(path, |octets| octets[1500] ^= 1);
+    let (log, _) = open(&disk).unwrap();
+    let before = log.fetch(QUEUE, 0, 10, u64::MAX).unwrap();
+    let bad = before.last().unwrap().position + 1;
+    let error = log.fetch(QUEUE, bad, 10, u64::MAX).unwrap_err();
+    let ReadError::Corrupt {
+        path: named,
+        position,
+        ..
+    } = &error
+    else {
+        panic!("{error}")
+    };
+    assert_eq!((named, *position), (path, bad));
+    assert_eq!(
+        log.fetch(QUEUE, bad + 1, 1000, u64::MAX)
+            .unwrap()
+            .last()
+            .unwrap()
+            .position,
+        199
+    );
+}
+
+#[test]
+fn a_data_directory_of_another_node_is_refused() {
+    let (one, other) = (sealed(), sealed());
+    // The simulated disk gives every node the same name.
+    one.damage(Path::new("/data/node"), |octets| {
+        let text = std::str::from_utf8(octets).unwrap().replace("id 73", "id 74");
+        let summed = text.split("crc ").next().unwrap().to_owned();
+        *octets = format!("{summed}crc {:08x}\n", crc32c::crc32c(summed.as_bytes())).into_bytes();
+    });
+    let error = open(&one).err().unwrap().to_string();
+    assert!(error.contains("belongs to another node"), "{error}");
+    assert!(open(&other).is_ok());
+}
+
+#[test]
+fn a_newer_format_is_refused_by_its_number() {
+    let disk = sealed();
+    disk.damage(Path::new("/data/checkpoint"), |octets| octets[8] = 9);
+    let error = open(&disk).err().unwrap();
+    assert!(matches!(error, OpenError::Version { found: 9, .. }), "{error}");
+}
