@@ -14,6 +14,7 @@ mod rabbitmq;
 mod records;
 mod reload;
 mod seeds;
+mod start;
 mod tls;
 mod unit;
 mod upgrade;

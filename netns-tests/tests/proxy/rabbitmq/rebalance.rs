@@ -135,11 +135,7 @@ fn what_is_under_way_at_a_broker_is_never_moved() {
     std::thread::sleep(std::time::Duration::from_secs(4));
     std::fs::write(&go_on, "").unwrap();
     let log = says("done");
-    let last = log
-        .lines()
-        .filter(|line| line.starts_with("moved"))
-        .next_back()
-        .unwrap();
+    let last = log.lines().rfind(|line| line.starts_with("moved")).unwrap();
     assert!(
         last.ends_with("unacknowledged=0 exclusive=0 transaction=0"),
         "{log}"
