@@ -87,8 +87,19 @@ pub struct Status {
     pub maxconn: u32,
     /// It accepts no new connections and waits for the last sessions to end.
     pub stopping: bool,
+    /// The process this one took over from, while it has sessions that cannot travel.
+    pub former: Option<FormerProcess>,
     pub frontends: Vec<Frontend>,
     pub backends: Vec<Backend>,
+}
+
+/// A process that finishes what it could not give away.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct FormerProcess {
+    pub pid: u32,
+    /// When it gave everything else away; there are fewer and fewer.
+    pub sessions: u32,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

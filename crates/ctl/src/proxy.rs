@@ -153,6 +153,13 @@ fn page(status: &Status, paint: Paint) -> String {
     if status.stopping {
         text += &format!("  {}\n", paint.waiting("stopping: waits for the last sessions"));
     }
+    if let Some(former) = &status.former {
+        let stay = format!(
+            "upgraded: {} sessions that cannot travel (TLS) stay in process {} until they end",
+            former.sessions, former.pid
+        );
+        text += &format!("  {}\n", paint.waiting(&stay));
+    }
     if let Some(failure) = &status.reload_failure {
         text += &format!("  {} {}\n", paint.bad("not reloaded:"), clean(failure));
     }

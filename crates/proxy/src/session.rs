@@ -41,6 +41,9 @@ use crate::worker::SessionInfo;
 use crate::worker::context::{Context, Entrance};
 use crate::worker::reactor::{Named, Place, Ready, Token};
 
+/// How long what the proxy itself answers may take once its process has retired, in milliseconds.
+const VISIT: u64 = 1_000;
+
 /// Which end of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Side {
@@ -352,6 +355,18 @@ impl Session {
             Stage::Relay(relay) => relay.end(cause, &mut self.common, context),
             Stage::Opening(_) | Stage::Joining { .. } | Stage::Http(_) => self.drive(context),
         }
+    }
+
+    /// Its process serves nobody new: a client of mode http may have one more request answered, and what the proxy
+    /// itself tells (the statistics, live) the next process tells better.
+    pub(crate) fn retire(&mut self, context: &mut Context) -> Flow {
+        if let Stage::Http(http) = &mut self.stage {
+            http.retire();
+            if self.common.server.is_some() && self.common.assigned.is_none() {
+                self.common.hurry(Cause::Killed, context.now + VISIT);
+            }
+        }
+        Flow::Stay
     }
 
     /// Whether it could be ended now without anybody losing anything, after a silence of so many milliseconds.

@@ -16,7 +16,7 @@ mod typed;
 pub use csv::{Selection, csv, header, json, typed};
 pub use field::{Field, Tags};
 pub use history::History;
-pub use info::{Info, Item, Process};
+pub use info::{Former, Info, Item, Process};
 pub use page::{Site, router};
 pub use prometheus::{EXPOSITION, Family, families, metrics};
 pub use rows::{Kind, Look, Row, Statistics, Value};

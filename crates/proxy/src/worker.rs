@@ -196,6 +196,8 @@ pub enum Command {
     },
     /// The configuration was read again. Most of it is looked up where it is needed; this is about what is kept.
     Reloaded,
+    /// Another process serves now: clients of mode http are to come to that one with their next connection.
+    Retire,
     /// Ends once there is no session left.
     Finish,
 }

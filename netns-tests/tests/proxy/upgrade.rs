@@ -30,9 +30,17 @@ impl Installed {
         let place = Place::new();
         let binary = place.proxy.directory().join("installed");
         std::fs::copy(warren_binary(), &binary).unwrap();
-        let file = place
-            .proxy
-            .write("haproxy.cfg", &change(place.configuration("", "", server)));
+        let mut text = change(place.configuration("", "", server));
+        if text.contains("crt PEM") {
+            let pem = place.proxy.directory().join("pem");
+            place.proxy.sh(&format!(
+                "openssl req -x509 -newkey rsa:2048 -nodes -keyout {0}.key -out {0}.crt -days 2 -subj /CN=a.test \
+                 2>/dev/null && cat {0}.crt {0}.key > {0}",
+                pem.display()
+            ));
+            text = text.replace("crt PEM", &format!("crt {}", pem.display()));
+        }
+        let file = place.proxy.write("haproxy.cfg", &text);
         let mut command = Command::new(&binary);
         command.args(["proxy", "-f"]).arg(&file);
         let first = place.proxy.spawn_command(command);
@@ -159,4 +167,151 @@ fn a_server_that_is_down_stays_so_and_the_operators_word_holds() {
     let counted: usize = proxy.field("rabbitmq", "FRONTEND", "stot").parse().unwrap();
     assert_eq!(counted, sessions, "counters go on");
     assert_eq!(place.servers_of(3), ["rabbitmq1"; 3]);
+}
+
+#[test]
+fn the_successor_is_found_by_everything_its_predecessor_was_found_by() {
+    let mut installed = Installed::start_with(CHECK, |text| {
+        text.replace("maxconn 4096", "maxconn 4096\n    pidfile /run/haproxy.pid")
+    });
+    let host = &installed.place.proxy;
+    let seen = |what: &str| host.sh(what).trim().to_owned();
+    let info = |key: &str| {
+        let socket = warren_lab::Proxy::socket(host);
+        let ask = format!(
+            "echo 'show info' | socat - {} | sed -n 's/^{key}: //p'",
+            socket.display()
+        );
+        host.sh(&ask).trim().to_owned()
+    };
+    let mut session = installed.place.session();
+    std::thread::sleep(std::time::Duration::from_millis(1200));
+    for _ in 0..3 {
+        let (before, uptime) = (installed.answering(), info("Uptime_sec").parse::<u32>().unwrap());
+        // The file is another one by now; that of the process that runs has no name any more.
+        let fresh = host.directory().join("fresh");
+        std::fs::copy(warren_binary(), &fresh).unwrap();
+        std::fs::rename(&fresh, &installed.binary).unwrap();
+        let said = installed.upgrade();
+        assert!(said.status.success(), "{said:?}");
+        let pid = installed.answering();
+        assert_ne!(pid, before);
+        assert_eq!(seen("cat /run/haproxy.pid"), pid);
+        assert_eq!(seen(&format!("cat /proc/{pid}/comm")), "haproxy");
+        let binary = installed.binary.display().to_string();
+        assert_eq!(seen(&format!("readlink /proc/{pid}/exe")), binary);
+        assert_eq!(seen("killall -0 haproxy && echo found"), "found");
+        let status = seen(&format!("{} proxy status", warren_binary().display()));
+        assert!(status.contains(&format!("process {pid} ")), "{status}");
+        assert_eq!(info("Stopping"), "0");
+        let now: u32 = info("Uptime_sec").parse().unwrap();
+        assert!((uptime..uptime + 10).contains(&now), "{uptime} and then {now}");
+        session.exchange(3000).unwrap();
+    }
+    assert!(installed.first.wait(PATIENCE).success());
+}
+
+#[test]
+fn upgrades_that_are_asked_for_at_once_are_one_after_the_other_or_refused() {
+    let mut installed = Installed::start(CHECK);
+    let load = Load::start(&installed.place.client, installed.place.entry(), 8, 30);
+    let mut session = installed.place.session();
+    let mut done = 0;
+    for _ in 0..3 {
+        let said: Vec<_> = std::thread::scope(|scope| {
+            let asked: Vec<_> = (0..3).map(|_| scope.spawn(|| installed.upgrade())).collect();
+            asked.into_iter().map(|asked| asked.join().unwrap()).collect()
+        });
+        for said in &said {
+            let refusal = String::from_utf8_lossy(&said.stderr).into_owned();
+            assert!(
+                said.status.success() || refusal.contains("another upgrade or the end is under way"),
+                "{said:?}"
+            );
+        }
+        let upgraded = said.iter().filter(|said| said.status.success()).count();
+        assert!(upgraded >= 1, "{said:?}");
+        done += upgraded;
+        session.exchange(3000).unwrap();
+    }
+    let report = load.stop();
+    assert!(report.is_clean(), "{report:?}");
+    assert!(installed.first.wait(PATIENCE).success());
+    println!("{done} of 9");
+    // One is left, and it is the one that answers.
+    let pid = installed.answering();
+    eventually(PATIENCE, "one process is left", || {
+        let all = installed
+            .place
+            .proxy
+            .sh("pgrep -x haproxy || true");
+        let all: Vec<&str> = all.split_whitespace().collect();
+        if all == [pid.as_str()] {
+            Ok(())
+        } else {
+            Err(format!("{all:?}, {pid}"))
+        }
+    });
+}
+
+#[test]
+fn what_speaks_tls_stays_until_it_ends_is_said_to_and_keeps_nobody_else() {
+    let mut installed = Installed::start_with(CHECK, |text| {
+        format!(
+            "{text}\nlisten secure\n    bind *:5671 ssl crt PEM\n    server rabbitmq1 10.77.0.3:5672\n\
+             listen page\n    mode http\n    bind *:8100\n    stats enable\n    stats uri /\n"
+        )
+    });
+    let place = &installed.place;
+    let mut talking = place.client.spawn(
+        "/bin/sh",
+        &[
+            "-c",
+            "(printf 'AMQP\\0\\0\\011\\001'; sleep 600) | openssl s_client -quiet -connect 10.77.0.1:5671 2>/dev/null",
+        ],
+    );
+    // A page that somebody looks at.
+    let mut looking = place
+        .client
+        .spawn("/usr/bin/curl", &["-sN", "http://10.77.0.1:8100/;live"]);
+    let status = || {
+        let binary = warren_binary();
+        place.proxy.sh(&format!("{} proxy status", binary.display()))
+    };
+    eventually(PATIENCE, "both are served", || {
+        let csv = place.client.sh("curl -s 'http://10.77.0.1:8100/;csv'");
+        let now = |name: &str| {
+            let line = csv.lines().find(|line| line.starts_with(name));
+            line.and_then(|line| line.split(',').nth(4)).map(str::to_owned)
+        };
+        let both = [now("secure,FRONTEND"), now("page,FRONTEND")];
+        // The one that asks is a client as well.
+        if both == [Some("1".to_owned()), Some("2".to_owned())] {
+            Ok(())
+        } else {
+            Err(csv)
+        }
+    });
+    let before = installed.answering();
+    let said = installed.upgrade();
+    let text = String::from_utf8_lossy(&said.stdout).into_owned();
+    assert!(
+        said.status.success() && text.contains(" stay until they end"),
+        "{said:?}"
+    );
+    let stay = format!("stay in process {before} until they end");
+    assert!(status().contains(&stay), "{}", status());
+    let page = place.client.sh("curl -s http://10.77.0.1:8100/");
+    assert!(
+        page.contains(&format!("process {before}: ")) && page.contains("(TLS)"),
+        "{page}"
+    );
+    assert!(talking.is_running() && installed.first.is_running());
+    // Whoever looked at the page comes back to the process that serves; so only TLS keeps the old one.
+    eventually(PATIENCE, "the page's connection has ended", || {
+        if looking.is_running() { Err(()) } else { Ok(()) }
+    });
+    drop(talking);
+    assert!(installed.first.wait(PATIENCE).success());
+    assert!(!status().contains("until they end"), "{}", status());
 }

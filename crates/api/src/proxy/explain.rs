@@ -15,6 +15,13 @@ pub fn explain(status: &Status) -> Vec<String> {
             status.connections
         ));
     }
+    if let Some(former) = &status.former {
+        sentences.push(format!(
+            "Process {}, which served before the upgrade, still has some of {} sessions that cannot travel (TLS), and \
+             ends with the last of them.",
+            former.pid, former.sessions
+        ));
+    }
     if let Some(failure) = &status.reload_failure {
         sentences.push(format!(
             "The configuration could not be read again and the earlier one is in force: {failure}"

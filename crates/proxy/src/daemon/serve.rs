@@ -244,6 +244,15 @@ impl Daemon {
             configured: self.configured.into(),
             reload_failure: self.reload_failure.clone(),
             stopping: self.stopping.is_some(),
+            former: self
+                .doors
+                .context()
+                .process
+                .former()
+                .map(|former| warren_api::proxy::FormerProcess {
+                    pid: former.pid,
+                    sessions: former.sessions,
+                }),
             ..answers::status(&self.live)
         }
     }

@@ -29,7 +29,7 @@ use crate::plan::{Global, Origin, Plan};
 use crate::rebalance;
 use crate::resolve::{self, Addresses};
 use crate::runtime::Context;
-use crate::stats::{EXPOSITION, Process, Site};
+use crate::stats::{EXPOSITION, Former, Process, Site};
 use crate::tls::Keyring;
 use crate::worker::{Command, Log, Settings, Workers};
 
@@ -177,7 +177,6 @@ fn start(options: Options, plan: Plan, bound: Bound, addresses: &Addresses) -> R
     let mut process = Process::this(env!("CARGO_PKG_VERSION"), RELEASED);
     process.dropped_logs = dropped;
     if let Some(inherited) = &inherited {
-        process.age = inherited.age();
         process.started = wall_clock() - inherited.age();
     }
     let context = Context {
@@ -252,8 +251,13 @@ impl Daemon {
                 tracing::info!(
                     sessions = adopted.sessions,
                     refused = adopted.refused,
+                    left = adopted.left,
                     "took over"
                 );
+                if let Some(former) = Former::new(adopted.pid, adopted.left) {
+                    // The first one is the one: nobody takes over twice.
+                    let _ = self.doors.context().process.former.set(former);
+                }
             }
             // The former process has let go already: somebody has to serve.
             Err(error) if accepted => tracing::error!(%error, "not all sessions were taken over"),

@@ -1,5 +1,6 @@
 //! How it ends: nothing new is accepted, AMQP connections are told at a frame boundary, and there is a deadline.
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use super::listeners::Sockets;
@@ -41,6 +42,7 @@ impl Daemon {
         let at_once = request == Request::Terminate && (again || global.origin == Origin::Haproxy);
         if !again {
             let _ = self.manager.stopping();
+            self.doors.context().process.stopping.store(true, Relaxed);
             tracing::info!(connections = self.live.connections.now(), "stopping");
             self.workers
                 .broadcast(&Command::Listen(std::sync::Arc::default()));

@@ -187,6 +187,8 @@ impl Daemon {
         self.sockets = Sockets::default();
         self.pid_file = None;
         self.workers.broadcast(&Command::Listen(Arc::default()));
+        self.workers.broadcast(&Command::Retire);
+        self.doors.context().process.stopping.store(true, Relaxed);
         let limit = self.live.snapshot().plan.global.hard_stop_after;
         self.stopping = Some(Stopping {
             deadline: limit.map(|limit| Instant::now() + limit),

@@ -94,13 +94,15 @@ impl Giving<'_> {
                 sessions += self.worker(worker, Packing::All)?;
             }
         }
-        self.wire.send(&ToNew::Done(Box::new(State::of(live))), &[])?;
+        let left = live.connections.now();
+        let done = ToNew::Done(Box::new(State::of(live)), std::process::id(), left);
+        self.wire.send(&done, &[])?;
         let ToOld::Ready = self.wire.receive()?.0 else {
             return Err(HandoverError::Unexpected);
         };
         Ok(Given {
             sessions,
-            left: live.connections.now() as usize,
+            left: left as usize,
             took,
         })
     }

@@ -22,8 +22,8 @@ pub(super) enum ToNew {
     Sessions(Vec<SessionRecord>),
     /// Whoever has a server has been sent: places at servers that are free now are free.
     Accept,
-    /// That was all: what was counted until now.
-    Done(Box<State>),
+    /// That was all: what was counted until now, by which process, and how many sessions it keeps.
+    Done(Box<State>, u32, u32),
 }
 
 /// From the new one.

@@ -32,6 +32,10 @@ pub struct Adopted {
     pub sessions: usize,
     /// Sessions that the old process keeps, because the configuration has no place for them.
     pub refused: usize,
+    /// Number of the old process, and all sessions that it keeps.
+    pub pid: u32,
+    /// See `pid`.
+    pub left: u32,
 }
 
 /// Asks the process at the other end of `socket`, which calls [`super::give`], for what it has. Blocks. To be called
@@ -92,7 +96,7 @@ impl Inherited {
         wire.send(&ToOld::Prepared, &[])?;
         match wire.receive()?.0 {
             ToNew::Quiet(sessions) => live.continue_from(sessions),
-            ToNew::Known(..) | ToNew::Sessions(_) | ToNew::Accept | ToNew::Done(_) => {
+            ToNew::Known(..) | ToNew::Sessions(_) | ToNew::Accept | ToNew::Done(..) => {
                 return Err(HandoverError::Unexpected);
             }
         }
@@ -131,7 +135,8 @@ fn receive(
                     accept();
                 }
             }
-            (ToNew::Done(state), _) => {
+            (ToNew::Done(state, pid, left), _) => {
+                (adopted.pid, adopted.left) = (pid, left);
                 state.count(live);
                 wire.send(&ToOld::Ready, &[])?;
                 return Ok(adopted);

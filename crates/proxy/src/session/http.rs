@@ -179,6 +179,11 @@ impl Http {
         }
     }
 
+    /// The next answer is the last one on this connection.
+    pub(crate) const fn retire(&mut self) {
+        self.ending = true;
+    }
+
     /// What it is doing, for the live table.
     pub(crate) fn doing(&self) -> &'static str {
         match &self.state {

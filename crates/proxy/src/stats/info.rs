@@ -4,8 +4,12 @@
 //! without. `TotalSplicdedBytesOut` is spelt as there.
 
 use std::fmt::Write as _;
+use std::os::fd::OwnedFd;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::field::Tags;
 use super::rows::Value;
@@ -25,14 +29,14 @@ pub struct Process {
     pub pid: u32,
     /// When the service began its work, which a binary upgrade keeps.
     pub started: SystemTime,
-    /// How old the service was when this process took over.
-    pub age: Duration,
     /// Files it may open (`Ulimit-n`).
     pub files: u32,
     /// Name of the host, unless `node` says otherwise.
     pub host: String,
     /// It ends once its sessions have.
     pub stopping: AtomicBool,
+    /// The process this one took over from, if it has sessions left.
+    pub former: OnceLock<Former>,
     /// Log lines for which there was no room, or nobody to take them.
     pub dropped_logs: crate::logs::Dropped,
     /// Octets to clients in the last second; kept by [`super::History`].
@@ -41,7 +45,40 @@ pub struct Process {
     pub idle_percent: AtomicU32,
 }
 
+/// A process that gave everything away but sessions that cannot travel, which it finishes.
+#[derive(Debug)]
+pub struct Former {
+    /// Its number.
+    pub pid: u32,
+    /// Sessions that it kept; there are fewer and fewer.
+    pub sessions: u32,
+    /// Says when it has ended.
+    life: OwnedFd,
+}
+
+impl Former {
+    /// Nothing if it has no sessions, or is gone already.
+    #[must_use]
+    pub fn new(pid: u32, sessions: u32) -> Option<Self> {
+        let process = rustix::process::Pid::from_raw(i32::try_from(pid).ok()?)?;
+        let life = rustix::process::pidfd_open(process, rustix::process::PidfdFlags::empty()).ok()?;
+        (sessions > 0).then_some(Self { pid, sessions, life })
+    }
+
+    fn lives(&self) -> bool {
+        let mut ended = [PollFd::new(&self.life, PollFlags::IN)];
+        // A descriptor of a process can be read from once that has ended.
+        poll(&mut ended, Some(&Timespec::default())).is_ok_and(|ready| ready == 0)
+    }
+}
+
 impl Process {
+    /// Whoever served before and still has sessions.
+    #[must_use]
+    pub fn former(&self) -> Option<&Former> {
+        self.former.get().filter(|former| former.lives())
+    }
+
     /// This process, of this version.
     #[must_use]
     pub fn this(version: &str, release_date: &str) -> Self {
@@ -54,10 +91,10 @@ impl Process {
             release_date: release_date.to_owned(),
             pid: std::process::id(),
             started: warren_kit::clock::wall_clock(),
-            age: Duration::ZERO,
             files: files.map_or(0, |(soft, _)| u32::try_from(soft).unwrap_or(u32::MAX)),
             host: host.unwrap_or_default(),
             stopping: AtomicBool::new(false),
+            former: OnceLock::new(),
             dropped_logs: crate::logs::Dropped::default(),
             bytes_out_rate: AtomicU64::new(0),
             idle_percent: AtomicU32::new(100),
@@ -82,7 +119,11 @@ pub struct Item {
 
 /// All keys at one moment.
 #[derive(Clone, Debug)]
-pub struct Info(pub Vec<Item>);
+pub struct Info {
+    items: Vec<Item>,
+    /// Number and sessions of the process that served before, while it has some.
+    pub former: Option<(u32, u32)>,
+}
 
 /// What the values are made from.
 struct Source<'a> {
@@ -113,7 +154,7 @@ impl Info {
             live,
             process,
             now: live.time(now),
-            uptime: now.saturating_duration_since(live.started()) + process.age,
+            uptime: now.saturating_duration_since(live.started()),
             totals: live.tally.totals(),
             listeners: u32::try_from(binds.sum::<usize>() + sockets).unwrap_or(u32::MAX),
             plan: std::sync::Arc::clone(&snapshot.plan),
@@ -125,19 +166,20 @@ impl Info {
             help,
             value: value(&source),
         };
-        Self(
-            ENTRIES
+        Self {
+            items: ENTRIES
                 .iter()
                 .map(item)
                 .filter(|item| item.value != Value::Empty)
                 .collect(),
-        )
+            former: process.former().map(|former| (former.pid, former.sessions)),
+        }
     }
 
     /// A value by its key.
     #[must_use]
     pub fn value(&self, name: &str) -> &Value {
-        let item = self.0.iter().find(|item| item.name == name);
+        let item = self.items.iter().find(|item| item.name == name);
         item.map_or(&Value::Empty, |item| &item.value)
     }
 
@@ -152,7 +194,7 @@ impl Info {
     #[must_use]
     pub fn text(&self, described: bool) -> String {
         let mut text = String::new();
-        for item in &self.0 {
+        for item in &self.items {
             let _ = write!(text, "{}: {}", item.name, item.value);
             if described {
                 let _ = write!(text, ":\"{}\"", item.help);
@@ -166,7 +208,7 @@ impl Info {
     #[must_use]
     pub fn typed(&self, described: bool) -> String {
         let mut text = String::new();
-        for item in &self.0 {
+        for item in &self.items {
             let _ = write!(text, "{}.", item.place);
             typed::write_line(&mut text, item.name, item.tags, &item.value);
             if described {
@@ -180,7 +222,7 @@ impl Info {
     /// `show info json`.
     #[must_use]
     pub fn json(&self) -> String {
-        let items = self.0.iter().filter_map(|item| {
+        let items = self.items.iter().filter_map(|item| {
             typed::item(item.place, item.name, item.tags, &item.value).map(|inside| format!("{{{inside}}}"))
         });
         format!("[{}]", items.collect::<Vec<_>>().join(","))

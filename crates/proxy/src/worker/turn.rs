@@ -175,6 +175,13 @@ impl Worker {
                 let snapshot = self.context.live.snapshot();
                 self.context.log.change(&snapshot.plan.global);
             }
+            Command::Retire => {
+                let sessions = self.sessions.iter();
+                let places: Vec<Place> = sessions.map(|(_, session)| session.common.place()).collect();
+                for place in places {
+                    self.with(place, Session::retire);
+                }
+            }
             Command::Finish => self.finishing = true,
         }
     }

@@ -469,19 +469,15 @@ pub(super) fn tiles(info: &Info, language: Language) -> Vec<(&'static str, [Stri
     };
     let per_second = |name: &str| format!("{}{}", number(name), words.per_second);
     let most = |name: &str| format!("{} {}", words.peak, number(name));
-    let stopping = if number("Stopping") == 1 {
-        words.stopping
-    } else {
-        ""
+    let note = match info.former {
+        _ if number("Stopping") == 1 => words.stopping.to_owned(),
+        Some((pid, sessions)) => format!("{} {pid}: {sessions} {}", words.former, words.stay),
+        None => String::new(),
     };
     vec![
         (
             "uptime",
-            [
-                words.uptime.into(),
-                human_time(number("Uptime_sec")),
-                stopping.into(),
-            ],
+            [words.uptime.into(), human_time(number("Uptime_sec")), note],
         ),
         (
             "connections",

@@ -90,6 +90,8 @@ words! {
     of: "of" "/";
     per_second: "/s" "/秒";
     sockets_listening: "listening sockets" "个监听套接字";
+    former: "process" "进程";
+    stay: "sessions stay there until they end (TLS)" "个会话留在原处直到结束（TLS）";
     stopping: "stopping: waits for its sessions to end" "正在停止：等待会话结束";
     filter: "Filter" "筛选";
     filter_hint: "name, address, status" "名称、地址、状态";
