@@ -241,10 +241,7 @@ fn upgrades_that_are_asked_for_at_once_are_one_after_the_other_or_refused() {
     // One is left, and it is the one that answers.
     let pid = installed.answering();
     eventually(PATIENCE, "one process is left", || {
-        let all = installed
-            .place
-            .proxy
-            .sh("pgrep -x haproxy || true");
+        let all = installed.place.proxy.sh("pgrep -x haproxy || true");
         let all: Vec<&str> = all.split_whitespace().collect();
         if all == [pid.as_str()] {
             Ok(())
