@@ -24,6 +24,7 @@ mod words;
 
 pub(crate) use build::address::{server_address, source_address};
 pub use build::build;
+pub(crate) use build::network;
 pub(crate) use haproxy::is_server_option;
 pub use haproxy::page as haproxy_page;
 pub use load::{Format, Loaded, Machine, load, load_haproxy, load_haproxy_text, load_toml, load_toml_text};

@@ -10,17 +10,23 @@
 //!
 //! Deliberately absent: a thread that logs. Handing lines over would cost more than sending them in batches.
 
+mod convert;
 mod date;
 mod fetch;
 mod format;
 mod json;
+mod map;
 mod render;
 mod sink;
 mod writer;
 
+pub(crate) use convert::{Expression, NAMES as CONVERTERS, references};
 pub use date::Dates;
+pub(crate) use fetch::variable;
 pub use fetch::{Fetch, Samples};
+pub(crate) use format::split_call;
 pub use format::{Format, FormatError, FormatFault};
+pub(crate) use map::read_lines;
 pub use writer::{Dropped, Writer};
 
 use crate::plan::{Level, Logging};

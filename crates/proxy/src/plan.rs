@@ -17,14 +17,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use backend::{Backend, BackendTimeouts, Balance, HashOn, Rebalance, RetryOn, Stick};
+pub use backend::{
+    Backend, BackendTimeouts, Balance, CookieMode, HashOn, Rebalance, RetryOn, Stick, StickyCookie,
+};
 pub use frontend::{
     Bind, BindAddress, BindTls, ClientCertificates, ErrorPage, ForwardFor, Frontend, FrontendTimeouts,
     SourceLimits, StatsPage, TlsVersion,
 };
 pub use log::{Facility, Level, LogFormat, LogTarget, Logging, Transport};
 pub use rules::{
-    Condition, Edit, HttpAction, HttpRule, Pattern, Redirect, Sample, Switch, TcpAction, TcpRule, Term, Test,
+    Capture, Condition, Edit, HttpAction, HttpRule, NameLike, NameRegex, Pattern, Redirect, RedirectOptions,
+    Replace, Sample, Switch, SwitchTo, TcpAction, TcpRule, Template, Term, Test,
 };
 pub use server::{
     Agent, Check, CheckKind, ErrorAction, Expect, Expected, HostAddress, Keepalive, Observe, ProxyVersion,

@@ -274,6 +274,33 @@ pub struct HttpFacts<'a> {
     pub status: Option<u16>,
     /// Host, for `%[req.hdr(host)]` and the like.
     pub headers: &'a [(String, String)],
+    /// `%ID`.
+    pub unique_id: Option<&'a [u8]>,
+    /// `%hr` and `%hs`: what was to be kept of request and response, in the order of the file.
+    pub captures: [&'a [Option<Vec<u8>>]; 2],
+    /// `%CC` and `%CS`.
+    pub cookies: [Option<&'a [u8]>; 2],
+    /// What `%tsc` says after `%ts`, of the client's cookie and of the server's.
+    pub cookie_state: [u8; 2],
+    /// `set-var`: names and values.
+    pub variables: &'a [(String, Vec<u8>)],
+}
+
+impl Default for HttpFacts<'_> {
+    fn default() -> Self {
+        Self {
+            method: "",
+            uri: "",
+            version: "",
+            status: None,
+            headers: &[],
+            unique_id: None,
+            captures: [&[]; 2],
+            cookies: [None; 2],
+            cookie_state: [b'-'; 2],
+            variables: &[],
+        }
+    }
 }
 
 /// What is known of an AMQP connection.

@@ -27,8 +27,6 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use warren_balance::ServerId;
-
 use self::connect::{Progress, Upstream};
 use self::endpoint::{Endpoint, Received};
 use self::http::Http;
@@ -132,7 +130,9 @@ pub(crate) struct Common {
     /// Failed attempts to connect that were followed by another.
     pub(crate) retries: u32,
     /// Not taken again if there is another.
-    pub(crate) avoid: Option<ServerId>,
+    pub(crate) avoid: Option<NonZeroU32>,
+    /// Number of the server that a cookie of the client's names.
+    pub(crate) wanted: Option<NonZeroU32>,
     /// A connection that has served others will do, and one was taken.
     pub(crate) reuse: bool,
     pub(crate) reused: bool,
@@ -224,6 +224,7 @@ impl Session {
                 queues: [0; 2],
                 retries: 0,
                 avoid: None,
+                wanted: None,
                 reuse: false,
                 reused: false,
                 redispatched: false,

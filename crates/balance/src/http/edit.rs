@@ -46,6 +46,28 @@ macro_rules! edits {
                 remove(&mut self.fields, octets, name);
                 add(&mut self.fields, octets, name, value);
             }
+
+            /// No field whose name is one of those.
+            pub fn remove_headers(&mut self, octets: &[u8], mut those: impl FnMut(&str) -> bool) {
+                self.fields.retain(|field| !those(field.name.text(octets)));
+            }
+
+            /// Every field of this name gets the value that `change` makes of its own, if it makes one.
+            pub fn change_header(
+                &mut self,
+                octets: &mut Vec<u8>,
+                name: &str,
+                mut change: impl FnMut(&[u8]) -> Option<Vec<u8>>,
+            ) {
+                for field in &mut self.fields {
+                    if !field.name.text(octets).eq_ignore_ascii_case(name) {
+                        continue;
+                    }
+                    if let Some(value) = change(field.value.of_octets(octets)) {
+                        field.value = append_value(octets, &value);
+                    }
+                }
+            }
         }
     };
 }
@@ -54,6 +76,11 @@ edits!(Request);
 edits!(Response);
 
 impl Request {
+    /// Wants something else done. What HEAD and CONNECT mean for where messages end is the caller's business.
+    pub fn set_method(&mut self, octets: &mut Vec<u8>, method: &[u8]) {
+        self.method = append(octets, method);
+    }
+
     /// Asks for something else.
     pub fn set_url(&mut self, octets: &mut Vec<u8>, url: &[u8]) {
         self.target = append(octets, url);
@@ -87,6 +114,12 @@ impl Request {
 }
 
 impl Response {
+    /// Another status, with what it is called. It must not be one that changes whether a body follows.
+    pub fn set_status(&mut self, octets: &mut Vec<u8>, status: u16, reason: &str) {
+        self.status = status;
+        self.reason = append(octets, reason.as_bytes());
+    }
+
     /// As it came, it already says this about its connection, to a client of this version.
     #[must_use]
     pub fn says(&self, persistence: Persistence, client: Version) -> bool {
@@ -134,14 +167,18 @@ fn append(octets: &mut Vec<u8>, text: &[u8]) -> Span {
 
 fn add(fields: &mut Vec<Field>, octets: &mut Vec<u8>, name: &str, value: &[u8]) {
     let name = append(octets, name.as_bytes());
+    let value = append_value(octets, value);
+    fields.push(Field { name, value });
+}
+
+fn append_value(octets: &mut Vec<u8>, value: &[u8]) -> Span {
     let start = octets.len();
     // A value made from what a client sent must not become another line.
     octets.extend(value.iter().map(|octet| match octet {
         b'\r' | b'\n' | 0 => b' ',
         other => *other,
     }));
-    let value = Span::new(start, octets.len());
-    fields.push(Field { name, value });
+    Span::new(start, octets.len())
 }
 
 fn remove(fields: &mut Vec<Field>, octets: &[u8], name: &str) -> usize {

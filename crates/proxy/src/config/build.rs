@@ -8,6 +8,7 @@ mod backend;
 mod bind;
 mod check;
 mod condition;
+mod cookie;
 mod frontend;
 mod global;
 mod line;
@@ -26,10 +27,12 @@ pub(super) mod reference {
     pub(in crate::config) use super::sample::names as samples;
 }
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::ops::Range;
 use std::sync::Arc;
+
+pub(crate) use self::address::network;
 
 use toml::Spanned;
 use warren_kit::config::Report;
@@ -306,10 +309,8 @@ fn rules_of_backends(
                 "write `content`, or move the rule to the frontend",
             );
         }
-        let here = |target: BackendIndex| target.0 == index;
         for frontend in frontends.iter_mut() {
-            let switched = frontend.switches.iter().any(|switch| here(switch.backend));
-            if !switched && !frontend.default_backend.is_some_and(here) {
+            if !frontend.may_lead_to(BackendIndex(index), given.mode) {
                 continue;
             }
             if !frontend.switches.is_empty() || frontend.tcp_rules.iter().any(|rule| rule.content) {
@@ -389,12 +390,7 @@ fn fullconns(sections: &[Given<'_>], frontends: &[Frontend], backends: &mut [Bac
             if given.front && frontend.id == given.id {
                 return true;
             }
-            let switches = frontend.switches.iter().map(|switch| switch.backend);
-            let targets: BTreeSet<usize> = switches
-                .chain(frontend.default_backend)
-                .map(|target| target.0)
-                .collect();
-            targets.contains(&index)
+            frontend.may_lead_to(BackendIndex(index), backend.mode)
         };
         let most: u64 = frontends
             .iter()

@@ -152,6 +152,19 @@ pub struct Section {
     /// Redirections, as in haproxy.cfg: `"scheme https unless { ssl_fc }"`. They come after `http_request`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub redirect: Vec<Spanned<String>>,
+    /// (frontend) What the log shows of requests as `%hr`: `{ header = "Host", length = 40 }`, or without a header for a rule
+    /// such as `"capture req.hdr(host) id 0"`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub request_captures: Vec<Spanned<Capture>>,
+    /// (frontend) The same of responses, as `%hs`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub response_captures: Vec<Spanned<Capture>>,
+    /// (frontend) A cookie that the log shows as `%CC` and `%CS`: `{ name = "SESSION=", length = 40 }`.
+    pub cookie_capture: Option<Spanned<CookieCapture>>,
+    /// (frontend) A name for each request, with `%` variables; `%ID` in the log.
+    pub unique_id_format: Option<Spanned<String>>,
+    /// (frontend) The header that tells it to servers.
+    pub unique_id_header: Option<Spanned<String>>,
     /// (frontend) The statistics page: `true`, or a table.
     pub stats: Option<Spanned<StatsUse>>,
     /// (frontend) A path that is answered with status 200 by the proxy itself.
@@ -228,6 +241,9 @@ pub struct Section {
     pub retry_on: Vec<Spanned<String>>,
     /// (backend) Connections at which servers with `minconn` may have `maxconn`. Default: a tenth of what its frontends may have.
     pub fullconn: Option<Spanned<i64>>,
+    /// (backend) Clients return to the server that a cookie names, as after `cookie` in haproxy.cfg:
+    /// `"SRV insert indirect nocache"`. Servers have a `cookie`, too.
+    pub cookie: Option<Spanned<String>>,
     /// (backend) Clients return to the server they had: `{ size = 100000, expire = "30m" }`.
     pub stick: Option<Spanned<Stick>>,
     /// (backend) Move connections to a server that came back (mode amqp): `true`, or a table. Default false.
@@ -256,6 +272,8 @@ pub struct Timeouts {
     pub http_request: Option<Spanned<HumanDuration>>,
     /// Between requests. Default `"60s"`.
     pub http_keep_alive: Option<Spanned<HumanDuration>>,
+    /// How long `tarpit` keeps somebody waiting. Default `"5s"`.
+    pub tarpit: Option<Spanned<HumanDuration>>,
     /// For a client's part of a TLS handshake. Default `"10s"`.
     pub handshake: Option<Spanned<HumanDuration>>,
     /// For a check's answer once connected. Default: the interval of the check.
@@ -340,6 +358,26 @@ pub struct PerSource {
     pub size: Option<Spanned<i64>>,
     /// How long after they were seen last. Default `"30s"`.
     pub expire: Option<Spanned<HumanDuration>>,
+}
+
+/// Something that the log shows.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Capture {
+    /// The header. Default: what a rule captures.
+    pub header: Option<String>,
+    /// Octets that are kept of it. Default 64.
+    pub length: Option<Spanned<i64>>,
+}
+
+/// A cookie that the log shows.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CookieCapture {
+    /// How it begins: `"NAME="`, or only the beginning of a name.
+    pub name: String,
+    /// Octets that are kept of it. Default 64.
+    pub length: Option<Spanned<i64>>,
 }
 
 /// `true`, or a table.
@@ -489,6 +527,8 @@ pub struct Server {
     pub send_proxy: Option<Spanned<String>>,
     /// The header carries the session's number, too. Default false.
     pub proxy_unique_id: Option<bool>,
+    /// What cookies call it, if its backend has a `cookie`.
+    pub cookie: Option<String>,
     /// Address to connect from.
     pub source: Option<Spanned<String>>,
     /// A name that cannot be resolved when the proxy starts is an error. Default false.

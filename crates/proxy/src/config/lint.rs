@@ -170,14 +170,9 @@ fn unwatched(findings: &mut Findings, backend: &Backend) {
 
 /// The backends a frontend may lead to.
 fn targets<'p>(plan: &'p Plan, frontend: &Frontend) -> Vec<&'p Backend> {
-    let switched = frontend.switches.iter().map(|switch| switch.backend);
-    let all: BTreeSet<usize> = switched
-        .chain(frontend.default_backend)
-        .map(|BackendIndex(index)| index)
-        .collect();
-    all.into_iter()
-        .filter_map(|index| plan.backends.get(index))
-        .map(|backend| &**backend)
+    let all = plan.backends.iter().enumerate();
+    all.filter(|(index, backend)| frontend.may_lead_to(BackendIndex(*index), backend.mode))
+        .map(|(_, backend)| &**backend)
         .collect()
 }
 

@@ -57,16 +57,13 @@ pub(super) fn without_server(live: &Live, named: Option<&str>) -> Option<Vec<Str
 
 /// Whether a frontend leads there, for each backend. One without servers serves the statistics and nothing else.
 fn used_backends(plan: &plan::Plan) -> Vec<bool> {
-    let mut used = vec![false; plan.backends.len()];
-    for frontend in plan.frontends.iter().filter(|frontend| !frontend.disabled) {
-        let switches = frontend.switches.iter().map(|switch| switch.backend);
-        for index in switches.chain(frontend.default_backend) {
-            if let Some(used) = used.get_mut(index.0) {
-                *used = !plan.backend(index).servers.is_empty();
-            }
-        }
-    }
-    used
+    let frontends = plan.frontends.iter().filter(|frontend| !frontend.disabled);
+    let backends = plan.backends.iter().enumerate().map(|(index, backend)| {
+        let index = plan::BackendIndex(index);
+        let led_to = |frontend: &Arc<plan::Frontend>| frontend.may_lead_to(index, backend.mode);
+        !backend.servers.is_empty() && frontends.clone().any(led_to)
+    });
+    backends.collect()
 }
 
 const fn mode(mode: Mode) -> &'static str {

@@ -10,6 +10,7 @@ use super::state::State;
 use crate::plan;
 use crate::record::{Cause, Termination};
 use crate::session::amqp::Saved;
+use crate::session::http::Extra;
 
 /// From the old process.
 #[derive(Debug, Serialize, Deserialize)]
@@ -98,6 +99,8 @@ pub(crate) struct SessionRecord {
     pub(crate) queues: [u32; 2],
     /// The number of the server that has failed it.
     pub(crate) avoid: Option<u32>,
+    /// The number of the server that the client's cookie names.
+    pub(crate) wanted: Option<u32>,
     /// Whose session it is, once a backend is chosen.
     pub(crate) backend: Option<String>,
     /// Whose slot it has, and to whom it is connected.
@@ -187,4 +190,6 @@ pub(crate) struct ExchangeRecord {
     pub(crate) status: Option<u16>,
     /// What is true of it.
     pub(crate) marks: [bool; 11],
+    /// What the configuration wants to be remembered of it.
+    pub(crate) extra: Option<Box<Extra>>,
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
+use warren_balance::health::State;
 use warren_balance::queue::Limit;
 use warren_balance::{Backups, Balancer, Instant, Queue, Request, ServerId, StickTable, Ticket, Unchosen};
 
@@ -241,7 +242,8 @@ impl Backend {
         self.balancing.lock().balancer.candidates().len()
     }
 
-    /// A server for a connection, or a place in the queue. `wanted` is the one it belongs to, by a stick table.
+    /// A server for a connection, or a place in the queue. `wanted` is the one it belongs to, by a stick table or a cookie;
+    /// one that takes no new clients still takes its own.
     pub fn assign(
         &self,
         now: Instant,
@@ -251,6 +253,11 @@ impl Backend {
         avoid: Option<ServerId>,
         waiter: Waiter,
     ) -> Assignment {
+        let returns = wanted.is_some_and(|id| {
+            let servers = self.servers.load();
+            let server = servers.iter().find(|server| server.id == id);
+            server.is_some_and(|server| matches!(server.state(), State::Drain | State::Stopping))
+        });
         // Under the lock, so that they are those the balancer knows.
         let mut balancing = self.balancing.lock();
         let servers = self.servers.load();
@@ -258,7 +265,7 @@ impl Backend {
         let inflight = |id: ServerId| find(id).map_or(0, |server| server.sessions.now());
         let wanted = wanted.filter(|id| Some(*id) != avoid).and_then(|id| {
             let view = *balancing.balancer.servers().iter().find(|view| view.id == id)?;
-            view.usable.then_some(id)
+            (view.usable || returns).then_some(id)
         });
         let chosen = match wanted {
             Some(id) => Ok(id),

@@ -31,6 +31,22 @@ pub enum Fetch {
     RequestHeader(String),
     /// `res.hdr(name)`
     ResponseHeader(String),
+    /// `req.hdr(name,2)`: the second value; from -1 at the end.
+    RequestHeaderAt(String, i64),
+    /// `req.fhdr(name)`: the last field whole, commas and all.
+    RequestField(String),
+    /// `res.fhdr(name)`
+    ResponseField(String),
+    /// `base`: host and path.
+    Base,
+    /// `var(txn.name)`
+    Variable(String),
+    /// `capture.req.hdr(0)`
+    RequestCapture(usize),
+    /// `capture.res.hdr(0)`
+    ResponseCapture(usize),
+    /// `unique-id`
+    UniqueId,
     /// `req.cook(name)`
     Cookie(String),
     /// `url_param(name)`
@@ -82,7 +98,7 @@ pub enum Fetch {
 }
 
 /// Every name, for messages.
-pub(super) const NAMES: [&str; 48] = [
+pub(super) const NAMES: [&str; 55] = [
     "amqp.broker",
     "amqp.close_code",
     "amqp.close_text",
@@ -91,15 +107,20 @@ pub(super) const NAMES: [&str; 48] = [
     "amqp.user",
     "amqp.version",
     "amqp.vhost",
+    "base",
     "be_name",
+    "bool",
     "bytes_in",
     "bytes_out",
+    "capture.req.hdr",
+    "capture.res.hdr",
     "cook",
     "dst",
     "dst_port",
     "fe_name",
     "hdr",
     "hostname",
+    "int",
     "method",
     "path",
     "pathq",
@@ -125,9 +146,11 @@ pub(super) const NAMES: [&str; 48] = [
     "ssl_fc_sni",
     "status",
     "str",
+    "unique-id",
     "url",
     "url_param",
     "urlp",
+    "var",
     "bytes.in",
     "bytes.out",
     "res.status",
@@ -142,6 +165,8 @@ impl Fetch {
             "dst" => Self::Dst,
             "dst_port" => Self::DstPort,
             "method" | "req.method" => Self::Method,
+            "base" => Self::Base,
+            "unique-id" => Self::UniqueId,
             "path" => Self::Path,
             "pathq" => Self::PathAndQuery,
             "url" => Self::Url,
@@ -178,8 +203,25 @@ impl Fetch {
             return None;
         }
         Some(match name {
-            "req.hdr" | "req.fhdr" | "hdr" => Self::RequestHeader(argument.into()),
-            "res.hdr" | "res.fhdr" | "shdr" => Self::ResponseHeader(argument.into()),
+            "req.hdr" | "hdr" => match argument.split_once(',') {
+                Some((name, place)) => Self::RequestHeaderAt(name.into(), place.trim().parse().ok()?),
+                None => Self::RequestHeader(argument.into()),
+            },
+            "req.fhdr" => Self::RequestField(only(argument)?),
+            "res.hdr" | "shdr" => Self::ResponseHeader(only(argument)?),
+            "res.fhdr" => Self::ResponseField(only(argument)?),
+            "var" => Self::Variable(variable(argument)?),
+            "capture.req.hdr" => Self::RequestCapture(argument.parse().ok()?),
+            "capture.res.hdr" => Self::ResponseCapture(argument.parse().ok()?),
+            "bool" => Self::Text(
+                match argument {
+                    "1" | "true" | "on" | "yes" => "1",
+                    "0" | "false" | "off" | "no" => "0",
+                    _ => return None,
+                }
+                .into(),
+            ),
+            "int" => Self::Text(argument.parse::<i64>().ok()?.to_string()),
             "req.cook" | "cook" => Self::Cookie(argument.into()),
             "url_param" | "urlp" => Self::UrlParam(argument.into()),
             "ssl_c_s_dn" if argument.eq_ignore_ascii_case("cn") => Self::SslClientName,
@@ -187,6 +229,20 @@ impl Fetch {
             _ => return None,
         })
     }
+}
+
+/// The last value is all that is asked for where a place cannot be given.
+fn only(argument: &str) -> Option<String> {
+    let (name, place) = argument.split_once(',').unwrap_or((argument, "-1"));
+    (place.trim() == "-1").then(|| name.to_owned())
+}
+
+/// A variable's name, if requests and responses have such: `txn.a`, `req.a`, `res.a`.
+pub(crate) fn variable(name: &str) -> Option<String> {
+    let (scope, own) = name.split_once('.')?;
+    let known = ["txn", "req", "res"].contains(&scope);
+    let good = |c: char| c.is_ascii_alphanumeric() || "_.".contains(c);
+    (known && !own.is_empty() && own.chars().all(good)).then(|| name.to_owned())
 }
 
 /// Answers samples. Whoever knows more of a request than its [`Record`] answers for it; [`Record`] answers what it can.
@@ -251,6 +307,25 @@ impl Record<'_> {
     }
 
     fn http(&self, fetch: &Fetch, out: &mut Vec<u8>) -> bool {
+        if let Some(http) = &self.http {
+            let kept = match fetch {
+                Fetch::UniqueId => Some(http.unique_id),
+                Fetch::RequestCapture(place) => Some(http.captures[0].get(*place).and_then(Option::as_deref)),
+                Fetch::ResponseCapture(place) => {
+                    Some(http.captures[1].get(*place).and_then(Option::as_deref))
+                }
+                Fetch::Variable(name) => {
+                    let mut variables = http.variables.iter();
+                    let found = variables.find(|(known, _)| known == name);
+                    Some(found.map(|(_, value)| value.as_slice()))
+                }
+                _ => None,
+            };
+            if let Some(kept) = kept {
+                out.extend_from_slice(kept.unwrap_or_default());
+                return kept.is_some();
+            }
+        }
         let Some(http) = self.http.filter(|http| !http.method.is_empty()) else {
             return false;
         };
@@ -272,7 +347,11 @@ impl Record<'_> {
             Fetch::Query => Some(query.unwrap_or("")),
             Fetch::Version => http.version.strip_prefix("HTTP/"),
             Fetch::Status => return http.status.is_some_and(|status| number(u64::from(status), out)),
-            Fetch::RequestHeader(name) => named(name),
+            Fetch::RequestHeader(name) | Fetch::RequestField(name) => named(name),
+            Fetch::Base => {
+                out.extend_from_slice(named("host").unwrap_or("").as_bytes());
+                Some(without_host(path))
+            }
             Fetch::Cookie(name) => named("cookie").and_then(|cookies| pair(cookies, ';', name)),
             Fetch::UrlParam(name) => query.and_then(|query| pair(query, '&', name)),
             _ => None,

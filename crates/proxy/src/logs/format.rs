@@ -2,6 +2,7 @@
 //!
 //! `%name`, `%{+Q,-X}name`, `%[sample(argument),converter]`, `%%`. `%o` changes the flags of what follows.
 
+use super::convert::Converter;
 use super::fetch::{Fetch, NAMES};
 
 /// A compiled format.
@@ -34,13 +35,6 @@ pub(super) struct Flags {
     pub(super) quoted: bool,
     pub(super) hexadecimal: bool,
     pub(super) escaped: bool,
-}
-
-/// What is done to a sample.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Converter {
-    Lower,
-    Upper,
 }
 
 /// Why a format is none, and where.
@@ -85,11 +79,8 @@ pub enum FormatFault {
         hint: String,
     },
     /// No such converter.
-    #[error("there is no converter \"{name}\" to be used here: there are lower and upper")]
-    Converter {
-        /// As written.
-        name: String,
-    },
+    #[error("{0}")]
+    Converter(String),
 }
 
 macro_rules! variables {
@@ -138,6 +129,15 @@ impl Format {
         Self::compile_for(text, Purpose::Template)
     }
 
+    /// A text that means itself, percent signs and all.
+    pub(crate) fn plain(text: &str) -> Self {
+        Self {
+            text: text.to_owned(),
+            parts: vec![Part::Text(text.to_owned())],
+            purpose: Purpose::Template,
+        }
+    }
+
     /// As it was written.
     #[must_use]
     pub fn text(&self) -> &str {
@@ -152,6 +152,25 @@ impl Format {
             [Part::Text(text)] => Some(text),
             _ => None,
         }
+    }
+
+    /// A single sample with its converters, as it stands after `set-var(NAME)` and in conditions.
+    pub fn compile_expression(text: &str) -> Result<Self, FormatError> {
+        let format = Self::compile_template(&format!("%[{text}]"))?;
+        Ok(Self {
+            text: text.to_owned(),
+            ..format
+        })
+    }
+
+    /// The value of an expression, if there is one.
+    pub(crate) fn value(&self, samples: &dyn super::fetch::Samples) -> Option<Vec<u8>> {
+        let [Part::Sample(fetch, converters, _)] = self.parts.as_slice() else {
+            return None;
+        };
+        let mut out = Vec::new();
+        let there = samples.fetch(fetch, &mut out);
+        (there && converters.iter().all(|converter| converter.apply(&mut out, 0))).then_some(out)
     }
 
     /// Every sample that is asked for.
@@ -302,20 +321,16 @@ impl<'a> Compiler<'a> {
         let expression = rest[..end].trim();
         self.at += end + 2;
         let (call, converters) = split_call(expression);
-        let (name, argument) = match call.split_once('(') {
-            Some((name, argument)) => (name, argument.strip_suffix(')')),
-            None => (call, None),
-        };
+        let (name, argument) = called(call);
         let fetch = Fetch::named(name, argument).ok_or_else(|| {
             let hint = hint(name, NAMES, "");
             let name = call.to_owned();
             error(begin, FormatFault::Sample { name, hint })
         })?;
         let converters = converters
-            .map(|name| match name.trim() {
-                "lower" => Ok(Converter::Lower),
-                "upper" => Ok(Converter::Upper),
-                name => Err(error(begin, FormatFault::Converter { name: name.into() })),
+            .map(|converter| {
+                let (name, argument) = called(converter);
+                Converter::named(name, argument).map_err(|wrong| error(begin, FormatFault::Converter(wrong)))
             })
             .collect::<Result<_, _>>()?;
         self.parts.push(Part::Sample(fetch, converters, flags));
@@ -324,21 +339,36 @@ impl<'a> Compiler<'a> {
 }
 
 /// The call before the first comma that is not within parentheses, and the converters after it.
-fn split_call(expression: &str) -> (&str, impl Iterator<Item = &str>) {
-    let mut depth = 0usize;
-    let comma = expression.find(|c: char| {
-        match c {
-            '(' => depth += 1,
-            ')' => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        c == ',' && depth == 0
+pub(crate) fn split_call(expression: &str) -> (&str, impl Iterator<Item = &str>) {
+    let mut rest = Some(expression);
+    let mut parts = std::iter::from_fn(move || {
+        let here = rest?;
+        let (mut depth, mut quoted) = (0usize, false);
+        let comma = here.find(|c: char| {
+            match c {
+                '"' => quoted = !quoted,
+                '(' if !quoted => depth += 1,
+                ')' if !quoted => depth = depth.saturating_sub(1),
+                _ => {}
+            }
+            c == ',' && depth == 0 && !quoted
+        });
+        let (part, after) = match comma.and_then(|comma| here.split_at_checked(comma)) {
+            Some((part, after)) => (part, after.get(1..)),
+            None => (here, None),
+        };
+        rest = after;
+        Some(part.trim())
     });
-    let (call, rest) = match comma.map(|comma| expression.split_at(comma)) {
-        Some((call, rest)) => (call, rest.get(1..)),
-        None => (expression, None),
-    };
-    (call.trim(), rest.into_iter().flat_map(|rest| rest.split(',')))
+    (parts.next().unwrap_or_default(), parts)
+}
+
+/// A name and what stands in its parentheses.
+fn called(call: &str) -> (&str, Option<&str>) {
+    match call.split_once('(') {
+        Some((name, argument)) => (name, argument.strip_suffix(')')),
+        None => (call, None),
+    }
 }
 
 fn error(at: usize, fault: FormatFault) -> FormatError {
@@ -390,11 +420,9 @@ mod tests {
         assert_eq!(fault("100%"), (3, FormatFault::NoName));
         assert_eq!(fault("% ci"), (0, FormatFault::NoName));
         assert!(matches!(fault("%[hrd(x)]").1, FormatFault::Sample { .. }));
-        assert!(
-            matches!(fault("%[src,field(1,x)]").1, FormatFault::Converter { name } if name.starts_with("field"))
-        );
+        assert!(matches!(fault("%[src,field(x)]").1, FormatFault::Converter(said) if said.contains("field")));
         assert!(matches!(fault("%[req.hdr]").1, FormatFault::Sample { .. }));
-        assert!(matches!(fault("%[src,base64]").1, FormatFault::Converter { name } if name == "base64"));
+        assert!(matches!(fault("%[src,sha1]").1, FormatFault::Converter(said) if said.contains("sha1")));
     }
 
     #[test]
@@ -413,7 +441,7 @@ mod tests {
     #[test]
     fn every_sample_name_offered_is_taken() {
         for name in NAMES {
-            let known = [None, Some("cn")]
+            let known = [None, Some("cn"), Some("0"), Some("txn.a")]
                 .into_iter()
                 .any(|argument| Fetch::named(name, argument).is_some());
             assert!(known, "{name}");

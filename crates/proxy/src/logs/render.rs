@@ -4,9 +4,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use super::convert::Converter;
 use super::date::{self, Dates};
 use super::fetch::{Samples, without_host};
-use super::format::{Converter, Flags, Format, Part, Purpose, Variable};
+use super::format::{Flags, Format, Part, Purpose, Variable};
 use crate::record::{HttpFacts, Record};
 
 /// What a request that was not understood is called.
@@ -14,6 +15,9 @@ const BAD_REQUEST: &str = "<BADREQ>";
 
 /// Octets of a request line that are never written as they are, besides control characters: `"` and `#`.
 const URL: &[u8] = b"\"#";
+
+/// The same of a captured header: what could be taken for the end of its field.
+const HEADER: &[u8] = b"\"#{|}";
 
 impl Format {
     /// Appends what the template says for this request. `samples` answers `%[...]`: usually whoever holds the
@@ -96,13 +100,13 @@ impl Line<'_, '_> {
             Variable::Hostname => self.text(Some(hostname()), flags),
             Variable::TlsVersion => self.text(record.tls.map(|tls| tls.version), flags),
             Variable::Cipher => self.text(record.tls.map(|tls| tls.cipher), flags),
-            // Cookies and an id for each request are nothing that can be configured.
-            Variable::RequestCookie | Variable::ResponseCookie | Variable::UniqueId => self.text(None, flags),
-            // Neither are captured headers; HAProxy writes nothing if there are none.
-            Variable::RequestHeaders
-            | Variable::RequestHeadersClf
-            | Variable::ResponseHeaders
-            | Variable::ResponseHeadersClf => {}
+            Variable::UniqueId => self.captured(record.http.and_then(|http| http.unique_id), flags),
+            Variable::RequestCookie => self.captured(record.http.and_then(|http| http.cookies[0]), flags),
+            Variable::ResponseCookie => self.captured(record.http.and_then(|http| http.cookies[1]), flags),
+            Variable::RequestHeaders => self.captures(0, false, flags),
+            Variable::RequestHeadersClf => self.captures(0, true, flags),
+            Variable::ResponseHeaders => self.captures(1, false, flags),
+            Variable::ResponseHeadersClf => self.captures(1, true, flags),
             Variable::Accepted
             | Variable::AcceptedGmt
             | Variable::AcceptedLocal
@@ -132,6 +136,50 @@ impl Line<'_, '_> {
             Variable::Termination | Variable::TerminationCookie => self.termination(variable),
             _ => self.count(variable, flags),
         }
+    }
+
+    /// A value that was kept while the request went by.
+    fn captured(&mut self, value: Option<&[u8]>, flags: Flags) {
+        match value.filter(|value| !value.is_empty()) {
+            Some(value) => {
+                self.quote(flags);
+                value.iter().for_each(|octet| self.octet(*octet, flags, HEADER));
+                self.quote(flags);
+            }
+            None => self.text(None, flags),
+        }
+    }
+
+    /// `{one|two}`, or each one by itself for the common log format. Nothing if nothing was to be kept.
+    fn captures(&mut self, side: usize, apart: bool, flags: Flags) {
+        let kept = self.record.http.map_or(&[][..], |http| http.captures[side]);
+        if kept.is_empty() {
+            return;
+        }
+        if apart {
+            for (place, value) in kept.iter().enumerate() {
+                if place > 0 {
+                    self.out.push(b' ');
+                }
+                match value {
+                    Some(value) => {
+                        self.quote(flags);
+                        value.iter().for_each(|octet| self.octet(*octet, flags, HEADER));
+                        self.quote(flags);
+                    }
+                    None => self.out.push(b'-'),
+                }
+            }
+            return;
+        }
+        self.quote(flags);
+        for (place, value) in kept.iter().enumerate() {
+            self.out.push(if place == 0 { b'{' } else { b'|' });
+            let value = value.as_deref().unwrap_or_default();
+            value.iter().for_each(|octet| self.octet(*octet, flags, HEADER));
+        }
+        self.out.push(b'}');
+        self.quote(flags);
     }
 
     fn count(&mut self, variable: Variable, flags: Flags) {
@@ -263,7 +311,8 @@ impl Line<'_, '_> {
         self.out
             .extend(letters.map(|letter| u8::try_from(letter).unwrap_or(b'-')));
         if variable == Variable::TerminationCookie {
-            self.out.extend_from_slice(b"--");
+            let cookie = self.record.http.map_or([b'-'; 2], |http| http.cookie_state);
+            self.out.extend_from_slice(&cookie);
         }
     }
 
@@ -363,13 +412,12 @@ impl Line<'_, '_> {
             self.out.truncate(begin);
             return self.nothing(flags);
         }
-        let octets = self.out.get_mut(value..).unwrap_or_default();
-        for converter in converters {
-            match converter {
-                Converter::Lower => octets.make_ascii_lowercase(),
-                Converter::Upper => octets.make_ascii_uppercase(),
-            }
+        let mut applied = converters.iter();
+        if !applied.all(|converter| converter.apply(self.out, value)) || self.out.len() == value {
+            self.out.truncate(begin);
+            return self.nothing(flags);
         }
+        let octets = self.out.get(value..).unwrap_or_default();
         let begin_special = octets.iter().position(|octet| is_special(*octet, flags, &[]));
         if let Some(at) = begin_special {
             // Rare: what a client sent has characters that could be taken for the line's own.

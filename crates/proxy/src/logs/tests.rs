@@ -87,6 +87,7 @@ fn request(headers: &[(String, String)]) -> Record<'_> {
             version: "HTTP/1.1",
             status: Some(200),
             headers,
+            ..HttpFacts::default()
         }),
         ..session()
     }
@@ -104,6 +105,7 @@ fn bad_request() -> Record<'static> {
             version: "",
             status: Some(400),
             headers: &[],
+            ..HttpFacts::default()
         }),
         ..request(&[])
     }

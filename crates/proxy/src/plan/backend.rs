@@ -46,6 +46,8 @@ pub struct Backend {
     pub server_close: bool,
     /// `option httpclose`: none with clients either.
     pub http_close: bool,
+    /// `cookie`: clients return to the server whose name is in it.
+    pub cookie: Option<StickyCookie>,
     /// `errorfile`s.
     pub error_pages: Vec<ErrorPage>,
     /// `stick-table` with `stick on src`.
@@ -63,6 +65,40 @@ pub struct Backend {
     pub server_state: bool,
     /// `description`.
     pub description: Option<String>,
+}
+
+/// `cookie NAME ...`: which server a client had, kept by the client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StickyCookie {
+    /// Its name.
+    pub name: String,
+    /// Who makes it.
+    pub mode: CookieMode,
+    /// `indirect`: the server never sees it, and a client that has the right one gets no other.
+    pub indirect: bool,
+    /// `nocache`: a response that sets it may not be kept by others.
+    pub nocache: bool,
+    /// `postonly`: it is only set in responses to POST.
+    pub postonly: bool,
+    /// `preserve`: one that the server sets itself stays.
+    pub preserve: bool,
+    /// What follows the value: `; path=/; domain=...; HttpOnly`.
+    pub attributes: String,
+    /// `option persist`: the server is used even if it is down.
+    pub persist: bool,
+}
+
+/// Who makes the cookie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CookieMode {
+    /// The server; it is only read.
+    Passive,
+    /// The server; what it says is replaced by the server's own word.
+    Rewrite,
+    /// The proxy.
+    Insert,
+    /// The server; its value gets the server's word and a `~` in front.
+    Prefix,
 }
 
 /// How connections are spread.

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{BackendIndex, HttpRule, Keepalive, Logging, Mode, ProxyId, Switch, TcpRule};
+use super::{
+    BackendIndex, Capture, HttpRule, Keepalive, Logging, Mode, ProxyId, Switch, SwitchTo, TcpRule, Template,
+};
 
 /// A frontend, or the front half of a `listen`.
 #[derive(Clone, Debug)]
@@ -41,6 +43,18 @@ pub struct Frontend {
     pub forwardfor: Option<ForwardFor>,
     /// `stats enable` and the like.
     pub stats: Option<Arc<StatsPage>>,
+    /// What is kept of requests for the log (`capture request header`, `declare capture request`).
+    pub request_captures: Vec<Capture>,
+    /// The same of responses.
+    pub response_captures: Vec<Capture>,
+    /// `capture cookie NAME len N`: the beginning of `NAME=value`, and how much is kept.
+    pub cookie_capture: Option<(String, usize)>,
+    /// `unique-id-format`.
+    pub unique_id: Option<Template>,
+    /// `unique-id-header`.
+    pub unique_id_header: Option<String>,
+    /// `timeout tarpit`; 5 s unless given.
+    pub tarpit: Option<Duration>,
     /// `monitor-uri`: answered 200 by the proxy itself.
     pub monitor_uri: Option<String>,
     /// `option httpclose`: no keep-alive on either side. `option http-server-close` only concerns servers.
@@ -59,6 +73,18 @@ pub struct Frontend {
     pub description: Option<String>,
     /// `option socket-stats`: a row for every bind.
     pub socket_stats: bool,
+}
+
+impl Frontend {
+    /// Whether clients may be led to this backend, which speaks that.
+    #[must_use]
+    pub fn may_lead_to(&self, index: BackendIndex, mode: Mode) -> bool {
+        let switched = self.switches.iter().any(|switch| match switch.backend {
+            SwitchTo::Backend(other) => other == index,
+            SwitchTo::Named(_) => mode == Mode::Http,
+        });
+        switched || self.default_backend == Some(index)
+    }
 }
 
 /// `option forwardfor`.

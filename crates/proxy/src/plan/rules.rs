@@ -1,8 +1,10 @@
 //! Conditions and what follows from them: `acl`, `use_backend`, `tcp-request`, `http-request`, `http-response`.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::BackendIndex;
+use crate::logs::{Expression, Format};
 
 /// `if` or `unless`: an alternative of conjunctions. No condition is one empty conjunction, which always holds.
 #[derive(Clone, Debug)]
@@ -85,6 +87,16 @@ pub enum Sample {
     SourceConnections,
     /// `src_conn_rate`.
     SourceRate,
+    /// `srv_is_up(backend/server)`.
+    ServerUp(BackendIndex, String),
+    /// `fe_sess_rate`.
+    FrontendRate,
+    /// `be_sess_rate(backend)`.
+    BackendRate(BackendIndex),
+    /// `queue(backend)`: requests that wait for a server.
+    Queue(BackendIndex),
+    /// Whatever log-format can say, converters included: `var(txn.x)`, `path,url_dec`.
+    Expression(Arc<Format>),
 }
 
 /// What a sample is compared with.
@@ -104,15 +116,26 @@ pub enum Pattern {
     Network(IpAddr, u8),
     /// Least and most, both inclusive.
     Range(i64, i64),
+    /// The same of a text's length (`-m len`).
+    Length(i64, i64),
 }
 
 /// `use_backend`.
 #[derive(Clone, Debug)]
 pub struct Switch {
     /// To which.
-    pub backend: BackendIndex,
+    pub backend: SwitchTo,
     /// When.
     pub condition: Condition,
+}
+
+/// Where `use_backend` leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SwitchTo {
+    /// There.
+    Backend(BackendIndex),
+    /// To the backend of this name; if there is none of mode http, the next rule is looked at.
+    Named(Template),
 }
 
 /// A `tcp-request` rule.
@@ -132,6 +155,15 @@ pub struct TcpRule {
 pub enum TcpAction {
     Accept,
     Reject,
+}
+
+/// Something of a request or response that the log shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Capture {
+    /// `capture request header NAME`; `None` is filled by a rule.
+    pub header: Option<String>,
+    /// The most octets that are kept.
+    pub length: usize,
 }
 
 /// An `http-request` or `http-response` rule.
@@ -164,6 +196,8 @@ pub enum HttpAction {
         code: u16,
         /// What kind, with a log-format template.
         to: Redirect,
+        /// What else.
+        options: RedirectOptions,
     },
     /// `return status N content-type T string S`.
     Return {
@@ -171,8 +205,40 @@ pub enum HttpAction {
         status: u16,
         /// Type of the content.
         content_type: String,
-        /// The content.
-        content: String,
+        /// The content: a constant for `string` and `file`.
+        content: Template,
+        /// Further headers (`hdr`).
+        headers: Vec<(String, Template)>,
+    },
+    /// `tarpit [deny_status N]`: denied after a while.
+    Tarpit {
+        /// 500 unless given.
+        status: u16,
+    },
+    /// `silent-drop`: the connection ends without a word.
+    Drop,
+    /// `set-var(NAME) EXPRESSION`, `set-var-fmt(NAME) TEMPLATE`.
+    SetVariable {
+        /// With its scope: `txn.x`.
+        name: String,
+        /// Of what.
+        value: Template,
+        /// An expression; a variable stays as it is if there is no value.
+        expression: bool,
+    },
+    /// `unset-var(NAME)`.
+    UnsetVariable {
+        /// With its scope.
+        name: String,
+    },
+    /// `capture EXPRESSION len N|id N`.
+    Capture {
+        /// Of what.
+        value: Template,
+        /// Its place among what the frontend keeps of that side.
+        place: usize,
+        /// The most octets that are kept.
+        length: usize,
     },
     /// Changes the head.
     Edit(Edit),
@@ -184,22 +250,96 @@ pub enum HttpAction {
 #[derive(Clone, Debug, PartialEq, Eq)]
 
 pub enum Redirect {
-    Location(String),
-    Prefix(String),
-    Scheme(String),
+    Location(Template),
+    Prefix(Template),
+    Scheme(Template),
 }
 
-/// A change of the head. Values are log-format templates.
+/// What else a redirection does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RedirectOptions {
+    /// `drop-query`: without what stands behind the question mark.
+    pub drop_query: bool,
+    /// `append-slash`, with `drop-query`: a path that has no slash at its end gets one.
+    pub append_slash: bool,
+    /// `set-cookie NAME[=VALUE]`, `clear-cookie NAME[=]`: a `Set-Cookie` as it is sent.
+    pub cookie: Option<String>,
+    /// `ignore-empty`: a target without a character is no redirection.
+    pub ignore_empty: bool,
+}
+
+/// Text with %[samples], compiled.
+pub type Template = Arc<Format>;
+
+/// A change of the head.
 #[derive(Clone, Debug, PartialEq, Eq)]
 
 pub enum Edit {
-    AddHeader { name: String, value: String },
-    SetHeader { name: String, value: String },
-    DelHeader { name: String },
-    ReplacePath { regex: String, with: String },
-    SetPath { value: String },
-    SetQuery { value: String },
+    AddHeader {
+        name: String,
+        value: Template,
+    },
+    SetHeader {
+        name: String,
+        value: Template,
+    },
+    DelHeader {
+        name: String,
+    },
+    /// Headers whose name is like this.
+    DelHeaders {
+        like: NameLike,
+    },
+    /// Each whole value.
+    ReplaceHeader {
+        name: String,
+        replace: Replace,
+    },
+    /// Each member of each value, which is a list.
+    ReplaceValue {
+        name: String,
+        replace: Replace,
+    },
+    ReplacePath(Replace),
+    ReplacePathAndQuery(Replace),
+    ReplaceUri(Replace),
+    SetPath(Template),
+    SetPathAndQuery(Template),
+    SetQuery(Template),
+    SetUri(Template),
+    SetMethod(Template),
+    /// Of a response, with what it is called.
+    SetStatus {
+        status: u16,
+        reason: String,
+    },
 }
+
+/// What matches is replaced as a whole; `\\1` is what the first group found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replace {
+    /// What is looked for.
+    pub(crate) regex: Expression,
+    /// What takes its place.
+    pub with: Template,
+}
+
+/// `del-header NAME -m METHOD`, without regard to case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NameLike {
+    /// `-m beg`
+    Prefix(String),
+    /// `-m end`
+    Suffix(String),
+    /// `-m sub`
+    Substring(String),
+    /// `-m reg`
+    Regex(NameRegex),
+}
+
+/// An expression about names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NameRegex(pub(crate) Expression);
 
 impl Condition {
     /// Holds whatever is the case.

@@ -20,6 +20,8 @@ pub struct Server {
     pub address: HostAddress,
     /// Only used when no active server is (`backup`).
     pub backup: bool,
+    /// What cookies call it (`cookie`).
+    pub cookie: Option<String>,
     /// `weight`, 1 unless given.
     pub weight: Weight,
     /// Connections at once.

@@ -5,7 +5,7 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use warren_balance::{Key, ServerId};
+use warren_balance::Key;
 
 use super::connect::Upstream;
 use super::endpoint::Endpoint;
@@ -85,7 +85,8 @@ impl Session {
             ended: [common.client.ended, server(|server| server.ended)],
             shut: [common.client.shut, server(|server| server.shut)],
             queues: common.queues,
-            avoid: common.avoid.map(|id| id.0),
+            avoid: common.avoid.map(NonZeroU32::get),
+            wanted: common.wanted.map(NonZeroU32::get),
             backend: common.backend.as_ref().map(|backend| backend.name.to_string()),
             server: common.assigned.as_ref().map(|server| ServerRecord {
                 name: server.name.to_string(),
@@ -147,7 +148,8 @@ impl Session {
         common.key = record.key;
         common.activity = record.activity;
         common.queues = record.queues;
-        common.avoid = record.avoid.map(ServerId);
+        common.avoid = record.avoid.and_then(NonZeroU32::new);
+        common.wanted = record.wanted.and_then(NonZeroU32::new);
         common.backend = backend;
         if let Some((socket, server)) = server {
             common.server = Some(Endpoint::accepted(socket));

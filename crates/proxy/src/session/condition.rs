@@ -9,10 +9,12 @@ use std::net::{IpAddr, SocketAddr};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use subtle::ConstantTimeEq;
+use warren_balance::health::State;
 use warren_balance::http::{Request, Response, list};
 use warren_balance::{Instant, Key};
 
-use crate::live::{Frontend, Snapshot};
+use crate::live::{Backend, Frontend, Snapshot};
+use crate::logs::Format;
 use crate::plan::{Condition, Pattern, Sample, Test};
 
 /// What conditions look at.
@@ -29,6 +31,8 @@ pub(crate) struct Look<'a> {
     pub(crate) request: Option<(&'a Request, &'a [u8])>,
     /// The same of a response.
     pub(crate) response: Option<(&'a Response, &'a [u8])>,
+    /// Finds the value of an expression.
+    pub(crate) express: &'a dyn Fn(&Format) -> Option<Vec<u8>>,
 }
 
 /// What is known of TLS, whether it ends here or is only passed on.
@@ -130,6 +134,19 @@ impl<'a> Look<'a> {
             Sample::BackendConnections(backend) => number(self.snapshot.backend(*backend).sessions.now()),
             Sample::SourceConnections => self.source().map(|seen| Value::Number(seen.0)),
             Sample::SourceRate => self.source().map(|seen| Value::Number(seen.1)),
+            Sample::ServerUp(backend, server) => {
+                let server = self.snapshot.backend(*backend).server_named(server);
+                boolean(server.is_some_and(|server| !matches!(server.state(), State::Down | State::Maint)))
+            }
+            Sample::FrontendRate => number(self.frontend.session_rate.now(self.now)),
+            Sample::BackendRate(backend) => {
+                number(self.snapshot.backend(*backend).session_rate.now(self.now))
+            }
+            Sample::Queue(backend) => number(waiting(self.snapshot.backend(*backend))),
+            Sample::Expression(format) => {
+                let value = (self.express)(format);
+                return value.is_some_and(|value| wanted(Value::Text(&value)));
+            }
         };
         value.is_some_and(wanted)
     }
@@ -181,6 +198,13 @@ impl<'a> Look<'a> {
     }
 }
 
+/// Who waits for a server, of this backend's.
+pub(crate) fn waiting(backend: &Backend) -> u32 {
+    let servers = backend.servers();
+    let at_servers = servers.iter().map(|server| server.queued.now());
+    at_servers.fold(backend.queued.now(), u32::saturating_add)
+}
+
 /// The value of `name=value` in a query string.
 pub(crate) fn parameter<'a>(query: &'a str, name: &str) -> Option<&'a str> {
     query
@@ -218,7 +242,11 @@ fn matches(pattern: &Pattern, value: Value<'_>, ignore_case: bool) -> bool {
             .ok()
             .and_then(|text| text.parse().ok())
             .is_some_and(|number: i64| (*least..=*most).contains(&number)),
+        (Pattern::Length(least, most), Value::Text(text)) => {
+            i64::try_from(text.len()).is_ok_and(|length| (*least..=*most).contains(&length))
+        }
         (Pattern::Range(..), Value::Address(_))
+        | (Pattern::Length(..), _)
         | (Pattern::Network(..), Value::Number(_) | Value::Boolean(_)) => false,
         (pattern, Value::Text(text)) => matches_text(pattern, text, ignore_case),
         (pattern, Value::Number(number)) => matches_text(pattern, number.to_string().as_bytes(), ignore_case),
@@ -232,7 +260,7 @@ fn matches(pattern: &Pattern, value: Value<'_>, ignore_case: bool) -> bool {
     }
 }
 
-fn matches_text(pattern: &Pattern, text: &[u8], ignore_case: bool) -> bool {
+pub(crate) fn matches_text(pattern: &Pattern, text: &[u8], ignore_case: bool) -> bool {
     let same = |left: &[u8], right: &str| {
         if ignore_case {
             left.eq_ignore_ascii_case(right.as_bytes())
@@ -254,7 +282,7 @@ fn matches_text(pattern: &Pattern, text: &[u8], ignore_case: bool) -> bool {
         Pattern::Directory(pattern) => delimited(text, pattern, b"/?", &same),
         Pattern::Domain(pattern) => delimited(text, pattern, b"./:?", &same),
         Pattern::Regex(regex) => regex.is_match(text),
-        Pattern::Network(..) | Pattern::Range(..) => false,
+        Pattern::Network(..) | Pattern::Range(..) | Pattern::Length(..) => false,
     }
 }
 

@@ -12,6 +12,7 @@
 //! same server waits for a second or `timeout connect`, whichever is shorter, unless the last one timed out.
 
 use std::io;
+use std::num::NonZeroU32;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -19,7 +20,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
-use warren_balance::{Algorithm, Ticket};
+use warren_balance::{Algorithm, ServerId, Ticket};
 
 use super::endpoint::Endpoint;
 use super::{Common, Spent, introduction};
@@ -151,13 +152,16 @@ fn choose(common: &mut Common, context: &mut Context, since: u64) -> Option<Prog
     let Some(backend) = common.backend.clone() else {
         return failed(Cause::ServerAborted, Phase::Connect);
     };
-    let before = common.avoid;
+    let before = common.avoid.map(|id| ServerId(id.get()));
     let waiter = Waiter {
         worker: context.worker,
         session: common.place().number(),
     };
     let wanted = if before.is_none() {
-        context.stuck_to(&backend, common)
+        match common.wanted {
+            Some(id) => Some(ServerId(id.get())),
+            None => context.stuck_to(&backend, common),
+        }
     } else {
         None
     };
@@ -199,7 +203,7 @@ fn assigned(common: &mut Common, context: &Context, server: Arc<Server>) {
     cells.chosen.count();
     backend.tally.of(worker).chosen.count();
     if let Some(before) = common.avoid {
-        if before == server.id {
+        if before.get() == server.id.0 {
             cells.retries.count();
             backend.tally.of(worker).retries.count();
         } else {
@@ -395,7 +399,7 @@ fn failed(common: &mut Common, context: &mut Context, since: u64, failure: Failu
         .redispatch
         .is_some_and(|after| turns || falls_due(after, common.retries, plan.retries));
     let again = if elsewhere {
-        common.avoid = Some(server.id);
+        common.avoid = NonZeroU32::new(server.id.0);
         common.leave_server(context);
         Again::Choose
     } else {

@@ -17,6 +17,9 @@
 
 mod answer;
 mod carry;
+mod cookie;
+#[cfg(test)]
+mod differential;
 mod download;
 mod exchange;
 mod lost;
@@ -30,6 +33,10 @@ mod template;
 mod tests;
 mod upload;
 
+pub(crate) use self::exchange::Extra;
+pub(crate) use self::pages::reason;
+pub(crate) use self::rules::FRAMING;
+
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -39,12 +46,12 @@ pub(crate) use self::exchange::Exchange;
 use self::lost::Lost;
 use self::pool::Pool;
 use self::rules::{Reply, Verdict};
-use self::template::Templates;
 use super::connect::{self, Progress, Upstream, millis};
 use super::endpoint::{Endpoint, Received};
 use super::relay::Relay;
 use super::{Common, Flow, Side, Spent};
 use crate::live::{Server, Target};
+use crate::logs::Dates;
 use crate::plan;
 use crate::record::{Cause, Phase, Termination};
 use crate::worker::Service;
@@ -67,7 +74,7 @@ pub(crate) struct Shared {
     pub(crate) pool: Pool,
     #[allow(clippy::vec_box, reason = "what is moved between sessions is the box")]
     spare: Vec<Box<Exchange>>,
-    templates: Templates,
+    dates: Dates,
     /// Where responses' heads are read: nothing of it is needed once the head was passed on.
     response: Response,
     /// Heads that have to be changed.
@@ -108,6 +115,8 @@ enum State {
     Passing,
     /// Something else is spoken.
     Tunnel(Relay),
+    /// For a client that is not wanted to have waited long enough.
+    Tarpit { until: u64, status: u16 },
     /// For the client to close, too.
     Lingering { until: u64, thrown: usize },
 }
@@ -159,6 +168,11 @@ impl Http {
                 State::Waiting => self.wait(common, context),
                 State::Joining => self.join(common, context),
                 State::Passing => self.pass(common, context),
+                State::Tarpit { until, status } if *until <= context.now => {
+                    let status = *status;
+                    self.answer_error(status, common, context)
+                }
+                State::Tarpit { .. } => self.tarpit(common, context),
                 State::Tunnel(relay) => return relay.drive(common, context),
                 State::Lingering { thrown, .. } => linger(thrown, common, context),
             };
@@ -191,6 +205,7 @@ impl Http {
             State::Waiting => "request",
             State::Joining => "connecting",
             State::Passing => "response",
+            State::Tarpit { .. } => "tarpit",
             State::Tunnel(_) => "tunnel",
             State::Lingering { .. } => "closing",
         }
@@ -338,6 +353,7 @@ impl Http {
             exchange.quiet = true;
             return Err(None);
         }
+        rules::remember(exchange, common, context);
         let verdict = rules::request(&plan.request_rules, exchange, common, context);
         if let Verdict::Reply(reply) = verdict {
             return served(reply, exchange);
@@ -363,6 +379,9 @@ impl Http {
             if let Verdict::Reply(reply) = verdict {
                 return served(reply, exchange);
             }
+        }
+        if let (Some(cookie), Some(backend)) = (&backend_plan.cookie, common.backend.clone()) {
+            cookie::request(cookie, exchange, common, &backend);
         }
         if let Some(option) = backend_plan.forwardfor.as_ref().or(plan.forwardfor.as_ref()) {
             rules::forward_for(option, exchange, common);
@@ -449,6 +468,14 @@ impl Http {
                 self.answer_error(status, common, context)
             }
         }
+    }
+
+    /// Somebody is kept waiting, unless he gives up.
+    fn tarpit(&mut self, common: &mut Common, context: &mut Context) -> Next {
+        if common.client.may_have_left() && self.watch_client(common, context).is_err() {
+            return Next::End;
+        }
+        Next::Stay
     }
 
     /// Octets both ways.

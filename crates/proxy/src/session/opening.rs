@@ -18,7 +18,7 @@ use super::endpoint::{Handshake, Received, Transport};
 use super::rules::{Sight, holds};
 use super::{Common, Spent, Told};
 use crate::live::Backend;
-use crate::plan::{self, Condition, Sample, TcpAction};
+use crate::plan::{self, Condition, Sample, SwitchTo, TcpAction};
 use crate::proxy_header::{self, Decoded};
 use crate::record::{Cause, Phase, Refusal, Termination};
 use crate::tls::hello;
@@ -203,7 +203,12 @@ impl Opening {
             .switches
             .iter()
             .find(|switch| holds(&switch.condition, &sight));
-        let index = chosen.map(|switch| switch.backend).or(plan.default_backend);
+        let chosen = chosen.and_then(|switch| match &switch.backend {
+            SwitchTo::Backend(index) => Some(*index),
+            // The configuration has these for mode http only.
+            SwitchTo::Named(_) => None,
+        });
+        let index = chosen.or(plan.default_backend);
         let Some(index) = index else {
             return Err(Termination::new(Cause::ServerAborted, Phase::Connect));
         };

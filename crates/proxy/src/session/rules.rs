@@ -5,6 +5,8 @@
 
 use std::net::IpAddr;
 
+use warren_balance::health::State;
+
 use super::Common;
 use crate::plan::{Condition, Pattern, Sample, Term, Test};
 use crate::worker::context::Context;
@@ -104,6 +106,9 @@ fn text_matches(pattern: &Pattern, ignore_case: bool, text: &[u8]) -> bool {
             .ok()
             .and_then(|text| text.trim().parse().ok())
             .is_some_and(|number| (*least..=*most).contains(&number)),
+        Pattern::Length(least, most) => {
+            i64::try_from(text.len()).is_ok_and(|length| (*least..=*most).contains(&length))
+        }
     }
 }
 
@@ -172,6 +177,17 @@ impl Samples for Sight<'_> {
             Sample::SourceRate => self.context.source(common).is_some_and(|source| {
                 test(Value::Number(i64::try_from(source.conn_rate).unwrap_or(i64::MAX)))
             }),
+            Sample::ServerUp(index, server) => {
+                let server = snapshot.backend(*index).server_named(server);
+                test(Value::Truth(server.is_some_and(|server| {
+                    !matches!(server.state(), State::Down | State::Maint)
+                })))
+            }
+            Sample::FrontendRate => test(count(common.frontend().session_rate.now(self.context.time()))),
+            Sample::BackendRate(index) => test(count(
+                snapshot.backend(*index).session_rate.now(self.context.time()),
+            )),
+            Sample::Queue(index) => test(count(super::condition::waiting(snapshot.backend(*index)))),
             // Of requests, responses and certificates: whoever has them looks at them before us.
             Sample::ClientCertificateUsed
             | Sample::Method
@@ -184,7 +200,8 @@ impl Samples for Sight<'_> {
             | Sample::Status
             | Sample::UrlParam(_)
             | Sample::Cookie(_)
-            | Sample::HttpAuth(_) => false,
+            | Sample::HttpAuth(_)
+            | Sample::Expression(_) => false,
         }
     }
 }

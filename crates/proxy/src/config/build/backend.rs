@@ -11,7 +11,7 @@ use warren_balance::Algorithm;
 use warren_balance::algorithm::SERVERS_MAX;
 use warren_kit::config::{Report, suggestion};
 
-use super::{Given, Surroundings, check, frontend, log, positive, rules, server, timeouts};
+use super::{Given, Surroundings, check, cookie, frontend, log, positive, rules, server, timeouts};
 use crate::config::file::{RebalanceTable, RebalanceUse, Section};
 use crate::config::named::NAME;
 use crate::plan::{Backend, Balance, HashOn, Mode, Rebalance, RetryOn, Server, Stick};
@@ -54,6 +54,10 @@ pub(super) fn backend(report: &mut Report, given: &Given<'_>, surroundings: &Sur
         },
         server_close: section.server_close,
         http_close: section.http_close,
+        cookie: section
+            .cookie
+            .as_ref()
+            .and_then(|cookie| cookie::cookie(report, cookie, given.mode)),
         error_pages: if own_rules {
             frontend::error_pages(report, section)
         } else {

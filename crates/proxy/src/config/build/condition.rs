@@ -2,18 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 use warren_kit::config::{Report, suggestion};
 
 use super::{Given, Surroundings, line, sample};
 use crate::config::words::Word;
+use crate::logs::Format;
 use crate::plan::{BackendIndex, Condition, Mode, Pattern, Sample, Term, Test};
 
 /// Named tests with several lines each multiply.
 const TERMS_MAX: usize = 1024;
 
 /// Names that are always there, as in HAProxy.
-pub(in crate::config) const PREDEFINED: [&str; 18] = [
+pub(in crate::config) const PREDEFINED: [&str; 21] = [
     "FALSE",
     "TRUE",
     "HTTP",
@@ -30,6 +32,9 @@ pub(in crate::config) const PREDEFINED: [&str; 18] = [
     "METH_PUT",
     "METH_TRACE",
     "METH_PATCH",
+    "HTTP_1.0",
+    "HTTP_1.1",
+    "WAIT_END",
     "always_true",
     "always_false",
 ];
@@ -246,7 +251,7 @@ impl<'a> Acls<'a> {
             return test(Sample::Method, methods, true);
         }
         match name {
-            "TRUE" | "always_true" | "HTTP" => test(Sample::True, Vec::new(), false),
+            "TRUE" | "always_true" | "HTTP" | "WAIT_END" => test(Sample::True, Vec::new(), false),
             "FALSE" | "always_false" => test(Sample::False, Vec::new(), false),
             "LOCALHOST" => test(Sample::Src, sample::loopback(), false),
             "HTTP_URL_SLASH" => test(Sample::Url, vec![Pattern::Prefix("/".to_owned())], true),
@@ -255,8 +260,12 @@ impl<'a> Acls<'a> {
                 let pattern = regex::bytes::Regex::new("^[^/:]*://").ok()?;
                 test(Sample::Url, vec![Pattern::Regex(pattern)], true)
             }
-            "WAIT_END" | "REQ_CONTENT" | "RDP_COOKIE" | "HTTP_1.0" | "HTTP_1.1" | "HTTP_2.0"
-            | "HTTP_CONTENT" => {
+            "HTTP_1.0" | "HTTP_1.1" => {
+                let version = Format::compile_expression("req.ver").ok()?;
+                let version = Sample::Expression(Arc::new(version));
+                test(version, exact(&[name.trim_start_matches("HTTP_")]), true)
+            }
+            "REQ_CONTENT" | "RDP_COOKIE" | "HTTP_2.0" | "HTTP_CONTENT" => {
                 report.error(
                     span.clone(),
                     format!("the predefined acl `{name}` is not supported"),

@@ -9,7 +9,8 @@ use warren_kit::config::{Report, suggestion};
 
 use super::{Given, Surroundings, address, bind, limit, log, positive, rules, stats, timeouts};
 use crate::config::file::{ForwardForTable, ForwardForUse, Section};
-use crate::plan::{BackendIndex, ErrorPage, ForwardFor, Frontend, Mode, SourceLimits};
+use crate::logs::Format;
+use crate::plan::{BackendIndex, Capture, ErrorPage, ForwardFor, Frontend, Mode, SourceLimits, Template};
 
 /// Statuses a page may be given for.
 const STATUSES: [u16; 17] = [
@@ -40,6 +41,23 @@ pub(super) fn frontend(report: &mut Report, given: &Given<'_>, surroundings: &Su
         response_rules: scope.response_rules(report),
         forwardfor: forwardfor(report, section),
         stats: stats::page(report, given, surroundings),
+        request_captures: captures(report, &section.request_captures),
+        response_captures: captures(report, &section.response_captures),
+        cookie_capture: section.cookie_capture.as_ref().map(|capture| {
+            let length = rules::capture_length(report, capture.get_ref().length.as_ref());
+            (capture.get_ref().name.clone(), length)
+        }),
+        unique_id: section
+            .unique_id_format
+            .as_ref()
+            .and_then(|format| unique_id(report, format)),
+        unique_id_header: section.unique_id_header.clone().map(Spanned::into_inner),
+        tarpit: section
+            .timeouts
+            .tarpit
+            .as_ref()
+            .map(|wait| wait.get_ref().get())
+            .filter(|wait| !wait.is_zero()),
         monitor_uri: section.monitor_uri.clone().map(Spanned::into_inner),
         http_close: section.http_close,
         error_pages: error_pages(report, section),
@@ -53,6 +71,31 @@ pub(super) fn frontend(report: &mut Report, given: &Given<'_>, surroundings: &Su
             .filter(|delay| !delay.is_zero()),
         description: section.description.clone(),
         socket_stats: section.socket_stats,
+    }
+}
+
+/// The most headers that are captured of one side.
+const CAPTURES_MAX: usize = 64;
+
+fn captures(report: &mut Report, files: &[Spanned<crate::config::file::Capture>]) -> Vec<Capture> {
+    if let Some(last) = files.last() {
+        report.at_most(last.span(), "captures of one side", files.len(), CAPTURES_MAX);
+    }
+    let mut capture = |file: &Spanned<crate::config::file::Capture>| Capture {
+        header: file.get_ref().header.clone(),
+        length: rules::capture_length(report, file.get_ref().length.as_ref()),
+    };
+    files.iter().map(&mut capture).collect()
+}
+
+fn unique_id(report: &mut Report, format: &Spanned<String>) -> Option<Template> {
+    match Format::compile_template(format.get_ref()) {
+        Ok(compiled) => Some(Arc::new(compiled)),
+        Err(error) => {
+            let help = "write such as %{+X}o%ci:%cp_%fi:%fp_%Ts_%rt:%pid";
+            report.error(format.span(), error.to_string(), help);
+            None
+        }
     }
 }
 

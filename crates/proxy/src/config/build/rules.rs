@@ -1,42 +1,76 @@
 //! What follows from conditions: `use_backend`, `tcp-request`, `http-request`, `http-response`, `redirect`.
 
+use std::sync::Arc;
+
 use toml::Spanned;
 use warren_kit::config::{Report, suggestion};
 
 use super::condition::Acls;
 use super::{Given, Surroundings, check, frontend, line};
+use crate::config::file::Capture;
 use crate::config::words::Word;
-use crate::logs::Format;
-use crate::plan::{Condition, Edit, HttpAction, HttpRule, Mode, Redirect, Switch, TcpAction, TcpRule};
+use crate::logs::{Expression, Format, read_lines, variable};
+use crate::plan::{
+    Condition, Edit, HttpAction, HttpRule, Mode, NameLike, NameRegex, Redirect, RedirectOptions, Replace,
+    Switch, SwitchTo, TcpAction, TcpRule, Template,
+};
+use crate::session::http::FRAMING;
 
 /// The most rules of one kind in one section.
 const RULES_MAX: usize = 1000;
 
+/// The most octets that are kept of something for the log.
+const CAPTURE_MAX: i64 = 16_384;
+
 /// What becomes of requests: those that are read, and those that are refused with what to do instead.
-pub(in crate::config) const REQUEST_ACTIONS: [&str; 13] = [
+pub(in crate::config) const REQUEST_ACTIONS: [&str; 26] = [
     "add-header",
     "allow",
     "auth",
+    "capture",
     "del-header",
     "deny",
     "redirect",
     "reject",
+    "replace-header",
     "replace-path",
+    "replace-pathq",
+    "replace-uri",
+    "replace-value",
     "return",
     "set-header",
+    "set-method",
     "set-path",
+    "set-pathq",
     "set-query",
+    "set-uri",
+    "set-var",
+    "set-var-fmt",
+    "silent-drop",
+    "tarpit",
+    "unset-var",
     "use-service",
 ];
 /// What becomes of responses.
-pub(in crate::config) const RESPONSE_ACTIONS: [&str; 5] =
-    ["add-header", "allow", "del-header", "deny", "set-header"];
+pub(in crate::config) const RESPONSE_ACTIONS: [&str; 12] = [
+    "add-header",
+    "allow",
+    "capture",
+    "del-header",
+    "deny",
+    "replace-header",
+    "replace-value",
+    "set-header",
+    "set-status",
+    "set-var",
+    "set-var-fmt",
+    "unset-var",
+];
 /// Known to HAProxy, and what to do instead.
-pub(in crate::config) const REFUSED_ACTIONS: [(&str, &str); 33] = [
+pub(in crate::config) const REFUSED_ACTIONS: [(&str, &str); 19] = [
     ("add-acl", LISTS),
     ("cache-store", "nothing is cached: put a cache in front"),
     ("cache-use", "nothing is cached: put a cache in front"),
-    ("capture", "write the sample into log-format: %[...]"),
     ("del-acl", LISTS),
     ("del-map", LISTS),
     ("disable-l7-retry", "requests are tried again as `retry-on` says"),
@@ -46,13 +80,6 @@ pub(in crate::config) const REFUSED_ACTIONS: [(&str, &str); 33] = [
         "normalize-uri",
         "paths are forwarded as they come: use replace-path",
     ),
-    ("replace-header", "use set-header with a condition"),
-    (
-        "replace-pathq",
-        "use replace-path, which leaves the query as it is",
-    ),
-    ("replace-uri", "use replace-path"),
-    ("replace-value", "use set-header with a condition"),
     ("sc-inc-gpc0", COUNTERS),
     ("sc-inc-gpc1", COUNTERS),
     ("sc-set-gpt0", COUNTERS),
@@ -60,22 +87,12 @@ pub(in crate::config) const REFUSED_ACTIONS: [(&str, &str); 33] = [
     ("set-dst", "servers are chosen among those of the backend"),
     ("set-log-level", "use `option dontlog-normal`"),
     ("set-map", LISTS),
-    ("set-method", "methods are forwarded as they come"),
-    ("set-pathq", "use set-path and set-query"),
     ("set-src", "use accept-proxy, which brings the client's address"),
-    ("set-status", "responses keep their status"),
     ("set-timeout", "give the backend its own timeouts"),
-    ("set-uri", "use set-path and set-query"),
-    ("set-var", VARIABLES),
-    ("set-var-fmt", VARIABLES),
-    ("silent-drop", "use deny, or tcp-request connection reject"),
-    ("tarpit", "use deny"),
-    ("unset-var", VARIABLES),
     ("wait-for-body", "bodies are forwarded as they come"),
 ];
 const LISTS: &str = "conditions do not change while running: write the patterns into an acl";
 const COUNTERS: &str = "clients are counted by connections only: use conn_cur and conn_rate";
-const VARIABLES: &str = "there are no variables: repeat the sample where it is needed";
 
 /// A section's rules.
 pub(super) struct Scope<'a> {
@@ -98,17 +115,23 @@ impl<'a> Scope<'a> {
             let (name, condition) = words.split_first()?;
             let condition = self.acls.condition(report, condition);
             if name.text.contains('%') {
-                report.error(
-                    name.span.clone(),
-                    "backends are chosen by their own names",
-                    "write a line with a condition for each of them",
-                );
-                return None;
+                if self.given.mode != Mode::Http {
+                    report.error(
+                        name.span.clone(),
+                        "backends are chosen by what requests say in mode http only",
+                        "write a line with a condition for each of them",
+                    );
+                    return None;
+                }
+                return Some(Switch {
+                    backend: SwitchTo::Named(template(report, name)?),
+                    condition: condition?,
+                });
             }
             let name = Spanned::new(name.span.clone(), name.text.clone());
             let backend = frontend::backend_called(report, &name, self.given, self.surroundings)?;
             Some(Switch {
-                backend,
+                backend: SwitchTo::Backend(backend),
                 condition: condition?,
             })
         };
@@ -174,11 +197,16 @@ impl<'a> Scope<'a> {
         let section = self.given.section;
         let rules = each(report, &section.http_response, |report, words| {
             let (action, rest) = words.split_first()?;
-            if RESPONSE_ACTIONS.contains(&action.text.as_str()) {
-                self.common(report, action, rest)
-            } else {
-                unknown_action(report, action, &action.text, RESPONSE_ACTIONS.into_iter());
-                None
+            match action.text.as_str() {
+                "set-status" => self.set_status(report, action, rest),
+                name if is_variable_action(name) || name == "capture" => {
+                    self.remembered(report, action, rest, &section.response_captures)
+                }
+                name if RESPONSE_ACTIONS.contains(&name) => self.common(report, action, rest),
+                name => {
+                    unknown_action(report, action, name, RESPONSE_ACTIONS.into_iter());
+                    None
+                }
             }
         });
         self.only_http(report, section.http_response.first());
@@ -209,31 +237,31 @@ impl<'a> Scope<'a> {
                 self.rule(report, HttpAction::Auth { realm }, condition)
             }
             "return" => self.answer(report, rest),
-            "set-path" | "set-query" => {
+            "set-path" | "set-pathq" | "set-query" | "set-uri" | "set-method" => {
                 let (value, condition) = self.value(report, action, rest)?;
-                let edit = if action.text == "set-path" {
-                    Edit::SetPath { value }
-                } else {
-                    Edit::SetQuery { value }
+                let edit = match action.text.as_str() {
+                    "set-path" => Edit::SetPath(value),
+                    "set-pathq" => Edit::SetPathAndQuery(value),
+                    "set-query" => Edit::SetQuery(value),
+                    "set-uri" => Edit::SetUri(value),
+                    _ => Edit::SetMethod(value),
                 };
                 self.rule(report, HttpAction::Edit(edit), condition)
             }
-            "replace-path" => {
-                let [regex, with, condition @ ..] = rest else {
-                    report.error(
-                        action.span.clone(),
-                        "`replace-path` needs a regular expression and what to put in its place",
-                        "write replace-path /old/(.*) /new/\\1",
-                    );
-                    return None;
-                };
-                check::regex(report, regex)?;
-                let edit = Edit::ReplacePath {
-                    regex: regex.text.clone(),
-                    with: template(report, with)?,
+            "replace-path" | "replace-pathq" | "replace-uri" => {
+                let (replace, condition) = self.replace(report, action, rest)?;
+                let edit = match action.text.as_str() {
+                    "replace-path" => Edit::ReplacePath(replace),
+                    "replace-pathq" => Edit::ReplacePathAndQuery(replace),
+                    _ => Edit::ReplaceUri(replace),
                 };
                 self.rule(report, HttpAction::Edit(edit), condition)
             }
+            "tarpit" => {
+                let (status, condition) = status(report, rest, 500, &["deny_status", "status"])?;
+                self.rule(report, HttpAction::Tarpit { status }, condition)
+            }
+            "silent-drop" => self.rule(report, HttpAction::Drop, rest),
             "use-service" => match rest {
                 [name, condition @ ..] if name.text == "prometheus-exporter" => {
                     self.rule(report, HttpAction::PrometheusExporter, condition)
@@ -248,8 +276,10 @@ impl<'a> Scope<'a> {
                 }
             },
             "reject" => self.rule(report, HttpAction::Deny { status: 400 }, rest),
-            "add-header" | "set-header" | "del-header" | "allow" | "deny" => {
-                self.common(report, action, rest)
+            "add-header" | "set-header" | "del-header" | "replace-header" | "replace-value" | "allow"
+            | "deny" => self.common(report, action, rest),
+            other if is_variable_action(other) || other == "capture" => {
+                self.remembered(report, action, rest, &self.given.section.request_captures)
             }
             other => {
                 unknown_action(report, action, other, REQUEST_ACTIONS.into_iter());
@@ -267,28 +297,64 @@ impl<'a> Scope<'a> {
                 self.rule(report, HttpAction::Deny { status }, condition)
             }
             "del-header" => {
-                let name = self.header(report, action, rest)?;
-                if let Some(flag) = rest.get(1).filter(|word| word.text == "-m")
-                    && rest.get(2).is_none_or(|method| method.text != "str")
-                {
-                    report.error(
-                        flag.span.clone(),
-                        "headers are removed by their whole name",
-                        "write a rule for each name",
-                    );
-                    return None;
-                }
-                let skipped = if rest.get(1).is_some_and(|word| word.text == "-m") {
-                    3
-                } else {
-                    1
+                let name = rest.first();
+                let edit = match (name, rest.get(1).filter(|flag| flag.text == "-m"), rest.get(2)) {
+                    (Some(name), Some(flag), method) => {
+                        let method = method.map_or("", |method| method.text.as_str());
+                        Edit::DelHeaders {
+                            like: match method {
+                                "str" => {
+                                    let name = self.header(report, action, rest)?;
+                                    let condition = rest.get(3..).unwrap_or_default();
+                                    return self.rule(
+                                        report,
+                                        HttpAction::Edit(Edit::DelHeader { name }),
+                                        condition,
+                                    );
+                                }
+                                "beg" => NameLike::Prefix(name.text.clone()),
+                                "end" => NameLike::Suffix(name.text.clone()),
+                                "sub" => NameLike::Substring(name.text.clone()),
+                                "reg" => {
+                                    let without_case = Word {
+                                        text: format!("(?i){}", name.text),
+                                        ..name.clone()
+                                    };
+                                    let regex = check::regex(report, &without_case)?;
+                                    NameLike::Regex(NameRegex(Expression(regex)))
+                                }
+                                other => {
+                                    report.error(
+                                        flag.span.clone(),
+                                        format!("unknown method `{other}`"),
+                                        "there are str, beg, end, sub and reg",
+                                    );
+                                    return None;
+                                }
+                            },
+                        }
+                    }
+                    _ => Edit::DelHeader {
+                        name: self.header(report, action, rest)?,
+                    },
                 };
-                let edit = Edit::DelHeader { name };
-                self.rule(
-                    report,
-                    HttpAction::Edit(edit),
-                    rest.get(skipped..).unwrap_or_default(),
-                )
+                let skipped = if matches!(edit, Edit::DelHeader { .. }) {
+                    1
+                } else {
+                    3
+                };
+                let condition = rest.get(skipped..).unwrap_or_default();
+                self.rule(report, HttpAction::Edit(edit), condition)
+            }
+            "replace-header" | "replace-value" => {
+                let name = self.header(report, action, rest)?;
+                let (replace, condition) = self.replace(report, action, rest.get(1..).unwrap_or_default())?;
+                let edit = if action.text == "replace-header" {
+                    Edit::ReplaceHeader { name, replace }
+                } else {
+                    Edit::ReplaceValue { name, replace }
+                };
+                self.rule(report, HttpAction::Edit(edit), condition)
             }
             _ => {
                 let name = self.header(report, action, rest)?;
@@ -305,7 +371,23 @@ impl<'a> Scope<'a> {
 
     fn header(&self, report: &mut Report, action: &Word, rest: &[Word]) -> Option<String> {
         let token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+        let framing = |name: &Word| {
+            FRAMING
+                .iter()
+                .any(|framing| framing.eq_ignore_ascii_case(&name.text))
+        };
         match rest.first() {
+            Some(name) if framing(name) => {
+                report.error(
+                    name.span.clone(),
+                    format!(
+                        "`{}` tells where a message ends and is not to be changed",
+                        name.text
+                    ),
+                    "whoever changes it lets another request be smuggled in: remove the rule",
+                );
+                None
+            }
             Some(name) if !name.text.is_empty() && name.text.chars().all(token) => Some(name.text.clone()),
             Some(name) => {
                 report.error(
@@ -331,7 +413,7 @@ impl<'a> Scope<'a> {
         report: &mut Report,
         action: &Word,
         rest: &'w [Word],
-    ) -> Option<(String, &'w [Word])> {
+    ) -> Option<(Template, &'w [Word])> {
         let Some((value, condition)) = rest.split_first() else {
             report.error(
                 action.span.clone(),
@@ -341,6 +423,158 @@ impl<'a> Scope<'a> {
             return None;
         };
         Some((template(report, value)?, condition))
+    }
+
+    /// `REGEX WITH`
+    fn replace<'w>(
+        &self,
+        report: &mut Report,
+        action: &Word,
+        rest: &'w [Word],
+    ) -> Option<(Replace, &'w [Word])> {
+        let [regex, with, condition @ ..] = rest else {
+            report.error(
+                action.span.clone(),
+                format!(
+                    "`{}` needs a regular expression and what to put in its place",
+                    action.text
+                ),
+                "write them behind, such as /old/(.*) /new/\\1",
+            );
+            return None;
+        };
+        let replace = Replace {
+            regex: Expression(check::regex(report, regex)?),
+            with: template(report, with)?,
+        };
+        Some((replace, condition))
+    }
+
+    /// `set-status N [reason TEXT]`
+    fn set_status(&self, report: &mut Report, action: &Word, rest: &[Word]) -> Option<HttpRule> {
+        let Some((number, mut rest)) = rest.split_first() else {
+            report.error(
+                action.span.clone(),
+                "`set-status` needs a status",
+                "write one behind",
+            );
+            return None;
+        };
+        let Some(status) = number
+            .text
+            .parse()
+            .ok()
+            .filter(|status| (200..=999).contains(status))
+        else {
+            report.error(
+                number.span.clone(),
+                format!("`{}` is no status of a response", number.text),
+                "write a number from 200 to 999",
+            );
+            return None;
+        };
+        let mut reason = crate::session::http::reason(status).to_owned();
+        if let [word, text, more @ ..] = rest
+            && word.text == "reason"
+        {
+            reason.clone_from(&text.text);
+            rest = more;
+        }
+        let edit = Edit::SetStatus { status, reason };
+        self.rule(report, HttpAction::Edit(edit), rest)
+    }
+
+    /// `set-var(NAME) EXPRESSION`, `set-var-fmt(NAME) TEMPLATE`, `unset-var(NAME)`, `capture EXPRESSION len N|id N`.
+    fn remembered(
+        &self,
+        report: &mut Report,
+        action: &Word,
+        rest: &[Word],
+        captures: &[Spanned<Capture>],
+    ) -> Option<HttpRule> {
+        let (kind, name) = match action.text.split_once('(') {
+            Some((kind, name)) => (kind, name.trim_end_matches(')')),
+            None => (action.text.as_str(), ""),
+        };
+        if kind == "capture" {
+            return self.capture(report, action, rest, captures);
+        }
+        let Some(name) = variable(name) else {
+            report.error(
+                action.span.clone(),
+                format!("`{name}` is no variable of requests and responses"),
+                format!("write {kind}(txn.NAME): there are the scopes txn, req and res"),
+            );
+            return None;
+        };
+        if kind == "unset-var" {
+            return self.rule(report, HttpAction::UnsetVariable { name }, rest);
+        }
+        let Some((value, condition)) = rest.split_first() else {
+            report.error(
+                action.span.clone(),
+                format!("`{kind}` needs a value"),
+                "write it behind",
+            );
+            return None;
+        };
+        let expression = kind == "set-var";
+        let value = if expression {
+            self.expression(report, value)?
+        } else {
+            template(report, value)?
+        };
+        let action = HttpAction::SetVariable {
+            name,
+            value,
+            expression,
+        };
+        self.rule(report, action, condition)
+    }
+
+    fn expression(&self, report: &mut Report, word: &Word) -> Option<Template> {
+        match Format::compile_expression(&word.text) {
+            Ok(format) => Some(Arc::new(format)),
+            Err(error) => {
+                let said = error.fault.to_string();
+                report.error(
+                    word.span.clone(),
+                    said,
+                    "write a sample such as req.hdr(host),lower",
+                );
+                None
+            }
+        }
+    }
+
+    fn capture(
+        &self,
+        report: &mut Report,
+        action: &Word,
+        rest: &[Word],
+        captures: &[Spanned<Capture>],
+    ) -> Option<HttpRule> {
+        let [sample, kind, number, condition @ ..] = rest else {
+            report.error(
+                action.span.clone(),
+                "`capture` needs a sample and how much of it to keep",
+                "write such as capture req.hdr(host) id 0",
+            );
+            return None;
+        };
+        let value = self.expression(report, sample)?;
+        let wanted = number.text.parse::<usize>().ok();
+        let wanted = wanted.filter(|_| kind.text == "id");
+        let Some((place, capture)) = wanted.and_then(|place| Some((place, captures.get(place)?))) else {
+            report.error(
+                kind.span.clone(),
+                "there is no place to capture this in",
+                "write `id` and the number of a place, from 0 (warren.toml: request_captures, response_captures)",
+            );
+            return None;
+        };
+        let length = capture_length(report, capture.get_ref().length.as_ref());
+        self.rule(report, HttpAction::Capture { value, place, length }, condition)
     }
 
     /// `location|prefix|scheme TO [code N] [drop-query] ...`
@@ -370,6 +604,7 @@ impl<'a> Scope<'a> {
         };
         let mut rest = words.get(2..).unwrap_or_default();
         let mut code = 302;
+        let mut options = RedirectOptions::default();
         while let Some((word, more)) = rest.split_first() {
             match word.text.as_str() {
                 "code" => {
@@ -385,39 +620,97 @@ impl<'a> Scope<'a> {
                     code = number;
                     rest = more.get(1..).unwrap_or_default();
                 }
-                option @ ("drop-query" | "append-slash" | "set-cookie" | "clear-cookie" | "ignore-empty") => {
-                    report.error(
-                        word.span.clone(),
-                        format!("`{option}` is not supported in redirections"),
-                        "write the whole target with `location` and %[path]",
-                    );
-                    return None;
+                "drop-query" => {
+                    options.drop_query = true;
+                    rest = more;
+                }
+                "append-slash" => {
+                    options.append_slash = true;
+                    rest = more;
+                }
+                "ignore-empty" => {
+                    options.ignore_empty = true;
+                    rest = more;
+                }
+                "set-cookie" | "clear-cookie" => {
+                    let Some((cookie, more)) = more.split_first() else {
+                        report.error(
+                            word.span.clone(),
+                            format!("`{}` needs a cookie", word.text),
+                            "write NAME=VALUE behind",
+                        );
+                        return None;
+                    };
+                    let age = if word.text == "clear-cookie" {
+                        "; Max-Age=0"
+                    } else {
+                        ""
+                    };
+                    options.cookie = Some(format!("{}; path=/{age};", cookie.text));
+                    rest = more;
                 }
                 _ => break,
             }
         }
-        self.rule(report, HttpAction::Redirect { code, to }, rest)
+        self.rule(report, HttpAction::Redirect { code, to, options }, rest)
     }
 
-    /// `return [status N] [content-type TYPE] [string TEXT]`
+    /// `return [status N] [content-type TYPE] [string|lf-string|file|lf-file TEXT] [hdr NAME VALUE]`
     fn answer(&self, report: &mut Report, words: &[Word]) -> Option<HttpRule> {
+        const OPTIONS: [&str; 7] = [
+            "status",
+            "content-type",
+            "string",
+            "lf-string",
+            "file",
+            "lf-file",
+            "hdr",
+        ];
         let (status, mut rest) = status(report, words, 200, &["status"])?;
-        let (mut content_type, mut content) = (String::new(), None);
+        let (mut content_type, mut content, mut headers) = (String::new(), None, Vec::new());
         while let [option, value, more @ ..] = rest {
+            rest = more;
             match option.text.as_str() {
                 "content-type" => content_type.clone_from(&value.text),
-                "string" => content = Some(value.text.clone()),
-                "if" | "unless" => break,
+                "string" => content = Some(Arc::new(Format::plain(&value.text))),
+                "lf-string" => content = Some(template(report, value)?),
+                kind @ ("file" | "lf-file") => {
+                    let text = match read_lines(std::path::Path::new(&value.text)) {
+                        Ok(text) => text,
+                        Err(error) => {
+                            report.error(value.span.clone(), error, "name a file of text");
+                            return None;
+                        }
+                    };
+                    content = Some(if kind == "file" {
+                        Arc::new(Format::plain(&text))
+                    } else {
+                        let word = Word {
+                            text,
+                            ..value.clone()
+                        };
+                        template(report, &word)?
+                    });
+                }
+                "hdr" => {
+                    let name = self.header(report, option, std::slice::from_ref(value))?;
+                    let (value, more) = self.value(report, option, rest)?;
+                    headers.push((name, value));
+                    rest = more;
+                }
+                "if" | "unless" => {
+                    rest = words.get(words.len() - more.len() - 2..).unwrap_or_default();
+                    break;
+                }
                 other => {
                     report.error(
                         option.span.clone(),
                         format!("`{other}` is not supported after `return`"),
-                        suggestion(other, ["status", "content-type", "string"].into_iter()),
+                        suggestion(other, OPTIONS.into_iter()),
                     );
                     return None;
                 }
             }
-            rest = more;
         }
         let action = HttpAction::Return {
             status,
@@ -426,7 +719,8 @@ impl<'a> Scope<'a> {
             } else {
                 content_type
             },
-            content: content.unwrap_or_default(),
+            content: content.unwrap_or_else(|| Arc::new(Format::plain(""))),
+            headers,
         };
         self.rule(report, action, rest)
     }
@@ -484,10 +778,21 @@ fn status<'w>(
     Some((number, rest.get(1..).unwrap_or_default()))
 }
 
-/// A text with %[samples], as written: whoever uses it compiles it again.
-fn template(report: &mut Report, word: &Word) -> Option<String> {
+/// How much of something is kept.
+pub(super) fn capture_length(report: &mut Report, length: Option<&Spanned<i64>>) -> usize {
+    let length: u32 = report.number("length", length, 1..=CAPTURE_MAX, 64);
+    usize::try_from(length).unwrap_or(usize::MAX)
+}
+
+fn is_variable_action(action: &str) -> bool {
+    let (kind, _) = action.split_once('(').unwrap_or((action, ""));
+    ["set-var", "set-var-fmt", "unset-var"].contains(&kind)
+}
+
+/// A text with %[samples].
+fn template(report: &mut Report, word: &Word) -> Option<Template> {
     match Format::compile_template(&word.text) {
-        Ok(_) => Some(word.text.clone()),
+        Ok(format) => Some(Arc::new(format)),
         Err(error) => {
             report.error(
                 word.span.clone(),

@@ -1,12 +1,15 @@
 //! What conditions look at, by name, and what it is compared with.
 
 use std::net::IpAddr;
+use std::path::Path;
+use std::sync::Arc;
 
 use toml::Spanned;
 use warren_kit::config::{Report, suggestion};
 
 use super::{Surroundings, address, check};
 use crate::config::words::Word;
+use crate::logs::{Format, read_lines, split_call};
 use crate::plan::{BackendIndex, Pattern, Sample, Test};
 
 /// What a sample is by nature, which decides about its patterns.
@@ -29,19 +32,25 @@ enum Method {
     Domain,
     Regex,
     Number,
+    Length,
     Address,
     Found,
+    /// Of what is not true or false by nature.
+    Truth,
 }
 
 /// Names with their argument, if any, and whether they need HTTP; what follows a name after `_` says how to compare.
-const SAMPLES: [(&str, Nature, bool); 44] = [
+const SAMPLES: [(&str, Nature, bool); 50] = [
     ("always_false", Nature::Truth, false),
     ("always_true", Nature::Truth, false),
+    ("wait_end", Nature::Truth, false),
     ("be_conn", Nature::Number, false),
+    ("be_sess_rate", Nature::Number, false),
     ("cook", Nature::Text, true),
     ("dst", Nature::Address, false),
     ("dst_port", Nature::Number, false),
     ("fe_conn", Nature::Number, false),
+    ("fe_sess_rate", Nature::Number, false),
     ("hdr", Nature::Text, true),
     ("hdr_cnt", Nature::Number, true),
     ("http_auth", Nature::Truth, true),
@@ -49,6 +58,7 @@ const SAMPLES: [(&str, Nature, bool); 44] = [
     ("nbsrv", Nature::Number, false),
     ("path", Nature::Text, true),
     ("query", Nature::Text, true),
+    ("queue", Nature::Number, false),
     ("req.cook", Nature::Text, true),
     ("req.fhdr", Nature::Text, true),
     ("req.hdr", Nature::Text, true),
@@ -72,7 +82,9 @@ const SAMPLES: [(&str, Nature, bool); 44] = [
     ("src_conn_rate", Nature::Number, false),
     ("src_port", Nature::Number, false),
     ("ssl_c_used", Nature::Truth, false),
+    ("srv_is_up", Nature::Truth, false),
     ("ssl_fc", Nature::Truth, false),
+    ("ssl_fc_has_sni", Nature::Truth, false),
     ("ssl_fc_sni", Nature::Text, false),
     ("status", Nature::Number, true),
     ("url", Nature::Text, true),
@@ -81,16 +93,18 @@ const SAMPLES: [(&str, Nature, bool); 44] = [
     ("res.status", Nature::Number, true),
 ];
 
-const SUFFIXES: [(&str, Method); 6] = [
+const SUFFIXES: [(&str, Method); 8] = [
     ("_beg", Method::Prefix),
     ("_end", Method::Suffix),
     ("_sub", Method::Substring),
     ("_dir", Method::Directory),
     ("_dom", Method::Domain),
     ("_reg", Method::Regex),
+    ("_len", Method::Length),
+    ("_ip", Method::Address),
 ];
 
-const METHODS: [(&str, Method); 11] = [
+const METHODS: [(&str, Method); 12] = [
     ("str", Method::Exact),
     ("beg", Method::Prefix),
     ("end", Method::Suffix),
@@ -99,9 +113,10 @@ const METHODS: [(&str, Method); 11] = [
     ("dom", Method::Domain),
     ("reg", Method::Regex),
     ("int", Method::Number),
+    ("len", Method::Length),
     ("ip", Method::Address),
     ("found", Method::Found),
-    ("bool", Method::Found),
+    ("bool", Method::Truth),
 ];
 
 /// The most patterns of one test.
@@ -125,13 +140,26 @@ pub(super) fn test(
     let mut flags = Flags {
         method,
         ignore_case: lower,
-        numeric: nature == Nature::Number,
+        numeric: nature == Nature::Number || method == Some(Method::Length),
+        files: Vec::new(),
     };
     let values = flags.take(report, rest)?;
-    let patterns = if flags.method == Some(Method::Found) {
-        Vec::new()
-    } else {
-        patterns(report, nature, &flags, values)?
+    let from_files: Vec<Word> = std::mem::take(&mut flags.files);
+    let values: Vec<Word> = from_files.into_iter().chain(values.iter().cloned()).collect();
+    if matches!(sample, Sample::Expression(_)) && flags.method.is_none() {
+        report.error(
+            first.span.clone(),
+            format!("`{}` may be anything", first.text),
+            "say how it is compared: -m str, -m beg, -m int, -m found, ...",
+        );
+        return None;
+    }
+    let patterns = match flags.method {
+        Some(Method::Found) => Vec::new(),
+        Some(Method::Truth) if nature == Nature::Text && values.is_empty() => {
+            vec![Pattern::Range(i64::MIN, -1), Pattern::Range(1, i64::MAX)]
+        }
+        _ => patterns(report, nature, &flags, &values)?,
     };
     let wanted = match (&sample, patterns.as_slice()) {
         // `{ ssl_fc 1 }` asks what `{ ssl_fc }` asks.
@@ -159,29 +187,15 @@ fn sample(
     surroundings: &Surroundings<'_>,
     here: Option<BackendIndex>,
 ) -> Option<Found> {
-    let (head, converters) = match word.text.split_once("),") {
-        Some((head, converters)) => (format!("{head})"), Some(converters)),
-        None if word.text.contains('(') => (word.text.clone(), None),
-        None => match word.text.split_once(',') {
-            Some((head, converters)) => (head.to_owned(), Some(converters)),
-            None => (word.text.clone(), None),
-        },
-    };
-    let lower = match converters {
-        None => false,
-        Some("lower" | "upper") => true,
-        Some(other) => {
-            report.error(
-                word.span.clone(),
-                format!("the converters `{other}` are not known to conditions"),
-                "there is `lower`; `-i` compares without regard to case",
-            );
-            return None;
-        }
+    let (head, mut converters) = split_call(&word.text);
+    let lower = match (converters.next(), converters.next()) {
+        (None, _) => false,
+        (Some("lower" | "upper"), None) => true,
+        (Some(_), _) => return expression(report, word, &word.text, None),
     };
     let (name, argument) = match head.split_once('(') {
         Some((name, rest)) => (name, Some(rest.trim_end_matches(')'))),
-        None => (head.as_str(), None),
+        None => (head, None),
     };
     let argument = argument
         .map(|argument| argument.trim_matches('"'))
@@ -196,6 +210,17 @@ fn sample(
             Some((entry, Some(*method)))
         })
     };
+    // One of several values, by its place.
+    let placed = argument.is_some_and(|argument| argument.contains(','));
+    if (placed && ["hdr", "req.hdr"].contains(&name)) || EXPRESSIONS.contains(&name) {
+        return expression(report, word, &word.text, None);
+    }
+    let based = SUFFIXES
+        .iter()
+        .find(|(suffix, _)| name.strip_suffix(suffix) == Some("base"));
+    if let Some((_, method)) = based {
+        return expression(report, word, "base", Some(*method));
+    }
     let Some(((base, nature, http), method)) = exact.map(|entry| (entry, None)).or_else(suffixed) else {
         report.error(
             word.span.clone(),
@@ -206,6 +231,40 @@ fn sample(
     };
     let sample = named(report, word, base, argument, surroundings, here)?;
     Some((sample, *nature, method, lower, *http))
+}
+
+/// Samples that are found as the log finds them.
+const EXPRESSIONS: [&str; 8] = [
+    "base",
+    "capture.req.hdr",
+    "capture.res.hdr",
+    "pathq",
+    "req.ver",
+    "req_ver",
+    "unique-id",
+    "var",
+];
+
+/// Whatever log-format can say.
+fn expression(report: &mut Report, word: &Word, text: &str, method: Option<Method>) -> Option<Found> {
+    match Format::compile_expression(text) {
+        Ok(format) => {
+            let sample = Sample::Expression(Arc::new(format));
+            // What is text by nature need not be said to be.
+            let (head, _) = text.split_once(['(', ',']).unwrap_or((text, ""));
+            let usual = (!["var", "src", "dst"].contains(&head)).then_some(Method::Exact);
+            Some((sample, Nature::Text, method.or(usual), false, true))
+        }
+        Err(error) => {
+            let said = error.fault.to_string();
+            report.error(
+                word.span.clone(),
+                said,
+                "write a sample such as path, or one with converters: path,lower",
+            );
+            None
+        }
+    }
 }
 
 fn named(
@@ -228,7 +287,19 @@ fn named(
         argument.map(|argument| argument.split(',').next().unwrap_or_default().to_owned())
     };
     Some(match name {
-        "always_true" | "req.proto_http" | "req_proto_http" => Sample::True,
+        "always_true" | "req.proto_http" | "req_proto_http" | "wait_end" => Sample::True,
+        "ssl_fc_has_sni" => Sample::Sni,
+        "fe_sess_rate" => Sample::FrontendRate,
+        "be_sess_rate" => Sample::BackendRate(backend(report, word, argument, surroundings, here)?),
+        "queue" => Sample::Queue(backend(report, word, argument, surroundings, here)?),
+        "srv_is_up" => {
+            let which = required("a backend and a server")?;
+            let (of, server) = match which.split_once('/') {
+                Some((of, server)) => (Some(of), server),
+                None => (None, which.as_str()),
+            };
+            Sample::ServerUp(backend(report, word, of, surroundings, here)?, server.to_owned())
+        }
         "always_false" => Sample::False,
         "src" => Sample::Src,
         "dst" => Sample::Dst,
@@ -301,6 +372,8 @@ fn backend(
 }
 
 struct Flags {
+    /// Patterns of files, in the place of the flag.
+    files: Vec<Word>,
     method: Option<Method>,
     ignore_case: bool,
     numeric: bool,
@@ -337,11 +410,30 @@ impl Flags {
                     rest = more;
                     continue;
                 }
-                "-f" | "-M" => {
+                "-f" => {
+                    let Some((file, more)) = more.split_first() else {
+                        report.error(word.span.clone(), "`-f` needs a file", "write its path behind");
+                        return None;
+                    };
+                    match read_lines(Path::new(&file.text)) {
+                        Ok(text) => self.files.extend(lines(&text, file)),
+                        Err(error) => {
+                            report.error(
+                                file.span.clone(),
+                                error,
+                                "name a file with a pattern on each line",
+                            );
+                            return None;
+                        }
+                    }
+                    rest = more;
+                    continue;
+                }
+                "-M" => {
                     report.error(
                         word.span.clone(),
-                        format!("patterns from files (`{}`) are not supported", word.text),
-                        "write the patterns behind the sample",
+                        "files of keys and values (`-M`) are not supported here",
+                        "write -f and a file of patterns, or the converter map(FILE)",
                     );
                     return None;
                 }
@@ -361,6 +453,16 @@ impl Flags {
     }
 }
 
+/// The patterns of a file: what is neither empty nor a comment.
+fn lines<'a>(text: &'a str, file: &'a Word) -> impl Iterator<Item = Word> + 'a {
+    let lines = text.lines().map(str::trim);
+    let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
+    lines.map(|line| Word {
+        text: line.to_owned(),
+        ..file.clone()
+    })
+}
+
 fn patterns(report: &mut Report, nature: Nature, flags: &Flags, words: &[Word]) -> Option<Vec<Pattern>> {
     if words.len() > PATTERNS_MAX {
         let span = words[0].span.clone();
@@ -373,7 +475,14 @@ fn patterns(report: &mut Report, nature: Nature, flags: &Flags, words: &[Word]) 
         Nature::Text => Method::Exact,
     });
     match method {
-        Method::Number => numbers(report, words),
+        Method::Number | Method::Truth => numbers(report, words),
+        Method::Length => {
+            let length = |pattern| match pattern {
+                Pattern::Range(least, most) => Pattern::Length(least, most),
+                other => other,
+            };
+            Some(numbers(report, words)?.into_iter().map(length).collect())
+        }
         Method::Address => networks(report, words),
         _ => words
             .iter()
@@ -398,7 +507,9 @@ fn text(report: &mut Report, method: Method, flags: &Flags, word: &Word) -> Opti
             Pattern::Regex(check::regex(report, &word)?)
         }
         Method::Regex => Pattern::Regex(check::regex(report, word)?),
-        Method::Exact | Method::Number | Method::Address | Method::Found => Pattern::Exact(text),
+        Method::Exact | Method::Number | Method::Length | Method::Truth | Method::Address | Method::Found => {
+            Pattern::Exact(text)
+        }
     })
 }
 

@@ -83,7 +83,7 @@ macro_rules! merge {
 fn merged(own: &File, defaults: &File) -> File {
     merge!(own, defaults: address, id, weight, backup, disabled, maxconn, minconn, maxqueue, check, agent, track,
         slow_start, on_marked_down, on_marked_up, observe, error_limit, on_error, tls, send_proxy, proxy_unique_id,
-        source, must_resolve)
+        source, must_resolve, cookie)
 }
 
 pub(super) fn server(
@@ -118,6 +118,7 @@ pub(super) fn server(
         id,
         address,
         backup: merged.backup.unwrap_or(false),
+        cookie: merged.cookie.clone(),
         weight: Weight::try_from(report.number("weight", merged.weight.as_ref(), 0..=256, 1))
             .unwrap_or_default(),
         maxconn: limit(report, "maxconn", merged.maxconn.as_ref()),

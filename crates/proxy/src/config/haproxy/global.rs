@@ -379,12 +379,12 @@ pub(in crate::config) const GLOBAL: &[Entry<Globals>] = &[
     (
         "set-var",
         Places::ALL,
-        Keyword::Refused("there are no variables: remove the line"),
+        Keyword::Refused("there are variables of requests only: remove the line"),
     ),
     (
         "set-var-fmt",
         Places::ALL,
-        Keyword::Refused("there are no variables: remove the line"),
+        Keyword::Refused("there are variables of requests only: remove the line"),
     ),
     (
         "setcap",
@@ -515,7 +515,7 @@ pub(in crate::config) const GLOBAL: &[Entry<Globals>] = &[
     (
         "tune.http.cookielen",
         Places::ALL,
-        Keyword::NoEffect("cookies are not captured"),
+        Keyword::NoEffect("`len` of `capture cookie` is the limit"),
     ),
     (
         "tune.http.logurilen",
@@ -668,27 +668,27 @@ pub(in crate::config) const GLOBAL: &[Entry<Globals>] = &[
     (
         "tune.vars.global-max-size",
         Places::ALL,
-        Keyword::NoEffect("there are no variables"),
+        Keyword::NoEffect("variables are no longer than what they are made from"),
     ),
     (
         "tune.vars.proc-max-size",
         Places::ALL,
-        Keyword::NoEffect("there are no variables"),
+        Keyword::NoEffect("variables are no longer than what they are made from"),
     ),
     (
         "tune.vars.reqres-max-size",
         Places::ALL,
-        Keyword::NoEffect("there are no variables"),
+        Keyword::NoEffect("variables are no longer than what they are made from"),
     ),
     (
         "tune.vars.sess-max-size",
         Places::ALL,
-        Keyword::NoEffect("there are no variables"),
+        Keyword::NoEffect("variables are no longer than what they are made from"),
     ),
     (
         "tune.vars.txn-max-size",
         Places::ALL,
-        Keyword::NoEffect("there are no variables"),
+        Keyword::NoEffect("variables are no longer than what they are made from"),
     ),
     (
         "tune.zlib.memlevel",

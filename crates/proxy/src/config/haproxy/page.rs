@@ -173,11 +173,17 @@ fn rules(page: &mut String) {
          `http-request`: {} `track-sc0 src`\n\n\
          `http-response`: {}\n\n\
          Samples: {}\n\n\
-         Text may be compared by `_beg`, `_end`, `_sub`, `_dir`, `_dom` and `_reg` behind the name, or by `-m`; `-i` and the\n\
-         converter `lower` compare without regard to case. Predefined names: {}\n",
+         What log-format knows may be asked, too, with `-m`: `var(txn.NAME)`, `capture.req.hdr(N)`, `pathq`, and every sample\n\
+         with converters. Variables belong to requests and responses (`txn`, `req`, `res`).\n\n\
+         Converters: {}. Map files are read with the configuration.\n\n\
+         Text may be compared by `_beg`, `_end`, `_sub`, `_dir`, `_dom`, `_reg`, `_len` and `_ip` behind the name, or by `-m`;\n\
+         `-i` and the converter `lower` compare without regard to case; `-f FILE` reads patterns. Predefined names: {}\n\n\
+         Rules that name `Content-Length` or `Transfer-Encoding` are refused: they would let another request be smuggled in.\n\
+         `set-method` neither makes nor changes HEAD and CONNECT, and `set-status` no status without a body.\n",
         listed(REQUEST_ACTIONS.into_iter()),
         listed(RESPONSE_ACTIONS.into_iter()),
         listed(samples()),
+        listed(crate::logs::CONVERTERS.into_iter()),
         listed(PREDEFINED.into_iter()),
     );
     reasons(page, "Refused", REFUSED_ACTIONS.into_iter());

@@ -181,8 +181,17 @@ impl Draft {
     fn timeouts(&self, section: &mut Section) {
         let spot = self.name.span();
         let endless = || Some(Spanned::new(spot.clone(), HumanDuration::from_secs(0)));
+        let tarpits = section
+            .http_request
+            .iter()
+            .any(|rule| rule.get_ref().starts_with("tarpit"));
         let given = &mut section.timeouts;
         if self.kind.is_front() {
+            // HAProxy manual, `timeout tarpit`: as `timeout connect` unless it is given.
+            given.tarpit = given
+                .tarpit
+                .take()
+                .or_else(|| given.connect.clone().filter(|_| tarpits));
             given.client = given.client.take().or_else(endless);
             given.client_fin = given.client_fin.take().or_else(endless);
             given.http_request = given.http_request.take().or_else(endless);
@@ -192,6 +201,7 @@ impl Draft {
                 .or_else(|| given.http_request.clone());
             given.handshake = given.client.clone();
         } else {
+            given.tarpit = None;
             given.client = None;
             given.client_fin = None;
             given.http_request = None;
@@ -231,6 +241,8 @@ fn forget_front(section: &mut Section) {
     section.maxconn = None;
     section.rate_limit = None;
     section.per_source = None;
+    section.unique_id_format = None;
+    section.unique_id_header = None;
     section.default_backend = None;
     section.monitor_uri = None;
     section.log_format = None;
@@ -252,6 +264,7 @@ fn forget_back(section: &mut Section) {
     section.retries = None;
     section.redispatch = None;
     section.retry_on.clear();
+    section.cookie = None;
     section.fullconn = None;
     section.stick = None;
     section.log_health_checks = false;
@@ -301,7 +314,8 @@ macro_rules! add {
     };
 }
 
-const STICKY: &str = "cookies for persistence are not made: use `balance source`, or `stick on src`";
+const STICKY: &str =
+    "who returns to which server is the business of `cookie` and `stick on src` alone: remove the line";
 const MAIL: &str = "no mail is sent: let a Prometheus alert on haproxy_server_status tell you";
 
 /// Every keyword of a proxy.
@@ -322,17 +336,21 @@ pub(in crate::config) const PROXY: &[Entry<Draft>] = &[
     (
         "capture cookie",
         Places::FRONT_ONLY,
-        Keyword::Refused("write the header into `log-format`: %[req.hdr(Cookie)]"),
+        Keyword::Read(rules::capture_cookie),
     ),
     (
         "capture request",
         Places::FRONT_ONLY,
-        Keyword::Refused("write the header into `log-format`: %[req.hdr(NAME)]"),
+        Keyword::Read(|draft, arguments| {
+            rules::capture_header(arguments, &mut draft.section.request_captures)
+        }),
     ),
     (
         "capture response",
         Places::FRONT_ONLY,
-        Keyword::Refused("write the header into `log-format`: %[res.hdr(NAME)]"),
+        Keyword::Read(|draft, arguments| {
+            rules::capture_header(arguments, &mut draft.section.response_captures)
+        }),
     ),
     (
         "clitcpka-cnt",
@@ -356,11 +374,18 @@ pub(in crate::config) const PROXY: &[Entry<Draft>] = &[
         Keyword::Refused("nothing is compressed: let the servers do it, and remove the line"),
     ),
     ("contimeout", Places::BACK, set!(timeouts.connect, time)),
-    ("cookie", Places::BACK, Keyword::Refused(STICKY)),
+    (
+        "cookie",
+        Places::BACK,
+        Keyword::Read(|draft, arguments| match arguments.rest() {
+            Some(cookie) => draft.section.cookie = Some(cookie),
+            None => drop(arguments.required("a name")),
+        }),
+    ),
     (
         "declare capture",
         Places::FRONT_ONLY,
-        Keyword::Refused("write the sample into `log-format`: %[...]"),
+        Keyword::Read(rules::declare_capture),
     ),
     (
         "default-server",
@@ -486,12 +511,12 @@ pub(in crate::config) const PROXY: &[Entry<Draft>] = &[
     (
         "http-check set-var",
         Places::BACK,
-        Keyword::Refused("there are no variables: remove the line"),
+        Keyword::Refused("there are variables of requests only: remove the line"),
     ),
     (
         "http-check unset-var",
         Places::BACK,
-        Keyword::Refused("there are no variables: remove the line"),
+        Keyword::Refused("there are variables of requests only: remove the line"),
     ),
     ("http-error", Places::ALL, Keyword::Refused("use errorfile")),
     ("http-request", Places::ALL, Keyword::Read(rules::http_request)),
@@ -743,12 +768,12 @@ pub(in crate::config) const PROXY: &[Entry<Draft>] = &[
     (
         "tcp-check set-var",
         Places::BACK,
-        Keyword::Refused("there are no variables: remove the line"),
+        Keyword::Refused("there are variables of requests only: remove the line"),
     ),
     (
         "tcp-check unset-var",
         Places::BACK,
-        Keyword::Refused("there are no variables: remove the line"),
+        Keyword::Refused("there are variables of requests only: remove the line"),
     ),
     (
         "tcp-request connection",
@@ -805,11 +830,7 @@ pub(in crate::config) const PROXY: &[Entry<Draft>] = &[
         Places::BACK,
         set!(timeouts.server_fin, time),
     ),
-    (
-        "timeout tarpit",
-        Places::ALL,
-        Keyword::NoEffect("nobody is kept waiting: `tarpit` is not supported"),
-    ),
+    ("timeout tarpit", Places::ALL, set!(timeouts.tarpit, time)),
     ("timeout tunnel", Places::BACK, set!(timeouts.tunnel, time)),
     (
         "transparent",
@@ -819,12 +840,12 @@ pub(in crate::config) const PROXY: &[Entry<Draft>] = &[
     (
         "unique-id-format",
         Places::FRONT,
-        Keyword::Refused("servers that need it get the session's number by `proxy-v2-options unique-id`"),
+        set!(unique_id_format, text, "a format"),
     ),
     (
         "unique-id-header",
         Places::FRONT,
-        Keyword::Refused("use http-request set-header X-Unique-ID with a format of your own"),
+        set!(unique_id_header, text, "the name of a header"),
     ),
     (
         "use-fcgi-app",
@@ -1009,7 +1030,7 @@ pub(in crate::config) const PROXY: &[Entry<Draft>] = &[
     (
         "option persist",
         Places::BACK,
-        Keyword::NoEffect("there are no cookies for persistence"),
+        Keyword::NoEffect("clients of a server that is down are sent to another"),
     ),
     (
         "option pgsql-check",

@@ -8,7 +8,7 @@ use warren_kit::duration::HumanDuration;
 
 use super::keyword::{Arguments, duration};
 use super::proxy::Draft;
-use crate::config::file::{PerSource, Stick};
+use crate::config::file::{Capture, CookieCapture, PerSource, Stick};
 
 /// A `stick-table`.
 #[derive(Clone)]
@@ -42,8 +42,96 @@ pub(super) fn http_request(draft: &mut Draft, arguments: &mut Arguments<'_, '_>)
         return;
     };
     if !tracks(arguments, &rest) {
+        let rest = placed(rest, &mut draft.section.request_captures);
         draft.section.http_request.push(rest);
     }
+}
+
+/// `capture SAMPLE len N` gets a place of its own, and says which.
+fn placed(rule: Spanned<String>, captures: &mut Vec<Spanned<Capture>>) -> Spanned<String> {
+    let words: Vec<&str> = rule.get_ref().split_whitespace().collect();
+    let ["capture", sample, "len", length, more @ ..] = words.as_slice() else {
+        return rule;
+    };
+    let Ok(length) = length.parse() else { return rule };
+    let place = captures.len();
+    let capture = Capture {
+        header: None,
+        length: Some(Spanned::new(rule.span(), length)),
+    };
+    captures.push(Spanned::new(rule.span(), capture));
+    let end = if more.is_empty() {
+        String::new()
+    } else {
+        format!(" {}", more.join(" "))
+    };
+    Spanned::new(rule.span(), format!("capture {sample} id {place}{end}"))
+}
+
+/// `capture request|response header NAME len N`
+pub(super) fn capture_header(arguments: &mut Arguments<'_, '_>, captures: &mut Vec<Spanned<Capture>>) {
+    if !arguments.optional_word("header") {
+        arguments.required("header NAME len N");
+        arguments.rest_words();
+        return;
+    }
+    let Some(header) = arguments.plain("the name of a header") else {
+        return;
+    };
+    if let Some(length) = length(arguments) {
+        let capture = Capture {
+            header: Some(header),
+            length: Some(length),
+        };
+        captures.push(Spanned::new(arguments.whole(), capture));
+    }
+}
+
+/// `declare capture request|response len N`
+pub(super) fn declare_capture(draft: &mut Draft, arguments: &mut Arguments<'_, '_>) {
+    let Some(side) = arguments.text("request or response") else {
+        return;
+    };
+    let captures = match side.get_ref().as_str() {
+        "request" => &mut draft.section.request_captures,
+        "response" => &mut draft.section.response_captures,
+        other => {
+            let help = suggestion(other, ["request", "response"].into_iter());
+            let said = format!("`{other}` cannot be captured");
+            arguments.report.error(side.span(), said, help);
+            arguments.rest_words();
+            return;
+        }
+    };
+    if let Some(length) = length(arguments) {
+        let capture = Capture {
+            header: None,
+            length: Some(length),
+        };
+        captures.push(Spanned::new(arguments.whole(), capture));
+    }
+}
+
+/// `capture cookie NAME len N`
+pub(super) fn capture_cookie(draft: &mut Draft, arguments: &mut Arguments<'_, '_>) {
+    let Some(name) = arguments.plain("the name of a cookie") else {
+        return;
+    };
+    if let Some(length) = length(arguments) {
+        let capture = CookieCapture {
+            name,
+            length: Some(length),
+        };
+        draft.section.cookie_capture = Some(Spanned::new(arguments.whole(), capture));
+    }
+}
+
+fn length(arguments: &mut Arguments<'_, '_>) -> Option<Spanned<i64>> {
+    if !arguments.optional_word("len") {
+        arguments.required("len N");
+        return None;
+    }
+    arguments.number()
 }
 
 /// Whether it is `track-sc0 src`: every client is tracked where there is a table.

@@ -36,7 +36,6 @@ pub(in crate::config) struct ServerDraft {
     may_be_unresolved: bool,
 }
 
-const COOKIES: &str = "cookies for persistence are not made: use `balance source`, or `stick on src`";
 const LIBRARY: &str = "ciphers are chosen by the TLS library, which has no weak ones";
 const RESOLVER: &str = "names are resolved again and again by the system's own resolver";
 const REUSE: &str = "connections to servers belong to one client each";
@@ -110,7 +109,10 @@ pub(in crate::config) const SERVER: &[(&str, Keyword<ServerDraft>)] = &[
         "ciphersuites",
         Keyword::Read(|_, arguments| one_without_effect(arguments, LIBRARY)),
     ),
-    ("cookie", Keyword::Refused(COOKIES)),
+    (
+        "cookie",
+        Keyword::Read(|server, arguments| server.file.cookie = arguments.plain("a word")),
+    ),
     (
         "crl-file",
         Keyword::Refused("lists of revoked certificates are not read"),

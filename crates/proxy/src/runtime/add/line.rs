@@ -93,6 +93,7 @@ fn template(backend: &Backend, name: &str, address: HostAddress) -> Server {
         name: name.to_owned(),
         id: ServerId(id),
         address,
+        cookie: None,
         backup: false,
         weight: Weight::DEFAULT,
         maxconn: None,

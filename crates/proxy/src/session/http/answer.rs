@@ -1,6 +1,7 @@
 //! What the proxy answers itself.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use warren_balance::http::{Body, Fault, Length, Origin, Refused};
 
@@ -12,7 +13,11 @@ use crate::live::{CAPTURE_MAX, Capture};
 use crate::plan::ErrorPage;
 use crate::record::{Cause, Phase, Termination};
 use crate::session::Common;
+use crate::session::connect::millis;
 use crate::worker::context::Context;
+
+/// How long somebody is kept who is not wanted, if nothing else is said.
+const TARPIT: Duration = Duration::from_secs(5);
 
 impl Http {
     /// Nobody understands this: an error, and the end.
@@ -93,12 +98,19 @@ impl Http {
                 self.exchange = Some(exchange);
                 self.answer_page(401, &[("WWW-Authenticate", &challenge)], common, context)
             }
-            Reply::Redirect { code, location } => {
+            Reply::Redirect {
+                code,
+                location,
+                cookie,
+            } => {
                 common.frontend().tally.of(worker).intercepted.count();
                 let location = String::from_utf8_lossy(&location).replace(['\r', '\n'], " ");
                 let mut fields = vec![("Location", location.as_str())];
                 if matches!(code, 302 | 303 | 307) {
                     fields.push(("Cache-Control", "no-cache"));
+                }
+                if let Some(cookie) = &cookie {
+                    fields.push(("Set-Cookie", cookie));
                 }
                 let answer = Answer {
                     status: code,
@@ -108,17 +120,43 @@ impl Http {
                 self.say(&mut exchange, &answer);
                 self.said(exchange, code, common)
             }
+            Reply::Tarpit(status) => {
+                common.frontend().tally.of(worker).denied_requests.count();
+                let plan = exchange.frontend.clone();
+                let wait = plan.and_then(|plan| plan.tarpit).unwrap_or(TARPIT);
+                common.termination = Some(Termination::new(Cause::Proxy, Phase::Tarpit));
+                self.exchange = Some(exchange);
+                self.state = State::Tarpit {
+                    until: context.now + millis(wait),
+                    status,
+                };
+                common.changed = true;
+                Next::Stay
+            }
+            Reply::Drop => {
+                common.frontend().tally.of(worker).denied_requests.count();
+                common.termination = Some(denied);
+                self.exchange = Some(exchange);
+                Next::End
+            }
             Reply::Return {
                 status,
-                content_type,
+                fields,
                 content,
             } => {
                 common.frontend().tally.of(worker).intercepted.count();
-                let typed = [("Content-Type", content_type.as_str())];
+                let fields: Vec<(String, String)> = fields
+                    .into_iter()
+                    .map(|(name, value)| (name, String::from_utf8_lossy(&value).replace(['\r', '\n'], " ")))
+                    .collect();
+                let fields: Vec<(&str, &str)> = fields
+                    .iter()
+                    .map(|(name, value)| (name.as_str(), value.as_str()))
+                    .collect();
                 let answer = Answer {
                     status,
-                    fields: if content_type.is_empty() { &[] } else { &typed },
-                    body: content.as_bytes(),
+                    fields: &fields,
+                    body: &content,
                 };
                 self.say(&mut exchange, &answer);
                 self.said(exchange, status, common)

@@ -29,6 +29,8 @@ impl Http {
                 until: *until,
                 thrown: *thrown as u64,
             },
+            // Nobody goes out of the way for a client that is not wanted.
+            State::Tarpit { .. } => return None,
         };
         let exchange = match &mut self.exchange {
             Some(exchange) => Some(exchange.pack(context)?),
@@ -123,6 +125,7 @@ impl Exchange {
                 self.tunnel,
                 self.quiet,
             ],
+            extra: self.extra.clone(),
         })
     }
 
@@ -169,6 +172,7 @@ impl Exchange {
         exchange.response_time = record.response_time;
         exchange.joined = record.joined;
         exchange.status = record.status;
+        exchange.extra.clone_from(&record.extra);
         Some(exchange)
     }
 }

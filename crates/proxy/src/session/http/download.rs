@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use warren_balance::http::{Body, Length, Origin, Persistence, Response, Version};
 
 use super::answer::capture;
+use super::cookie;
 use super::exchange::Exchange;
 use super::lost::Lost;
 use super::moving::Step;
@@ -229,16 +230,29 @@ fn head(
     let backend_rules = backend.as_ref().map_or(&[][..], |plan| &plan.response_rules);
     let frontend_rules = frontend.as_ref().map_or(&[][..], |plan| &plan.response_rules);
     let ruled = !backend_rules.is_empty() || !frontend_rules.is_empty();
+    if frontend
+        .as_ref()
+        .is_some_and(|plan| plan.cookie_capture.is_some() || !plan.response_captures.is_empty())
+    {
+        rules::remember_response(exchange, response, octets);
+    }
+    let sticky = backend.as_ref().and_then(|plan| plan.cookie.as_ref());
+    let sticky = sticky.filter(|_| exchange.service.is_none());
     let persistence = if exchange.keep_client {
         Persistence::KeepAlive
     } else {
         Persistence::Close
     };
     let version = exchange.version();
-    let rewritten =
-        ruled || response.irregular() || (!exchange.tunnel && !response.says(persistence, version));
+    let rewritten = ruled
+        || sticky.is_some()
+        || response.irregular()
+        || (!exchange.tunnel && !response.says(persistence, version));
     let ruled = if rewritten {
         text.extend_from_slice(own);
+        if let Some(cookie) = sticky {
+            cookie::response(cookie, exchange, response, &mut text, common);
+        }
         if ruled && exchange.service != Some(Service::Stats) {
             let first = rules::response(backend_rules, exchange, response, &mut text, common, context);
             match first {

@@ -77,6 +77,38 @@ pub(crate) struct Exchange {
     pub(crate) tunnel: bool,
     /// Not to be logged (again).
     pub(crate) quiet: bool,
+    /// What few configurations ask for.
+    pub(crate) extra: Option<Box<Extra>>,
+}
+
+/// What the configuration wants to be remembered of a request.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Extra {
+    /// `unique-id-format`.
+    pub(crate) unique_id: Option<Vec<u8>>,
+    /// `capture request header` and the like, then the same of responses.
+    pub(crate) captures: [Vec<Option<Vec<u8>>>; 2],
+    /// `capture cookie`: what the client sent, and what it was sent.
+    pub(crate) cookies: [Option<Vec<u8>>; 2],
+    /// What `%tsc` says of them.
+    pub(crate) cookie_state: [u8; 2],
+    /// `set-var`.
+    pub(crate) variables: Vec<(String, Vec<u8>)>,
+    /// The client's cookie names a server, and that is the one it got.
+    pub(crate) direct: bool,
+}
+
+impl Default for Extra {
+    fn default() -> Self {
+        Self {
+            unique_id: None,
+            captures: [Vec::new(), Vec::new()],
+            cookies: [None, None],
+            cookie_state: [b'-'; 2],
+            variables: Vec::new(),
+            direct: false,
+        }
+    }
 }
 
 /// Octets on their way out.
@@ -145,11 +177,17 @@ impl Default for Exchange {
             keep_server: false,
             tunnel: false,
             quiet: false,
+            extra: None,
         }
     }
 }
 
 impl Exchange {
+    /// What is to be remembered; from now on something is.
+    pub(crate) fn extra(&mut self) -> &mut Extra {
+        self.extra.get_or_insert_default()
+    }
+
     /// What the client speaks; the best there is if that is not known.
     pub(crate) const fn version(&self) -> Version {
         if self.understood {
@@ -276,12 +314,17 @@ impl Exchange {
     /// The request line as it came, whatever rules have made of it since.
     pub(crate) fn facts<'a>(&'a self, headers: &'a [(String, String)]) -> HttpFacts<'a> {
         let mut facts = HttpFacts {
-            method: "",
-            uri: "",
-            version: "",
             status: self.status,
             headers,
+            ..HttpFacts::default()
         };
+        if let Some(extra) = self.extra.as_deref() {
+            facts.unique_id = extra.unique_id.as_deref();
+            facts.captures = [&extra.captures[0], &extra.captures[1]];
+            facts.cookies = [extra.cookies[0].as_deref(), extra.cookies[1].as_deref()];
+            facts.cookie_state = extra.cookie_state;
+            facts.variables = &extra.variables;
+        }
         if self.understood {
             let line = self.request.original(&self.head);
             let mut words = line.splitn(3, |octet| *octet == b' ');
@@ -337,6 +380,7 @@ impl Exchange {
         common.queues = [0; 2];
         common.retries = 0;
         common.avoid = None;
+        common.wanted = None;
         common.redispatched = false;
         common.termination = None;
         self.moved_up.end(&mut context.pipes);

@@ -143,7 +143,11 @@ impl Answer<'_> {
     pub(crate) fn write(&self, ending: Ending, out: &mut Vec<u8>) {
         // Writing to a Vec cannot fail.
         let _ = write!(out, "HTTP/1.1 {:03} {}\r\n", self.status, reason(self.status));
-        let _ = write!(out, "Content-length: {}\r\n", self.body.len());
+        // RFC 9110 8.6: these have no content, and no length of it.
+        let empty = matches!(self.status, 100..=199 | 204 | 304);
+        if !empty {
+            let _ = write!(out, "Content-length: {}\r\n", self.body.len());
+        }
         for (name, value) in self.fields {
             let _ = write!(out, "{name}: {value}\r\n");
         }
@@ -153,7 +157,7 @@ impl Answer<'_> {
             (false, _) => b"Connection: close\r\n",
         });
         out.extend_from_slice(b"\r\n");
-        if !ending.head {
+        if !ending.head && !empty {
             out.extend_from_slice(self.body);
         }
     }
@@ -226,7 +230,7 @@ fn body(status: u16) -> String {
 }
 
 /// What follows the status in a status line.
-fn reason(status: u16) -> &'static str {
+pub(crate) fn reason(status: u16) -> &'static str {
     let page = PAGES.iter().find(|(known, ..)| *known == status);
     page.map(|(_, reason, _)| *reason)
         .or_else(|| {

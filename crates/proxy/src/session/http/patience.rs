@@ -15,7 +15,7 @@ impl Http {
             State::Joining => common.upstream.deadline(),
             State::Passing => self.silence(common).map(|(at, _)| at),
             State::Tunnel(relay) => relay.deadline(common).map(|(at, _)| at),
-            State::Lingering { until, .. } => Some(*until),
+            State::Lingering { until, .. } | State::Tarpit { until, .. } => Some(*until),
         }
     }
 
@@ -80,7 +80,7 @@ impl Http {
                 Some((_, false)) => Flow::End,
                 None => Flow::Stay,
             },
-            State::Joining => self.drive(common, context),
+            State::Joining | State::Tarpit { .. } => self.drive(common, context),
             State::Lingering { .. } => Flow::End,
             State::Tunnel(relay) => match relay.deadline(common) {
                 Some((_, Side::Client)) => common.end(Termination::new(Cause::ClientTimeout, Phase::Data)),

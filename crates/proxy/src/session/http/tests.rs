@@ -4,11 +4,16 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::time::{Duration, Instant};
 
+use crate::logs::Expression;
 use crate::plan::{
     Condition, Edit, ErrorPage, ForwardFor, HttpAction, HttpRule, LogFormat, Mode, Pattern, Plan, Redirect,
-    Sample, StatsPage, Term, Test,
+    RedirectOptions, Replace, Sample, StatsPage, Template, Term, Test,
 };
 use crate::session::tests::bench::{self, Bench, eventually, read};
+
+fn template(text: &str) -> Template {
+    std::sync::Arc::new(crate::logs::Format::compile_template(text).unwrap())
+}
 
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
@@ -793,14 +798,16 @@ fn rules_answer_themselves() {
                 "/old",
                 HttpAction::Redirect {
                     code: 302,
-                    to: Redirect::Location("/new?%[query]".into()),
+                    to: Redirect::Location(template("/new?%[query]")),
+                    options: RedirectOptions::default(),
                 },
             ),
             on_path(
                 "/tls",
                 HttpAction::Redirect {
                     code: 301,
-                    to: Redirect::Scheme("https".into()),
+                    to: Redirect::Scheme(template("https")),
+                    options: RedirectOptions::default(),
                 },
             ),
             on_path(
@@ -808,7 +815,8 @@ fn rules_answer_themselves() {
                 HttpAction::Return {
                     status: 200,
                     content_type: "text/plain".into(),
-                    content: "hello".into(),
+                    content: template("hello"),
+                    headers: Vec::new(),
                 },
             ),
         ];
@@ -868,23 +876,21 @@ fn rules_change_what_is_asked_and_what_is_answered() {
         frontend.request_rules = vec![
             always(Edit::AddHeader {
                 name: text("X-From"),
-                value: text("%[src] %ci"),
+                value: template("%[src] %ci"),
             }),
             always(Edit::SetHeader {
                 name: text("Host"),
-                value: text("inner"),
+                value: template("inner"),
             }),
             always(Edit::DelHeader { name: text("Cookie") }),
             always(Edit::DelHeader {
                 name: text("Content-Length"),
             }),
-            always(Edit::ReplacePath {
-                regex: text("^/a/(.*)"),
-                with: text(r"/b/\1"),
-            }),
-            always(Edit::SetQuery {
-                value: text("was=%[path]"),
-            }),
+            always(Edit::ReplacePath(Replace {
+                regex: Expression(regex::bytes::Regex::new("^/a/(.*)").unwrap()),
+                with: template(r"/b/\1"),
+            })),
+            always(Edit::SetQuery(template("was=%[path]"))),
         ];
         frontend.forwardfor = Some(ForwardFor {
             header: text("X-Forwarded-For"),
@@ -894,7 +900,7 @@ fn rules_change_what_is_asked_and_what_is_answered() {
         frontend.response_rules = vec![
             always(Edit::SetHeader {
                 name: text("X-Status"),
-                value: text("%[status]"),
+                value: template("%[status]"),
             }),
             always(Edit::DelHeader { name: text("Server") }),
         ];
@@ -930,7 +936,7 @@ fn requests_go_where_the_first_condition_says() {
         bench::backend(plan).servers.pop();
         plan.backends.push(other.into());
         bench::frontend(plan).switches = vec![crate::plan::Switch {
-            backend: crate::plan::BackendIndex(1),
+            backend: crate::plan::SwitchTo::Backend(crate::plan::BackendIndex(1)),
             condition: when(
                 Sample::RequestHeader("host".into()),
                 Pattern::Prefix("api.".into()),

@@ -51,6 +51,8 @@ pub(crate) struct Line {
     pub(crate) refusal: Option<crate::record::Refusal>,
     /// Its version.
     pub(crate) tls: Option<String>,
+    /// What the frontend's own `log-format` makes of it.
+    pub(crate) text: String,
 }
 
 impl Line {
@@ -64,7 +66,11 @@ impl Line {
 struct Lines(std::sync::mpsc::SyncSender<Line>);
 
 impl Log for Lines {
-    fn record(&mut self, _: &plan::Frontend, record: &Record<'_>) {
+    fn record(&mut self, plan: &plan::Frontend, record: &Record<'_>) {
+        let mut text = Vec::new();
+        if let plan::LogFormat::Custom(format) = &plan.log.format {
+            format.expand(record, record, &mut crate::logs::Dates::default(), &mut text);
+        }
         let line = Line {
             frontend: record.frontend.to_owned(),
             backend: record.backend.to_owned(),
@@ -87,6 +93,7 @@ impl Log for Lines {
             source: record.source,
             refusal: record.refused.map(|refused| refused.why),
             tls: record.tls.map(|tls| tls.version.to_owned()),
+            text: String::from_utf8(text).unwrap(),
         };
         let _nobody_looks = self.0.send(line);
     }

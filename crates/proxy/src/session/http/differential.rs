@@ -1,0 +1,493 @@
+//! The same rules, requests and responses with HAProxy and with ours: what the server is asked, what the client is told,
+//! and what the log says.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::num::NonZeroUsize;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use warren_kit::diagnostics::SourceFile;
+
+use crate::config::{Machine, load_haproxy_text};
+use crate::plan::{HostAddress, Plan};
+use crate::session::tests::bench::{Bench, eventually, patient};
+
+/// Lines of the frontend, lines of the backend, and messages: a request, and what the server says if it is asked.
+struct Case {
+    name: &'static str,
+    front: &'static str,
+    back: &'static str,
+    messages: &'static [(&'static str, &'static str)],
+}
+
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+const GET: &str = "GET /a/b?x=1&y=2 HTTP/1.1\r\nHost: www.example.org\r\n\r\n";
+
+const CASES: &[Case] = &[
+    Case {
+        name: "headers of requests are replaced",
+        front: "http-request replace-header Cookie foo=([^;]*);(.*) foo=\\1;ip=%bi;\\2
+                http-request replace-value X-List ^(.)at$ \\1og
+                http-request replace-header X-None (.*) never
+                http-request del-header X-Del- -m beg
+                http-request del-header -end -m end
+                http-request del-header mid -m sub
+                http-request del-header ^x-[0-9]+$ -m reg
+                http-request add-header X-Added \"%[req.hdr(x-list,1)] %[req.hdr(x-list,-2)] %[req.fhdr(x-list)]\"",
+        back: "",
+        messages: &[(
+            "GET / HTTP/1.1\r\nHost: a\r\nCookie: foo=1; bar=2\r\nX-List: cat, dog,rat\r\nX-Del-1: a\r\nx-del-2: b\r\nX-The-End: \
+             c\r\nX-mid-x: d\r\nX-12: e\r\nX-1a: f\r\n\r\n",
+            OK,
+        )],
+    },
+    Case {
+        name: "targets are replaced",
+        front: "http-request replace-path /old/(.*) /new/\\1 if { path_beg /old }
+                http-request replace-pathq /pq/([^?]*)(\\?(.*))? /\\1/pq?\\3 if { path_beg /pq }
+                http-request replace-uri ^/u/(.*) /uri/\\1 if { path_beg /u/ }
+                http-request set-path /set%[path] if { path_beg /sp }
+                http-request set-pathq /spq?z=%[query] if { path /spq0 }
+                http-request set-query a=b if { path /q }
+                http-request set-uri /whole?%[method] if { path /w }
+                http-request set-method PUT if { path /m }",
+        back: "",
+        messages: &[
+            ("GET /old/x?y HTTP/1.1\r\nHost: a\r\n\r\n", OK),
+            ("GET /pq/x?y HTTP/1.1\r\nHost: a\r\n\r\n", OK),
+            ("GET /u/x?y HTTP/1.1\r\nHost: a\r\n\r\n", OK),
+            ("GET /sp?y HTTP/1.1\r\nHost: a\r\n\r\n", OK),
+            ("GET /spq0?y HTTP/1.1\r\nHost: a\r\n\r\n", OK),
+            ("GET /q?y HTTP/1.1\r\nHost: a\r\n\r\n", OK),
+            ("GET /w HTTP/1.1\r\nHost: a\r\n\r\n", OK),
+            ("GET /m HTTP/1.1\r\nHost: a\r\n\r\n", OK),
+        ],
+    },
+    Case {
+        name: "responses are changed",
+        front: "http-response set-status 418 reason \"I am a teapot\" if { status 201 }
+                http-response set-status 503 if { status 202 }
+                http-response replace-header Location http://in/(.*) https://out/\\1
+                http-response replace-value X-List a(.) b\\1
+                http-response del-header X-Del -m beg
+                http-response set-header X-Path %[var(txn.path)]
+                http-request set-var(txn.path) path,lower",
+        back: "",
+        messages: &[
+            (GET, "HTTP/1.1 201 Created\r\nLocation: http://in/x\r\nContent-Length: 0\r\n\r\n"),
+            (GET, "HTTP/1.1 202 Accepted\r\nX-List: a1 , c , a2 , d ,a3\r\nX-Delta: 1\r\nContent-Length: 0\r\n\r\n"),
+        ],
+    },
+    Case {
+        name: "variables are remembered",
+        front: "http-request set-var(txn.host) req.hdr(host),field(1,:),lower
+                http-request set-var(txn.none) req.hdr(x-none)
+                http-request set-var-fmt(txn.both) \"%[method]-%[path]\"
+                http-request set-var(req.flag) bool(true) if { path_beg /a }
+                http-request set-var(txn.gone) str(x)
+                http-request unset-var(txn.gone)
+                http-request set-header X-Host %[var(txn.host)]
+                http-request set-header X-Both %[var(txn.both)]
+                http-request set-header X-None yes if { var(txn.none) -m found }
+                http-request set-header X-Gone yes if { var(txn.gone) -m found }
+                http-request set-header X-Flag yes if { var(req.flag) -m bool }
+                http-request set-header X-Is yes if { var(txn.host) -m str www.example.org }
+                http-request set-header X-Word %[path,word(2,/)]
+                http-request set-header X-Sub %[url,regsub(\"[a-z]\",_,g)]
+                http-request set-header X-Len %[path,length]",
+        back: "",
+        messages: &[
+            ("GET /a/b?x=1 HTTP/1.1\r\nHost: WWW.Example.org:80\r\n\r\n", OK),
+            ("GET /b HTTP/1.1\r\nHost: other\r\n\r\n", OK),
+        ],
+    },
+    Case {
+        name: "conditions compare as they say",
+        front: "acl api path_beg /a
+                acl long path_len gt 4
+                acl short path -m len 1:2
+                acl inside hdr_ip(x-real-ip) 10.0.0.0/8
+                acl found req.hdr(x-real-ip) -m found
+                acl sub path -m sub /b
+                acl end path -m end b
+                acl base base_beg www.example.org/a
+                acl second req.hdr(x-list,2) -m str two
+                acl word path,word(1,/) -m str a
+                http-request set-header X-Api yes if api
+                http-request set-header X-Long yes if long
+                http-request set-header X-Short yes if short
+                http-request set-header X-Inside yes if inside
+                http-request set-header X-Found yes if found
+                http-request set-header X-Sub yes if sub
+                http-request set-header X-End yes if end
+                http-request set-header X-Base yes if base
+                http-request set-header X-Second yes if second
+                http-request set-header X-Word yes if word
+                http-request set-header X-V11 yes if HTTP_1.1
+                http-request set-header X-Some yes if api !inside or short || long end
+                http-request set-header X-Up yes if { srv_is_up(b/one) }
+                http-request set-header X-Many yes if { nbsrv(b) ge 1 }",
+        back: "",
+        messages: &[
+            ("GET /a/b HTTP/1.1\r\nHost: www.example.org\r\nX-Real-IP: 10.1.2.3\r\nX-List: one, two\r\n\r\n", OK),
+            ("GET / HTTP/1.0\r\nConnection: keep-alive\r\nX-Real-IP: 11.1.2.3\r\n\r\n", OK),
+            ("GET /abcdb HTTP/1.1\r\nHost: x\r\nX-List: one,two,three\r\n\r\n", OK),
+        ],
+    },
+    Case {
+        name: "what is captured is logged",
+        front: "capture request header Host len 5
+                capture request header X-None len 5
+                declare capture request len 6
+                http-request capture req.hdr(x-one) id 2
+                http-request capture path,upper len 20
+                capture response header Server len 20
+                declare capture response len 8
+                http-response capture res.hdr(x-two) id 1
+                capture cookie SES len 10
+                http-request set-header X-Captured %[capture.req.hdr(2)]
+                log-format \"%hr %hs %hrl %hsl %CC %CS %{+Q}hr %HM\"",
+        back: "",
+        messages: &[
+            (
+                "GET /up HTTP/1.1\r\nHost: www.example.org\r\nX-One: 123456789\r\nCookie: a=b; SESSION=12345678\r\n\r\n",
+                "HTTP/1.1 200 OK\r\nServer: it {self}\r\nX-Two: 2|2\r\nSet-Cookie: SESSION=new; path=/\r\nContent-Length: 0\r\n\r\n",
+            ),
+            ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", OK),
+        ],
+    },
+    Case {
+        name: "requests have names of their own",
+        front: "unique-id-format %{+X}o\\ %HM-%[path]-%{-X}ST
+                unique-id-header X-Unique-ID
+                http-request set-header X-Same %[unique-id]
+                log-format %ID",
+        back: "",
+        messages: &[(GET, OK), ("GET /x HTTP/1.1\r\nHost: a\r\nX-Unique-ID: forged\r\n\r\n", OK)],
+    },
+    Case {
+        name: "a cookie that is inserted leads back",
+        front: "log-format \"%s %tsc\"",
+        back: "cookie SRV insert indirect nocache httponly secure domain .example.org",
+        messages: &[
+            (GET, OK),
+            ("GET / HTTP/1.1\r\nHost: a\r\nCookie: SRV=s1\r\n\r\n", OK),
+            ("GET / HTTP/1.1\r\nHost: a\r\nCookie: a=b; SRV=s1; c=d\r\n\r\n", OK),
+            ("GET / HTTP/1.1\r\nHost: a\r\nCookie: a=b; SRV=gone\r\n\r\n", OK),
+            (GET, "HTTP/1.1 200 OK\r\nETag: \"x\"\r\nContent-Length: 0\r\n\r\n"),
+            (GET, "HTTP/1.1 200 OK\r\nCache-Control: max-age=5\r\nContent-Length: 0\r\n\r\n"),
+            (GET, "HTTP/1.1 200 OK\r\nCache-Control: no-store\r\nETag: \"x\"\r\nContent-Length: 0\r\n\r\n"),
+            (GET, "HTTP/1.1 200 OK\r\nSet-Cookie: SRV=own; path=/x\r\nSet-Cookie: other=1\r\nContent-Length: 0\r\n\r\n"),
+        ],
+    },
+    Case {
+        name: "a cookie may be inserted for all to see",
+        front: "log-format \"%s %tsc\"",
+        back: "cookie SRV insert preserve postonly",
+        messages: &[
+            (GET, OK),
+            ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n", OK),
+            ("POST / HTTP/1.1\r\nHost: a\r\nCookie: SRV=s1\r\nContent-Length: 0\r\n\r\n", OK),
+            (
+                "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n",
+                "HTTP/1.1 200 OK\r\nSet-Cookie: SRV=own\r\nContent-Length: 0\r\n\r\n",
+            ),
+        ],
+    },
+    Case {
+        name: "a cookie may be the application's, with the server in front",
+        front: "log-format \"%s %tsc\"",
+        back: "cookie SES prefix",
+        messages: &[
+            (GET, "HTTP/1.1 200 OK\r\nSet-Cookie: SES=abc; path=/\r\nContent-Length: 0\r\n\r\n"),
+            ("GET / HTTP/1.1\r\nHost: a\r\nCookie: SES=s1~abc\r\n\r\n", OK),
+            ("GET / HTTP/1.1\r\nHost: a\r\nCookie: SES=abc\r\n\r\n", OK),
+        ],
+    },
+    Case {
+        name: "a cookie may be rewritten",
+        front: "log-format \"%s %tsc\"",
+        back: "cookie SRV rewrite",
+        messages: &[
+            (GET, "HTTP/1.1 200 OK\r\nSet-Cookie: SRV=x; path=/\r\nContent-Length: 0\r\n\r\n"),
+            (GET, OK),
+            ("GET / HTTP/1.1\r\nHost: a\r\nCookie: SRV=s1\r\n\r\n", OK),
+        ],
+    },
+    Case {
+        name: "a cookie may only be read",
+        front: "log-format \"%s %tsc\"",
+        back: "cookie SRV",
+        messages: &[
+            (GET, "HTTP/1.1 200 OK\r\nSet-Cookie: SRV=s1; path=/\r\nContent-Length: 0\r\n\r\n"),
+            ("GET / HTTP/1.1\r\nHost: a\r\nCookie: SRV=s1\r\n\r\n", OK),
+        ],
+    },
+    Case {
+        name: "answers are made here",
+        front: "http-request return status 201 content-type text/x lf-string \"at %[path]\" hdr X-Where %[path] if { path_beg /r }
+                http-request return status 204 if { path /n }
+                http-request redirect location /moved?%[query] code 301 if { path /l }
+                http-request redirect prefix https://x code 307 drop-query append-slash if { path /p }
+                http-request redirect location / set-cookie SEEN=1 if { path /c }
+                http-request redirect location / clear-cookie USER= if { path /d }
+                http-request redirect location %[req.hdr(x-none)] ignore-empty if { path /e }
+                http-request deny deny_status 429 if { path /t }
+                http-request tarpit deny_status 503 if { path /z }
+                timeout tarpit 100ms
+                log-format \"%s %ST %ts\"",
+        back: "",
+        messages: &[
+            ("GET /r HTTP/1.1\r\nHost: a\r\n\r\n", OK),
+            ("GET /n HTTP/1.1\r\nHost: a\r\n\r\n", OK),
+            ("GET /l?q HTTP/1.1\r\nHost: a\r\n\r\n", OK),
+            ("GET /p?q HTTP/1.1\r\nHost: a\r\n\r\n", OK),
+            ("GET /c HTTP/1.1\r\nHost: a\r\n\r\n", OK),
+            ("GET /d HTTP/1.1\r\nHost: a\r\n\r\n", OK),
+            ("GET /e HTTP/1.1\r\nHost: a\r\n\r\n", OK),
+            ("GET /t HTTP/1.1\r\nHost: a\r\n\r\n", OK),
+            ("GET /z HTTP/1.1\r\nHost: a\r\n\r\n", OK),
+        ],
+    },
+    Case {
+        name: "backends are chosen by what is asked",
+        front: "use_backend %[req.hdr(host),lower,map(MAP,other)] if { path_beg /m }
+                use_backend %[req.hdr(x-backend)] if { path /x }
+                log-format \"%b %s\"",
+        back: "",
+        messages: &[
+            ("GET /m HTTP/1.1\r\nHost: B.example\r\n\r\n", OK),
+            ("GET /m HTTP/1.1\r\nHost: unknown\r\n\r\n", OK),
+            ("GET /x HTTP/1.1\r\nHost: a\r\nX-Backend: other\r\n\r\n", OK),
+            ("GET /x HTTP/1.1\r\nHost: a\r\nX-Backend: none\r\n\r\n", OK),
+            ("GET /x HTTP/1.1\r\nHost: a\r\n\r\n", OK),
+        ],
+    },
+    Case {
+        name: "patterns come from files",
+        front: "http-request deny if { path -f PATTERNS }
+                http-request set-header X-Mine yes if { src -f NETWORKS 10.0.0.0/8 }
+                log-format \"%s %ST\"",
+        back: "",
+        messages: &[
+            ("GET /denied HTTP/1.1\r\nHost: a\r\n\r\n", OK),
+            ("GET /too HTTP/1.1\r\nHost: a\r\n\r\n", OK),
+            ("GET /fine HTTP/1.1\r\nHost: a\r\n\r\n", OK),
+        ],
+    },
+];
+
+/// What became of one message: what the server read, what the client read, what was logged.
+type Seen = (Option<String>, String, String);
+
+/// One request over a connection of its own, to `proxy`; `server` answers if it is asked.
+fn exchange(
+    proxy: SocketAddr,
+    server: &TcpListener,
+    request: &str,
+    response: &str,
+) -> (Option<String>, String) {
+    server.set_nonblocking(true).unwrap();
+    let mut client = patient(TcpStream::connect(proxy).unwrap());
+    client.write_all(request.as_bytes()).unwrap();
+    client.set_nonblocking(true).unwrap();
+    let mut asked = None;
+    let mut told = Vec::new();
+    eventually(|| {
+        if asked.is_none()
+            && let Ok((stream, _)) = server.accept()
+        {
+            stream.set_nonblocking(false).unwrap();
+            let mut stream = patient(stream);
+            asked = Some(head(&mut stream));
+            stream.write_all(response.as_bytes()).unwrap();
+        }
+        let mut buffer = [0; 4096];
+        while let Ok(count) = client.read(&mut buffer) {
+            if count == 0 {
+                break;
+            }
+            told.extend_from_slice(&buffer[..count]);
+        }
+        is_whole(&told)
+    });
+    (
+        asked.map(|head| normal(&head)),
+        normal(&String::from_utf8(told).unwrap()),
+    )
+}
+
+fn head(from: &mut TcpStream) -> String {
+    let mut octets = Vec::new();
+    while !octets.ends_with(b"\r\n\r\n") {
+        let mut one = [0];
+        assert_eq!(
+            from.read(&mut one).unwrap(),
+            1,
+            "{}",
+            String::from_utf8_lossy(&octets)
+        );
+        octets.push(one[0]);
+    }
+    String::from_utf8(octets).unwrap()
+}
+
+fn is_whole(message: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(message).to_ascii_lowercase();
+    let Some((head, body)) = text.split_once("\r\n\r\n") else {
+        return false;
+    };
+    let length = head
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length: "));
+    head.starts_with("http/1.1 204") || body.len() >= length.map_or(0, |length| length.parse().unwrap())
+}
+
+/// Names of headers have no case, order among different ones means nothing, and who closes is not what is compared.
+fn normal(message: &str) -> String {
+    let (head, body) = message.split_once("\r\n\r\n").unwrap();
+    let (first, fields) = head.split_once("\r\n").unwrap_or((head, ""));
+    let fields = fields
+        .split("\r\n")
+        .filter(|field| !field.is_empty())
+        .map(|field| {
+            let (name, value) = field.split_once(':').unwrap();
+            format!("{}: {}", name.to_ascii_lowercase(), value.trim())
+        });
+    let mut fields: Vec<String> = fields
+        .filter(|field| !field.starts_with("connection: "))
+        .collect();
+    fields.sort();
+    // Pages of errors have words of their own.
+    let body = if body.starts_with("<html>") {
+        "a page"
+    } else {
+        body
+    };
+    let fields: Vec<String> = fields
+        .into_iter()
+        .filter(|field| body != "a page" || !field.starts_with("content-length: "))
+        .collect();
+    format!("{first}\n{}\n\n{body}", fields.join("\n"))
+}
+
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _gone = self.0.kill();
+        let _gone = self.0.wait();
+    }
+}
+
+fn text(
+    case: &Case,
+    directory: &std::path::Path,
+    front: SocketAddr,
+    server: SocketAddr,
+    log: SocketAddr,
+) -> String {
+    let format = if case.front.contains("log-format") {
+        ""
+    } else {
+        " log-format \"%s %ST\"\n"
+    };
+    let text = format!(
+        "global\n log {log} local0\ndefaults\n mode http\n option dontlognull\n log global\n timeout connect 5s\n timeout client 5s\n timeout server \
+         5s\nfrontend f\n bind {front}\n{format}{}\n default_backend b\nbackend b\n http-reuse never\n{}\n server one {server} \
+         cookie s1\nbackend other\n http-reuse never\n server two {server}\n",
+        case.front, case.back
+    );
+    let path = |name: &str| directory.join(name).display().to_string();
+    text.replace("MAP", &path("map"))
+        .replace("PATTERNS", &path("patterns"))
+        .replace("NETWORKS", &path("networks"))
+}
+
+fn with_haproxy(case: &Case, directory: &std::path::Path) -> Vec<Seen> {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let log = UdpSocket::bind("127.0.0.1:0").unwrap();
+    log.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let front = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let file = directory.join("haproxy.cfg");
+    let addresses = (server.local_addr().unwrap(), log.local_addr().unwrap());
+    std::fs::write(&file, text(case, directory, front, addresses.0, addresses.1)).unwrap();
+    let checked = Command::new("/usr/sbin/haproxy")
+        .arg("-c")
+        .arg("-f")
+        .arg(&file)
+        .output();
+    let checked = checked.expect("haproxy is installed (scripts/setup)");
+    let said = String::from_utf8_lossy(&checked.stderr).into_owned();
+    assert!(checked.status.success(), "{}:\n{said}", case.name);
+    let mut command = Command::new("/usr/sbin/haproxy");
+    command.arg("-db").arg("-f").arg(&file).stderr(Stdio::null());
+    let _running = Running(command.spawn().unwrap());
+    eventually(|| TcpStream::connect(front).is_ok());
+    let line = move || {
+        let mut buffer = [0; 4096];
+        loop {
+            let count = log.recv(&mut buffer).expect("a log line");
+            let line = String::from_utf8_lossy(&buffer[..count]).into_owned();
+            let (_, line) = line.split_once("]: ").unwrap();
+            // The connections that only asked whether it listens say nothing of interest.
+            if !line.contains("BADREQ") && !line.contains("<NOSRV> 400") && !line.contains("started") {
+                return line.trim_end().to_owned();
+            }
+        }
+    };
+    let seen = case.messages.iter().map(|(request, response)| {
+        let (asked, told) = exchange(front, &server, request, response);
+        (asked, told, line())
+    });
+    seen.collect()
+}
+
+fn with_ours(case: &Case, directory: &std::path::Path) -> Vec<Seen> {
+    let machine = Machine {
+        host: "alpha".to_owned(),
+        processors: NonZeroUsize::MIN,
+        open_files: 20_000,
+    };
+    let bench = Bench::new(1, |plan: &mut Plan| {
+        let HostAddress::Ip(server) = plan.backends[0].servers[0].address.clone() else {
+            panic!("an address")
+        };
+        let nowhere = ([127, 0, 0, 1], 1).into();
+        let text = text(case, directory, nowhere, server, nowhere);
+        let loaded = load_haproxy_text(SourceFile::new("haproxy.cfg", text), &machine);
+        *plan = loaded
+            .unwrap_or_else(|error| panic!("{}:\n{error}", case.name))
+            .plan;
+    });
+    let server = bench.listener(0);
+    let seen = case.messages.iter().map(|(request, response)| {
+        let (asked, told) = exchange(bench.address, &server, request, response);
+        (asked, told, bench.line().text.trim_end().to_owned())
+    });
+    seen.collect()
+}
+
+#[test]
+fn rules_have_the_same_effect_as_in_haproxy() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
+    file("map", "# hosts\nb.example b\n\nother.example other\n");
+    file("patterns", "# of paths\n/denied\n\n  /too\n");
+    file("networks", "127.0.0.0/8\n192.0.2.1\n");
+    let mut wrong = String::new();
+    for case in CASES {
+        let theirs = with_haproxy(case, directory.path());
+        let ours = with_ours(case, directory.path());
+        for ((theirs, ours), (request, _)) in theirs.iter().zip(&ours).zip(case.messages) {
+            if theirs != ours {
+                wrong += &format!(
+                    "\n=== {}: {request}--- HAProxy\n{theirs:#?}\n--- ours\n{ours:#?}\n",
+                    case.name
+                );
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.replace("\\n", "\n      "));
+}
