@@ -11,7 +11,7 @@ use crate::session::relay::pipe::{Moved, Pipe, Pipes};
 const LEFT_MIN: u64 = 64 * 1024;
 /// A call that moves less was not worth it.
 const MOVED_MIN: usize = 8 * 1024;
-/// After so many such calls the rest is copied: it comes in small pieces.
+/// After so many such calls in a row the rest is copied: it comes in small pieces.
 const SMALL_MAX: u8 = 4;
 
 /// One direction.
@@ -21,7 +21,7 @@ pub(super) struct Moving {
     pipe: Option<Box<Pipe>>,
     /// It has begun with this body, and goes on to its end.
     begun: bool,
-    /// Calls that moved little.
+    /// Calls in a row that moved little.
     small: u8,
 }
 
@@ -68,9 +68,10 @@ impl Moving {
         match pipe.fill_at_most(&*from, most) {
             Moved::Octets(count) => {
                 self.begun = true;
-                if count < MOVED_MIN && left > count as u64 {
-                    self.small = self.small.saturating_add(1);
-                }
+                self.small = match count < MOVED_MIN && left > count as u64 {
+                    true => self.small.saturating_add(1),
+                    false => 0,
+                };
                 body.skip(count as u64);
                 self.pipe = Some(pipe);
                 Step::Took(count)
