@@ -142,6 +142,8 @@ pub(crate) struct Common {
     pub(crate) termination: Option<Termination>,
     /// Its deadline may be another than before: the timer has to be looked at.
     pub(crate) changed: bool,
+    /// It is among those that could go on once others have had their turn.
+    pub(crate) lined_up: bool,
     /// It counts in the frontend's table of sources.
     pub(crate) counted_source: bool,
     /// Nothing is to be logged, or it has been already.
@@ -230,6 +232,7 @@ impl Session {
                 redispatched: false,
                 termination: None,
                 changed: true,
+                lined_up: false,
                 counted_source: false,
                 unlogged: false,
                 told: None,

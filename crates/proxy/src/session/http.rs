@@ -491,7 +491,7 @@ impl Http {
         match passed {
             Ok(Passed::Waits) => Next::Stay,
             Ok(Passed::More) => {
-                context.again(common.place());
+                context.again(common);
                 Next::Stay
             }
             Ok(Passed::Finished) => self.complete(common, context),
@@ -637,7 +637,7 @@ fn linger(thrown: &mut usize, common: &mut Common, context: &mut Context) -> Nex
             Received::End | Received::Failed(_) => return Next::End,
         }
     }
-    context.again(common.place());
+    context.again(common);
     Next::Stay
 }
 

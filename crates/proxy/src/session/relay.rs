@@ -27,6 +27,8 @@ use crate::worker::context::Context;
 
 /// Buffers or pipes that one direction may move before other sessions have their turn.
 const ROUNDS_PER_TURN: usize = 8;
+/// Octets, likewise: a large pipe holds as much.
+const OCTETS_PER_TURN: u64 = 1024 * 1024;
 /// A read of so many octets is that of a large flow.
 const LARGE_READ: usize = 32 * 1024;
 /// After so many of them in a row the kernel moves the octets.
@@ -114,7 +116,7 @@ impl Relay {
         for from in [Side::Client, Side::Server] {
             match self.pass(from, common, context) {
                 Ok(Passed::Waits) => {}
-                Ok(Passed::More) => context.again(common.place()),
+                Ok(Passed::More) => context.again(common),
                 Err(gone) => return self.gone(gone, common, context),
             }
         }
@@ -123,9 +125,17 @@ impl Relay {
 
     /// Moves octets that come from `from`.
     fn pass(&mut self, from: Side, common: &mut Common, context: &mut Context) -> Result<Passed, Gone> {
+        // What a large flow moves costs as much as many messages, which come first.
+        if context.crowded && matches!(self.ways[from as usize].method, Method::Pipe { .. }) {
+            return Ok(Passed::More);
+        }
+        let before = common.bytes[from as usize];
         for _ in 0..ROUNDS_PER_TURN {
             if !self.send_pending(from, common, context)? {
                 return Ok(Passed::Waits);
+            }
+            if common.bytes[from as usize] - before >= OCTETS_PER_TURN {
+                return Ok(Passed::More);
             }
             let (reader, writer) = ends(from, common);
             if !reader.readable || !writer.writable {
@@ -139,7 +149,11 @@ impl Relay {
                 return Ok(passed);
             }
         }
-        Ok(Passed::More)
+        // Whoever keeps its pipe until its next turn keeps it from all others.
+        Ok(match self.send_pending(from, common, context)? {
+            true => Passed::More,
+            false => Passed::Waits,
+        })
     }
 
     /// One buffer.
@@ -193,7 +207,11 @@ impl Relay {
     /// One pipe.
     fn pipe(&mut self, from: Side, common: &mut Common, context: &mut Context) -> Result<Passed, Gone> {
         let way = &mut self.ways[from as usize];
-        let Some(mut pipe) = context.pipes.take() else {
+        let taken = match way.method {
+            Method::Pipe { large, .. } if large >= LARGE_MOVES => context.pipes.take_large(),
+            Method::Pipe { .. } | Method::Copy { .. } => context.pipes.take(),
+        };
+        let Some(mut pipe) = taken else {
             way.method = Method::default();
             return Ok(Passed::More);
         };
@@ -214,9 +232,6 @@ impl Relay {
             };
         };
         way.method = way.method.after_move(count);
-        if matches!(way.method, Method::Pipe { large, .. } if large >= LARGE_MOVES) {
-            context.pipes.enlarge(&mut pipe);
-        }
         way.piped = Some(pipe);
         common.count(from, count, context);
         context.live.spliced.fetch_add(count as u64, Relaxed);
@@ -328,7 +343,7 @@ impl Relay {
             server.readable = true;
             match self.pass(Side::Server, common, context) {
                 Ok(Passed::Waits) => {}
-                Ok(Passed::More) => context.again(common.place()),
+                Ok(Passed::More) => context.again(common),
                 Err(_) => {
                     if self.ways[Side::Server as usize].is_empty() {
                         return Flow::End;

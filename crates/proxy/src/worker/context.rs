@@ -76,7 +76,7 @@ pub(crate) struct Context {
     pub(crate) visits: mpsc::Sender<Visit>,
     pub(crate) peers: Arc<Peers>,
     /// Sessions that could go on, once others have had their turn.
-    pub(crate) ready: Vec<Place>,
+    pub(crate) ready: VecDeque<Place>,
     /// Sessions that will send once everybody has received.
     pub(crate) deferred: Vec<Place>,
     /// Others receive in this turn, too.
@@ -109,7 +109,7 @@ impl Context {
             random: Random::new(),
             visits,
             peers,
-            ready: Vec::new(),
+            ready: VecDeque::new(),
             deferred: Vec::new(),
             crowded: false,
             own: VecDeque::new(),
@@ -151,8 +151,10 @@ impl Context {
     }
 
     /// The session could go on, once others have had their turn.
-    pub(crate) fn again(&mut self, place: Place) {
-        self.ready.push(place);
+    pub(crate) fn again(&mut self, common: &mut Common) {
+        if !std::mem::replace(&mut common.lined_up, true) {
+            self.ready.push_back(common.place());
+        }
     }
 
     /// Whether the session is to send later in this turn, when [`crate::session::Session::drive`] is called again: once

@@ -14,6 +14,10 @@ use super::{Command, End, Ending, Move, Moved, Scope};
 use crate::session::connect::millis;
 use crate::session::{Arrival, Flow, Session};
 
+/// Sessions that go on in one turn although nothing new has happened to them: each may move a megabyte, and what is new
+/// should not wait for all of them.
+const READY_PER_TURN: usize = 8;
+
 /// One worker thread.
 pub(super) struct Worker {
     pub(super) context: Context,
@@ -57,7 +61,7 @@ impl Worker {
             }
         };
         self.context.tick();
-        let ready = std::mem::take(&mut self.context.ready);
+        let due = self.context.ready.len().min(READY_PER_TURN);
         self.context.crowded = count > 1;
         for index in 0..count {
             if let Some((token, ready)) = events.get(index) {
@@ -71,8 +75,13 @@ impl Worker {
             self.drive(place);
         }
         self.context.deferred = deferred;
-        for place in ready {
-            self.drive(place);
+        for _ in 0..due {
+            if let Some(place) = self.context.ready.pop_front() {
+                self.with(place, |session, context| {
+                    session.common.lined_up = false;
+                    session.drive(context)
+                });
+            }
         }
         while let Some(slot) = self.context.timers.expired(self.context.now) {
             self.with_slot(slot, |session, context| session.expire(context));

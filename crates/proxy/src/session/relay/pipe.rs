@@ -1,7 +1,8 @@
 //! Pipes: where octets wait that the kernel moves from one socket to another without showing them to us.
 //!
 //! A direction has a pipe only while octets are in it; between its turns it gives it back. A pipe is drained before more
-//! is read into it, so that each call moves as much as it can. Those of flows that stay large are enlarged.
+//! is read into it, so that each call moves as much as it can. Flows that stay large get one of a few large pipes, which
+//! serve all of them, one after the other: whoever receives is woken once for as much as the pipe holds.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -17,7 +18,7 @@ pub(crate) const PIPES_MAX: usize = 512;
 /// Pipes of one worker that were enlarged: the kernel counts their pages against the user's limit.
 const LARGE_MAX: usize = 16;
 /// Octets of an enlarged pipe.
-const LARGE: usize = 512 * 1024;
+const LARGE: usize = 1024 * 1024;
 /// Most that one call is asked to move.
 const MOVE_MAX: usize = 1024 * 1024;
 
@@ -49,6 +50,8 @@ pub(crate) struct Pipes {
         reason = "a direction holds it in one word, and nothing is allocated to do so"
     )]
     spare: Vec<Box<Pipe>>,
+    #[allow(clippy::vec_box, reason = "as above")]
+    spare_large: Vec<Box<Pipe>>,
     open: usize,
     large: usize,
     /// What the statistics know of them.
@@ -68,9 +71,25 @@ impl Pipes {
     pub(crate) fn take(&mut self) -> Option<Box<Pipe>> {
         let pipe = match self.spare.pop() {
             Some(pipe) => pipe,
-            None => self.open()?,
+            None => self.open().or_else(|| self.spare_large.pop())?,
         };
         self.tell();
+        Some(pipe)
+    }
+
+    /// A pipe for a flow that stays large: a large one, if there may be more of them or one is spare.
+    pub(crate) fn take_large(&mut self) -> Option<Box<Pipe>> {
+        if let Some(pipe) = self.spare_large.pop() {
+            self.tell();
+            return Some(pipe);
+        }
+        let mut pipe = self.take()?;
+        if !pipe.large && self.large < LARGE_MAX {
+            pipe.large = true;
+            self.large += 1;
+            // The user's limit may forbid it; then it stays as it is.
+            let _refused = rustix::pipe::fcntl_setpipe_size(&pipe.out, LARGE);
+        }
         Some(pipe)
     }
 
@@ -90,7 +109,9 @@ impl Pipes {
 
     /// A pipe is not needed any more. One that holds octets is closed with them.
     pub(crate) fn give_back(&mut self, pipe: Box<Pipe>) {
-        if pipe.holds == 0 {
+        if pipe.holds == 0 && pipe.large {
+            self.spare_large.push(pipe);
+        } else if pipe.holds == 0 {
             self.spare.push(pipe);
         } else {
             self.open -= 1;
@@ -101,21 +122,11 @@ impl Pipes {
 
     fn tell(&self) {
         let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-        let spare = self.spare.len();
+        let spare = self.spare.len() + self.spare_large.len();
         self.count.spare.store(number(spare), Relaxed);
         self.count
             .used
             .store(number(self.open.saturating_sub(spare)), Relaxed);
-    }
-
-    /// Makes room for a flow that stays large, if there may be more such pipes.
-    pub(crate) fn enlarge(&mut self, pipe: &mut Pipe) {
-        if !pipe.large && self.large < LARGE_MAX {
-            pipe.large = true;
-            self.large += 1;
-            // The user's limit may forbid it; then it stays as it is.
-            let _refused = rustix::pipe::fcntl_setpipe_size(&pipe.out, LARGE);
-        }
     }
 
     /// Pipes that exist, and how many of them are in use, as the statistics show it.
@@ -208,6 +219,27 @@ mod tests {
         assert_eq!((pipe.take_out().unwrap(), pipe.holds), (b"kept".to_vec(), 0));
         pipes.give_back(pipe);
         assert_eq!(pipes.count(), (1, 0));
+    }
+
+    #[test]
+    fn large_flows_share_the_large_pipes_and_others_leave_these_alone() {
+        let mut pipes = Pipes::default();
+        let large = pipes.take_large().unwrap();
+        let small = pipes.take().unwrap();
+        assert!(large.large && !small.large);
+        pipes.give_back(large);
+        pipes.give_back(small);
+        assert!(!pipes.take().unwrap().large);
+        assert!(pipes.take_large().unwrap().large);
+        // There are only so many; who comes later gets another.
+        let more: Vec<_> = (0..=LARGE_MAX).map(|_| pipes.take_large().unwrap()).collect();
+        assert_eq!(more.iter().filter(|pipe| pipe.large).count(), LARGE_MAX - 1);
+        assert_eq!(pipes.large, LARGE_MAX);
+        for mut pipe in more {
+            pipe.holds = 1;
+            pipes.give_back(pipe);
+        }
+        assert_eq!(pipes.large, 1);
     }
 
     #[test]

@@ -60,7 +60,7 @@ impl Relay {
     }
 
     /// Puts what the tap has to say behind what waits already, and sees to it that it is sent.
-    pub(super) fn pay(&mut self, common: &Common, context: &mut Context) {
+    pub(super) fn pay(&mut self, common: &mut Common, context: &mut Context) {
         let Some(tap) = self.tap.as_mut().filter(|tap| tap.owes()) else {
             return;
         };
@@ -72,7 +72,7 @@ impl Relay {
                 pending.octets.extend_from_slice(&owed);
             }
         }
-        context.again(common.place());
+        context.again(common);
     }
 
     /// In mode amqp, if one side is gone or both know that it ends: what follows. `None`: it closes as octets do.
@@ -104,7 +104,7 @@ impl Relay {
         }
         if common.leaving.is_none() {
             common.hurry(Cause::ServerAborted, context.now + ANSWER);
-            context.again(common.place());
+            context.again(common);
         }
         self.pay(common, context);
         let (over, answered) = self
@@ -133,7 +133,7 @@ impl Relay {
             server.readable = true;
             match self.pass(Side::Server, common, context) {
                 Ok(Passed::Waits) => {}
-                Ok(Passed::More) => context.again(common.place()),
+                Ok(Passed::More) => context.again(common),
                 Err(Gone::Reading(Side::Server) | Gone::Writing(Side::Server)) => {}
                 Err(Gone::Reading(Side::Client) | Gone::Writing(Side::Client)) => {
                     return Some(Flow::End);

@@ -167,6 +167,7 @@ impl Between {
                 other => panic!("{other:?}"),
             }
         }
+        self.common.lined_up = false;
         let happened = count > 0 || !ready.is_empty();
         if happened && !self.over {
             self.over = self.relay.drive(&mut self.common, &mut self.context) == Flow::End;
