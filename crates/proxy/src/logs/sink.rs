@@ -3,10 +3,15 @@
 //! Nothing waits. Datagram sockets are not connected, so that a restarted receiver is found again and an absent one is
 //! no error of the next line. Standard streams belong to others as well and stay as they are: a pipe or terminal is
 //! opened once more for ourselves, a socket is told not to wait with each call, a file never makes anybody wait.
+//!
+//! Over UDP, lines of the same length that follow each other go to the kernel as one message, which it cuts into one
+//! datagram for each line (`UDP_SEGMENT`): the way through the network is gone once for all of them, and who receives is
+//! woken once. Their order stays.
 
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use nix::sys::socket::{setsockopt, sockopt};
 use nix::sys::stat::SFlag;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -19,14 +24,30 @@ use crate::plan::Transport;
 
 /// Lines sent with one system call.
 const LINES_PER_CALL: usize = 32;
+/// Longer lines are not cut out of one message: a datagram would not fit into a packet.
+const SEGMENT_MAX: usize = 1200;
+/// Lines cut out of one message; the kernel allows 64.
+const SEGMENTS_MAX: usize = 64;
+/// Octets of one message that the kernel cuts: a little less than the largest that there is.
+const MESSAGE_MAX: usize = 60_000;
+/// Fewer lines of the same length are not worth a call of their own.
+const ALIKE_MIN: usize = 4;
 
 pub(super) const JOURNAL: &str = "/run/systemd/journal/socket";
 
 /// An open way out.
 #[derive(Debug)]
 pub(super) enum Sink {
-    Datagrams { socket: OwnedFd, address: SocketAddrAny },
+    Datagrams(Datagrams),
     Stream(Stream),
+}
+
+#[derive(Debug)]
+pub(super) struct Datagrams {
+    socket: OwnedFd,
+    address: SocketAddrAny,
+    /// After how many octets the kernel has been told to cut a message; 0 is not at all, `None` that it cannot.
+    segment: Option<usize>,
 }
 
 #[derive(Debug)]
@@ -52,7 +73,9 @@ impl Sink {
                     std::net::SocketAddr::V4(_) => AddressFamily::INET,
                     std::net::SocketAddr::V6(_) => AddressFamily::INET6,
                 };
-                Self::datagrams(family, SocketAddrAny::from(*address))
+                let mut datagrams = Datagrams::open(family, SocketAddrAny::from(*address))?;
+                datagrams.segment = Some(0);
+                Ok(Self::Datagrams(datagrams))
             }
             Transport::Unix(path) => Self::unix(path.as_path()),
             Transport::Journal => Self::unix(JOURNAL.as_ref()),
@@ -63,26 +86,147 @@ impl Sink {
 
     fn unix(path: &std::path::Path) -> io::Result<Self> {
         let address = SocketAddrUnix::new(path)?;
-        Self::datagrams(AddressFamily::UNIX, SocketAddrAny::from(address))
+        Datagrams::open(AddressFamily::UNIX, SocketAddrAny::from(address)).map(Self::Datagrams)
     }
 
-    fn datagrams(family: AddressFamily, address: SocketAddrAny) -> io::Result<Self> {
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let socket = rustix::net::socket_with(family, SocketType::DGRAM, flags, None)?;
-        Ok(Self::Datagrams { socket, address })
+    /// As where the kernel refuses to cut messages.
+    #[cfg(test)]
+    pub(super) fn refuse_to_cut(&mut self) {
+        if let Self::Datagrams(datagrams) = self {
+            datagrams.cut_no_more();
+        }
     }
 
     /// Sends what lies between `begin` and the ends; how many of them were not taken.
     pub(super) fn send(&mut self, octets: &[u8], ends: &[usize]) -> u64 {
         match self {
-            Self::Datagrams { socket, address } => send_datagrams(socket.as_fd(), address, octets, ends),
+            Self::Datagrams(datagrams) => datagrams.send(octets, ends),
             Self::Stream(stream) => stream.send(octets, ends),
         }
     }
 }
 
-fn send_datagrams(socket: BorrowedFd<'_>, address: &SocketAddrAny, octets: &[u8], ends: &[usize]) -> u64 {
-    let (mut begin, mut dropped) = (0, 0);
+impl Datagrams {
+    /// Each line is a message of its own.
+    pub(super) fn open(family: AddressFamily, address: SocketAddrAny) -> io::Result<Self> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        Ok(Self {
+            socket: rustix::net::socket_with(family, SocketType::DGRAM, flags, None)?,
+            address,
+            segment: None,
+        })
+    }
+
+    /// The next messages are cut after so many octets, as far as is known.
+    fn cut_after(&mut self, octets: usize) {
+        if self.segment.is_some_and(|now| now != octets) {
+            let told = setsockopt(
+                &self.socket,
+                sockopt::UdpGsoSegment,
+                &i32::try_from(octets).unwrap_or(0),
+            );
+            self.segment = told.is_ok().then_some(octets);
+        }
+    }
+
+    fn send(&mut self, octets: &[u8], ends: &[usize]) -> u64 {
+        let (mut begin, mut dropped) = (0, 0);
+        let (mut rest, mut before) = (ends, 0);
+        // So many at the beginning of `rest` are too different to go together.
+        while let Some(ahead) = rest.get(before..).filter(|ahead| !ahead.is_empty()) {
+            let from = before
+                .checked_sub(1)
+                .and_then(|last| rest.get(last))
+                .map_or(begin, |end| *end);
+            let alike = if self.segment.is_some() {
+                alike(from, ahead)
+            } else {
+                ahead.len()
+            };
+            if self.segment.is_some() && alike >= ALIKE_MIN {
+                dropped += self.send_each(octets, begin, rest.get(..before).unwrap_or_default());
+                let together = ahead.get(..alike).unwrap_or_default();
+                dropped += self.send_together(octets, from, together);
+                begin = together.last().map_or(from, |end| *end);
+                (rest, before) = (ahead.get(alike..).unwrap_or_default(), 0);
+            } else {
+                before += alike;
+            }
+        }
+        dropped + self.send_each(octets, begin, rest)
+    }
+
+    /// Lines of one length, of which the last may be shorter, as one message. How many were not taken.
+    fn send_together(&mut self, octets: &[u8], begin: usize, ends: &[usize]) -> u64 {
+        let (Some(first), Some(last)) = (ends.first(), ends.last()) else {
+            return 0;
+        };
+        self.cut_after(first - begin);
+        if self.segment.is_some() {
+            let sent = rustix::net::sendto(
+                &self.socket,
+                octets.get(begin..*last).unwrap_or_default(),
+                SendFlags::DONTWAIT | SendFlags::NOSIGNAL,
+                &self.address,
+            );
+            match sent {
+                Ok(_) => return 0,
+                // The way to this receiver is one on which messages cannot be cut.
+                Err(Errno::INVAL | Errno::IO | Errno::OPNOTSUPP | Errno::MSGSIZE) => self.cut_no_more(),
+                Err(_) => return ends.len() as u64,
+            }
+        }
+        self.send_each(octets, begin, ends)
+    }
+
+    fn send_each(&mut self, octets: &[u8], begin: usize, ends: &[usize]) -> u64 {
+        if ends.is_empty() {
+            return 0;
+        }
+        self.cut_after(0);
+        send_each(self.socket.as_fd(), &self.address, octets, begin, ends)
+    }
+
+    fn cut_no_more(&mut self) {
+        self.cut_after(0);
+        self.segment = None;
+    }
+}
+
+/// How many lines can go together: those that are as long as the first, and one that is shorter.
+fn alike(begin: usize, ends: &[usize]) -> usize {
+    let mut lengths = ends.iter().scan(begin, |begin, end| {
+        let length = end - *begin;
+        *begin = *end;
+        Some(length)
+    });
+    let first = lengths.next().unwrap_or_default();
+    let most = (MESSAGE_MAX / first.max(1)).min(SEGMENTS_MAX);
+    if first > SEGMENT_MAX {
+        return 1;
+    }
+    let mut count = 1;
+    for length in lengths.take(most - 1) {
+        if length > first {
+            break;
+        }
+        count += 1;
+        if length < first {
+            break;
+        }
+    }
+    count
+}
+
+/// One message for each line, many with one call. How many were not taken.
+fn send_each(
+    socket: BorrowedFd<'_>,
+    address: &SocketAddrAny,
+    octets: &[u8],
+    mut begin: usize,
+    ends: &[usize],
+) -> u64 {
+    let mut dropped = 0;
     let mut rest = ends;
     while !rest.is_empty() {
         let count = rest.len().min(LINES_PER_CALL);

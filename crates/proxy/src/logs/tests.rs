@@ -607,6 +607,65 @@ fn a_receiver_that_does_not_read_makes_nobody_wait() {
     assert!(dropped.count() > 0);
 }
 
+/// Lines that differ from each other, some of them in length.
+fn various_lines(count: usize) -> (Vec<u8>, Vec<usize>) {
+    let (mut octets, mut ends) = (Vec::new(), Vec::new());
+    for number in 0..count {
+        let filling = match number / 8 % 4 {
+            0 => 10,
+            1 => 12 - number % 2,
+            2 if number % 5 == 0 => 3000,
+            _ => 11,
+        };
+        octets.extend_from_slice(format!("{number:04} {}\n", "x".repeat(filling)).as_bytes());
+        ends.push(octets.len());
+    }
+    (octets, ends)
+}
+
+/// What arrives: every line once, whole, and in order.
+fn all_received(socket: &UdpSocket, octets: &[u8], count: usize) {
+    let received: Vec<Vec<u8>> = (0..count)
+        .map(|_| {
+            let mut line = vec![0; 4096];
+            let length = socket.recv(&mut line).unwrap();
+            line.truncate(length);
+            line
+        })
+        .collect();
+    let sent: Vec<&[u8]> = octets.split_inclusive(|octet| *octet == b'\n').collect();
+    assert_eq!(received, sent);
+}
+
+#[test]
+fn each_line_is_a_datagram_however_many_go_together() {
+    for address in ["127.0.0.1:0", "[::1]:0"] {
+        let Ok(socket) = UdpSocket::bind(address) else {
+            continue;
+        };
+        socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        let mut sink = sink::Sink::open(&Transport::Udp(socket.local_addr().unwrap())).unwrap();
+        for count in [1, 2, 3, 100, 1, 40] {
+            let (octets, ends) = various_lines(count);
+            assert_eq!(sink.send(&octets, &ends), 0);
+            all_received(&socket, &octets, count);
+        }
+    }
+}
+
+#[test]
+fn lines_arrive_where_the_kernel_cuts_no_messages() {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    let mut sink = sink::Sink::open(&Transport::Udp(socket.local_addr().unwrap())).unwrap();
+    sink.refuse_to_cut();
+    for count in [100, 1, 40] {
+        let (octets, ends) = various_lines(count);
+        assert_eq!(sink.send(&octets, &ends), 0);
+        all_received(&socket, &octets, count);
+    }
+}
+
 #[test]
 fn a_full_pipe_gets_whole_lines_and_the_rest_is_counted() {
     let (reader, pipe) = std::io::pipe().unwrap();
