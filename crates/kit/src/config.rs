@@ -17,9 +17,10 @@
 //! now, not when that host restarts.
 //!
 //! A role says what its section is and what it makes of it ([`Role`]), collects what is wrong with it in a [`Report`], and
-//! [`load`] does the rest. Who has another format besides reads files into [`Sources`] and ends with [`Loaded`] or
+//! [`load`] does the rest. What may be written in more than one way has [`ShortForms`]. Who has another format besides reads files into [`Sources`] and ends with [`Loaded`] or
 //! [`Invalid`], too.
 
+mod forms;
 mod load;
 mod report;
 mod sources;
@@ -36,6 +37,7 @@ use toml::de::{DeArray, DeTable, DeValue, ValueDeserializer};
 use crate::diagnostics::{Diagnostic, SourceFile};
 use crate::suggest::did_you_mean;
 
+pub use forms::ShortForms;
 pub use load::{Built, Loaded, Role, load};
 pub use report::{NameRule, Report, suggestion};
 pub use sources::Sources;
