@@ -86,6 +86,8 @@ pub struct Global {
     pub maxconn: NonZeroU32,
     /// New sessions per second of the process (`maxconnrate`).
     pub maxconnrate: Option<NonZeroU32>,
+    /// New TLS connections of clients per second (`maxsslrate`).
+    pub maxsslrate: Option<NonZeroU32>,
     /// Worker threads (`nbthread`).
     pub threads: NonZeroUsize,
     /// `stats socket`s.

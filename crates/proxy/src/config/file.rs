@@ -19,6 +19,8 @@ pub struct Proxy {
     pub maxconn: Option<Spanned<i64>>,
     /// New sessions per second of the process. No limit unless given.
     pub maxconnrate: Option<Spanned<i64>>,
+    /// New TLS connections of clients per second. No limit unless given.
+    pub maxsslrate: Option<Spanned<i64>>,
     /// Worker threads. Default: one for each processor.
     pub threads: Option<Spanned<i64>>,
     /// Where log lines go, as after `log` in haproxy.cfg: `"127.0.0.1 local0 info"`, `"/dev/log local0"`, `"stdout"`, or

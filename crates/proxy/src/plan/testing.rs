@@ -33,6 +33,7 @@ pub(crate) fn global() -> Global {
         origin: Origin::Haproxy,
         maxconn: number(10_000),
         maxconnrate: None,
+        maxsslrate: None,
         threads: NonZeroUsize::MIN,
         sockets: Vec::new(),
         socket_timeout: Duration::from_secs(10),

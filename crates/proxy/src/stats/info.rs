@@ -4,6 +4,7 @@
 //! without. `TotalSplicdedBytesOut` is spelt as there.
 
 use std::fmt::Write as _;
+use std::num::NonZeroU32;
 use std::os::fd::OwnedFd;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -254,12 +255,20 @@ impl Source<'_> {
     }
 
     fn connection_rate_limit(&self) -> Value {
-        let configured = self.plan.global.maxconnrate.map_or(0, std::num::NonZeroU32::get);
-        match self.live.rate_limits.connections.load(Relaxed) {
-            0 => Value::U32(configured),
-            limit => Value::U32(limit),
-        }
+        rate_limit(&self.live.rate_limits.connections, self.plan.global.maxconnrate)
     }
+
+    fn handshake_rate_limit(&self) -> Value {
+        rate_limit(&self.live.rate_limits.handshakes, self.plan.global.maxsslrate)
+    }
+}
+
+/// What the operator has set, or else what the configuration says; 0 is no limit.
+fn rate_limit(set: &AtomicU32, configured: Option<NonZeroU32>) -> Value {
+    Value::U32(match set.load(Relaxed) {
+        0 => configured.map_or(0, NonZeroU32::get),
+        limit => limit,
+    })
 }
 
 type Entry = (
@@ -332,7 +341,7 @@ const ENTRIES: &[Entry] = &[
     (30, "SessRateLimit", "CLP", "New sessions allowed per second, 0 is any number.", |it| Value::U32(it.live.rate_limits.sessions.load(Relaxed))),
     (31, "MaxSessRate", "MRP", "Most new sessions in a second.", |it| Value::U32(it.live.session_rate.most())),
     (32, "SslRate", "MRP", "TLS handshakes in the last second.", |it| Value::U32(it.live.tls_rate.now(it.now))),
-    (33, "SslRateLimit", "CLP", "TLS handshakes allowed per second, 0 is any number.", |it| Value::U32(it.live.rate_limits.handshakes.load(Relaxed))),
+    (33, "SslRateLimit", "CLP", "TLS handshakes allowed per second, 0 is any number.", |it| it.handshake_rate_limit()),
     (34, "MaxSslRate", "MMP", "Most TLS handshakes in a second.", |it| Value::U32(it.live.tls_rate.most())),
     (35, "SslFrontendKeyRate", "MGP", "TLS keys made with clients in the last second.", |it| Value::U32(it.live.encryption.client_keys.now(it.now))),
     (36, "SslFrontendMaxKeyRate", "MMP", "Most TLS keys made with clients in a second.", |it| Value::U32(it.live.encryption.client_keys.most())),

@@ -222,7 +222,11 @@ fn admit(entrance: &Entrance, context: &Context) -> Result<(), Refusal> {
         ),
         (&live.rate_limits.sessions, u32::MAX, &live.session_rate),
     ];
-    let handshakes = (&live.rate_limits.handshakes, u32::MAX, &live.tls_rate);
+    let handshakes = (
+        &live.rate_limits.handshakes,
+        number(global.maxsslrate),
+        &live.tls_rate,
+    );
     let of_tls = entrance.tls.is_some().then_some(handshakes);
     let too_fast = |(limit, configured, rate): (_, u32, &crate::live::Rate)| {
         let limit = set(limit, configured);

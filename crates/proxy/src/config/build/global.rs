@@ -34,6 +34,7 @@ pub(super) fn global(report: &mut Report, file: &Proxy, origin: Origin, machine:
         maxconn: super::positive(report, "maxconn", file.maxconn.as_ref())
             .unwrap_or_else(|| fitting(machine.open_files)),
         maxconnrate: super::limit(report, "maxconnrate", file.maxconnrate.as_ref()),
+        maxsslrate: super::limit(report, "maxsslrate", file.maxsslrate.as_ref()),
         threads: NonZeroUsize::new(threads).unwrap_or(NonZeroUsize::MIN),
         sockets: file
             .sockets

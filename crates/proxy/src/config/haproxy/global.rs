@@ -297,7 +297,7 @@ pub(in crate::config) const GLOBAL: &[Entry<Globals>] = &[
     (
         "maxsslrate",
         Places::ALL,
-        Keyword::NoEffect("give `rate-limit sessions` to the frontend with `ssl`"),
+        Keyword::Read(|globals, arguments| globals.file.maxsslrate = arguments.number()),
     ),
     (
         "maxzlibmem",

@@ -10,7 +10,9 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, ServerConnection, StreamOwned};
 
 use super::bench::{self, Bench, eventually};
-use crate::plan::{BindTls, Condition, Pattern, Plan, Sample, TcpAction, TcpRule, Term, Test, Verify};
+use crate::plan::{
+    BindTls, Condition, Pattern, Plan, Sample, TcpAction, TcpRule, Term, Test, Verify, testing,
+};
 use crate::proxy_header::{Decoded, decode};
 use crate::record::{Cause, Phase, Refusal};
 use crate::tls::{Files, bind_tls, server_tls, test_hello};
@@ -123,20 +125,26 @@ fn connections_and_keys_of_tls_are_counted_on_both_sides_and_sessions_gone_on_wi
 #[test]
 fn new_connections_of_tls_are_limited_per_second() {
     let files = Files::new();
-    let bench = Bench::new(1, |plan| with_tls(plan, &files));
-    bench.live.rate_limits.handshakes.store(1, Relaxed);
-    let (first, second) = (bench.connect(), bench.connect());
-    let begin = std::time::Instant::now();
-    eventually(|| bench.live.connections.now() >= 1);
-    let between = begin.elapsed();
-    eventually(|| bench.live.tally.totals().connections == 2);
-    // The rate falls within a second, whatever part of one has passed.
-    assert!(
-        begin.elapsed() > between + Duration::from_millis(200),
-        "{between:?} {:?}",
-        begin.elapsed()
-    );
-    drop((first, second));
+    for configured in [true, false] {
+        let bench = Bench::new(1, |plan| {
+            with_tls(plan, &files);
+            plan.global.maxsslrate = configured.then(|| testing::number(5));
+        });
+        if !configured {
+            bench.live.rate_limits.handshakes.store(5, Relaxed);
+        }
+        assert_eq!(of_process(&bench, "SslRateLimit"), 5);
+        let begin = std::time::Instant::now();
+        let clients: Vec<_> = (0..11).map(|_| bench.connect()).collect();
+        eventually(|| bench.live.tally.totals().connections == 11);
+        // Five at once, and five more in the second that follows.
+        assert!(
+            begin.elapsed() > Duration::from_millis(500),
+            "{:?}",
+            begin.elapsed()
+        );
+        drop(clients);
+    }
 }
 
 #[test]

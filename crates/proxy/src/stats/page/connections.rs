@@ -86,6 +86,9 @@ pub(super) fn detail(
         facts = server_facts(row, &server, words, discreet);
         checks = results(context, &server);
     }
+    if let Some(end) = row.certificates_end {
+        facts.push([words.certificate_end.to_owned(), super::view::day(end)]);
+    }
     Some(serde_json::json!({
         "key": key,
         "name": view.name,

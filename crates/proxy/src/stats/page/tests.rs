@@ -383,6 +383,14 @@ async fn details_say_how_a_server_is_checked_and_nothing_secret() {
             .await
             .ends_with("{\"sessions\":[],\"total\":0}")
     );
+    let frontend = &site.context.live.snapshot().frontends[0];
+    let acceptor = Arc::new(crate::tls::Files::new().acceptor(|_| {}));
+    frontend.acceptors.store(Arc::new(vec![Some(acceptor)]));
+    let detail = get(address, "/stats;detail=rabbit%2FFRONTEND", AUTH).await;
+    assert!(
+        detail.contains("\"facts\":[[\"Certificate ends\",\"20"),
+        "{detail}"
+    );
     let statistics = Statistics::take(&site.context.live, Instant::now());
     let server = statistics
         .rows

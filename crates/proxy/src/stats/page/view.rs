@@ -153,11 +153,15 @@ fn about(row: &Row, words: &Words, discreet: bool) -> String {
         Kind::Backend | Kind::Frontend => {}
     }
     if let Some(end) = row.certificates_end {
-        let end = jiff::Timestamp::try_from(end).unwrap_or_default();
-        let day = end.to_zoned(jiff::tz::TimeZone::system()).date();
-        lines.push(format!("{}: {day}", words.certificate_end));
+        lines.push(format!("{}: {}", words.certificate_end, day(end)));
     }
     lines.join("\n")
+}
+
+/// `2027-01-31`, where the host is.
+pub(super) fn day(moment: std::time::SystemTime) -> String {
+    let moment = jiff::Timestamp::try_from(moment).unwrap_or_default();
+    moment.to_zoned(jiff::tz::TimeZone::system()).date().to_string()
 }
 
 /// HAProxy's names of the colours.
