@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 const USAGE: &str = "usage: lab bench vrrp [--quick] [--only keepalived|warren] [--part failover|start|hostile|scale]... [--json FILE]
        lab bench proxy [--quick] [--row NAME]... [--only haproxy|tuned|newer|warren]... [--json FILE]
-                       [--warren BINARY] [--haproxy BINARY] [--pairs N] [--seconds S]
+                       [--warren BINARY] [--haproxy BINARY] [--pairs N] [--seconds S] [--congestion NAME]
 
 Measures the daemons in namespaces of this machine; needs root (or `unshare -Ur`), keepalived or haproxy,
 iproute2 and nftables, and a warren binary next to this one (or WARREN_BIN, or --warren).";
@@ -92,6 +92,7 @@ fn proxy<'a>(arguments: &mut impl Iterator<Item = &'a str>) -> Result<bench::pro
             "--row" => options.rows.push(value(option, arguments)?.to_owned()),
             "--only" => options.only.push(value(option, arguments)?.to_owned()),
             "--pairs" => options.pairs = Some(number(option, arguments)?),
+            "--congestion" => options.congestion = Some(value(option, arguments)?.to_owned()),
             "--seconds" => options.seconds = Some(number(option, arguments)?),
             other => return Err(format!("unknown option {other}")),
         }

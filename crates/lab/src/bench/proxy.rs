@@ -47,6 +47,8 @@ pub(crate) struct Options {
     pub(crate) haproxy: Option<PathBuf>,
     pub(crate) pairs: Option<usize>,
     pub(crate) seconds: Option<f64>,
+    /// TCP's congestion control; otherwise the one of this machine.
+    pub(crate) congestion: Option<String>,
 }
 
 /// Measures; answers whether everything that must hold does.
@@ -72,7 +74,7 @@ pub(crate) fn run(options: &Options) -> Result<bool, String> {
         certificate: directory.path().join("bench.pem"),
     };
     std::fs::write(&binaries.certificate, pem).map_err(|error| error.to_string())?;
-    prepare()?;
+    let congestion = prepare(options.congestion.as_deref())?;
     let cores = Cores::choose();
     let bench = Bench {
         tls: TlsHttp::configuration(certificate),
@@ -82,7 +84,7 @@ pub(crate) fn run(options: &Options) -> Result<bool, String> {
     cores::stay_on(bench.cores.rest);
     let _servers = peer::servers(bench.cores.servers)?;
     println!(
-        "cores: proxy {}, servers {}, clients {:?}",
+        "cores: proxy {}, servers {}, clients {:?}; congestion control {congestion}",
         bench.cores.proxy, bench.cores.servers, bench.cores.clients
     );
 
@@ -105,7 +107,8 @@ pub(crate) fn run(options: &Options) -> Result<bool, String> {
 }
 
 /// A place of our own: a loopback nobody else uses, with room for many short connections, and as many files as allowed.
-fn prepare() -> Result<(), String> {
+/// Says which congestion control is used there: one that paces (bbr) arms a timer for every segment of a large flow.
+fn prepare(congestion: Option<&str>) -> Result<String, String> {
     unshare(CloneFlags::CLONE_NEWNET)
         .map_err(|error| format!("no network namespace: {error}; run this as root"))?;
     let up = Command::new("ip").args(["link", "set", "lo", "up"]).status();
@@ -121,8 +124,14 @@ fn prepare() -> Result<(), String> {
         let path = format!("/proc/sys/net/ipv4/{key}");
         std::fs::write(&path, value).map_err(|error| format!("{path}: {error}"))?;
     }
+    let path = "/proc/sys/net/ipv4/tcp_congestion_control";
+    if let Some(name) = congestion {
+        std::fs::write(path, name).map_err(|error| format!("{path}: {name}: {error}"))?;
+    }
+    let congestion = std::fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?;
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(|error| error.to_string())?;
-    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map_err(|error| error.to_string())
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map_err(|error| error.to_string())?;
+    Ok(congestion.trim().to_owned())
 }
 
 fn certificate() -> Result<(rustls::pki_types::CertificateDer<'static>, String), String> {
