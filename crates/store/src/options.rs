@@ -36,8 +36,8 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             durability: Durability::Disk,
-            segment_octets: 32 << 20,
-            backlog_octets: 16 << 20,
+            segment_octets: 16 << 20,
+            backlog_octets: 8 << 20,
             gather: Duration::from_micros(200),
             spares: 3,
             copy_below: 4,
