@@ -72,7 +72,7 @@ fn publish_and_settle(log: &Log, next: &mut u64, count: u64) {
         if tickets.len() as u64 * count > 1000 {
             log.wait(tickets.pop_front().unwrap()).unwrap();
         }
-        if *next % 128 == 0 {
+        if next.is_multiple_of(128) {
             log.settle(QUEUE, &[0..=next.saturating_sub(1000)]).unwrap();
         }
     }
