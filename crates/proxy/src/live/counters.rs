@@ -186,45 +186,55 @@ pub struct PipeCount {
 /// How many there are, and the most there were.
 #[derive(Debug, Default)]
 pub struct Gauge {
-    now: AtomicU32,
+    /// Places kept for those who may come (upper half), and how many there are (lower half): together they are what a
+    /// limit is for, and only the second is shown.
+    places: AtomicU64,
     most: AtomicU32,
 }
+
+/// A place that is kept, in [`Gauge::places`].
+const KEPT: u64 = 1 << 32;
 
 impl Gauge {
     /// One more; says how many there are with it.
     pub fn enter(&self) -> u32 {
-        let now = self.now.fetch_add(1, Relaxed) + 1;
-        if now > self.most.load(Relaxed) {
-            self.most.fetch_max(now, Relaxed);
-        }
+        let now = present(self.places.fetch_add(1, Relaxed)) + 1;
+        self.raise(now);
         now
     }
 
-    /// One more unless there are `most` already; whether there was room. It does not count for [`Gauge::most`] before
-    /// [`Gauge::settle`].
+    /// Keeps a place unless `most` are taken or kept already; whether there was one. What becomes of it is said by
+    /// [`Gauge::settle`] or [`Gauge::withdraw`].
     pub fn enter_below(&self, most: u32) -> bool {
-        self.now
-            .fetch_update(Relaxed, Relaxed, |now| (now < most).then_some(now + 1))
+        self.places
+            .fetch_update(Relaxed, Relaxed, |places| {
+                let taken = present(places).saturating_add(present(places >> 32));
+                (taken < most).then_some(places + KEPT)
+            })
             .is_ok()
     }
 
-    /// What was entered by [`Gauge::enter_below`] came to stay.
+    /// Somebody took the place that was kept for him.
     pub fn settle(&self) {
-        let now = self.now.load(Relaxed);
-        if now > self.most.load(Relaxed) {
-            self.most.fetch_max(now, Relaxed);
-        }
+        // One kept place less, and one more there, in one step.
+        let before = self.places.fetch_sub(KEPT - 1, Relaxed);
+        self.raise(present(before) + 1);
+    }
+
+    /// Nobody came for the place that was kept.
+    pub fn withdraw(&self) {
+        self.places.fetch_sub(KEPT, Relaxed);
     }
 
     /// One less; says how many are left.
     pub fn leave(&self) -> u32 {
-        self.now.fetch_sub(1, Relaxed).saturating_sub(1)
+        present(self.places.fetch_sub(1, Relaxed)).saturating_sub(1)
     }
 
     /// How many there are.
     #[must_use]
     pub fn now(&self) -> u32 {
-        self.now.load(Relaxed)
+        present(self.places.load(Relaxed))
     }
 
     /// The most there were.
@@ -233,15 +243,23 @@ impl Gauge {
         self.most.load(Relaxed)
     }
 
-    /// The most another process saw before this one took over.
+    /// There were so many, here or in the process before this one.
     pub fn raise(&self, most: u32) {
-        self.most.fetch_max(most, Relaxed);
+        if most > self.most() {
+            self.most.fetch_max(most, Relaxed);
+        }
     }
 
     /// Forgets the most (`clear counters`).
     pub fn clear(&self) {
         self.most.store(self.now(), Relaxed);
     }
+}
+
+/// The lower half.
+#[expect(clippy::cast_possible_truncation, reason = "the lower half is meant")]
+const fn present(places: u64) -> u32 {
+    places as u32
 }
 
 /// Events per second, and the most there were.
@@ -404,11 +422,18 @@ mod tests {
     fn a_gauge_with_a_limit_never_passes_it_and_counts_what_stays() {
         let gauge = Gauge::default();
         assert!(gauge.enter_below(1) && !gauge.enter_below(1));
-        gauge.leave();
+        gauge.withdraw();
         assert_eq!((gauge.now(), gauge.most()), (0, 0));
-        assert!(gauge.enter_below(2));
+        assert!(gauge.enter_below(2) && gauge.enter_below(2) && !gauge.enter_below(2));
         gauge.settle();
-        assert_eq!((gauge.now(), gauge.most()), (1, 1));
+        assert_eq!(
+            (gauge.now(), gauge.most()),
+            (1, 1),
+            "the other place is not taken yet"
+        );
+        gauge.withdraw();
+        gauge.leave();
+        assert_eq!((gauge.now(), gauge.most()), (0, 1));
     }
 
     #[test]

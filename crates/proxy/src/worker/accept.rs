@@ -245,12 +245,12 @@ fn admit(entrance: &Entrance, context: &Context) -> Result<(), Refusal> {
         .sessions
         .enter_below(set(&frontend.maxconn, plan.maxconn.get()))
     {
-        context.live.connections.leave();
+        context.live.connections.withdraw();
         return Err(Refusal::Full);
     }
     if !entrance.load.enter_below(number(entrance.bind.maxconn)) {
-        frontend.sessions.leave();
-        context.live.connections.leave();
+        frontend.sessions.withdraw();
+        context.live.connections.withdraw();
         return Err(Refusal::Full);
     }
     Ok(())
@@ -273,9 +273,9 @@ fn settle(entrance: &Entrance, context: &Context) {
 
 /// The place is free again: nobody came.
 fn dismiss(entrance: &Entrance, context: &Context) {
-    entrance.load.leave();
-    entrance.frontend.sessions.leave();
-    context.live.connections.leave();
+    entrance.load.withdraw();
+    entrance.frontend.sessions.withdraw();
+    context.live.connections.withdraw();
 }
 
 /// To the worker with the fewest sessions; to this one if it has no more than others.
