@@ -67,6 +67,28 @@ impl Batch {
         }
     }
 
+    /// Settles single positions of any streams, as acknowledgements come; successive ones become ranges. Leaves the list empty.
+    pub fn settle_each(&mut self, positions: &mut Vec<(StreamId, u64)>) {
+        // Mostly they are in order.
+        positions.sort_unstable();
+        let mut ranges: Vec<RangeInclusive<u64>> = Vec::new();
+        for of_stream in positions.chunk_by(|(one, _), (other, _)| one == other) {
+            ranges.clear();
+            for &(_, position) in of_stream {
+                match ranges.last_mut() {
+                    Some(last) if position <= last.end().saturating_add(1) => {
+                        *last = *last.start()..=position
+                    }
+                    _ => ranges.push(position..=position),
+                }
+            }
+            if let Some((stream, _)) = of_stream.first() {
+                self.settle(*stream, &ranges);
+            }
+        }
+        positions.clear();
+    }
+
     /// The stream is gone with all that is in it. Its number is never used again.
     pub fn remove(&mut self, stream: StreamId) {
         format::put_removed(&mut self.descriptors, stream);
@@ -178,5 +200,28 @@ impl Batch {
             from = uncopied.at;
         }
         slices.extend(self.text.get(from..).map(IoSlice::new));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::{Descriptor, descriptors};
+
+    #[test]
+    fn single_positions_become_ranges_of_their_streams() {
+        let mut batch = Batch::new();
+        let mut positions: Vec<_> = [(2, 9), (1, 4), (1, 2), (1, 3), (1, 7), (2, 9), (2, 8)]
+            .map(|(stream, position)| (StreamId(stream), position))
+            .into();
+        batch.settle_each(&mut positions);
+        let said: Vec<_> = descriptors(batch.descriptors())
+            .map(|descriptor| match descriptor {
+                Some(Descriptor::Settled { stream, ranges }) => (stream.0, ranges.iter().collect::<Vec<_>>()),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(said, [(1, vec![2..=4, 7..=7]), (2, vec![8..=9])]);
+        assert!(positions.is_empty());
     }
 }

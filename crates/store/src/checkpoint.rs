@@ -11,6 +11,8 @@
 //! early   = stream u64 │ ranges u32 │ range…;                 range = first u64 │ last u64
 //! ```
 
+use std::collections::BTreeMap;
+
 use crate::StreamId;
 use crate::format::{VERSION, u32_at, u64_at};
 use crate::index::{Index, Span, Stream, Use};
@@ -134,11 +136,32 @@ fn take(octets: &[u8]) -> Option<Checkpoint> {
             index.early.add(stream, first..=last);
         }
     }
-    (at == octets.len()).then_some(())?;
+    (at == octets.len() && adds_up(&index)).then_some(())?;
     Some(Checkpoint {
         node: *octets.get(16..)?.first_chunk()?,
         segment: u32_at(octets, 32)?,
         next: u64_at(octets, 40)?,
         index,
     })
+}
+
+/// What everything else takes for granted: spans have something in them, in order, in segments that are there, and the counts are right.
+fn adds_up(index: &Index) -> bool {
+    let mut live: BTreeMap<u32, u64> = BTreeMap::new();
+    let streams = index.streams.values().all(|stream| {
+        let (mut next, mut sum) = (0, 0);
+        let spans = stream.spans.iter().all(|span| {
+            let count = u64::from(span.count);
+            let fits = count > 0 && span.first >= next && span.at.checked_add(span.count).is_some();
+            next = span.first.saturating_add(count);
+            sum += count;
+            *live.entry(span.segment).or_default() += count;
+            fits && next < u64::MAX
+        });
+        spans && sum == stream.live && next <= stream.next
+    });
+    let counted = live
+        .into_iter()
+        .eq(index.segments.iter().map(|(id, used)| (*id, used.live)));
+    streams && counted && index.segments.keys().all(|id| *id > 0)
 }

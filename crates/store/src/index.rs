@@ -24,6 +24,8 @@ use early::Early;
 use hash::ByNumber;
 pub(crate) use spans::Span;
 
+/// What a broker that counts from zero never reaches.
+const POSITION_MAX: u64 = u64::MAX - 1;
 /// Segments are counted from one.
 const NONE: u32 = 0;
 
@@ -140,6 +142,11 @@ impl Index {
         if self.early.covers(place.stream, place.position) {
             return;
         }
+        // There must be one behind it.
+        if place.position >= POSITION_MAX {
+            self.duplicates += 1;
+            return;
+        }
         let stream = self.streams.entry(place.stream).or_default();
         let slot = Slot {
             position: place.position,
@@ -149,7 +156,7 @@ impl Index {
             tag: place.tag,
         };
         if stream.next <= place.position {
-            stream.next = place.position.saturating_add(1);
+            stream.next = place.position + 1;
             if stream.open.is_empty() {
                 self.touched.push(place.stream);
             }

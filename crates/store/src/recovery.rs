@@ -335,7 +335,7 @@ impl Walk {
                 }
                 // Where the one before ended was where the log ended then.
                 self.end = None;
-                self.frames(&file, segment)
+                self.frames(&file, segment, path)?
             }
         };
         self.segment = segment;
@@ -353,23 +353,23 @@ impl Walk {
     }
 
     /// Applies frames and returns where they end.
-    fn frames(&mut self, file: &[u8], segment: u32) -> usize {
+    fn frames(&mut self, file: &[u8], segment: u32, path: &std::path::Path) -> Result<usize, OpenError> {
         let mut at = SEGMENT_HEADER;
-        while let Some((header, said)) =
-            frame(file, at, segment).filter(|(header, _)| header.sequence == self.next)
-        {
+        loop {
+            let found = frame(file, at, segment).map_err(|what| corrupt(path, at as u64, what))?;
+            let Some((header, said)) = found.filter(|(header, _)| header.sequence == self.next) else {
+                return Ok(at);
+            };
             let content = at + FRAME_HEADER + said.len();
-            if self.index.apply(said, content as u32).is_none() {
-                // Cannot be: it has been taken apart once.
-                break;
-            }
+            // It has been taken apart once.
+            (self.index.apply(said, content as u32))
+                .ok_or_else(|| corrupt(path, at as u64, CONTRADICTION))?;
             at += header.octets() as usize;
             self.next += 1;
             self.replayed += 1;
             self.octets += header.octets();
             self.index.written(at as u64);
         }
-        at
     }
 
     /// A segment goes on behind what was found.
@@ -395,28 +395,38 @@ impl Walk {
     }
 }
 
-/// A whole frame: its head and descriptors.
-fn frame(file: &[u8], at: usize, segment: u32) -> Option<(FrameHeader, &[u8])> {
-    let header = FrameHeader::decode(file.get(at..)?)?;
-    if header.segment != segment {
-        return None;
-    }
-    let start = at + FRAME_HEADER;
-    let content = start.checked_add(header.descriptors as usize)?;
-    let said = file.get(start..content)?;
-    if crc32c::crc32c(said) != header.descriptors_crc {
-        return None;
-    }
-    let mut rest = file.get(content..)?.get(..header.content as usize)?;
-    let mut count = 0;
+/// A whole frame: its head and descriptors. `None` if it is not whole; an error if it is and makes no sense.
+fn frame(file: &[u8], at: usize, segment: u32) -> Result<Option<(FrameHeader, &[u8])>, &'static str> {
+    let Some((header, said, content)) = parts(file, at, segment) else {
+        return Ok(None);
+    };
+    let (mut rest, mut count, mut whole) = (content, 0, true);
     for descriptor in descriptors(said) {
-        if let Descriptor::Message { block, .. } | Descriptor::Moved { block, .. } = descriptor? {
-            read_block(rest.get(..block as usize)?)?;
-            rest = rest.get(block as usize..)?;
+        let descriptor = descriptor
+            .ok_or("a batch has something that this program does not know; use the one that wrote it")?;
+        if let Descriptor::Message { block, .. } | Descriptor::Moved { block, .. } = descriptor {
+            let (message, behind) = rest.split_at_checked(block as usize).ok_or(CONTRADICTION)?;
+            whole &= read_block(message).is_some();
+            rest = behind;
         }
         count += 1;
     }
-    (rest.is_empty() && count == header.count).then_some((header, said))
+    if !rest.is_empty() || count != header.count {
+        return Err(CONTRADICTION);
+    }
+    Ok(whole.then_some((header, said)))
+}
+
+const CONTRADICTION: &str = "a batch contradicts itself, although its sums are right";
+
+/// Head, descriptors and content of a frame, if the first two are whole.
+fn parts(file: &[u8], at: usize, segment: u32) -> Option<(FrameHeader, &[u8], &[u8])> {
+    let header = FrameHeader::decode(file.get(at..)?).filter(|header| header.segment == segment)?;
+    let start = at + FRAME_HEADER;
+    let content = start.checked_add(header.descriptors as usize)?;
+    let said = file.get(start..content)?;
+    let blocks = file.get(content..)?.get(..header.content as usize)?;
+    (crc32c::crc32c(said) == header.descriptors_crc).then_some((header, said, blocks))
 }
 
 /// Looks behind the end of a segment for frames of it. Those that were written with the missing one, or before it was synced, are

@@ -64,3 +64,40 @@ impl Early {
         both.map(|(stream, ranges)| (*stream, ranges))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const STREAM: StreamId = StreamId(1);
+
+    proptest! {
+        #[test]
+        fn ranges_cover_what_was_added_and_touching_ones_become_one(ranges in prop::collection::vec((0_u64..50, 0_u64..5), 0..20)) {
+            let (mut early, mut set) = (Early::default(), BTreeSet::new());
+            for (start, length) in ranges {
+                early.add(STREAM, start..=start + length);
+                set.extend(start..=start + length);
+            }
+            for position in 0..60 {
+                prop_assert_eq!(early.covers(STREAM, position), set.contains(&position));
+            }
+            let kept: Vec<_> = early.iter().flat_map(|(_, ranges)| ranges.clone()).collect();
+            prop_assert!(kept.windows(2).all(|pair| pair[0].1 + 1 < pair[1].0));
+        }
+    }
+
+    #[test]
+    fn what_did_not_arrive_within_two_segments_is_forgotten() {
+        let mut early = Early::default();
+        early.add(STREAM, 3..=u64::MAX);
+        early.age();
+        assert!(early.covers(STREAM, 3) && early.covers(STREAM, u64::MAX) && !early.covers(STREAM, 2));
+        early.age();
+        assert!(!early.covers(STREAM, 3));
+    }
+}

@@ -112,3 +112,68 @@ pub(crate) fn from(spans: &VecDeque<Span>, position: u64) -> impl Iterator<Item 
         .range(start..)
         .filter_map(move |span| span.part(&(position..=u64::MAX)))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Positions added in any order and taken out in any ranges are where a plain map says.
+        #[test]
+        fn spans_are_a_map_from_positions_to_slots(
+            slots in prop::collection::vec((0_u64..60, 1_u32..4), 1..60),
+            ranges in prop::collection::vec((0_u64..60, 0_u64..20), 0..10),
+            from in 0_u64..60,
+        ) {
+            let (mut spans, mut map) = (VecDeque::new(), BTreeMap::new());
+            for (at, (position, segment)) in slots.into_iter().enumerate() {
+                map.entry(position).or_insert_with(|| {
+                    add(&mut spans, position, segment, at as u32);
+                    (segment, at as u32)
+                });
+            }
+            for (start, length) in ranges {
+                let range = start..=start + length;
+                let mut gone = BTreeMap::new();
+                subtract(&mut spans, &range, |segment, count| *gone.entry(segment).or_insert(0) += count);
+                let mut expected = BTreeMap::new();
+                map.retain(|position, (segment, _)| {
+                    let inside = range.contains(position);
+                    *expected.entry(*segment).or_insert(0) += u32::from(inside);
+                    !inside
+                });
+                expected.retain(|_, count| *count > 0);
+                prop_assert_eq!(gone, expected);
+            }
+            let found: Vec<_> = super::from(&spans, from)
+                .flat_map(|span| (0..span.count).map(move |index| (span.first + u64::from(index), (span.segment, span.at + index))))
+                .collect();
+            let expected: Vec<_> = map.range(from..).map(|(position, slot)| (*position, *slot)).collect();
+            prop_assert_eq!(found, expected);
+            for position in 0..80 {
+                prop_assert_eq!(contains(&spans, position), map.contains_key(&position));
+            }
+        }
+    }
+
+    #[test]
+    fn a_backlog_is_one_span_and_acknowledgements_in_order_keep_it_one() {
+        let mut spans = VecDeque::new();
+        (0..1000).for_each(|position| add(&mut spans, position, 1, position as u32));
+        (0..500).for_each(|position| subtract(&mut spans, &(position..=position), |_, _| {}));
+        let (first, segment, count, at) = (500, 1, 500, 500);
+        assert_eq!(
+            spans,
+            [Span {
+                first,
+                segment,
+                count,
+                at
+            }]
+        );
+    }
+}
