@@ -40,8 +40,8 @@ fn message(batch: &mut Batch, stream: StreamId, position: u64, body: &Bytes) {
     });
 }
 
-fn batch(from: u64, count: u64, body: &Bytes) -> Batch {
-    let mut batch = Batch::new();
+fn batch(log: &Log, from: u64, count: u64, body: &Bytes) -> Batch {
+    let mut batch = log.batch();
     for position in from..from + count {
         message(&mut batch, QUEUE, position, body);
     }
@@ -67,7 +67,7 @@ fn publish_and_settle(log: &Log, next: &mut u64, count: u64) {
     let body = Bytes::from(vec![7; 1024]);
     let mut tickets = std::collections::VecDeque::new();
     for _ in 0..16_384 / count {
-        tickets.push_back(log.append(batch(*next, count, &body)).unwrap());
+        tickets.push_back(log.append(batch(log, *next, count, &body)).unwrap());
         *next += count;
         if tickets.len() as u64 * count > 1000 {
             log.wait(tickets.pop_front().unwrap()).unwrap();
@@ -108,7 +108,8 @@ fn one_durable_message_real_disk(bencher: Bencher<'_, '_>) {
     let mut next = 0;
     bencher.bench_local(|| {
         next += 1;
-        log.wait(log.append(batch(next, 1, &body)).unwrap()).unwrap();
+        log.wait(log.append(batch(&log, next, 1, &body)).unwrap())
+            .unwrap();
     });
 }
 
@@ -117,7 +118,7 @@ fn filled(directory: &Path, messages: u64, size: usize) {
     let (log, _) = open(&disk, directory);
     let body = Bytes::from(vec![7; size]);
     for from in (0..messages).step_by(64) {
-        log.append(batch(from, 64, &body)).unwrap();
+        log.append(batch(&log, from, 64, &body)).unwrap();
     }
     kill(log, directory);
 }
@@ -145,7 +146,7 @@ fn fetch_256_from_a_backlog(bencher: Bencher<'_, '_>) {
     let (log, _) = open(&disk, directory.path());
     let body = Bytes::from(vec![7; 1024]);
     for from in (0..200_000).step_by(64) {
-        log.append(batch(from, 64, &body)).unwrap();
+        log.append(batch(&log, from, 64, &body)).unwrap();
     }
     log.wait(log.append(Batch::new()).unwrap()).unwrap();
     let mut from = 0;
@@ -217,7 +218,7 @@ fn settle_single_positions(bencher: Bencher<'_, '_>) {
     let (log, _) = open(&disk, Path::new("/data"));
     let body = Bytes::new();
     for from in (0..1_000_000).step_by(1000) {
-        log.append(batch(from, 1000, &body)).unwrap();
+        log.append(batch(&log, from, 1000, &body)).unwrap();
     }
     let mut next = 0;
     bencher.counter(ItemsCount::new(64_usize)).bench_local(|| {

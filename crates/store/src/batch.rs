@@ -114,6 +114,11 @@ impl Batch {
         FRAME_HEADER as u64 + self.descriptors.len() as u64 + self.octets
     }
 
+    /// Octets of its allocations.
+    pub(crate) fn capacity(&self) -> usize {
+        self.descriptors.capacity() + self.text.capacity()
+    }
+
     /// Forgets everything but its allocations.
     pub fn clear(&mut self) {
         self.descriptors.clear();

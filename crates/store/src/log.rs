@@ -25,6 +25,9 @@ use crate::{
 
 /// As much is written at once without waiting for more to collect.
 const GATHERED_OCTETS: usize = 256 << 10;
+/// Written batches kept for appenders, and how much memory one of them may have.
+const USED_MAX: usize = 16;
+const USED_OCTETS: usize = 128 << 10;
 /// How often the keeper looks whether the disk has room again.
 const KEEPER_WAKES: Duration = Duration::from_secs(1);
 const KEEPER_SOON: Duration = Duration::from_millis(1);
@@ -64,6 +67,8 @@ struct Backlog {
     wake: Condvar,
     /// There is room again, or something is durable, or all is over.
     moved: Condvar,
+    /// Batches that were written, to be used again.
+    used: Mutex<Vec<Batch>>,
     durable: AtomicU64,
     failed: OnceLock<Fatal>,
     notify: Box<dyn Fn(Progress) + Send + Sync>,
@@ -101,6 +106,7 @@ impl Log {
             }),
             wake: Condvar::new(),
             moved: Condvar::new(),
+            used: Mutex::default(),
             durable: AtomicU64::new(sequence),
             failed: OnceLock::new(),
             notify: Box::new(notify),
@@ -128,6 +134,11 @@ impl Log {
             source,
         })?);
         Ok(())
+    }
+
+    /// An empty batch, with the allocations of an earlier one if there is one: better than a new one for who appends much.
+    pub fn batch(&self) -> Batch {
+        self.backlog.used.lock().pop().unwrap_or_default()
     }
 
     /// Appends a batch; waits while too much waits already. An empty batch is durable when everything before it is.
@@ -290,6 +301,20 @@ impl Backlog {
         self.wake.notify_all();
     }
 
+    /// Keeps batches for appenders, unless they hold much memory.
+    fn keep(&self, written: Vec<Submitted>) {
+        let mut used = self.used.lock();
+        let room = USED_MAX.saturating_sub(used.len());
+        let small = written
+            .into_iter()
+            .map(|one| one.batch)
+            .filter(|batch| batch.capacity() <= USED_OCTETS);
+        used.extend(small.take(room).map(|mut batch| {
+            batch.clear();
+            batch
+        }));
+    }
+
     fn advance(&self, durable: u64) {
         self.durable.store(durable, Ordering::Release);
         drop(self.waiting.lock());
@@ -351,6 +376,7 @@ fn write(shared: &Shared, backlog: &Backlog, mut writer: Writer) {
             break Err(error);
         }
         backlog.advance(writer.sequence());
+        backlog.keep(batches);
     };
     if let Err(error) = result {
         backlog.fail(error);
