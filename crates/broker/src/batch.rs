@@ -78,6 +78,10 @@ impl Batch {
         if let Some(user) = content.header().user_id() {
             crate::properties::check_user_id(client, user)?;
         }
+        let counts = &client.entry.counts;
+        counts.published.add(1);
+        counts.to_confirm.add(u64::from(confirm > 0));
+        counts.routed.add(way.queues.len() as u64);
         let number = u32::try_from(self.published.len()).unwrap_or(u32::MAX);
         self.published.push(Published {
             channel,
@@ -85,6 +89,8 @@ impl Batch {
             refused: false,
         });
         if way.queues.is_empty() {
+            counts.returned.add(u64::from(mandatory));
+            counts.dropped.add(u64::from(!mandatory));
             if mandatory {
                 self.flush_messages();
                 give_back(client, channel, &content);
@@ -123,9 +129,11 @@ impl Batch {
             }
         }
         let mut waiting = client.output.lock();
+        let mut confirmed = 0;
         for (channel, confirms) in confirms.iter_mut() {
-            confirms.say(*channel, &mut waiting.outbox);
+            confirmed += confirms.say(*channel, &mut waiting.outbox);
         }
+        client.entry.counts.confirmed.add(confirmed);
         drop(waiting);
         self.after.tell();
     }

@@ -21,6 +21,7 @@ use crate::client::{Client, precondition};
 use crate::ledger::Unsettled;
 use crate::node::now;
 use crate::output::Consumer;
+use crate::registry::{ChannelReport, Churn, ConsumerReport, Counts};
 use confirm::Confirms;
 
 /// What becomes of published messages and acknowledgements.
@@ -50,6 +51,8 @@ pub(crate) struct Channel {
     /// What `basic.get` fetched, by queue.
     fetched: HashMap<warren_model::QueueId, u32>,
     settled: Vec<Unsettled>,
+    /// Something was published on it.
+    publishes: bool,
 }
 
 /// What a channel needs of its connection.
@@ -69,6 +72,9 @@ impl Around<'_> {
 impl Channel {
     pub(crate) fn new(number: u16, client: &Client) -> Self {
         client.output.lock().ledgers.entry(number).or_default();
+        let channels = &client.entry.counts.channels;
+        channels.set(channels.get() + 1);
+        Churn::one(&client.node.registry.churn.channels_opened);
         Self {
             number,
             assembly: Assembly::new(client.node.settings.body_max),
@@ -79,6 +85,7 @@ impl Channel {
             last_queue: None,
             fetched: HashMap::new(),
             settled: Vec::new(),
+            publishes: false,
         }
     }
 
@@ -127,6 +134,7 @@ impl Channel {
         let Some(mut ledger) = around.client.output.lock().ledgers.remove(&self.number) else {
             return;
         };
+        self.count_end(around.client);
         let mut back: HashMap<warren_model::QueueId, (Arc<Queue>, Vec<warren_model::Position>)> =
             HashMap::new();
         for (origin, position) in ledger.drain() {
@@ -140,6 +148,52 @@ impl Channel {
         }
         around.confirms.remove(&self.number);
         around.flush();
+    }
+
+    /// A message was published.
+    #[inline]
+    pub(crate) fn publishes(&mut self, counts: &Counts) {
+        if !std::mem::replace(&mut self.publishes, true) {
+            counts.publishers.set(counts.publishers.get() + 1);
+        }
+    }
+
+    /// What an operator may want to know.
+    pub(crate) fn report(&self, client: &Client, confirms: Option<&Confirms>) -> ChannelReport {
+        let (unsettled, limit) = {
+            let waiting = client.output.lock();
+            let ledger = waiting.ledgers.get(&self.number);
+            ledger.map_or((0, 0), |ledger| (ledger.unsettled(), ledger.limit()))
+        };
+        let consumers = self.consumers.values().map(|consumer| ConsumerReport {
+            tag: consumer.tag.clone(),
+            queue: consumer.queue.identity().id,
+            queue_name: consumer.queue.identity().name.clone(),
+            id: *consumer.id.lock(),
+            no_ack: consumer.no_ack,
+        });
+        ChannelReport {
+            number: self.number,
+            transactional: self.mode == Mode::Transaction,
+            confirm: self.mode == Mode::Confirm,
+            prefetch: self.prefetch.into(),
+            prefetch_global: limit,
+            unsettled,
+            unconfirmed: confirms.map_or(0, Confirms::unconfirmed),
+            uncommitted: 0,
+            acks_uncommitted: 0,
+            consumers: consumers.collect(),
+        }
+    }
+
+    fn count_end(&self, client: &Client) {
+        let counts = &client.entry.counts;
+        counts.channels.set(counts.channels.get().saturating_sub(1));
+        let publishers = counts.publishers.get();
+        counts
+            .publishers
+            .set(publishers.saturating_sub(u64::from(self.publishes)));
+        Churn::one(&client.node.registry.churn.channels_closed);
     }
 
     fn select_confirm(&mut self, no_wait: bool, around: &mut Around<'_>) -> Result<(), Refusal> {

@@ -8,6 +8,7 @@ use warren_model::{Name, Refusal};
 
 use crate::node::Node;
 use crate::output::Output;
+use crate::registry::Entry;
 
 /// Who is at the other end.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub(crate) struct Client {
     pub(crate) consumer_cancel_notify: bool,
     pub(crate) node: Arc<Node>,
     pub(crate) output: Arc<Output>,
+    /// What others see of the connection.
+    pub(crate) entry: Arc<Entry>,
 }
 
 impl Client {

@@ -30,7 +30,8 @@ use crate::channel::settle::How;
 use crate::channel::{Around, Channel, Mode};
 use crate::client::{Client, exception};
 use crate::node::Node;
-use crate::output::CLOSE;
+use crate::output::{CLOSE, REPORT};
+use crate::registry::State;
 
 /// Octets taken from the socket at once.
 const READ: usize = 64 * 1024;
@@ -41,10 +42,20 @@ const KEPT: usize = 4096;
 /// How long a client may take to answer that its connection closes.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Between whom a connection is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ends {
+    /// The client.
+    pub(crate) peer: SocketAddr,
+    /// We.
+    pub(crate) local: SocketAddr,
+}
+
 /// Serves one client until it goes.
-pub(crate) async fn run<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, peer: SocketAddr, node: Arc<Node>) {
+pub(crate) async fn run<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, ends: Ends, node: Arc<Node>) {
+    let peer = ends.peer;
     let timeout = node.settings.handshake_timeout;
-    let opened = match tokio::time::timeout(timeout, handshake::open(&mut stream, peer, &node)).await {
+    let opened = match tokio::time::timeout(timeout, handshake::open(&mut stream, ends, &node)).await {
         Ok(Ok(opened)) => opened,
         Ok(Err(error)) => return tracing::info!(%peer, %error, "connection was not opened"),
         Err(_) => return tracing::info!(%peer, "handshake took too long"),
@@ -54,6 +65,7 @@ pub(crate) async fn run<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, peer: 
     let mut connection = Connection::new(stream, opened);
     let why = connection.serve().await;
     connection.end();
+    node.registry.ended(connection.client.number);
     match why {
         Ok(()) => tracing::info!(%peer, %user, %vhost, "connection closed"),
         Err(error) => tracing::info!(%peer, %user, %vhost, %error, "connection was lost"),
@@ -138,7 +150,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     if news & CLOSE != 0 {
                         self.close(&Exception::new(
                             ReplyCode::ConnectionForced,
-                            "Closed via management plugin",
+                            self.client.entry.reason(),
                             MethodId::NONE,
                         ));
                     }
@@ -157,6 +169,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.client.output.waker.register(cx.waker());
         let news = self.client.output.news();
         self.write(cx)?;
+        if news & REPORT != 0 {
+            self.report();
+        }
         if news & CLOSE != 0 {
             return Poll::Ready(Ok(Event::News(news)));
         }
@@ -185,6 +200,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 self.writing.shrink(KEPT);
                 let mut waiting = client.output.lock();
                 if waiting.outbox.is_empty() {
+                    client.entry.counts.unwritten.set(0);
                     return Ok(());
                 }
                 std::mem::swap(&mut self.writing, &mut waiting.outbox);
@@ -198,8 +214,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Poll::Ready(count) => {
                     self.wrote = true;
                     self.writing.advance(count);
+                    client.entry.counts.octets_sent.add(count as u64);
+                    client.entry.counts.writes.add(1);
                 }
-                Poll::Pending => return Ok(()),
+                Poll::Pending => {
+                    client.entry.counts.unwritten.set(self.writing.len() as u64);
+                    return Ok(());
+                }
             }
             let free = client.output.lock().unpark(self.writing.len());
             for (queue, id) in free {
@@ -216,11 +237,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         let stream = Pin::new(&mut self.stream);
         let input = &mut self.input;
+        let counts = &self.client.entry.counts;
         SHARED.with_borrow_mut(|shared| {
             let mut buffer = ReadBuf::new(shared);
             match stream.poll_read(cx, &mut buffer)? {
                 Poll::Ready(()) => {
                     input.extend_from_slice(buffer.filled());
+                    counts.octets_received.add(buffer.filled().len() as u64);
+                    counts.reads.add(1);
                     Ok(Poll::Ready(buffer.filled().len()))
                 }
                 Poll::Pending => Ok(Poll::Pending),
@@ -350,6 +374,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     Mode::Plain | Mode::Transaction => 0,
                 };
                 let id = message.id();
+                channel.publishes(&around.client.entry.counts);
                 let done = around
                     .batch
                     .publish(around.client, place.channel, confirm, message);
@@ -524,6 +549,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             .output
             .lock()
             .method(0, connection::Close::from(exception));
+        self.client.entry.set_state(State::Closing);
         self.closing = Some(Instant::now() + CLOSE_TIMEOUT);
         // Somebody has to look at the time.
         let tick = self
@@ -566,6 +592,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
         }
         Ok(())
+    }
+
+    /// Says what only this task knows.
+    fn report(&self) {
+        let reports: Vec<_> = self
+            .channels
+            .values()
+            .filter(|channel| !channel.closing)
+            .map(|channel| channel.report(&self.client, self.confirms.get(&channel.number)))
+            .collect();
+        for answer in self.client.entry.asked() {
+            // Who asked may have lost patience.
+            drop(answer.send(reports.clone()));
+        }
     }
 
     const fn around(&mut self) -> Around<'_> {

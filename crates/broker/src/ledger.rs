@@ -160,6 +160,16 @@ impl Ledger {
         self.limit > 0 && self.unsettled >= self.limit
     }
 
+    /// The limit of the whole channel; 0: none.
+    pub(crate) const fn limit(&self) -> u32 {
+        self.limit
+    }
+
+    /// How many messages its client has to settle.
+    pub(crate) const fn unsettled(&self) -> u32 {
+        self.unsettled
+    }
+
     /// `basic.qos` with `global`.
     pub(crate) const fn set_limit(&mut self, limit: u32) {
         self.limit = limit;

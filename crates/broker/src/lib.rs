@@ -17,7 +17,10 @@ mod node;
 mod output;
 mod password;
 mod properties;
+pub mod registry;
 mod server;
+#[cfg(test)]
+mod testing;
 
 pub use node::{Node, Settings};
 pub use server::serve;

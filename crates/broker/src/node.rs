@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
+use crate::registry::{Churn, Registry};
 use parking_lot::RwLock;
 use warren_amqp::FrameMax;
 use warren_amqp::content::BODY_SIZE_DEFAULT;
-use warren_cluster::queue::Identity;
+use warren_cluster::queue::{Identity, Traffic};
 use warren_cluster::{Aftermath, Queue};
 use warren_model::meta::{Change, Command, Done, Permissions};
 use warren_model::{MessageId, Meta, Millis, Name, Pattern, QueueId, Refusal};
@@ -55,6 +56,8 @@ pub struct Node {
     incarnation: u64,
     messages: AtomicU64,
     connections: AtomicU64,
+    /// Who is connected, and what was counted.
+    pub registry: Registry,
 }
 
 impl Node {
@@ -70,6 +73,7 @@ impl Node {
             incarnation: now().0,
             messages: AtomicU64::new(1),
             connections: AtomicU64::new(1),
+            registry: Registry::default(),
         };
         node.furnish();
         node
@@ -156,6 +160,13 @@ impl Node {
         self.queues.read().get(&id).cloned()
     }
 
+    /// All queues, in no order, and what those counted that are gone.
+    #[must_use]
+    pub fn queues(&self) -> (Vec<Arc<Queue>>, Traffic) {
+        let queues = self.queues.read();
+        (queues.values().cloned().collect(), self.registry.retired())
+    }
+
     /// A number for a message.
     #[must_use]
     pub fn message_id(&self) -> MessageId {
@@ -214,10 +225,15 @@ impl Node {
                     now(),
                 );
                 self.queues.write().insert(*id, Arc::new(queue));
+                Churn::one(&self.registry.churn.queues_created);
             }
             Change::QueueRemoved(id) => {
-                if let Some(queue) = self.queues.write().remove(id) {
+                let mut queues = self.queues.write();
+                if let Some(queue) = queues.remove(id) {
                     queue.close(after);
+                    // Under the lock under which sums are made.
+                    self.registry.retire(queue.snapshot().traffic);
+                    Churn::one(&self.registry.churn.queues_deleted);
                 }
             }
             Change::VhostAdded(_)

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 
-use crate::connection;
+use crate::connection::{self, Ends};
 use crate::node::Node;
 
 /// Takes clients from a listener, for ever.
@@ -15,7 +15,13 @@ pub async fn serve(node: Arc<Node>, listener: TcpListener) {
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!(%peer, %error, "delays of small packets stay");
                 }
-                tokio::spawn(connection::run(stream, peer, Arc::clone(&node)));
+                match stream.local_addr() {
+                    Ok(local) => {
+                        let ends = Ends { peer, local };
+                        tokio::spawn(connection::run(stream, ends, Arc::clone(&node)));
+                    }
+                    Err(error) => tracing::debug!(%peer, %error, "client was gone at once"),
+                }
             }
             Err(error) => {
                 // Mostly no file descriptor is left: others will end.

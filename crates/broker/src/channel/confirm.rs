@@ -11,6 +11,8 @@ use warren_amqp::outbox::Outbox;
 #[derive(Debug, Default)]
 pub(crate) struct Confirms {
     last: u64,
+    /// How many were said.
+    said: u64,
     /// Not said yet.
     done: VecDeque<(u64, bool)>,
 }
@@ -27,18 +29,27 @@ impl Confirms {
         self.done.push_back((number, refused));
     }
 
-    /// Says it.
-    pub(crate) fn say(&mut self, channel: u16, outbox: &mut Outbox) {
+    /// How many the publisher waits to hear of.
+    pub(crate) const fn unconfirmed(&self) -> u64 {
+        self.last - self.said
+    }
+
+    /// Says it. Gives how many were confirmed.
+    pub(crate) fn say(&mut self, channel: u16, outbox: &mut Outbox) -> u64 {
+        let mut confirmed = 0;
+        self.said += self.done.len() as u64;
         let mut unsaid: Option<(u64, u64)> = None;
         for (number, refused) in self.done.drain(..) {
             if refused {
                 acknowledge(channel, unsaid.take(), outbox);
                 outbox.nack(channel, number, false, false);
             } else {
+                confirmed += 1;
                 unsaid = Some((unsaid.map_or(number, |(first, _)| first), number));
             }
         }
         acknowledge(channel, unsaid, outbox);
+        confirmed
     }
 }
 

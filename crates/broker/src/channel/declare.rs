@@ -12,6 +12,7 @@ use warren_model::{Name, Refusal};
 use super::{Around, Channel, to_name, unimplemented};
 use crate::client::precondition;
 use crate::node::now;
+use crate::registry::Churn;
 
 impl Channel {
     pub(super) fn exchange(&self, method: exchange::Method, around: &Around<'_>) -> Result<(), Refusal> {
@@ -175,6 +176,7 @@ impl Channel {
             })?;
         }
         let queue = self.usable(&name, around)?;
+        Churn::one(&client.node.registry.churn.queues_declared);
         if !declare.passive {
             queue.touch(now());
         }

@@ -14,10 +14,11 @@ use warren_amqp::protocol::ProtocolHeader;
 use warren_amqp::{Exception, FrameMax, Method, ReplyCode, Table, Value, connection};
 use warren_model::Name;
 
-use super::short;
+use super::{Ends, short};
 use crate::client::Client;
-use crate::node::Node;
+use crate::node::{Node, now};
 use crate::output::Output;
+use crate::registry::Facts;
 
 /// A connection that is open.
 pub(super) struct Opened {
@@ -60,7 +61,7 @@ struct Talk<'a, S> {
 /// Opens a connection.
 pub(super) async fn open<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
-    peer: SocketAddr,
+    ends: Ends,
     node: &Arc<Node>,
 ) -> Result<Opened, NotOpened> {
     let mut talk = Talk {
@@ -84,7 +85,7 @@ pub(super) async fn open<S: AsyncRead + AsyncWrite + Unpin>(
             expected: "connection.start-ok",
         });
     };
-    let user = match login(&start, peer, node) {
+    let user = match login(&start, ends.peer, node) {
         Ok(user) => user,
         Err(refused) => return Err(talk.refuse_login(&start, refused).await),
     };
@@ -117,13 +118,30 @@ pub(super) async fn open<S: AsyncRead + AsyncWrite + Unpin>(
         }
     };
     talk.say(connection::OpenOk::default()).await?;
+    let number = node.connection_number();
+    let output = Arc::new(Output::new(frame_max));
+    let facts = Facts {
+        number,
+        peer: ends.peer,
+        local: ends.local,
+        user: user.clone(),
+        vhost: vhost.clone(),
+        mechanism: start.mechanism.to_text(),
+        tls: None,
+        frame_max: frame_max.octets(),
+        channel_max,
+        heartbeat: tune.heartbeat,
+        since: now(),
+        properties: Facts::octets(&start.client_properties),
+    };
     let client = Client {
-        number: node.connection_number(),
+        number,
         user,
         vhost,
         consumer_cancel_notify: start.client_properties.can("consumer_cancel_notify"),
         node: Arc::clone(node),
-        output: Arc::new(Output::new(frame_max)),
+        entry: node.registry.opened(facts, Arc::clone(&output)),
+        output,
     };
     Ok(Opened {
         client,

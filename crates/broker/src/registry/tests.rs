@@ -1,0 +1,140 @@
+use std::time::Duration;
+
+use warren_amqp::client::Event;
+use warren_amqp::{Method, ShortString, basic, channel, confirm};
+
+use super::State;
+use crate::testing::{Client, eventually, node};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+#[tokio::test]
+async fn a_connection_is_listed_while_it_is_open_and_its_counts_stay_in_the_sums() {
+    let (node, address) = node().await;
+    let mut client = Client::open(address).await;
+    client.declare("q").await;
+    client.publish("q", false, b"one").await;
+    client.publish("nowhere", false, b"lost").await;
+    client.publish("nowhere", true, b"back").await;
+    let returned = client.event().await;
+    assert!(matches!(returned, Event::Message { .. }), "{returned:?}");
+
+    let all = node.registry.connections();
+    let [entry] = all.as_slice() else {
+        panic!("{all:?}")
+    };
+    assert_eq!(entry.facts.name(), format!("{} -> {address}", client.address()));
+    assert_eq!((&*entry.facts.user, &*entry.facts.vhost), ("guest", "/"));
+    assert_eq!(entry.facts.properties().text("product").as_deref(), Some("test"));
+    assert_eq!(entry.state(), State::Running);
+    let counts = &entry.counts;
+    let messages = (
+        counts.published.get(),
+        counts.routed.get(),
+        counts.dropped.get(),
+        counts.returned.get(),
+    );
+    assert_eq!(messages, (3, 1, 1, 1));
+    assert_eq!((counts.channels.get(), counts.publishers.get()), (1, 1));
+    assert!(counts.octets_received.get() > 0 && counts.octets_sent.get() > 0);
+
+    drop(client);
+    eventually("the connection is not listed", || node.registry.count() == 0).await;
+    let totals = node.registry.totals();
+    assert_eq!((totals.published, totals.routed, totals.dropped), (3, 1, 1));
+    let churn = &node.registry.churn;
+    for counter in [
+        &churn.connections_opened,
+        &churn.connections_closed,
+        &churn.channels_opened,
+        &churn.channels_closed,
+        &churn.queues_created,
+        &churn.queues_declared,
+    ] {
+        assert_eq!(counter.load(std::sync::atomic::Ordering::Relaxed), 1, "{churn:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_says_what_its_channels_are_like() {
+    let (node, address) = node().await;
+    let mut client = Client::open(address).await;
+    client.declare("q").await;
+    client.call(confirm::Select::default()).await;
+    let qos = basic::Qos {
+        prefetch_count: 7,
+        ..basic::Qos::default()
+    };
+    client.call(qos).await;
+    let consume = basic::Consume {
+        queue: ShortString::from_static("q"),
+        consumer_tag: ShortString::from_static("tag"),
+        ..basic::Consume::default()
+    };
+    client.call(consume).await;
+    client.publish("q", false, b"one").await;
+    // The confirm and the message, in whatever order.
+    client.event().await;
+    client.event().await;
+
+    let listed = node.registry.channels(PATIENCE).await;
+    let [(_, channels)] = listed.as_slice() else {
+        panic!("{listed:?}")
+    };
+    let [channel] = channels.as_slice() else {
+        panic!("{channels:?}")
+    };
+    assert_eq!(
+        (channel.number, channel.confirm, channel.transactional),
+        (1, true, false)
+    );
+    assert_eq!((channel.prefetch, channel.prefetch_global), (7, 0));
+    assert_eq!((channel.unsettled, channel.unconfirmed), (1, 0));
+    let [consumer] = channel.consumers.as_slice() else {
+        panic!("{channel:?}")
+    };
+    assert_eq!(
+        (&*consumer.tag, &*consumer.queue_name, consumer.no_ack),
+        (&b"tag"[..], "q", false)
+    );
+    assert_eq!(node.registry.totals().confirmed, 1);
+}
+
+#[tokio::test]
+async fn a_client_hears_why_its_connection_is_closed() {
+    let (node, address) = node().await;
+    let mut client = Client::open(address).await;
+    let number = node.registry.connections()[0].facts.number;
+    assert!(!node.registry.close_connection(number + 1, "nobody"));
+    assert!(node.registry.close_connection(number, "out of the way"));
+    let Event::Method { method, .. } = client.event().await else {
+        panic!("a method")
+    };
+    let Method::Connection(warren_amqp::connection::Method::Close(close)) = method else {
+        panic!("{method:?}")
+    };
+    assert_eq!(close.reply_code, 320);
+    assert_eq!(close.reply_text.to_text(), "CONNECTION_FORCED - out of the way");
+    eventually("the connection is not listed", || node.registry.count() == 0).await;
+}
+
+#[tokio::test]
+async fn a_channel_that_ended_for_an_error_is_counted_once() {
+    let (node, address) = node().await;
+    let mut client = Client::open(address).await;
+    let entry = node.registry.connections().remove(0);
+    let delete = warren_amqp::queue::Purge {
+        queue: ShortString::from_static("nowhere"),
+        ..warren_amqp::queue::Purge::default()
+    };
+    let answer = client.call(delete).await;
+    assert!(
+        matches!(answer, Method::Channel(channel::Method::Close(_))),
+        "{answer:?}"
+    );
+    eventually("no channel is open", || entry.counts.channels.get() == 0).await;
+    drop(client);
+    eventually("the connection is not listed", || node.registry.count() == 0).await;
+    let closed = &node.registry.churn.channels_closed;
+    assert_eq!(closed.load(std::sync::atomic::Ordering::Relaxed), 1);
+}

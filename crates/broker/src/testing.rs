@@ -1,0 +1,123 @@
+//! For tests: a node that listens, and a client of it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use warren_amqp::client::{Connection, Event, Login};
+use warren_amqp::content::Properties;
+use warren_amqp::hot::Publish;
+use warren_amqp::{Method, channel, queue};
+
+use crate::node::{Node, Settings};
+
+/// Longer than anything here takes, on a machine that does a lot besides.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A node and where it listens.
+pub(crate) async fn node() -> (Arc<Node>, SocketAddr) {
+    let node = Arc::new(Node::new("rabbit@test".to_owned(), Settings::default()));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(crate::serve(Arc::clone(&node), listener));
+    (node, address)
+}
+
+/// Waits until something is the case.
+pub(crate) async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "not within {PATIENCE:?}: {what}"
+        );
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// A client with channel 1 open.
+pub(crate) struct Client {
+    stream: TcpStream,
+    connection: Connection,
+}
+
+impl Client {
+    pub(crate) async fn open(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).await.unwrap();
+        let connection = Connection::start(Login::plain("guest", "guest", "/", "test").unwrap());
+        let mut client = Self { stream, connection };
+        let opened = client.event().await;
+        assert!(matches!(opened, Event::Opened { .. }), "{opened:?}");
+        client.call(channel::Open::default()).await;
+        client
+    }
+
+    /// The client's end.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.stream.local_addr().unwrap()
+    }
+
+    pub(crate) async fn send(&mut self) {
+        self.stream.write_all_buf(self.connection.outbox()).await.unwrap();
+    }
+
+    pub(crate) async fn event(&mut self) -> Event {
+        self.send().await;
+        loop {
+            if let Some(event) = self.connection.event().unwrap() {
+                self.send().await;
+                return event;
+            }
+            self.send().await;
+            let read = self.stream.read_buf(self.connection.input());
+            let count = tokio::time::timeout(PATIENCE, read)
+                .await
+                .expect("in time")
+                .unwrap();
+            assert_ne!(count, 0, "the broker closed the connection");
+        }
+    }
+
+    /// Sends a method on channel 1 and gives the next method that comes.
+    pub(crate) async fn call(&mut self, method: impl Into<Method>) -> Method {
+        self.connection.outbox().method(1, method).unwrap();
+        match self.event().await {
+            Event::Method { method, .. } => method,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    pub(crate) async fn declare(&mut self, name: &'static str) {
+        let declare = queue::Declare {
+            queue: warren_amqp::ShortString::from_static(name),
+            ..queue::Declare::default()
+        };
+        let answer = self.call(declare).await;
+        assert!(
+            matches!(answer, Method::Queue(queue::Method::DeclareOk(_))),
+            "{answer:?}"
+        );
+    }
+
+    /// Publishes through the default exchange, and does not wait.
+    pub(crate) async fn publish(&mut self, key: &str, mandatory: bool, body: &'static [u8]) {
+        let publish = Publish {
+            exchange: b"",
+            routing_key: key.as_bytes(),
+            mandatory,
+            immediate: false,
+        };
+        let outbox = self.connection.outbox();
+        outbox
+            .publish(
+                1,
+                &publish,
+                &Properties::default(),
+                &bytes::Bytes::from_static(body),
+            )
+            .unwrap();
+        self.send().await;
+    }
+}
