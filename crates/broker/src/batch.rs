@@ -16,6 +16,7 @@ use warren_cluster::{Aftermath, Queue};
 use warren_model::meta::Access;
 use warren_model::routing::Said;
 use warren_model::{Message, Refusal};
+use warren_store::Ticket;
 
 use crate::channel::confirm::Confirms;
 use crate::client::{Client, precondition};
@@ -44,6 +45,8 @@ pub(crate) struct Batch {
     /// What the messages of this batch are to their publisher, by their numbers.
     published: Vec<Published>,
     pub(crate) after: Aftermath,
+    /// What the connection is woken for.
+    awaited: Option<Ticket>,
 }
 
 /// A message of a batch.
@@ -52,7 +55,10 @@ struct Published {
     channel: u16,
     /// Its publisher wants to hear of it under this number; 0: he does not.
     confirm: u64,
+    /// A queue did not take it.
     refused: bool,
+    /// It has to be on disk.
+    placed: bool,
 }
 
 impl Batch {
@@ -87,6 +93,7 @@ impl Batch {
             channel,
             confirm,
             refused: false,
+            placed: false,
         });
         if way.queues.is_empty() {
             counts.returned.add(u64::from(mandatory));
@@ -118,24 +125,50 @@ impl Batch {
                 published.refused = true;
             }
         }
-        self.after.placed.clear();
-        self.after.settled.clear();
-        self.after.purged.clear();
-        self.after.removed.clear();
-        self.after.deadlines.clear();
-        for published in self.published.drain(..).filter(|published| published.confirm > 0) {
-            if let Some(confirms) = confirms.get_mut(&published.channel) {
-                confirms.done(published.confirm, published.refused);
+        for placed in &self.after.placed {
+            if let Some(published) = self.published.get_mut(placed.number as usize) {
+                published.placed = true;
             }
         }
-        let mut waiting = client.output.lock();
+        let written = client.node.carry_out(&mut self.after);
+        for published in self.published.drain(..).filter(|published| published.confirm > 0) {
+            if let Some(confirms) = confirms.get_mut(&published.channel) {
+                let (lost, ticket) = match written {
+                    Ok(ticket) => (false, ticket),
+                    Err(_) => (true, None),
+                };
+                let refused = published.refused || (lost && published.placed);
+                confirms.done(published.confirm, refused, ticket.filter(|_| published.placed));
+            }
+        }
+        self.say(client, confirms);
+        self.after.tell();
+    }
+
+    /// Says what became of messages as far as it is known, and asks to be woken for the rest.
+    pub(crate) fn say(&mut self, client: &Client, confirms: &mut HashMap<u16, Confirms>) {
+        if confirms.is_empty() {
+            return;
+        }
+        let mut first: Option<Ticket> = None;
         let mut confirmed = 0;
-        for (channel, confirms) in confirms.iter_mut() {
-            confirmed += confirms.say(*channel, &mut waiting.outbox);
+        {
+            let mut waiting = client.output.lock();
+            for (channel, confirms) in confirms.iter_mut() {
+                let is_durable = |ticket| client.node.is_durable(ticket);
+                confirmed += confirms.say(*channel, &mut waiting.outbox, is_durable);
+                if let Some(ticket) = confirms.waits_for() {
+                    first = Some(first.map_or(ticket, |first| first.min(ticket)));
+                }
+            }
         }
         client.entry.counts.confirmed.add(confirmed);
-        drop(waiting);
-        self.after.tell();
+        if first != self.awaited
+            && let Some(ticket) = first
+        {
+            client.node.tell_when_durable(ticket, &client.output);
+        }
+        self.awaited = first;
     }
 
     fn flush_messages(&mut self) {

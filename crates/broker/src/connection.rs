@@ -30,7 +30,7 @@ use crate::channel::settle::How;
 use crate::channel::{Around, Channel, Mode};
 use crate::client::{Client, exception};
 use crate::node::Node;
-use crate::output::{CLOSE, REPORT};
+use crate::output::{CLOSE, REPORT, WRITTEN};
 use crate::registry::State;
 
 /// Octets taken from the socket at once.
@@ -147,6 +147,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
                 Event::End => return Ok(()),
                 Event::News(news) => {
+                    if news & WRITTEN != 0 {
+                        self.batch.say(&self.client, &mut self.confirms);
+                    }
                     if news & CLOSE != 0 {
                         self.close(&Exception::new(
                             ReplyCode::ConnectionForced,
@@ -172,7 +175,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if news & REPORT != 0 {
             self.report();
         }
-        if news & CLOSE != 0 {
+        if news & (CLOSE | WRITTEN) != 0 {
             return Poll::Ready(Ok(Event::News(news)));
         }
         if self.done {

@@ -15,12 +15,15 @@ mod connection;
 mod ledger;
 mod node;
 mod output;
+mod paging;
 mod password;
 mod properties;
 pub mod registry;
 mod server;
+mod storage;
 #[cfg(test)]
 mod testing;
 
 pub use node::{Node, Settings};
 pub use server::serve;
+pub use storage::StorageError;

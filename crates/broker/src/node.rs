@@ -1,18 +1,25 @@
 //! What all connections of a broker share.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
 use crate::registry::{Churn, Registry};
 use parking_lot::RwLock;
+use tokio::sync::watch;
 use warren_amqp::FrameMax;
 use warren_amqp::content::BODY_SIZE_DEFAULT;
 use warren_cluster::queue::{Identity, Traffic};
 use warren_cluster::{Aftermath, Queue};
 use warren_model::meta::{Change, Command, Done, Permissions};
-use warren_model::{MessageId, Meta, Millis, Name, Pattern, QueueId, Refusal};
+use warren_model::queue::Run;
+use warren_model::{MessageId, Meta, Millis, Name, Pattern, Position, QueueId, Refusal};
+use warren_store::{AppendError, Disk, Options, Recovered, StreamId, Ticket};
+
+use crate::output::Output;
+use crate::storage::{Storage, StorageError};
 
 /// What an operator may say about connections.
 #[derive(Clone, Debug)]
@@ -58,25 +65,155 @@ pub struct Node {
     connections: AtomicU64,
     /// Who is connected, and what was counted.
     pub registry: Registry,
+    storage: Option<Storage>,
+    failure: watch::Receiver<Option<String>>,
+    /// What was written has been read: changes are written from now on.
+    is_open: AtomicBool,
 }
 
 impl Node {
-    /// A node that knows nobody but `guest`, whose password is `guest`, and the vhost `/`.
+    /// A node in memory only: what it knows and has is gone when it ends.
     #[must_use]
     pub fn new(name: String, settings: Settings) -> Self {
-        let node = Self {
+        let node = Self::empty(name, settings, None, watch::channel(None).1, now().0);
+        node.furnish();
+        node
+    }
+
+    /// A node with all that is in its data directory. A new one knows nobody but `guest`, whose password is `guest`, and
+    /// the vhost `/`.
+    ///
+    /// # Errors
+    /// The directory is in use, damaged, or of another version.
+    pub fn open(
+        name: String,
+        settings: Settings,
+        directory: &Path,
+        disk: Arc<dyn Disk>,
+        options: Options,
+    ) -> Result<(Self, Recovered), StorageError> {
+        let (failed, failure) = watch::channel(None);
+        let (storage, recovered) = Storage::open(directory, disk, options, failed)?;
+        let commands = storage.commands()?;
+        let node = Self::empty(name, settings, Some(storage), failure, recovered.incarnation);
+        let written = commands.len() as u64;
+        for command in commands {
+            // What was refused then is refused again.
+            node.change(command).ok();
+        }
+        node.is_open.store(true, Ordering::Relaxed);
+        match written {
+            0 => node.furnish(),
+            _ => node.rewrite(written)?,
+        }
+        node.recover(&recovered)?;
+        Ok((node, recovered))
+    }
+
+    fn empty(
+        name: String,
+        settings: Settings,
+        storage: Option<Storage>,
+        failure: watch::Receiver<Option<String>>,
+        incarnation: u64,
+    ) -> Self {
+        Self {
             name,
             settings,
             meta: RwLock::default(),
             version: AtomicU64::new(1),
             queues: RwLock::default(),
-            incarnation: now().0,
+            incarnation,
             messages: AtomicU64::new(1),
             connections: AtomicU64::new(1),
             registry: Registry::default(),
+            storage,
+            failure,
+            is_open: AtomicBool::new(false),
+        }
+    }
+
+    fn rewrite(&self, written: u64) -> Result<(), StorageError> {
+        let commands: Vec<Command> = self.read(|meta| meta.durable().collect());
+        self.storage
+            .as_ref()
+            .map_or(Ok(()), |storage| storage.rewrite(written, &commands))
+    }
+
+    /// Gives queues the messages that the log has of them, and forgets those of queues that are not there any more.
+    fn recover(&self, recovered: &Recovered) -> Result<(), StorageError> {
+        let Some(storage) = &self.storage else {
+            return Ok(());
         };
-        node.furnish();
-        node
+        for state in recovered
+            .streams
+            .iter()
+            .filter(|state| state.stream != StreamId::METADATA)
+        {
+            let id = QueueId(state.stream.0);
+            let Some(queue) = self.queue(id) else {
+                storage.remove(id)?;
+                continue;
+            };
+            let next = Position(state.next);
+            let run = state.first.filter(|_| state.messages > 0).map(|first| Run {
+                first: Position(first),
+                last: Position(state.next - 1),
+                count: state.messages,
+                octets: state.octets,
+            });
+            queue.recover(next, run);
+        }
+        Ok(())
+    }
+
+    /// Why nothing can be written any more, as soon as that is so: the process has to end.
+    #[must_use]
+    pub fn failure(&self) -> watch::Receiver<Option<String>> {
+        self.failure.clone()
+    }
+
+    /// Does what operations on queues have left to be done. Gives the ticket of what has to be on disk, if anything has.
+    ///
+    /// # Errors
+    /// Messages cannot be written: none of them is safe.
+    pub(crate) fn carry_out(self: &Arc<Self>, after: &mut Aftermath) -> Result<Option<Ticket>, AppendError> {
+        for (queue, run) in after.missing.drain(..) {
+            crate::paging::fetch(self, queue, run);
+        }
+        after.removed.drain(..).for_each(|(queue, removed)| {
+            if queue.keeps(&removed.entry.message) {
+                after.settled.push((queue.identity().id, removed.entry.position));
+            }
+        });
+        after.deadlines.clear();
+        after.paged.clear();
+        match &self.storage {
+            Some(storage) => storage.write(after),
+            None => {
+                after.placed.clear();
+                after.settled.clear();
+                after.purged.clear();
+                Ok(None)
+            }
+        }
+    }
+
+    pub(crate) const fn storage(&self) -> Option<&Storage> {
+        self.storage.as_ref()
+    }
+
+    pub(crate) fn is_durable(&self, ticket: Ticket) -> bool {
+        self.storage
+            .as_ref()
+            .is_none_or(|storage| storage.is_durable(ticket))
+    }
+
+    /// Wakes a connection when a ticket is durable.
+    pub(crate) fn tell_when_durable(&self, ticket: Ticket, output: &Arc<Output>) {
+        if let Some(storage) = &self.storage {
+            storage.tell(ticket, output);
+        }
     }
 
     fn furnish(&self) {
@@ -127,25 +264,51 @@ impl Node {
         look(&self.meta.read())
     }
 
-    /// Changes the metadata, and queues with it.
+    /// Changes the metadata, and queues with it. What has to outlive a restart is on disk then.
     ///
     /// # Errors
-    /// What the command asks for cannot be.
+    /// What the command asks for cannot be, or cannot be written.
     pub fn apply(&self, command: Command) -> Result<Done, Refusal> {
+        let (done, ticket) = self.change(command)?;
+        if let (Some(storage), Some(ticket)) = (&self.storage, ticket) {
+            storage.wait(ticket);
+        }
+        Ok(done)
+    }
+
+    fn change(&self, command: Command) -> Result<(Done, Option<Ticket>), Refusal> {
         let mut after = Aftermath::default();
-        let done = {
+        let changed = {
             let mut meta = self.meta.write();
+            let record = self.storage.is_some() && meta.is_durable(&command);
+            let record = (record && self.is_open.load(Ordering::Relaxed)).then(|| command.clone());
             let done = meta.apply(command)?;
             for change in &done.changes {
                 self.follow(&meta, change, &mut after);
             }
-            if !done.changes.is_empty() {
+            if done.changes.is_empty() {
+                (done, None)
+            } else {
                 self.version.fetch_add(1, Ordering::Release);
+                (done, self.record(record)?)
             }
-            done
         };
         after.tell();
-        Ok(done)
+        Ok(changed)
+    }
+
+    /// Writes a command down, in the order in which commands are carried out.
+    fn record(&self, command: Option<Command>) -> Result<Option<Ticket>, Refusal> {
+        let (Some(storage), Some(command)) = (&self.storage, command) else {
+            return Ok(None);
+        };
+        storage.command(&command).map(Some).map_err(|error| {
+            tracing::error!(%error, "change of the metadata was not written");
+            Refusal::new(
+                warren_amqp::ReplyCode::InternalError,
+                "the change cannot be written",
+            )
+        })
     }
 
     /// A number that is another one after every change of the metadata.
@@ -234,6 +397,12 @@ impl Node {
                     // Under the lock under which sums are made.
                     self.registry.retire(queue.snapshot().traffic);
                     Churn::one(&self.registry.churn.queues_deleted);
+                }
+                if let Some(storage) = &self.storage
+                    && self.is_open.load(Ordering::Relaxed)
+                    && let Err(error) = storage.remove(*id)
+                {
+                    tracing::error!(%error, "messages of a deleted queue stay on disk");
                 }
             }
             Change::VhostAdded(_)

@@ -37,6 +37,8 @@ pub(crate) const SEND: u32 = 1;
 pub(crate) const CLOSE: u32 = 1 << 1;
 /// Somebody wants to know about channels.
 pub(crate) const REPORT: u32 = 1 << 8;
+/// What some of its publishers wait for is on disk.
+pub(crate) const WRITTEN: u32 = 1 << 2;
 
 /// The way out of a connection.
 #[derive(Debug)]

@@ -12,4 +12,4 @@
 
 pub mod queue;
 
-pub use queue::{Aftermath, Delivery, DeliverySink, Queue, Room};
+pub use queue::{Aftermath, Delivery, DeliverySink, Placed, Queue, Room};

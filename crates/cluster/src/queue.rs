@@ -15,7 +15,7 @@ use warren_model::consumers::{ConsumerId, Consumers, InExclusiveUse, Terms};
 use warren_model::queue::{Counts, Entry, Limits, Position, QueueMachine, Reason, Removed, Run};
 use warren_model::{Message, Millis, Name, QueueId};
 
-pub use aftermath::Aftermath;
+pub use aftermath::{Aftermath, Placed};
 
 /// A message for a consumer.
 #[derive(Clone, Copy, Debug)]
@@ -180,12 +180,24 @@ impl Queue {
                 Some((consumer, subscriber)) => {
                     let entry = state.machine.publish_taken(now, message, subscriber.no_ack);
                     if kept && !subscriber.no_ack {
-                        after.placed.push((number, self.identity.id, entry.position));
+                        after.placed.push(self.placed(number, &entry));
                     }
                     state.hand_over(consumer, &subscriber, &entry, after);
                 }
-                None => match state.machine.publish(now, message, &mut state.removed) {
-                    Ok(position) if kept => after.placed.push((number, self.identity.id, position)),
+                None => match state
+                    .machine
+                    .publish(now, Arc::clone(&message), &mut state.removed)
+                {
+                    Ok((position, expires)) if kept => {
+                        let queue = self.identity.id;
+                        after.placed.push(Placed {
+                            number,
+                            message,
+                            queue,
+                            position,
+                            expires,
+                        });
+                    }
                     Ok(_) => {}
                     Err(refused) => after.refused.push((number, Arc::clone(self), refused)),
                 },
@@ -417,6 +429,16 @@ impl Queue {
             state.machine.recover(run);
         }
         state.machine.skip_to(next);
+    }
+
+    fn placed(&self, number: u32, entry: &Entry) -> Placed {
+        Placed {
+            number,
+            message: Arc::clone(&entry.message),
+            queue: self.identity.id,
+            position: entry.position,
+            expires: entry.expires,
+        }
     }
 
     /// Gives messages to consumers, and says what else is to be done.

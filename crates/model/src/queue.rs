@@ -175,7 +175,7 @@ impl QueueMachine {
         self.limits
     }
 
-    /// A message for the queue. It may push others out.
+    /// A message for the queue. It may push others out. Says where it is, and when its time runs out.
     ///
     /// # Errors
     /// The queue is full and refuses new messages.
@@ -184,7 +184,7 @@ impl QueueMachine {
         now: Millis,
         message: Arc<Message>,
         removed: &mut Vec<Removed>,
-    ) -> Result<Position, Refused> {
+    ) -> Result<(Position, Option<Millis>), Refused> {
         if self.limits.overflow != Overflow::DropHead
             && self.is_beyond(self.counts.ready + 1, self.counts.ready_octets + message.size())
         {
@@ -193,10 +193,10 @@ impl QueueMachine {
             });
         }
         let entry = self.enter(now, message);
-        let position = entry.position;
+        let placed = (entry.position, entry.expires);
         self.add(entry);
         self.drop_beyond_limits(removed);
-        Ok(position)
+        Ok(placed)
     }
 
     /// A message for the queue, of which there is nothing ready, that a consumer takes at once: no limit holds for it.

@@ -125,6 +125,14 @@ impl Message {
             .filter(|piece| !piece.is_empty())
     }
 
+    /// The body, in as many pieces as it has, to be kept: nothing is copied.
+    pub fn pieces_of_body(&self) -> impl Iterator<Item = Bytes> {
+        let more = self.more.iter().flatten().cloned();
+        std::iter::once(self.first_piece())
+            .chain(more)
+            .filter(|piece| !piece.is_empty())
+    }
+
     /// The body in one piece, copied only if it has more.
     #[must_use]
     pub fn whole_body(&self) -> Bytes {
@@ -162,11 +170,7 @@ impl Message {
     /// The same body, published otherwise.
     #[must_use]
     pub fn republished(&self, publish: &Publish<'_>, header: Header<'_>) -> Self {
-        let first = self.first_piece();
-        let pieces: Vec<Bytes> = std::iter::once(first)
-            .chain(self.more.iter().flatten().cloned())
-            .filter(|piece| !piece.is_empty())
-            .collect();
+        let pieces: Vec<Bytes> = self.pieces_of_body().collect();
         Self::new(publish, header, &pieces)
     }
 

@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 
 use warren_amqp::outbox::Outbox;
+use warren_store::Ticket;
 
 /// What became of messages, in the order of their numbers.
 #[derive(Debug, Default)]
@@ -13,8 +14,17 @@ pub(crate) struct Confirms {
     last: u64,
     /// How many were said.
     said: u64,
-    /// Not said yet.
-    done: VecDeque<(u64, bool)>,
+    unsaid: VecDeque<Unsaid>,
+}
+
+/// Messages in a row with the same fate.
+#[derive(Clone, Copy, Debug)]
+struct Unsaid {
+    first: u64,
+    last: u64,
+    refused: bool,
+    /// They are safe when this is durable.
+    ticket: Option<Ticket>,
 }
 
 impl Confirms {
@@ -24,9 +34,20 @@ impl Confirms {
         self.last
     }
 
-    /// A message is where it has to be, or was `refused`.
-    pub(crate) fn done(&mut self, number: u64, refused: bool) {
-        self.done.push_back((number, refused));
+    /// A message was `refused`, or is safe when the ticket is durable.
+    pub(crate) fn done(&mut self, number: u64, refused: bool, ticket: Option<Ticket>) {
+        match self.unsaid.back_mut() {
+            // What needs no disk waits with what was published before it.
+            Some(before) if !refused && !before.refused && (ticket == before.ticket || ticket.is_none()) => {
+                before.last = number;
+            }
+            _ => self.unsaid.push_back(Unsaid {
+                first: number,
+                last: number,
+                refused,
+                ticket,
+            }),
+        }
     }
 
     /// How many the publisher waits to hear of.
@@ -34,27 +55,92 @@ impl Confirms {
         self.last - self.said
     }
 
-    /// Says it. Gives how many were confirmed.
-    pub(crate) fn say(&mut self, channel: u16, outbox: &mut Outbox) -> u64 {
+    /// Says what can be said by now. Gives how many were confirmed.
+    pub(crate) fn say(
+        &mut self,
+        channel: u16,
+        outbox: &mut Outbox,
+        is_durable: impl Fn(Ticket) -> bool,
+    ) -> u64 {
         let mut confirmed = 0;
-        self.said += self.done.len() as u64;
-        let mut unsaid: Option<(u64, u64)> = None;
-        for (number, refused) in self.done.drain(..) {
-            if refused {
-                acknowledge(channel, unsaid.take(), outbox);
-                outbox.nack(channel, number, false, false);
+        let mut safe: Option<(u64, u64)> = None;
+        while let Some(next) = self
+            .unsaid
+            .pop_front_if(|next| next.ticket.is_none_or(&is_durable))
+        {
+            self.said = next.last;
+            if next.refused {
+                acknowledge(channel, safe.take(), outbox);
+                (next.first..=next.last).for_each(|number| outbox.nack(channel, number, false, false));
             } else {
-                confirmed += 1;
-                unsaid = Some((unsaid.map_or(number, |(first, _)| first), number));
+                confirmed += next.last - next.first + 1;
+                safe = Some((safe.map_or(next.first, |(first, _)| first), next.last));
             }
         }
-        acknowledge(channel, unsaid, outbox);
+        acknowledge(channel, safe, outbox);
         confirmed
+    }
+
+    /// What is waited for, if anything is.
+    pub(crate) fn waits_for(&self) -> Option<Ticket> {
+        self.unsaid.front()?.ticket
     }
 }
 
 fn acknowledge(channel: u16, range: Option<(u64, u64)>, outbox: &mut Outbox) {
     if let Some((first, last)) = range {
         outbox.ack(channel, last, last > first);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Confirms, Outbox, Ticket};
+    use bytes::Buf;
+    use warren_amqp::FrameMax;
+
+    /// What was said, as tags and whether all before were meant.
+    fn said(confirms: &mut Confirms, durable: u64) -> Vec<(u8, u64, bool)> {
+        let mut outbox = Outbox::new(FrameMax::DEFAULT);
+        confirms.say(1, &mut outbox, |ticket| ticket.is_durable(durable));
+        let octets = outbox.copy_to_bytes(outbox.remaining());
+        octets
+            .chunks(21)
+            .map(|frame| {
+                (
+                    frame[10],
+                    u64::from_be_bytes(frame[11..19].try_into().unwrap()),
+                    frame[19] & 1 == 1,
+                )
+            })
+            .collect()
+    }
+
+    #[test]
+    fn one_ack_speaks_for_all_that_one_write_made_safe() {
+        let mut confirms = Confirms::default();
+        for _ in 0..3 {
+            let number = confirms.next();
+            confirms.done(number, false, Some(Ticket(5)));
+        }
+        let number = confirms.next();
+        confirms.done(number, false, None);
+        assert_eq!(said(&mut confirms, 5), []);
+        assert_eq!(confirms.waits_for(), Some(Ticket(5)));
+        assert_eq!(said(&mut confirms, 6), [(80, 4, true)]);
+        assert_eq!(confirms.waits_for(), None);
+    }
+
+    #[test]
+    fn a_refused_message_is_said_by_itself_and_in_order() {
+        let mut confirms = Confirms::default();
+        for refused in [false, true, false, false] {
+            let number = confirms.next();
+            confirms.done(number, refused, None);
+        }
+        assert_eq!(
+            said(&mut confirms, 0),
+            [(80, 1, false), (120, 2, false), (80, 4, true)]
+        );
     }
 }

@@ -3,15 +3,30 @@
 use std::sync::Arc;
 
 use warren_model::queue::{Entry, Position, Refused, Removed, Run};
-use warren_model::{Millis, QueueId};
+use warren_model::{Message, Millis, QueueId};
 
 use super::{DeliverySink, Queue};
+
+/// A message in a queue that has to be on disk.
+#[derive(Clone, Debug)]
+pub struct Placed {
+    /// The caller's number: the same message may be in several queues.
+    pub number: u32,
+    /// What.
+    pub message: Arc<Message>,
+    /// In which queue.
+    pub queue: QueueId,
+    /// Where.
+    pub position: Position,
+    /// When its time runs out.
+    pub expires: Option<Millis>,
+}
 
 /// What queues leave to whoever did something to them.
 #[derive(Default)]
 pub struct Aftermath {
-    /// Messages, by the caller's numbers, that have to be on disk under these positions before they are confirmed.
-    pub placed: Vec<(u32, QueueId, Position)>,
+    /// Messages that have to be on disk before they are confirmed.
+    pub placed: Vec<Placed>,
     /// Messages, by the caller's numbers, that a queue did not take.
     pub refused: Vec<(u32, Arc<Queue>, Refused)>,
     /// Positions that the disk may forget.

@@ -341,7 +341,7 @@ proptest! {
         for step in steps {
             match step {
                 Step::Publish => {
-                    let position = queue.publish(NOW, Arc::new(message(10)), &mut removed).unwrap();
+                    let (position, _) = queue.publish(NOW, Arc::new(message(10)), &mut removed).unwrap();
                     ready.push(position.0);
                 }
                 Step::Take | Step::TakeSettled => {

@@ -1,0 +1,368 @@
+//! What outlives the process: messages and metadata, in the log of the node's data directory.
+//!
+//! ```text
+//!   Aftermath ──▶ one batch: messages placed, positions settled, queues removed ──▶ ticket ──▶ fdatasync ──▶ whoever waits
+//!   stream 0       commands that make the metadata again          stream n       messages of queue n, by position
+//!
+//!   a message's head:   when it came, 8 octets | exchange, short string | routing key, short string | content header
+//! ```
+//!
+//! Time to live is with the place of a message, since it differs from queue to queue: milliseconds from when it came.
+
+use std::ops::RangeInclusive;
+use std::path::Path;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use thiserror::Error;
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::sync::watch;
+use warren_amqp::content::{self, Header};
+use warren_amqp::hot::Publish;
+use warren_cluster::{Aftermath, Placed};
+use warren_model::meta::Command;
+use warren_model::{Entry, Message, MessageId, Millis, Position, QueueId};
+use warren_store::{
+    AppendError, Batch, Disk, Log, OpenError, Options, Place, Progress, ReadError, Recovered, Stored,
+    StreamId, Ticket,
+};
+
+use crate::node::now;
+use crate::output::{Output, WRITTEN};
+
+/// No time to live.
+const FOR_EVER: u32 = 0;
+/// Commands read at once when a node starts.
+const COMMANDS: usize = 4096;
+/// Octets of them.
+const COMMAND_OCTETS: u64 = 8 << 20;
+/// Commands from which on a start writes them anew, if that is half of them or less.
+const REWRITE: u64 = 1024;
+
+/// Why a node does not start.
+#[derive(Debug, Error)]
+pub enum StorageError {
+    /// The log does not open.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// A part of the metadata cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// What was read is no metadata of this version.
+    #[error(
+        "the metadata at position {position} cannot be understood: {why}; use the version of the program that wrote it, or a newer one"
+    )]
+    Metadata {
+        /// Where in stream 0.
+        position: u64,
+        /// What is wrong.
+        why: String,
+    },
+    /// Something cannot be written.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+}
+
+/// Connections that want to hear when tickets are durable.
+type Waiting = Mutex<Vec<(Ticket, Arc<Output>)>>;
+
+/// The log, and who waits for it.
+pub(crate) struct Storage {
+    log: Log,
+    waiting: Arc<Waiting>,
+    /// Position of the next command.
+    next_command: Mutex<u64>,
+}
+
+impl std::fmt::Debug for Storage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Storage").finish_non_exhaustive()
+    }
+}
+
+impl Storage {
+    /// Opens the log of a data directory. `failed` hears of it if nothing can be written any more.
+    pub(crate) fn open(
+        directory: &Path,
+        disk: Arc<dyn Disk>,
+        options: Options,
+        failed: watch::Sender<Option<String>>,
+    ) -> Result<(Self, Recovered), StorageError> {
+        let waiting: Arc<Waiting> = Arc::default();
+        let told = Arc::clone(&waiting);
+        let (log, recovered) = Log::open(directory, disk, options, move |progress| match progress {
+            Progress::Durable(durable) => {
+                told.lock().retain(|(ticket, output)| {
+                    let is_durable = ticket.is_durable(durable);
+                    if is_durable {
+                        output.tell(WRITTEN);
+                    }
+                    !is_durable
+                });
+            }
+            Progress::Failed(fatal) => {
+                failed.send_replace(Some(fatal.to_string()));
+            }
+        })?;
+        let commands = recovered
+            .streams
+            .iter()
+            .find(|state| state.stream == StreamId::METADATA);
+        let next = commands.map_or(1, |state| state.next);
+        Ok((
+            Self {
+                log,
+                waiting,
+                next_command: Mutex::new(next),
+            },
+            recovered,
+        ))
+    }
+
+    /// All commands, oldest first.
+    pub(crate) fn commands(&self) -> Result<Vec<Command>, StorageError> {
+        let (mut commands, mut from) = (Vec::new(), 0);
+        loop {
+            let read = self
+                .log
+                .fetch(StreamId::METADATA, from, COMMANDS, COMMAND_OCTETS)?;
+            let Some(last) = read.last() else {
+                return Ok(commands);
+            };
+            from = last.position + 1;
+            for stored in &read {
+                let understood = postcard::from_bytes(&stored.body);
+                commands.push(understood.map_err(|error| StorageError::Metadata {
+                    position: stored.position,
+                    why: error.to_string(),
+                })?);
+            }
+        }
+    }
+
+    /// Writes a command; it is carried out when the ticket is durable.
+    pub(crate) fn command(&self, command: &Command) -> Result<Ticket, StorageError> {
+        let mut next = self.next_command.lock();
+        let mut batch = Batch::new();
+        push_command(&mut batch, command, *next)?;
+        batch.essential();
+        let ticket = self.log.append(batch)?;
+        *next += 1;
+        Ok(ticket)
+    }
+
+    /// Writes all commands anew, if the log has become long with those that no longer mean anything.
+    pub(crate) fn rewrite(&self, written: u64, commands: &[Command]) -> Result<(), StorageError> {
+        if written < REWRITE || (commands.len() as u64) * 2 > written {
+            return Ok(());
+        }
+        let mut next = self.next_command.lock();
+        let mut batch = Batch::new();
+        batch.settle(StreamId::METADATA, &[0..=next.saturating_sub(1)]);
+        for command in commands {
+            push_command(&mut batch, command, *next)?;
+            *next += 1;
+        }
+        batch.essential();
+        self.log.append(batch)?;
+        Ok(())
+    }
+
+    /// Writes what a batch of queue operations has to leave on disk. Nothing if that is nothing.
+    pub(crate) fn write(&self, after: &mut Aftermath) -> Result<Option<Ticket>, AppendError> {
+        let mut batch = Batch::new();
+        place(&mut batch, &mut after.placed);
+        settle(&mut batch, &mut after.settled);
+        for (queue, first, last) in after.purged.drain(..) {
+            batch.settle(StreamId(queue.0), &[first.0..=last.0]);
+        }
+        if batch.is_empty() {
+            return Ok(None);
+        }
+        match self.log.try_append(&mut batch) {
+            Err(AppendError::Busy { .. }) => blocking(|| self.log.append(batch)).map(Some),
+            done => done.map(Some),
+        }
+    }
+
+    /// A queue and its messages are gone.
+    pub(crate) fn remove(&self, queue: QueueId) -> Result<(), AppendError> {
+        let mut batch = Batch::new();
+        batch.remove(StreamId(queue.0));
+        self.log.append(batch).map(drop)
+    }
+
+    /// Says [`WRITTEN`] to a connection when a ticket is durable.
+    pub(crate) fn tell(&self, ticket: Ticket, output: &Arc<Output>) {
+        self.waiting.lock().push((ticket, Arc::clone(output)));
+        // It may have become durable in between, unheard.
+        if self.is_durable(ticket) {
+            output.tell(WRITTEN);
+        }
+    }
+
+    pub(crate) fn is_durable(&self, ticket: Ticket) -> bool {
+        ticket.is_durable(self.log.durable())
+    }
+
+    /// Waits until a ticket is durable.
+    pub(crate) fn wait(&self, ticket: Ticket) {
+        if !self.is_durable(ticket)
+            && let Err(error) = blocking(|| self.log.wait(ticket))
+        {
+            tracing::error!(%error, "log has ended");
+        }
+    }
+
+    /// Messages of a queue from a position on.
+    pub(crate) fn fetch(
+        &self,
+        queue: QueueId,
+        from: Position,
+        count: usize,
+        octets: u64,
+    ) -> Result<Vec<Entry>, ReadError> {
+        let stored = self.log.fetch(StreamId(queue.0), from.0, count, octets)?;
+        Ok(stored.into_iter().filter_map(entry).collect())
+    }
+}
+
+/// Waits for the disk. Other tasks of this thread go on elsewhere meanwhile, if there is an elsewhere.
+fn blocking<T>(wait: impl FnOnce() -> T) -> T {
+    match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(wait),
+        _ => wait(),
+    }
+}
+
+fn push_command(batch: &mut Batch, command: &Command, position: u64) -> Result<(), StorageError> {
+    let octets = postcard::to_stdvec(command).map_err(|error| StorageError::Metadata {
+        position,
+        why: error.to_string(),
+    })?;
+    batch.message(warren_store::Message {
+        id: warren_store::MessageId::default(),
+        places: &[Place {
+            stream: StreamId::METADATA,
+            position,
+            tag: FOR_EVER,
+        }],
+        head: &[],
+        body: &[octets.into()],
+    });
+    Ok(())
+}
+
+/// Puts messages into a batch, each once, with all the places it has.
+fn place(batch: &mut Batch, placed: &mut Vec<Placed>) {
+    if placed.is_empty() {
+        return;
+    }
+    let time = now();
+    // Those of several queues lie apart.
+    placed.sort_by_key(|one| one.number);
+    let mut places: Vec<Place> = Vec::new();
+    let mut rest = placed.drain(..).peekable();
+    while let Some(one) = rest.next() {
+        let lifetime = one.expires.map_or(FOR_EVER, |end| lifetime(time, end));
+        places.push(Place {
+            stream: StreamId(one.queue.0),
+            position: one.position.0,
+            tag: lifetime,
+        });
+        if rest.peek().is_some_and(|next| next.number == one.number) {
+            continue;
+        }
+        push_message(batch, &one.message, time, &places);
+        places.clear();
+    }
+}
+
+fn push_message(batch: &mut Batch, message: &Message, time: Millis, places: &[Place]) {
+    let content = &message.content;
+    let Some(publish) = content.publish() else { return };
+    let (Ok(exchange), Ok(key)) = (
+        u8::try_from(publish.exchange.len()),
+        u8::try_from(publish.routing_key.len()),
+    ) else {
+        return;
+    };
+    let body: Vec<bytes::Bytes> = content.pieces_of_body().collect();
+    batch.message(warren_store::Message {
+        id: warren_store::MessageId {
+            incarnation: message.id.incarnation,
+            sequence: message.id.sequence,
+        },
+        places,
+        head: &[
+            &time.0.to_be_bytes(),
+            &[exchange],
+            publish.exchange,
+            &[key],
+            publish.routing_key,
+            content.header().payload(),
+        ],
+        body: &body,
+    });
+}
+
+/// Time to live as a place has room for it, one more than milliseconds; what lives longer than 49 days lives for ever.
+fn lifetime(came: Millis, ends: Millis) -> u32 {
+    u32::try_from(ends.0.saturating_sub(came.0).saturating_add(1)).unwrap_or(FOR_EVER)
+}
+
+/// A message of a queue as it was written; nothing if it is none, which only another program can have written.
+fn entry(stored: Stored) -> Option<Entry> {
+    let (time, rest) = stored.head.split_first_chunk::<8>()?;
+    let came = Millis(u64::from_be_bytes(*time));
+    let (exchange, rest) = short(rest)?;
+    let (routing_key, rest) = short(rest)?;
+    let header = Header::read(rest).ok()?;
+    let publish = Publish {
+        exchange,
+        routing_key,
+        mandatory: false,
+        immediate: false,
+    };
+    let content = content::Message::new(&publish, header, &[stored.body]);
+    let id = MessageId {
+        incarnation: stored.id.incarnation,
+        sequence: stored.id.sequence,
+    };
+    let message = Message::new(id, content).ok()?;
+    let expires = (stored.tag != FOR_EVER).then(|| came.after(u64::from(stored.tag) - 1));
+    Some(Entry {
+        position: Position(stored.position),
+        message: Arc::new(message),
+        expires,
+        returns: 0,
+        redelivered: false,
+    })
+}
+
+fn short(octets: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = octets.split_first()?;
+    rest.split_at_checked(usize::from(*length))
+}
+
+/// Positions of each queue as few ranges.
+fn settle(batch: &mut Batch, settled: &mut Vec<(QueueId, Position)>) {
+    settled.sort_unstable();
+    let mut ranges: Vec<RangeInclusive<u64>> = Vec::new();
+    let mut of: Option<QueueId> = None;
+    for (queue, position) in settled.drain(..) {
+        if of != Some(queue) {
+            if let Some(before) = of.replace(queue) {
+                batch.settle(StreamId(before.0), &ranges);
+            }
+            ranges.clear();
+        }
+        match ranges.last_mut() {
+            Some(range) if *range.end() + 1 == position.0 => *range = *range.start()..=position.0,
+            _ => ranges.push(position.0..=position.0),
+        }
+    }
+    if let Some(queue) = of {
+        batch.settle(StreamId(queue.0), &ranges);
+    }
+}
