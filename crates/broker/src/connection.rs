@@ -18,7 +18,7 @@ use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 use warren_amqp::content::Accepted;
-use warren_amqp::frame::{Chunk, FrameError, FrameKind, Place, Splitter};
+use warren_amqp::frame::{Chunk, FrameError, FrameKind, Place, Splitter, unexpected};
 use warren_amqp::hot::Hot;
 use warren_amqp::outbox::Outbox;
 use warren_amqp::reply::Weight;
@@ -27,7 +27,7 @@ use warren_amqp::{Exception, FrameMax, Method, MethodId, ReplyCode, ShortString,
 use crate::batch::Batch;
 use crate::channel::confirm::Confirms;
 use crate::channel::settle::How;
-use crate::channel::{Around, Channel, Mode};
+use crate::channel::{Around, Channel, Mode, unimplemented};
 use crate::client::{Client, exception};
 use crate::node::Node;
 use crate::output::{CLOSE, REPORT, WRITTEN};
@@ -308,11 +308,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             return Ok(());
         }
         if place.kind != FrameKind::Method {
-            return Err(Exception::new(
-                ReplyCode::UnexpectedFrame,
-                "expected method frame, got non method frame instead",
-                MethodId::NONE,
-            ));
+            return Err(unexpected(place.kind, chunk.payload(place)));
         }
         let method = chunk.method(place).map_err(|error| error.exception())?;
         let id = method.id();
@@ -365,12 +361,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             batch: &mut self.batch,
             confirms: &mut self.confirms,
         };
-        let refused = match channel
-            .assembly
-            .accept(chunk, place)
-            .map_err(|error| error.exception())?
-        {
+        let accepted = match channel.assembly.accept(chunk, place) {
+            Ok(accepted) => accepted,
+            Err(error) => return self.refused(place.channel, error.exception()),
+        };
+        let refused = match accepted {
             Accepted::Part => return Ok(()),
+            Accepted::Message(message) if message.id() != warren_amqp::basic::Publish::ID => {
+                Err((unimplemented(message.id()), message.id()))
+            }
             Accepted::Message(message) => {
                 let confirm = match channel.mode {
                     Mode::Confirm => around.confirms.get_mut(&place.channel).map_or(0, Confirms::next),
@@ -427,14 +426,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
             }
         };
-        let Err((refusal, method)) = refused else {
-            return Ok(());
-        };
-        let exception = exception(refusal, method);
+        match refused {
+            Ok(()) => Ok(()),
+            Err((refusal, method)) => self.refused(place.channel, exception(refusal, method)),
+        }
+    }
+
+    /// The channel ends, or the connection has to, by the weight of what is wrong.
+    fn refused(&mut self, channel: u16, exception: Exception) -> Result<(), Exception> {
         match exception.code.weight() {
             Weight::Connection => Err(exception),
             Weight::None | Weight::Channel => {
-                self.close_channel(place.channel, &exception);
+                self.close_channel(channel, &exception);
                 Ok(())
             }
         }
@@ -451,7 +454,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let method = chunk.method(place).map_err(|error| error.exception())?;
         match method {
             Method::Channel(channel::Method::Open(_))
-                if self.channel_max > 0 && place.channel > self.channel_max =>
+                // Channels are counted; which numbers they have is the client's business.
+                if self.channel_max > 0 && self.channels.len() >= self.channel_max.into() =>
             {
                 Err(Exception::new(
                     ReplyCode::NotAllowed,

@@ -1,0 +1,9 @@
+//! A whole broker, and clients that talk to it over TCP: what they are told, octet by octet.
+//!
+//! Where RabbitMQ is installed it is asked the same, so that a test which expects the wrong thing is found.
+
+mod broker;
+mod client;
+mod rabbitmq;
+mod replies;
+mod wrong;

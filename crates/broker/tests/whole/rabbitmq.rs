@@ -1,0 +1,91 @@
+//! The real RabbitMQ, where it is installed, to be asked the same.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Erlang on a busy machine.
+const START: Duration = Duration::from_secs(120);
+const PROGRAM: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
+
+/// A node with a name, an epmd and a directory of its own, until it is dropped.
+pub(crate) struct RabbitMq {
+    pub(crate) at: SocketAddr,
+    /// `unshare`, with which all that it started ends.
+    process: Child,
+    _directory: tempfile::TempDir,
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+impl RabbitMq {
+    /// Nothing where it is not installed, or where processes cannot have a namespace of their own.
+    pub(crate) fn start() -> Option<Self> {
+        let can = Command::new("unshare").args(["--pid", "--fork", "true"]).status();
+        if !Path::new(PROGRAM).exists() || !can.is_ok_and(|status| status.success()) {
+            eprintln!("RabbitMQ is not installed here, or cannot be started: it is not asked");
+            return None;
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let path = |file: &str| directory.path().join(file);
+        let (port, epmd, distribution) = (free_port(), free_port(), free_port());
+        File::create(path("plugins"))
+            .unwrap()
+            .write_all(b"[].\n")
+            .unwrap();
+        let log = File::create(path("log.txt")).unwrap();
+        let process = Command::new("unshare")
+            .args(["--pid", "--fork", "--kill-child", PROGRAM])
+            .env("HOME", directory.path())
+            .env("ERL_EPMD_PORT", epmd.to_string())
+            .env("RABBITMQ_NODENAME", "oracle@localhost")
+            .env("RABBITMQ_NODE_IP_ADDRESS", "127.0.0.1")
+            .env("RABBITMQ_NODE_PORT", port.to_string())
+            .env("RABBITMQ_DIST_PORT", distribution.to_string())
+            .env("RABBITMQ_MNESIA_BASE", path("mnesia"))
+            .env("RABBITMQ_LOG_BASE", path("log"))
+            .env("RABBITMQ_LOGS", "-")
+            .env("RABBITMQ_ENABLED_PLUGINS_FILE", path("plugins"))
+            .env("RABBITMQ_CONFIG_FILE", path("none.conf"))
+            .env("RABBITMQ_PID_FILE", path("pid"))
+            .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "+S 1:1 +sbwt none")
+            .stdin(Stdio::null())
+            .stderr(log.try_clone().unwrap())
+            .stdout(log)
+            .spawn()
+            .unwrap();
+        let rabbitmq = Self {
+            at: SocketAddr::from(([127, 0, 0, 1], port)),
+            process,
+            _directory: directory,
+        };
+        rabbitmq.wait();
+        Some(rabbitmq)
+    }
+
+    fn wait(&self) {
+        let started = Instant::now();
+        while TcpStream::connect(self.at).is_err() {
+            assert!(
+                started.elapsed() < START,
+                "RabbitMQ does not listen:\n{}",
+                std::fs::read_to_string(self._directory.path().join("log.txt")).unwrap_or_default()
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+impl Drop for RabbitMq {
+    fn drop(&mut self) {
+        // With the process go those in its namespace.
+        self.process.kill().ok();
+        self.process.wait().ok();
+    }
+}
