@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use warren_kit::config::finding;
 use warren_kit::report::{Code, Report};
 use warren_proxy::config::{self as proxy, Loaded, Machine, lint};
 use warren_proxy::resolve;
@@ -84,27 +85,7 @@ fn check_proxy(
     let mut findings = lint::lint(plan, &names, machine.open_files);
     // The worst last, where the eye is.
     findings.sort_by_key(|finding| finding.severity);
-    for finding in &findings {
-        let (word, code) = match finding.severity {
-            lint::Severity::Note => ("note", "1;32"),
-            lint::Severity::Warning => ("warning", "1;33"),
-            lint::Severity::Error => ("error", "1;31"),
-        };
-        if colour {
-            write!(out, "\x1b[{code}m{word}\x1b[0m: {}", finding.text)?;
-        } else {
-            write!(out, "{word}: {}", finding.text)?;
-        }
-        let fix = if finding.fix.is_empty() {
-            String::new()
-        } else {
-            format!("; {}", finding.fix)
-        };
-        writeln!(out, "{fix}")?;
-    }
-    let failed = findings
-        .iter()
-        .any(|finding| finding.severity == lint::Severity::Error);
+    let failed = finding::print(&findings, colour, out)?;
     Ok(if failed { Code::Config } else { Code::Success })
 }
 

@@ -7,9 +7,10 @@ use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use warren_kit::config::finding::{self, Finding};
 use warren_kit::report::Code;
 
-use super::lint::{self, Finding, Severity};
+use super::lint;
 use super::load::{Format, Loaded, load};
 use super::plan::Plan;
 use super::{host_name, system};
@@ -56,8 +57,7 @@ pub fn check(
     }
     // The worst last, where the eye is.
     findings.sort_by_key(|finding| finding.severity);
-    print(out, &findings, color)?;
-    if findings.iter().any(|finding| finding.severity == Severity::Error) {
+    if finding::print(&findings, color, out)? {
         code = Code::Config;
     }
     Ok(code)
@@ -133,25 +133,4 @@ fn short_name(path: &Path) -> String {
         }
         _ => stem,
     }
-}
-
-fn print(out: &mut dyn Write, findings: &[Finding], color: bool) -> io::Result<()> {
-    for finding in findings {
-        let (word, code) = match finding.severity {
-            Severity::Note => ("note", "1;32"),
-            Severity::Warning => ("warning", "1;33"),
-            Severity::Error => ("error", "1;31"),
-        };
-        if color {
-            write!(out, "\x1b[{code}m{word}\x1b[0m: {}", finding.text)?;
-        } else {
-            write!(out, "{word}: {}", finding.text)?;
-        }
-        if finding.fix.is_empty() {
-            writeln!(out)?;
-        } else {
-            writeln!(out, "\n  help: {}", finding.fix)?;
-        }
-    }
-    Ok(())
 }

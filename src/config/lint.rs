@@ -12,58 +12,13 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use warren_kit::config::finding::Finding;
 use warren_kit::duration::HumanDuration;
 use warren_vrrp::checksum::ChecksumPolicy;
 use warren_vrrp::packet::Password;
 use warren_vrrp::{Family, Version};
 
 use super::plan::{Delivery, Plan, RouterPlan};
-
-/// How bad a finding is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Severity {
-    /// Good to know.
-    Note,
-    /// Works, perhaps not as meant.
-    Warning,
-    /// The hosts do not work together.
-    Error,
-}
-
-/// One observation about several hosts, or about one host and its system.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    pub severity: Severity,
-    pub text: String,
-    /// What to do about it; empty for notes.
-    pub fix: String,
-}
-
-impl Finding {
-    pub(super) fn error(text: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self {
-            severity: Severity::Error,
-            text: text.into(),
-            fix: fix.into(),
-        }
-    }
-
-    pub(super) fn warning(text: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self {
-            severity: Severity::Warning,
-            text: text.into(),
-            fix: fix.into(),
-        }
-    }
-
-    pub(super) fn note(text: impl Into<String>) -> Self {
-        Self {
-            severity: Severity::Note,
-            text: text.into(),
-            fix: String::new(),
-        }
-    }
-}
 
 /// A virtual router as one host has it.
 #[derive(Clone, Copy)]

@@ -12,10 +12,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::Path;
 
+use warren_kit::config::finding::Finding;
 use warren_vrrp::Family;
 
 pub use self::firewall::Firewall;
-use super::lint::Finding;
+
 use super::plan::{Plan, RouterPlan};
 
 /// What was read from the system.

@@ -20,6 +20,7 @@
 //! [`load`] does the rest. What may be written in more than one way has [`ShortForms`]. Who has another format besides reads files into [`Sources`] and ends with [`Loaded`] or
 //! [`Invalid`], too.
 
+pub mod finding;
 mod forms;
 mod load;
 mod report;

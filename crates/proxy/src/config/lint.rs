@@ -11,31 +11,10 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use warren_kit::config::finding::Finding;
 use warren_kit::duration::HumanDuration;
 
 use crate::plan::{Backend, BackendIndex, Frontend, HostAddress, HttpAction, Mode, Plan, Server};
-
-/// How bad a finding is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Severity {
-    /// Good to know.
-    Note,
-    /// Works, perhaps not as meant.
-    Warning,
-    /// Does not work.
-    Error,
-}
-
-/// One observation about a plan.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    /// How bad it is.
-    pub severity: Severity,
-    /// What is the case.
-    pub text: String,
-    /// What to do about it; empty for notes.
-    pub fix: String,
-}
 
 /// A name made into addresses, or why not.
 pub type Resolve<'a> = dyn Fn(&str) -> Result<Vec<IpAddr>, String> + 'a;
@@ -71,27 +50,22 @@ pub fn lint(plan: &Plan, resolve: &Resolve<'_>, open_files: u64) -> Vec<Finding>
 struct Findings(Vec<Finding>);
 
 impl Findings {
-    fn add(&mut self, severity: Severity, text: impl Into<String>, fix: impl Into<String>) {
-        let finding = Finding {
-            severity,
-            text: text.into(),
-            fix: fix.into(),
-        };
+    fn add(&mut self, finding: Finding) {
         if !self.0.contains(&finding) {
             self.0.push(finding);
         }
     }
 
     fn error(&mut self, text: impl Into<String>, fix: impl Into<String>) {
-        self.add(Severity::Error, text, fix);
+        self.add(Finding::error(text, fix));
     }
 
     fn warn(&mut self, text: impl Into<String>, fix: impl Into<String>) {
-        self.add(Severity::Warning, text, fix);
+        self.add(Finding::warning(text, fix));
     }
 
     fn note(&mut self, text: impl Into<String>) {
-        self.add(Severity::Note, text, "");
+        self.add(Finding::note(text));
     }
 }
 

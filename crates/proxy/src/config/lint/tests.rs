@@ -2,6 +2,8 @@ use std::num::NonZeroUsize;
 
 use warren_kit::diagnostics::SourceFile;
 
+use warren_kit::config::finding::Severity;
+
 use super::*;
 use crate::config::{Machine, load_haproxy_text};
 
