@@ -3,11 +3,17 @@
 //! Repetitions of both are interleaved, so that both meet the same noise of the machine. The figures are those of the
 //! wire (kernel time stamps) and of a client (a request every millisecond), never of a daemon's own report.
 
+pub(crate) mod broker;
+mod cores;
+mod cpu;
 mod failover;
+mod histogram;
 mod hostile;
+mod place;
 pub(crate) mod proxy;
 mod scale;
 mod start;
+mod statistics;
 mod table;
 
 use std::path::PathBuf;

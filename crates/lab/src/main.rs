@@ -10,8 +10,10 @@ use std::process::ExitCode;
 const USAGE: &str = "usage: lab bench vrrp [--quick] [--only keepalived|warren] [--part failover|start|hostile|scale]... [--json FILE]
        lab bench proxy [--quick] [--row NAME]... [--only haproxy|tuned|newer|warren]... [--json FILE]
                        [--warren BINARY] [--haproxy BINARY] [--pairs N] [--seconds S] [--congestion NAME]
+       lab bench broker [--quick] [--row NAME]... [--only rabbitmq|lavinmq|warren]... [--json FILE]
+                        [--warren BINARY] [--lavinmq BINARY] [--data DIRECTORY] [--cores N] [--samples N] [--seconds S]
 
-Measures the daemons in namespaces of this machine; needs root (or `unshare -Ur`), keepalived or haproxy,
+Measures the daemons in namespaces of this machine; needs root (or `unshare -Ur`), keepalived, haproxy or rabbitmq-server,
 iproute2 and nftables, and a warren binary next to this one (or WARREN_BIN, or --warren).";
 
 fn main() -> ExitCode {
@@ -41,23 +43,29 @@ fn main() -> ExitCode {
             bench::run(&options);
             ExitCode::SUCCESS
         }),
-        Some(["bench", "proxy"]) => proxy(&mut rest).map(|options| match bench::proxy::run(&options) {
-            Ok(true) => ExitCode::SUCCESS,
-            Ok(false) => {
-                println!("\nnot everything that must hold does");
-                ExitCode::FAILURE
-            }
-            Err(reason) => {
-                eprintln!("{reason}");
-                ExitCode::FAILURE
-            }
-        }),
-        _ => Err("`bench vrrp` and `bench proxy` exist".to_owned()),
+        Some(["bench", "proxy"]) => proxy(&mut rest).map(|options| judged(bench::proxy::run(&options))),
+        Some(["bench", "broker"]) => broker(&mut rest).map(|options| judged(bench::broker::run(&options))),
+        _ => Err("`bench vrrp`, `bench proxy` and `bench broker` exist".to_owned()),
     };
     done.unwrap_or_else(|reason| {
         eprintln!("{reason}\n\n{USAGE}");
         ExitCode::from(64)
     })
+}
+
+/// Does everything that must hold?
+fn judged(holds: Result<bool, String>) -> ExitCode {
+    match holds {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => {
+            println!("\nnot everything that must hold does");
+            ExitCode::FAILURE
+        }
+        Err(reason) => {
+            eprintln!("{reason}");
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn end(result: Result<ExitCode, impl std::fmt::Display>) -> ExitCode {
@@ -93,6 +101,26 @@ fn proxy<'a>(arguments: &mut impl Iterator<Item = &'a str>) -> Result<bench::pro
             "--only" => options.only.push(value(option, arguments)?.to_owned()),
             "--pairs" => options.pairs = Some(number(option, arguments)?),
             "--congestion" => options.congestion = Some(value(option, arguments)?.to_owned()),
+            "--seconds" => options.seconds = Some(number(option, arguments)?),
+            other => return Err(format!("unknown option {other}")),
+        }
+    }
+    Ok(options)
+}
+
+fn broker<'a>(arguments: &mut impl Iterator<Item = &'a str>) -> Result<bench::broker::Options, String> {
+    let mut options = bench::broker::Options::default();
+    while let Some(option) = arguments.next() {
+        match option {
+            "--quick" => options.quick = true,
+            "--json" => options.json = Some(PathBuf::from(value(option, arguments)?)),
+            "--warren" => options.warren = Some(PathBuf::from(value(option, arguments)?)),
+            "--lavinmq" => options.lavinmq = Some(PathBuf::from(value(option, arguments)?)),
+            "--data" => options.data = Some(PathBuf::from(value(option, arguments)?)),
+            "--row" => options.rows.push(value(option, arguments)?.to_owned()),
+            "--only" => options.only.push(value(option, arguments)?.to_owned()),
+            "--cores" => options.cores = Some(number(option, arguments)?),
+            "--samples" => options.samples = Some(number(option, arguments)?),
             "--seconds" => options.seconds = Some(number(option, arguments)?),
             other => return Err(format!("unknown option {other}")),
         }

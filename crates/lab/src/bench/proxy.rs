@@ -7,24 +7,19 @@
 //!
 //! Deliberately absent: a network. On the loopback splicing moves pages, on a network card it gains less.
 
-mod cores;
-mod cpu;
 mod load;
 mod measure;
 mod peer;
 mod report;
 mod rows;
-mod statistics;
 
 use std::path::PathBuf;
-use std::process::Command;
 use std::time::Duration;
 
-use nix::sched::{CloneFlags, unshare};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde_json::json;
 
-use cores::Cores;
+use super::cores::{self, Cores};
+use super::place;
 use load::TlsHttp;
 use measure::Bench;
 use peer::{Binaries, Peer, Unit};
@@ -74,7 +69,7 @@ pub(crate) fn run(options: &Options) -> Result<bool, String> {
         certificate: directory.path().join("bench.pem"),
     };
     std::fs::write(&binaries.certificate, pem).map_err(|error| error.to_string())?;
-    let congestion = prepare(options.congestion.as_deref())?;
+    let congestion = place::prepare(options.congestion.as_deref())?;
     let cores = Cores::choose();
     let bench = Bench {
         tls: TlsHttp::configuration(certificate),
@@ -104,34 +99,6 @@ pub(crate) fn run(options: &Options) -> Result<bool, String> {
         println!("\nwritten to {}", path.display());
     }
     Ok(holds)
-}
-
-/// A place of our own: a loopback nobody else uses, with room for many short connections, and as many files as allowed.
-/// Says which congestion control is used there: one that paces (bbr) arms a timer for every segment of a large flow.
-fn prepare(congestion: Option<&str>) -> Result<String, String> {
-    unshare(CloneFlags::CLONE_NEWNET)
-        .map_err(|error| format!("no network namespace: {error}; run this as root"))?;
-    let up = Command::new("ip").args(["link", "set", "lo", "up"]).status();
-    if !up.is_ok_and(|status| status.success()) {
-        return Err("the loopback cannot be brought up: is iproute2 installed?".to_owned());
-    }
-    for (key, value) in [
-        ("ip_local_port_range", "12000 65000"),
-        ("tcp_tw_reuse", "1"),
-        // Connections that have ended a while ago would make every new one search longer for a port.
-        ("tcp_max_tw_buckets", "4000"),
-    ] {
-        let path = format!("/proc/sys/net/ipv4/{key}");
-        std::fs::write(&path, value).map_err(|error| format!("{path}: {error}"))?;
-    }
-    let path = "/proc/sys/net/ipv4/tcp_congestion_control";
-    if let Some(name) = congestion {
-        std::fs::write(path, name).map_err(|error| format!("{path}: {name}: {error}"))?;
-    }
-    let congestion = std::fs::read_to_string(path).map_err(|error| format!("{path}: {error}"))?;
-    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(|error| error.to_string())?;
-    setrlimit(Resource::RLIMIT_NOFILE, hard, hard).map_err(|error| error.to_string())?;
-    Ok(congestion.trim().to_owned())
 }
 
 fn certificate() -> Result<(rustls::pki_types::CertificateDer<'static>, String), String> {

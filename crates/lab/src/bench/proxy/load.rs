@@ -6,7 +6,6 @@
 mod amqp;
 mod bulk;
 mod clients;
-mod histogram;
 mod http;
 mod pace;
 mod ping;
@@ -15,10 +14,10 @@ mod tls;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+pub(crate) use crate::bench::histogram::Histogram;
 pub(crate) use amqp::Stream;
 pub(crate) use bulk::{Down, Up};
 pub(crate) use clients::{Clients, hold_idle};
-pub(crate) use histogram::Histogram;
 pub(crate) use http::Http;
 pub(crate) use pace::Pace;
 pub(crate) use ping::{Once, Ping};

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use rustls::ClientConfig;
 
-use super::cores::Cores;
-use super::cpu::{self, Machine};
 use super::load::{Clients, Pace, hold_idle};
 use super::peer::{Entry, Unit};
 use super::rows::{Figure, Row, Traffic};
+use crate::bench::cores::Cores;
+use crate::bench::cpu::{self, Machine};
 
 /// Connections of the row about memory.
 const IDLE: usize = 4000;

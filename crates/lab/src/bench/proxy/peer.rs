@@ -15,9 +15,9 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::cpu;
+use super::load;
 use super::load::{Servers, hold_idle};
-use super::{cores, load};
+use crate::bench::{cores, cpu};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 

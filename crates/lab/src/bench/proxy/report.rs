@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::measure::Sample;
 use super::peer::Peer;
 use super::rows::{Against, Figure, ROWS, Row};
-use super::statistics::Estimate;
+use crate::bench::statistics::Estimate;
 use crate::bench::table::Table;
 
 /// How much more of the whole machine than the best peer ours may use.

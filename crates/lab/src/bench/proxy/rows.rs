@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use rustls::ClientConfig;
 
-use super::cores::Cores;
 use super::load::{Clients, Down, Http, Once, Ping, Stream, TlsHttp, Up};
 use super::peer::{Entry, Peer, Unit};
+use crate::bench::cores::Cores;
 
 /// One line of the table.
 #[derive(Debug)]

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 
 use super::{Counters, Histogram, Tally};
-use crate::bench::proxy::cores;
+use crate::bench::cores;
 
 /// Clients spread over so many addresses of the loopback, so that no pair of addresses runs out of ports.
 const ADDRESSES: u8 = 64;

@@ -15,7 +15,7 @@ use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFl
 
 use super::clients::{Clients, connect, receive, send};
 use super::{Counters, SMALL, Tally};
-use crate::bench::proxy::cores;
+use crate::bench::cores;
 
 const TIMER: u64 = u64::MAX;
 /// Messages waited for on one connection; beyond, the proxy cannot bear the rate, which counts as errors.

@@ -11,7 +11,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 
 use super::bulk::discard;
 use super::{LARGE, SMALL};
-use crate::bench::proxy::cores;
+use crate::bench::cores;
 
 /// The servers' addresses.
 pub(crate) const ADDRESSES: [Ipv4Addr; 3] = [

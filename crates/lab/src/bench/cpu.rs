@@ -14,9 +14,18 @@ pub(crate) fn of_unit(id: u32) -> Duration {
 
 /// Anonymous memory of the process and its descendants, in octets.
 pub(crate) fn memory_of_unit(id: u32) -> u64 {
+    from_status(id, "RssAnon:")
+}
+
+/// Resident memory of the process and its descendants, in octets; what several of them share is in it several times.
+pub(crate) fn resident_of_unit(id: u32) -> u64 {
+    from_status(id, "VmRSS:")
+}
+
+fn from_status(id: u32, field: &str) -> u64 {
     let of_one = |id: u32| -> Option<u64> {
         let status = fs::read_to_string(format!("/proc/{id}/status")).ok()?;
-        let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix(field))?;
         Some(line.trim().trim_end_matches(" kB").parse::<u64>().ok()? * 1024)
     };
     family(id).into_iter().filter_map(of_one).sum()

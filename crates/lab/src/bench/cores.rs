@@ -17,11 +17,7 @@ pub(crate) struct Cores {
 impl Cores {
     /// Chosen among those that this process may use.
     pub(crate) fn choose() -> Self {
-        let allowed = sched_getaffinity(Pid::from_raw(0)).expect("the cores of this process");
-        let cores: Vec<usize> = (0..CpuSet::count())
-            .filter(|&core| allowed.is_set(core).unwrap_or(false))
-            .collect();
-        match cores[..] {
+        match allowed()[..] {
             [.., rest, clients, servers, proxy] => Self {
                 proxy,
                 servers,
@@ -50,9 +46,24 @@ impl Cores {
     }
 }
 
+/// The cores that this process may use.
+pub(crate) fn allowed() -> Vec<usize> {
+    let allowed = sched_getaffinity(Pid::from_raw(0)).expect("the cores of this process");
+    (0..CpuSet::count())
+        .filter(|&core| allowed.is_set(core).unwrap_or(false))
+        .collect()
+}
+
 /// Keeps the calling thread, and what it starts, on one core.
 pub(crate) fn stay_on(core: usize) {
+    stay_among(&[core]);
+}
+
+/// Keeps the calling thread, and what it starts, on these cores.
+pub(crate) fn stay_among(cores: &[usize]) {
     let mut set = CpuSet::new();
-    set.set(core).expect("a core of this machine");
+    for &core in cores {
+        set.set(core).expect("a core of this machine");
+    }
     sched_setaffinity(Pid::from_raw(0), &set).expect("a core this process may use");
 }
