@@ -3,6 +3,7 @@
 //! What a flag means is in the words of the operator; what it does is elsewhere (`main.rs` dispatches). The name
 //! `keepalived` takes that program's own options instead: [`keepalived`].
 
+mod broker;
 pub mod haproxy;
 pub mod keepalived;
 mod proxy;
@@ -15,6 +16,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use warren_kit::terminal::wants_colour;
 
+pub use broker::{BrokerArguments, BrokerOptions};
 pub use proxy::{APART, Former, ProxyArguments, ProxyOptions, ProxyVerb};
 pub use vrrp::{Log, Mode, VrrpArguments, VrrpOptions};
 
@@ -43,6 +45,8 @@ pub enum Command {
     Vrrp(VrrpArguments),
     /// Run the proxy in the foreground, or ask a running one.
     Proxy(ProxyArguments),
+    /// Run the message broker in the foreground. Without a configuration file it serves on port 5672.
+    Broker(BrokerArguments),
     /// Say what is wrong with configuration files; with the files of several hosts, with them together.
     Check {
         /// warren.toml, keepalived.conf or haproxy.cfg, one for each host.

@@ -64,6 +64,10 @@ fn run(cli: Cli) -> Result<ExitCode, Report> {
             }
             Some(verb) => return ask_proxy(&verb, &arguments.daemon(), cli.color, &mut out),
         },
+        Command::Broker(arguments) => {
+            drop(out);
+            return roles::broker(&arguments.options());
+        }
         Command::Check { files, host } => {
             let colour = cli.color.on_stdout();
             return Ok(checking::check(&files, host.as_deref(), colour, &mut out)?.into());

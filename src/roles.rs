@@ -5,13 +5,14 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use warren_broker::daemon as broker_daemon;
 use warren_kit::logging;
 use warren_kit::report::{Code, Report};
 use warren_kit::runtime_dir;
 use warren_proxy::config::Format as ProxyFormat;
 use warren_proxy::daemon as proxy_daemon;
 
-use crate::cli::{APART, Mode, ProxyOptions, VrrpOptions};
+use crate::cli::{APART, BrokerOptions, Mode, ProxyOptions, VrrpOptions};
 use crate::config::Format;
 use crate::netlink::statics::{Statics, Wanted};
 use crate::netlink::{self, Batch, Netlink};
@@ -198,4 +199,22 @@ pub fn wants_background(options: &ProxyOptions) -> Result<bool, Report> {
     let machine = warren_proxy::config::Machine::here(&config::host_name());
     let loaded = warren_proxy::config::load_haproxy(&options.files, &machine);
     Ok(loaded.is_ok_and(|loaded| loaded.plan.global.daemon))
+}
+
+/// Runs the broker until it is told to stop.
+pub fn broker(options: &BrokerOptions) -> Result<ExitCode, Report> {
+    let options = options.clone().absolute()?;
+    let mut log = logging::Options::from_environment("warren-broker")?;
+    if options.log_detail && std::env::var_os(logging::FILTER_VARIABLE).is_none() {
+        log.filter = "debug".parse()?;
+    }
+    let _flushed_at_the_end = logging::init(&log)?;
+    let _pid_file = options.pid_file.as_deref().map(PidFile::write).transpose()?;
+    broker_daemon::run(&broker_daemon::Options {
+        host: options.host.unwrap_or_else(config::host_name),
+        listen: options.listen,
+        data: options.data,
+        node: options.node,
+    })?;
+    Ok(ExitCode::SUCCESS)
 }

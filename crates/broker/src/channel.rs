@@ -77,7 +77,7 @@ impl Channel {
         Churn::one(&client.node.registry.churn.channels_opened);
         Self {
             number,
-            assembly: Assembly::new(client.node.settings.body_max),
+            assembly: Assembly::new(client.node.settings().body_max),
             mode: Mode::Plain,
             closing: false,
             consumers: HashMap::new(),

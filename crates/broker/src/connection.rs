@@ -8,7 +8,6 @@ mod handshake;
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -24,13 +23,14 @@ use warren_amqp::outbox::Outbox;
 use warren_amqp::reply::Weight;
 use warren_amqp::{Exception, FrameMax, Method, MethodId, ReplyCode, ShortString, channel, connection};
 
+use crate::arrival::Arrival;
 use crate::batch::Batch;
 use crate::channel::confirm::Confirms;
 use crate::channel::settle::How;
 use crate::channel::{Around, Channel, Mode, unimplemented};
 use crate::client::{Client, exception};
 use crate::node::Node;
-use crate::output::{CLOSE, REPORT, WRITTEN};
+use crate::output::{CLOSE, REPORT, STOP, WRITTEN};
 use crate::registry::State;
 
 /// Octets taken from the socket at once.
@@ -42,20 +42,10 @@ const KEPT: usize = 4096;
 /// How long a client may take to answer that its connection closes.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Between whom a connection is.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Ends {
-    /// The client.
-    pub(crate) peer: SocketAddr,
-    /// We.
-    pub(crate) local: SocketAddr,
-}
-
 /// Serves one client until it goes.
-pub(crate) async fn run<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, ends: Ends, node: Arc<Node>) {
-    let peer = ends.peer;
-    let timeout = node.settings.handshake_timeout;
-    let opened = match tokio::time::timeout(timeout, handshake::open(&mut stream, ends, &node)).await {
+pub(crate) async fn run<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, arrival: Arrival, node: Arc<Node>) {
+    let (peer, timeout) = (arrival.peer, node.settings().handshake_timeout);
+    let opened = match tokio::time::timeout(timeout, handshake::open(&mut stream, &arrival, &node)).await {
         Ok(Ok(opened)) => opened,
         Ok(Err(error)) => return tracing::info!(%peer, %error, "connection was not opened"),
         Err(_) => return tracing::info!(%peer, "handshake took too long"),
@@ -100,6 +90,8 @@ struct Connection<S> {
     /// When something was last read, and whether anything was written since the last tick.
     heard: Instant,
     wrote: bool,
+    /// The broker stops: the client hears what became of its messages, and is not listened to any more.
+    leaving: bool,
     /// The client was told that the connection closes, and has until then to answer.
     closing: Option<Instant>,
     /// The last frames were written or are being: nothing is read any more.
@@ -128,6 +120,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             tick,
             heard: Instant::now(),
             wrote: false,
+            leaving: false,
             closing: None,
             done: false,
         }
@@ -157,6 +150,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                             MethodId::NONE,
                         ));
                     }
+                    if news & STOP != 0 {
+                        self.leave();
+                    }
                 }
                 Event::Tick => self.tick()?,
             }
@@ -175,7 +171,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if news & REPORT != 0 {
             self.report();
         }
-        if news & (CLOSE | WRITTEN) != 0 {
+        if news & (CLOSE | STOP | WRITTEN) != 0 {
             return Poll::Ready(Ok(Event::News(news)));
         }
         if self.done {
@@ -184,7 +180,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 false => Poll::Pending,
             };
         }
-        if let Poll::Ready(count) = self.read(cx)? {
+        if self.leaving && self.closing.is_none() {
+            if self.is_settled() {
+                return Poll::Ready(Ok(Event::News(STOP)));
+            }
+        } else if let Poll::Ready(count) = self.read(cx)? {
             return Poll::Ready(Ok(if count == 0 { Event::End } else { Event::Read }));
         }
         if let Some(tick) = &mut self.tick
@@ -543,6 +543,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if let Some(mut channel) = self.channels.remove(&number) {
             channel.end(&mut self.around());
         }
+    }
+
+    /// The broker stops: the connection closes once its client has heard what became of its messages, or when it is told
+    /// again.
+    fn leave(&mut self) {
+        self.around().flush();
+        if !self.leaving && !self.is_settled() {
+            self.leaving = true;
+            return;
+        }
+        self.close(&Exception::new(
+            ReplyCode::ConnectionForced,
+            "broker forced connection closure with reason 'shutdown'",
+            MethodId::NONE,
+        ));
+    }
+
+    /// Nothing that was published waits for its confirm.
+    fn is_settled(&self) -> bool {
+        self.confirms.values().all(|confirms| confirms.unconfirmed() == 0)
     }
 
     /// The connection has to end: the client is told why.

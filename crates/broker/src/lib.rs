@@ -8,15 +8,19 @@
 //! A connection is one task, and a message never changes tasks: whoever publishes puts it into the buffers of the consumers'
 //! connections, under the queue's lock, and wakes each of them once for all that he published.
 
+mod arrival;
 mod batch;
 mod channel;
 mod client;
 mod connection;
+pub mod daemon;
+mod furniture;
 mod ledger;
 mod node;
 mod output;
 mod paging;
 mod password;
+pub mod plan;
 mod properties;
 pub mod registry;
 mod server;
@@ -24,6 +28,7 @@ mod storage;
 #[cfg(test)]
 mod testing;
 
+pub use furniture::{Furniture, Secret};
 pub use node::{Node, Settings};
 pub use server::serve;
 pub use storage::StorageError;

@@ -6,23 +6,26 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
-use crate::registry::{Churn, Registry};
+use arc_swap::ArcSwap;
 use parking_lot::RwLock;
 use tokio::sync::watch;
 use warren_amqp::FrameMax;
 use warren_amqp::content::BODY_SIZE_DEFAULT;
 use warren_cluster::queue::{Identity, Traffic};
 use warren_cluster::{Aftermath, Queue};
-use warren_model::meta::{Change, Command, Done, Permissions};
+use warren_model::meta::{Change, Command, Done};
 use warren_model::queue::Run;
-use warren_model::{MessageId, Meta, Millis, Name, Pattern, Position, QueueId, Refusal};
+use warren_model::{MessageId, Meta, Millis, Name, Position, QueueId, Refusal};
 use warren_store::{AppendError, Disk, Options, Recovered, StreamId, Ticket};
 
+use crate::furniture::Furniture;
 use crate::output::Output;
+use crate::registry::{Churn, Registry};
 use crate::storage::{Storage, StorageError};
 
-/// What an operator may say about connections.
-#[derive(Clone, Debug)]
+/// What an operator may say about connections. It may change while there are some: each goes on with what was agreed when
+/// it was opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// The largest frame, offered.
     pub frame_max: FrameMax,
@@ -34,6 +37,8 @@ pub struct Settings {
     pub handshake_timeout: Duration,
     /// Octets of the largest body.
     pub body_max: u64,
+    /// What a node that is new begins with.
+    pub first: Furniture,
 }
 
 impl Default for Settings {
@@ -45,6 +50,7 @@ impl Default for Settings {
             heartbeat: 60,
             handshake_timeout: Duration::from_secs(10),
             body_max: BODY_SIZE_DEFAULT,
+            first: Furniture::default(),
         }
     }
 }
@@ -54,8 +60,7 @@ impl Default for Settings {
 pub struct Node {
     /// `rabbit@host`.
     pub name: String,
-    /// What an operator said.
-    pub settings: Settings,
+    settings: ArcSwap<Settings>,
     meta: RwLock<Meta>,
     /// Grows with every change of the metadata: what was derived from an older one has to be derived anew.
     version: AtomicU64,
@@ -72,7 +77,7 @@ pub struct Node {
 }
 
 impl Node {
-    /// A node in memory only: what it knows and has is gone when it ends.
+    /// A node in memory only: what it knows and has is gone when it ends. It begins with what [`Settings::first`] says.
     #[must_use]
     pub fn new(name: String, settings: Settings) -> Self {
         let node = Self::empty(name, settings, None, watch::channel(None).1, now().0);
@@ -80,8 +85,8 @@ impl Node {
         node
     }
 
-    /// A node with all that is in its data directory. A new one knows nobody but `guest`, whose password is `guest`, and
-    /// the vhost `/`.
+    /// A node with all that is in its data directory. A new one begins with what
+    /// [`Settings::first`] says.
     ///
     /// # Errors
     /// The directory is in use, damaged, or of another version.
@@ -119,7 +124,7 @@ impl Node {
     ) -> Self {
         Self {
             name,
-            settings,
+            settings: ArcSwap::from_pointee(settings),
             meta: RwLock::default(),
             version: AtomicU64::new(1),
             queues: RwLock::default(),
@@ -217,46 +222,23 @@ impl Node {
     }
 
     fn furnish(&self) {
-        let all = || Pattern::new(".*");
-        let (Ok(vhost), Ok(user), Ok(tag)) = (
-            Name::try_from("/"),
-            Name::try_from("guest"),
-            Name::try_from("administrator"),
-        ) else {
-            return;
-        };
-        let password = crate::password::hash(b"guest", rand::random());
-        let commands = [
-            Some(Command::AddVhost {
-                name: vhost.clone(),
-                description: "Default virtual host".to_owned(),
-            }),
-            Some(Command::PutUser {
-                name: user.clone(),
-                password: Some(password),
-                tags: vec![tag],
-            }),
-            match (all(), all(), all()) {
-                (Ok(configure), Ok(write), Ok(read)) => {
-                    let permissions = Permissions {
-                        configure,
-                        write,
-                        read,
-                    };
-                    Some(Command::SetPermissions {
-                        user,
-                        vhost,
-                        permissions,
-                    })
-                }
-                _ => None,
-            },
-        ];
+        let commands = self.settings().first.commands(rand::random());
         for command in commands.into_iter().flatten() {
             if let Err(refusal) = self.apply(command) {
                 tracing::error!(%refusal, "default was refused");
             }
         }
+    }
+
+    /// What an operator said last.
+    #[must_use]
+    pub fn settings(&self) -> Arc<Settings> {
+        self.settings.load_full()
+    }
+
+    /// Other settings for connections that come from now on.
+    pub fn change_settings(&self, settings: Settings) {
+        self.settings.store(Arc::new(settings));
     }
 
     /// Reads the metadata. Short: everybody else waits.

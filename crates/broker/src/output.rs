@@ -35,6 +35,8 @@ const WAITING_LOW: usize = 128 * 1024;
 pub(crate) const SEND: u32 = 1;
 /// Somebody wants the connection closed.
 pub(crate) const CLOSE: u32 = 1 << 1;
+/// The broker stops.
+pub(crate) const STOP: u32 = 1 << 2;
 /// Somebody wants to know about channels.
 pub(crate) const REPORT: u32 = 1 << 8;
 /// What some of its publishers wait for is on disk.

@@ -16,17 +16,17 @@ mod tests;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use warren_amqp::Table;
 use warren_cluster::queue::Traffic;
 use warren_model::{ConsumerId, Millis, Name, QueueId};
 
-use crate::output::{CLOSE, Output, REPORT};
+use crate::output::{CLOSE, Output, REPORT, STOP};
 pub use counter::{Counter, Gauge};
 
 /// What is known of a connection when it opens, and does not change.
@@ -333,6 +333,10 @@ pub struct Registry {
     pub churn: Churn,
     /// What queues counted that are gone.
     retired: Mutex<Traffic>,
+    /// The broker stops.
+    stopping: AtomicBool,
+    /// A connection has ended.
+    gone: Notify,
 }
 
 impl Registry {
@@ -349,6 +353,9 @@ impl Registry {
         });
         Churn::one(&self.churn.connections_opened);
         self.open.lock().insert(number, Arc::clone(&entry));
+        if self.stopping.load(Ordering::SeqCst) {
+            entry.output.tell(STOP);
+        }
         entry
     }
 
@@ -359,6 +366,29 @@ impl Registry {
             // Under the same lock as sums are made: none counts it twice, or not at all.
             self.ended.lock().add(&entry.counts);
             Churn::one(&self.churn.connections_closed);
+        }
+        self.gone.notify_waiters();
+    }
+
+    /// Tells all connections that the broker stops, those to come included: first to finish, and when they are told again,
+    /// to end.
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        for entry in self.connections() {
+            entry.output.tell(STOP);
+        }
+    }
+
+    /// Waits until there is no connection.
+    pub(crate) async fn none(&self) {
+        loop {
+            let gone = self.gone.notified();
+            tokio::pin!(gone);
+            gone.as_mut().enable();
+            if self.count() == 0 {
+                return;
+            }
+            gone.await;
         }
     }
 

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 
-use crate::connection::{self, Ends};
+use crate::arrival::Arrival;
+use crate::connection;
 use crate::node::Node;
 
 /// Takes clients from a listener, for ever.
@@ -17,8 +18,8 @@ pub async fn serve(node: Arc<Node>, listener: TcpListener) {
                 }
                 match stream.local_addr() {
                     Ok(local) => {
-                        let ends = Ends { peer, local };
-                        tokio::spawn(connection::run(stream, ends, Arc::clone(&node)));
+                        let arrival = Arrival::direct(peer, local);
+                        tokio::spawn(connection::run(stream, arrival, Arc::clone(&node)));
                     }
                     Err(error) => tracing::debug!(%peer, %error, "client was gone at once"),
                 }

@@ -1,7 +1,6 @@
 //! From the protocol header to `connection.open-ok`: who the client is, and what both sides agree on.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +13,8 @@ use warren_amqp::protocol::ProtocolHeader;
 use warren_amqp::{Exception, FrameMax, Method, ReplyCode, Table, Value, connection};
 use warren_model::Name;
 
-use super::{Ends, short};
+use super::short;
+use crate::arrival::Arrival;
 use crate::client::Client;
 use crate::node::{Node, now};
 use crate::output::Output;
@@ -61,7 +61,7 @@ struct Talk<'a, S> {
 /// Opens a connection.
 pub(super) async fn open<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
-    ends: Ends,
+    arrival: &Arrival,
     node: &Arc<Node>,
 ) -> Result<Opened, NotOpened> {
     let mut talk = Talk {
@@ -85,11 +85,11 @@ pub(super) async fn open<S: AsyncRead + AsyncWrite + Unpin>(
             expected: "connection.start-ok",
         });
     };
-    let user = match login(&start, ends.peer, node) {
+    let user = match login(&start, arrival, node) {
         Ok(user) => user,
         Err(refused) => return Err(talk.refuse_login(&start, refused).await),
     };
-    let settings = &node.settings;
+    let settings = node.settings();
     talk.say(connection::Tune {
         channel_max: settings.channel_max,
         frame_max: settings.frame_max.octets(),
@@ -122,12 +122,12 @@ pub(super) async fn open<S: AsyncRead + AsyncWrite + Unpin>(
     let output = Arc::new(Output::new(frame_max));
     let facts = Facts {
         number,
-        peer: ends.peer,
-        local: ends.local,
+        peer: arrival.peer,
+        local: arrival.local,
         user: user.clone(),
         vhost: vhost.clone(),
         mechanism: start.mechanism.to_text(),
-        tls: None,
+        tls: arrival.tls.clone(),
         frame_max: frame_max.octets(),
         channel_max,
         heartbeat: tune.heartbeat,
@@ -239,7 +239,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<'_, S> {
     }
 }
 
-fn login(start: &connection::StartOk, peer: SocketAddr, node: &Arc<Node>) -> Result<Name, Exception> {
+fn login(start: &connection::StartOk, arrival: &Arrival, node: &Arc<Node>) -> Result<Name, Exception> {
     let mechanism = start.mechanism.to_text();
     let refused = || {
         Exception::new(
@@ -272,8 +272,8 @@ fn login(start: &connection::StartOk, peer: SocketAddr, node: &Arc<Node>) -> Res
     let user = Name::try_from(user.as_slice()).map_err(|_| refused())?;
     let kept = node.read(|meta| meta.user(&user)?.password.clone());
     match kept.is_some_and(|kept| crate::password::verify(&kept, &password)) {
-        true if user == "guest" && !peer.ip().to_canonical().is_loopback() => {
-            tracing::warn!(%peer, "user guest may log in from this host only");
+        true if user == "guest" && !arrival.from_loopback => {
+            tracing::warn!(peer = %arrival.peer, %user, "user may log in from this host only");
             Err(refused())
         }
         true => Ok(user),

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use warren_amqp::client::Event;
-use warren_amqp::{Method, ShortString, basic, channel, confirm};
+use warren_amqp::{Method, ShortString, basic, channel, confirm, connection};
 
 use super::State;
 use crate::testing::{Client, eventually, node};
@@ -110,7 +110,7 @@ async fn a_client_hears_why_its_connection_is_closed() {
     let Event::Method { method, .. } = client.event().await else {
         panic!("a method")
     };
-    let Method::Connection(warren_amqp::connection::Method::Close(close)) = method else {
+    let Method::Connection(connection::Method::Close(close)) = method else {
         panic!("{method:?}")
     };
     assert_eq!(close.reply_code, 320);
@@ -137,4 +137,21 @@ async fn a_channel_that_ended_for_an_error_is_counted_once() {
     eventually("the connection is not listed", || node.registry.count() == 0).await;
     let closed = &node.registry.churn.channels_closed;
     assert_eq!(closed.load(std::sync::atomic::Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn a_stop_ends_every_connection_with_a_word() {
+    let (node, address) = node().await;
+    let mut early = Client::open(address).await;
+    node.registry.stop();
+    let farewell = async |client: &mut Client| match client.event().await {
+        Event::Method {
+            method: Method::Connection(connection::Method::Close(close)),
+            ..
+        } => close.reply_text.to_text(),
+        other => panic!("{other:?}"),
+    };
+    let text = "CONNECTION_FORCED - broker forced connection closure with reason 'shutdown'";
+    assert_eq!(farewell(&mut early).await, text);
+    node.registry.none().await;
 }

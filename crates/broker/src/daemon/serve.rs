@@ -1,0 +1,172 @@
+//! From a plan to a broker that serves, and its end.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use warren_kit::systemd::ServiceManager;
+use warren_store::{Options, RealDisk};
+
+use super::{DaemonError, data, listeners};
+use crate::node::Node;
+use crate::plan::Plan;
+use crate::server;
+
+/// How often the watchdog is fed.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Of the time that a stop may take, clients have so much to hear what became of their messages; the rest is for the
+/// goodbye.
+const FINISH_PART: u32 = 2;
+
+/// Starts, serves until it is told to stop, and stops. What it gives is dropped last: that closes the log.
+pub(super) async fn start_and_serve(plan: Plan) -> Result<Arc<Node>, DaemonError> {
+    let manager = ServiceManager::from_environment().map_err(DaemonError::system("the service manager"))?;
+    let mut signals = Signals::listen().map_err(DaemonError::system("signals cannot be waited for"))?;
+    data::create(&plan.data)?;
+    let node = Arc::new(open(&plan, &manager)?);
+    let mut daemon = Daemon {
+        node,
+        manager,
+        accepting: JoinSet::new(),
+        plan,
+    };
+    daemon.listen()?;
+    daemon.ready();
+    daemon.serve(&mut signals).await?;
+    Ok(daemon.stop(&mut signals).await)
+}
+
+/// Everything that was kept is there again when this returns.
+fn open(plan: &Plan, manager: &ServiceManager) -> Result<Node, DaemonError> {
+    let started = Instant::now();
+    // A service manager that does not listen is no reason not to start.
+    let _ = manager.status("recovering messages");
+    let (name, settings) = (plan.node.clone(), plan.settings.clone());
+    let (node, recovered) = Node::open(name, settings, &plan.data, Arc::new(RealDisk), Options::default())?;
+    tracing::info!(
+        data = %plan.data.display(),
+        starts = recovered.incarnation,
+        messages = recovered.streams.iter().map(|stream| stream.messages).sum::<u64>(),
+        elapsed_ms = millis(started),
+        "data directory opened"
+    );
+    Ok(node)
+}
+
+fn millis(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Somebody wants the end.
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// What the loop owns.
+struct Daemon {
+    plan: Plan,
+    node: Arc<Node>,
+    manager: ServiceManager,
+    accepting: JoinSet<()>,
+}
+
+impl Daemon {
+    fn listen(&mut self) -> Result<(), DaemonError> {
+        for listener in &self.plan.listeners {
+            let socket = listeners::listen(listener.address)?;
+            let address = socket.local_addr().map_err(DaemonError::system("a listener"))?;
+            tracing::info!(%address, "listening");
+            self.accepting
+                .spawn(server::serve(Arc::clone(&self.node), socket));
+        }
+        Ok(())
+    }
+
+    fn ready(&self) {
+        // A service manager that does not listen is no reason not to serve.
+        let _ = self.manager.ready(&self.in_a_line());
+        tracing::info!(node = %self.node.name, data = %self.plan.data.display(), "ready");
+    }
+
+    /// For `systemctl status`.
+    fn in_a_line(&self) -> String {
+        format!(
+            "{} serves {} connections",
+            self.node.name,
+            self.node.registry.count()
+        )
+    }
+
+    async fn serve(&self, signals: &mut Signals) -> Result<(), DaemonError> {
+        let mut tick = tokio::time::interval(TICK);
+        let mut failure = self.node.failure();
+        loop {
+            tokio::select! {
+                () = signals.stop() => return Ok(()),
+                failed = failed(&mut failure) => return Err(DaemonError::Disk(failed)),
+                _ = tick.tick() => {
+                    let _ = self.manager.alive();
+                }
+            }
+        }
+    }
+
+    /// Nobody comes in any more; clients hear what became of their messages, then that the broker goes.
+    async fn stop(mut self, signals: &mut Signals) -> Arc<Node> {
+        let _ = self.manager.stopping();
+        let started = Instant::now();
+        tracing::info!(connections = self.node.registry.count(), "stopping");
+        self.accepting.shutdown().await;
+        let within = self.plan.stop_within;
+        self.node.registry.stop();
+        let gone = tokio::select! {
+            gone = tokio::time::timeout(within / FINISH_PART, self.node.registry.none()) => gone.is_ok(),
+            () = signals.stop() => false,
+        };
+        if !gone {
+            self.node.registry.stop();
+            let left = within.saturating_sub(started.elapsed());
+            tokio::select! {
+                _ = tokio::time::timeout(left, self.node.registry.none()) => {}
+                () = signals.stop() => {}
+            }
+        }
+        let left = self.node.registry.count();
+        if left > 0 {
+            tracing::warn!(connections = left, "connections were cut at the end");
+        }
+        tracing::info!(elapsed_ms = millis(started), "stopped");
+        self.node
+    }
+}
+
+/// Waits until nothing can be written any more, and says why.
+async fn failed(failure: &mut watch::Receiver<Option<String>>) -> String {
+    match failure.wait_for(Option::is_some).await {
+        Ok(why) => why.clone().unwrap_or_default(),
+        // Without a log nothing fails.
+        Err(_) => std::future::pending().await,
+    }
+}

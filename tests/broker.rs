@@ -1,0 +1,210 @@
+//! `warren broker` as a process: it starts with nothing written, and ends in order.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use bytes::Buf;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use warren_amqp::client::{ClientError, Connection, Event, Login};
+use warren_amqp::handshake::Failure;
+use warren_amqp::{Method, connection};
+
+/// Longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+struct Broker {
+    process: Child,
+    log: BufReader<ChildStderr>,
+    address: SocketAddr,
+}
+
+impl Broker {
+    /// Started in a directory of its own, on a port that the system chooses.
+    fn start(directory: &Path, arguments: &[&str]) -> Self {
+        Self::run(
+            Command::new(env!("CARGO_BIN_EXE_warren"))
+                .args(["broker", "--listen", "127.0.0.1:0", "--data"])
+                .arg(directory.join("data"))
+                .args(arguments),
+        )
+    }
+
+    fn run(command: &mut Command) -> Self {
+        let mut process = command.stderr(Stdio::piped()).spawn().unwrap();
+        let mut log = BufReader::new(process.stderr.take().unwrap());
+        let line = await_line(&mut log, "listening");
+        let (_, address) = line.split_once("address=").unwrap();
+        let address = address.split_whitespace().next().unwrap().parse().unwrap();
+        await_line(&mut log, "ready");
+        Self {
+            process,
+            log,
+            address,
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = Pid::from_raw(i32::try_from(self.process.id()).unwrap());
+        kill(pid, signal).unwrap();
+    }
+
+    fn await_end(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.process.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "the broker does not end");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// The next line of the log that says so.
+fn await_line(log: &mut impl BufRead, words: &str) -> String {
+    let mut seen = String::new();
+    loop {
+        let mut line = String::new();
+        assert_ne!(
+            log.read_line(&mut line).unwrap(),
+            0,
+            "no {words:?} in the log:\n{seen}"
+        );
+        if line.contains(words) {
+            return line;
+        }
+        seen += &line;
+    }
+}
+
+/// A client that blocks.
+struct Client {
+    stream: TcpStream,
+    connection: Connection,
+}
+
+impl Client {
+    fn connect(address: SocketAddr, user: &str, password: &str, vhost: &str) -> Result<Self, ClientError> {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self::over(stream, user, password, vhost)
+    }
+
+    fn over(stream: TcpStream, user: &str, password: &str, vhost: &str) -> Result<Self, ClientError> {
+        let login = Login::plain(user, password, vhost, "test").unwrap();
+        let mut client = Self {
+            stream,
+            connection: Connection::start(login),
+        };
+        match client.next()? {
+            Some(Event::Opened { .. }) => Ok(client),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// What comes next; `None`: the server sends no more.
+    fn next(&mut self) -> Result<Option<Event>, ClientError> {
+        loop {
+            if let Some(event) = self.connection.event()? {
+                return Ok(Some(event));
+            }
+            let outbox = self.connection.outbox();
+            while outbox.has_remaining() {
+                let count = self.stream.write(outbox.chunk()).unwrap();
+                outbox.advance(count);
+            }
+            let mut buffer = [0; 4096];
+            match self.stream.read(&mut buffer).unwrap() {
+                0 => return Ok(None),
+                count => self.connection.input().extend_from_slice(&buffer[..count]),
+            }
+        }
+    }
+}
+
+/// Why a login failed: code and text.
+fn refusal(result: Result<Client, ClientError>) -> (u16, String) {
+    match result {
+        Err(ClientError::Login(Failure::Closed { code, text, .. })) => (code, text),
+        Err(other) => panic!("{other:?}"),
+        Ok(_) => panic!("the login was accepted"),
+    }
+}
+
+#[test]
+fn without_a_file_it_serves_guest_and_ends_with_a_word_to_its_clients() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut broker = Broker::start(directory.path(), &["--node-name", "rabbit@here"]);
+    let mut client = Client::connect(broker.address, "guest", "guest", "/").unwrap();
+    broker.signal(Signal::SIGTERM);
+    let Some(Event::Method {
+        channel: 0,
+        method: Method::Connection(connection::Method::Close(close)),
+    }) = client.next().unwrap()
+    else {
+        panic!("no connection.close")
+    };
+    assert_eq!(close.reply_code, 320);
+    assert_eq!(
+        close.reply_text.to_text(),
+        "CONNECTION_FORCED - broker forced connection closure with reason 'shutdown'"
+    );
+    assert!(client.next().unwrap().is_none());
+    assert!(broker.await_end().success());
+    let end = await_line(&mut broker.log, "stopped");
+    assert!(end.contains("elapsed_ms="), "{end}");
+    assert!(directory.path().join("data").is_dir());
+}
+
+#[test]
+fn a_client_that_does_not_answer_delays_the_end_no_longer_than_a_second_signal() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut broker = Broker::start(directory.path(), &[]);
+    let _mute = Client::connect(broker.address, "guest", "guest", "/").unwrap();
+    broker.signal(Signal::SIGTERM);
+    await_line(&mut broker.log, "stopping");
+    for _ in 0..2 {
+        std::thread::sleep(Duration::from_millis(50));
+        broker.signal(Signal::SIGTERM);
+    }
+    assert!(broker.await_end().success());
+    await_line(&mut broker.log, "connections were cut at the end");
+}
+
+#[test]
+fn a_wrong_password_is_refused_in_rabbitmqs_words() {
+    let directory = tempfile::tempdir().unwrap();
+    let broker = Broker::start(directory.path(), &[]);
+    let (code, text) = refusal(Client::connect(broker.address, "guest", "wrong", "/"));
+    assert_eq!(code, 403);
+    assert_eq!(
+        text,
+        "ACCESS_REFUSED - Login was refused using authentication mechanism PLAIN. For details see the broker logfile."
+    );
+}
+
+#[test]
+fn an_address_in_use_ends_the_start() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let directory = tempfile::tempdir().unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_warren"))
+        .args(["broker", "--listen", &address, "--data"])
+        .arg(directory.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains(&format!("cannot listen on {address}")), "{said}");
+}
