@@ -344,11 +344,14 @@ impl Relay {
             match self.pass(Side::Server, common, context) {
                 Ok(Passed::Waits) => {}
                 Ok(Passed::More) => context.again(common),
-                Err(_) => {
+                // What waits is for the client; there is nobody else to wait for.
+                Err(Gone::Reading(Side::Server) | Gone::Writing(Side::Server)) => {
                     if self.ways[Side::Server as usize].is_empty() {
                         return Flow::End;
                     }
                 }
+                // Both at once, and no event will come that says so again.
+                Err(Gone::Reading(Side::Client) | Gone::Writing(Side::Client)) => return Flow::End,
             }
         }
         self.close(common, context)
