@@ -43,7 +43,7 @@ use crate::worker::reactor::{Named, Place, Ready, Token};
 const VISIT: u64 = 1_000;
 
 /// Which end of a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Side {
     /// Who connected to us.
     Client = 0,

@@ -12,6 +12,7 @@ pub(crate) mod reactor;
 mod timers;
 mod turn;
 mod unsent;
+mod vanished;
 
 use std::io;
 use std::net::IpAddr;

@@ -317,6 +317,9 @@ pub struct BindTable {
     pub v6only: bool,
     /// Only clients that come in here.
     pub interface: Option<String>,
+    /// TCP_USER_TIMEOUT as Linux has it: a client that takes nothing for so long is cut off even if it is there. None unless
+    /// given: `client_keepalive` finds those that are not.
+    pub user_timeout: Option<Spanned<HumanDuration>>,
     /// Owner of a socket's path.
     pub user: Option<String>,
     /// Its group.
@@ -466,9 +469,9 @@ pub struct KeepaliveTable {
     pub interval: Option<Spanned<HumanDuration>>,
     /// Probes without an answer after which the connection is dead. Default 3.
     pub count: Option<Spanned<i64>>,
-    /// How long sent data may stay unacknowledged. A peer that is alive but does not read is cut off by it too, such as a
-    /// publisher's broker with a memory alarm; so without it Linux decides, after a quarter of an hour.
-    pub user_timeout: Option<Spanned<HumanDuration>>,
+    /// How long a peer may leave unanswered what was sent to it. One that is there and does not read (a publisher's broker
+    /// with a memory alarm) answers, and is waited for. Default `"30s"`.
+    pub unanswered: Option<Spanned<HumanDuration>>,
 }
 
 /// Servers by name, or a list of addresses.
@@ -531,6 +534,9 @@ pub struct Server {
     pub proxy_unique_id: Option<bool>,
     /// What cookies call it, if its backend has a `cookie`.
     pub cookie: Option<String>,
+    /// TCP_USER_TIMEOUT as Linux has it: a server that takes nothing for so long is cut off even if it is there. None unless
+    /// given: `server_keepalive` finds those that are not.
+    pub user_timeout: Option<Spanned<HumanDuration>>,
     /// Address to connect from.
     pub source: Option<Spanned<String>>,
     /// A name that cannot be resolved when the proxy starts is an error. Default false.

@@ -119,6 +119,8 @@ pub struct Bind {
     pub v6only: bool,
     /// `interface`.
     pub interface: Option<String>,
+    /// TCP_USER_TIMEOUT (`tcp-ut`): ends those too that are there and take nothing for so long.
+    pub user_timeout: Option<Duration>,
     /// Of a unix socket: owner, group, permissions.
     pub unix: (Option<String>, Option<String>, Option<u32>),
 }

@@ -54,6 +54,8 @@ pub struct Server {
     pub tls: Option<Arc<ServerTls>>,
     /// It is told who the client is.
     pub send_proxy: Option<SendProxy>,
+    /// TCP_USER_TIMEOUT (`tcp-ut`): ends those too that are there and take nothing for so long.
+    pub user_timeout: Option<Duration>,
     /// Address to connect from (`source`).
     pub source: Option<SocketAddr>,
     /// `init-addr`: a name that cannot be resolved at the start does not stop the proxy (always so in warren.toml).
@@ -291,7 +293,7 @@ pub enum ProxyVersion {
     V2,
 }
 
-/// TCP keepalive and TCP_USER_TIMEOUT of one side.
+/// How hosts that have vanished are found on one side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Keepalive {
     /// At all.
@@ -302,9 +304,8 @@ pub struct Keepalive {
     pub interval: Duration,
     /// Probes without answer after which the connection is dead.
     pub count: u32,
-    /// How long sent data may stay unacknowledged; zero leaves it to the kernel. Linux ends with it those too that
-    /// acknowledge everything and read nothing (a window that stays closed), and counts no probes where it is set.
-    pub user_timeout: Duration,
+    /// How long a peer may leave unanswered what was sent to it. Who takes nothing and says so is not meant.
+    pub unanswered: Duration,
 }
 
 impl Default for Keepalive {
@@ -316,7 +317,7 @@ impl Default for Keepalive {
             idle: Duration::from_secs(30),
             interval: Duration::from_secs(10),
             count: 3,
-            user_timeout: Duration::ZERO,
+            unanswered: Duration::from_secs(30),
         }
     }
 }

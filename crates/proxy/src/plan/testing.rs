@@ -113,6 +113,7 @@ pub(crate) fn bind() -> Bind {
         maxconn: None,
         v6only: false,
         interface: None,
+        user_timeout: None,
         unix: (None, None, None),
     }
 }
@@ -177,6 +178,7 @@ pub(crate) fn server(id: u32, address: SocketAddr) -> Server {
         error_limit: number(10),
         tls: None,
         send_proxy: None,
+        user_timeout: None,
         source: None,
         may_be_unresolved: true,
     }

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use nix::libc;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
 use warren_balance::{Algorithm, ServerId, Ticket};
@@ -281,6 +282,9 @@ fn socket_to(target: &Target, server: &Server, keepalive: &Keepalive) -> Result<
             let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
             let _slower = sockopt::set_tcp_nodelay(&socket, true);
             keep_alive(&socket, keepalive);
+            if let Some(timeout) = server.plan().user_timeout {
+                set_user_timeout(&socket, Some(timeout));
+            }
             if let Some(source) = server.plan().source {
                 sockopt::set_socket_reuseaddr(&socket, true)?;
                 rustix::net::bind(&socket, &source)?;
@@ -310,12 +314,38 @@ pub(crate) fn keep_alive(socket: &impl std::os::fd::AsFd, keepalive: &Keepalive)
         sockopt::set_socket_keepalive(socket, true)?;
         sockopt::set_tcp_keepidle(socket, keepalive.idle)?;
         sockopt::set_tcp_keepintvl(socket, keepalive.interval)?;
-        sockopt::set_tcp_keepcnt(socket, keepalive.count)?;
-        let user_timeout = u32::try_from(keepalive.user_timeout.as_millis()).unwrap_or(u32::MAX);
-        Ok(sockopt::set_tcp_user_timeout(socket, user_timeout)?)
+        Ok(sockopt::set_tcp_keepcnt(socket, keepalive.count)?)
     };
     if let Err(error) = set() {
         tracing::debug!(%error, "keepalive was not set");
+    }
+    // Who takes nothing is asked again as often as who says nothing, or `unanswered` would wait for two minutes. Older
+    // kernels do wait.
+    let interval = u32::try_from(keepalive.interval.as_millis()).unwrap_or(u32::MAX);
+    let _unknown = nix::sys::socket::setsockopt(socket, RtoMax, &interval.clamp(1_000, 120_000));
+}
+
+const TCP_RTO_MAX_MS: libc::c_int = 44;
+
+/// The longest pause between two packets that ask for an answer, in milliseconds. Since Linux 6.15.
+#[derive(Clone, Copy, Debug)]
+struct RtoMax;
+
+nix::setsockopt_impl!(
+    RtoMax,
+    libc::IPPROTO_TCP,
+    TCP_RTO_MAX_MS,
+    u32,
+    nix::sys::socket::sockopt::SetStruct<'_, u32>
+);
+
+/// Has the kernel end the connection when nothing of what was sent has been taken for so long.
+pub(crate) fn set_user_timeout(socket: &impl std::os::fd::AsFd, timeout: Option<Duration>) {
+    let timeout = timeout.map_or(0, |timeout| {
+        u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX)
+    });
+    if let Err(error) = sockopt::set_tcp_user_timeout(socket, timeout) {
+        tracing::debug!(%error, "TCP_USER_TIMEOUT was not set");
     }
 }
 

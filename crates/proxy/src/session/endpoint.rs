@@ -216,6 +216,12 @@ impl Endpoint {
         let _gone = rustix::net::sockopt::set_socket_linger(&self.fd, Some(std::time::Duration::ZERO));
     }
 
+    /// Has the kernel forget the connection: from now on it is as if the other end had reset it.
+    pub(crate) fn break_off(&self) {
+        // It fails if there is none any more.
+        let _gone = rustix::net::connect_unspec(&self.fd);
+    }
+
     /// Whether a socket that was about to connect has done so, even if no event said so yet.
     pub(crate) fn is_connected(&mut self) -> bool {
         self.writable |= rustix::net::getpeername(&self.fd).is_ok();

@@ -19,7 +19,7 @@ use super::Listener;
 use super::context::{Context, Entrance, Message, Peers};
 use super::reactor::{Named, Token};
 use crate::session::Arrival;
-use crate::session::connect::keep_alive;
+use crate::session::connect::{keep_alive, set_user_timeout};
 
 /// Clients that one listener may bring in one turn of the loop.
 const ACCEPTS_PER_TURN: usize = 32;
@@ -185,6 +185,7 @@ fn prepare(listener: &Listener) {
     if matches!(listener.bind.address, crate::plan::BindAddress::Tcp(_)) {
         let _slower = rustix::net::sockopt::set_tcp_nodelay(&listener.socket, true);
         keep_alive(&listener.socket, &listener.frontend.plan().keepalive);
+        set_user_timeout(&listener.socket, listener.bind.user_timeout);
     }
 }
 

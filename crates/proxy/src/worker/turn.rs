@@ -10,6 +10,7 @@ use super::context::{Context, Message};
 use super::leaving::{Group, Leavings};
 use super::mailbox::Mailbox;
 use super::reactor::{Events, Named, Place, Ready, Token};
+use super::vanished::Watch;
 use super::{Command, End, Ending, Move, Moved, Scope};
 use crate::session::connect::millis;
 use crate::session::{Arrival, Flow, Session};
@@ -26,6 +27,8 @@ pub(super) struct Worker {
     pub(super) sessions: Slab<Session>,
     /// Those that are to end one after the other.
     leavings: Leavings,
+    /// Finds peers that say nothing any more.
+    watch: Watch,
     /// Ends once there is no session left.
     finishing: bool,
 }
@@ -33,12 +36,14 @@ pub(super) struct Worker {
 impl Worker {
     pub(super) fn new(context: Context, mailbox: Mailbox<Message>) -> std::io::Result<Self> {
         context.reactor.add_shared(&mailbox, Token::new(Named::Mailbox))?;
+        let watch = Watch::of(&context.known().plan, context.now);
         Ok(Self {
             context,
             mailbox,
             doors: Doors::new(),
             sessions: Slab::new(),
             leavings: Leavings::default(),
+            watch,
             finishing: false,
         })
     }
@@ -63,6 +68,9 @@ impl Worker {
         self.context.tick();
         let due = self.context.ready.len().min(READY_PER_TURN);
         self.context.crowded = count > 1;
+        if count > 0 {
+            self.watch.stir(self.context.now);
+        }
         for index in 0..count {
             if let Some((token, ready)) = events.get(index) {
                 self.event(token, ready);
@@ -99,6 +107,8 @@ impl Worker {
         }
         self.doors.reopen(false, &self.context);
         self.context.http.pool.expire(self.context.now);
+        let sessions = self.sessions.iter().map(|(_, session)| session);
+        self.watch.look(sessions, self.context.now);
         self.context.log.flush();
     }
 
@@ -112,6 +122,7 @@ impl Worker {
             self.doors.deadline(),
             self.leavings.deadline(),
             self.context.http.pool.deadline(),
+            self.watch.deadline(),
         ];
         let next = next.into_iter().flatten().min()?;
         Some(Duration::from_millis(next.saturating_sub(self.context.now)))
@@ -150,7 +161,10 @@ impl Worker {
         match message {
             Message::Arrival(arrival) => self.arrive(arrival),
             Message::Room => self.doors.reopen(true, &self.context),
-            Message::Travel(travel) => self.travel(travel),
+            Message::Travel(travel) => {
+                self.watch.look_at_all(self.context.now);
+                self.travel(travel);
+            }
             Message::Command(command) => self.obey(command),
         }
     }
@@ -183,6 +197,7 @@ impl Worker {
             Command::Reloaded => {
                 let snapshot = self.context.live.snapshot();
                 self.context.log.change(&snapshot.plan.global);
+                self.watch = Watch::of(&snapshot.plan, self.context.now);
             }
             Command::Retire => {
                 let sessions = self.sessions.iter();

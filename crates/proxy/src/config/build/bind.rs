@@ -6,7 +6,7 @@ use toml::Spanned;
 use warren_kit::config::Report;
 
 use super::global::permissions;
-use super::{address, tls};
+use super::{address, timeouts, tls};
 use crate::config::file::{Bind as File, BindTable};
 use crate::plan::Bind;
 
@@ -79,15 +79,18 @@ fn of_table(report: &mut Report, at: &Spanned<File>, table: &BindTable) -> Vec<B
         maxconn: None,
         v6only: table.v6only,
         interface: table.interface.clone(),
+        user_timeout: None,
         unix: (table.user.clone(), table.group.clone(), None),
     };
     let mut binds: Vec<Bind> = addresses.into_iter().map(bind).collect();
     let backlog = super::limit(report, "backlog", table.backlog.as_ref());
     let maxconn = super::limit(report, "maxconn", table.maxconn.as_ref());
+    let user_timeout = timeouts::user(report, table.user_timeout.as_ref());
     let mode = table.mode.as_ref().and_then(|mode| permissions(report, at, mode));
     for bind in &mut binds {
         bind.backlog = backlog;
         bind.maxconn = maxconn;
+        bind.user_timeout = user_timeout;
         bind.unix.2 = mode;
     }
     binds

@@ -9,7 +9,7 @@ use toml::Spanned;
 use warren_balance::{ServerId, Weight};
 use warren_kit::config::Report;
 
-use super::{Given, address, check, limit, tls};
+use super::{Given, address, check, limit, timeouts, tls};
 use crate::config::file::{Section, Server as File, ServerUse};
 use crate::plan::{
     Agent, BackendTimeouts, ErrorAction, HostAddress, Mode, Observe, ProxyVersion, SendProxy, Server,
@@ -83,7 +83,7 @@ macro_rules! merge {
 fn merged(own: &File, defaults: &File) -> File {
     merge!(own, defaults: address, id, weight, backup, disabled, maxconn, minconn, maxqueue, check, agent, track,
         slow_start, on_marked_down, on_marked_up, observe, error_limit, on_error, tls, send_proxy, proxy_unique_id,
-        source, must_resolve, cookie)
+        user_timeout, source, must_resolve, cookie)
 }
 
 pub(super) fn server(
@@ -92,7 +92,7 @@ pub(super) fn server(
     name: &Spanned<String>,
     file: &ServerUse,
     id: ServerId,
-    timeouts: &BackendTimeouts,
+    all_timeouts: &BackendTimeouts,
 ) -> Server {
     let none = File::default();
     let defaults = given.section.server_defaults.as_deref().unwrap_or(&none);
@@ -178,10 +178,11 @@ pub(super) fn server(
             .unwrap_or(NonZeroU32::MIN.saturating_add(9)),
         tls,
         send_proxy,
+        user_timeout: timeouts::user(report, merged.user_timeout.as_ref()),
         source: source(report, merged.source.as_ref()),
         may_be_unresolved: !merged.must_resolve.unwrap_or(false),
     };
-    server.check = check::check(report, given, &server, &checks, timeouts);
+    server.check = check::check(report, given, &server, &checks, all_timeouts);
     if let (Some(track), Some(_)) = (&merged.track, &server.check)
         && own.check.is_some()
     {

@@ -108,11 +108,18 @@ pub(super) fn keepalive(report: &mut Report, written: Option<&Spanned<KeepaliveU
         idle,
         interval,
         count,
-        user_timeout: report.duration(
-            "user_timeout",
-            table.user_timeout.as_ref(),
+        unanswered: report.duration(
+            "unanswered",
+            table.unanswered.as_ref(),
             SECOND..=DAY,
-            default.user_timeout,
+            default.unanswered,
         ),
     }
+}
+
+/// TCP_USER_TIMEOUT; zero leaves it to the kernel.
+pub(super) fn user(report: &mut Report, written: Option<&Spanned<HumanDuration>>) -> Option<Duration> {
+    const DAYS_24: Duration = Duration::from_millis(i32::MAX as u64);
+    let timeout = report.duration("user_timeout", written, Duration::ZERO..=DAYS_24, Duration::ZERO);
+    Some(timeout).filter(|timeout| !timeout.is_zero())
 }

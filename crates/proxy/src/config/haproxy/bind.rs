@@ -222,12 +222,7 @@ pub(in crate::config) const BIND: &[(&str, Keyword<BindDraft>)] = &[
     ("strict-sni", Keyword::Switch(|bind, on| bind.tls.strict_sni = on)),
     (
         "tcp-ut",
-        Keyword::Read(|_, arguments| {
-            one_without_effect(
-                arguments,
-                "it ends peers that are alive and do not read, too; `user_timeout` of warren.toml sets it",
-            )
-        }),
+        Keyword::Read(|bind, arguments| bind.table.user_timeout = arguments.time()),
     ),
     ("tfo", Keyword::NoEffect("connections are opened without data")),
     (

@@ -26,7 +26,8 @@ directories of `*.cfg`, `no` before options, named `defaults` and `from`. Not re
 ## What differs
 
 - TCP keepalive is on at both sides unless `no option tcpka` says otherwise: a host that died without a
-  word is noticed within a minute.
+  word is noticed within a minute. So is one with data on its way to it; a peer that is there and reads nothing is waited
+  for, unless `tcp-ut` is given.
 - Octets are spliced where that is cheaper, whether or not `option splice-auto` is given.
 - Connections to servers belong to one client each (`http-reuse never`), HTTP/1.1 is the only version, and TLS is 1.2 or 1.3.
 - Names of servers are resolved again and again, with or without `resolvers`.

@@ -372,12 +372,7 @@ pub(in crate::config) const SERVER: &[(&str, Keyword<ServerDraft>)] = &[
     ("stick", Keyword::Implied),
     (
         "tcp-ut",
-        Keyword::Read(|_, arguments| {
-            one_without_effect(
-                arguments,
-                "it ends peers that are alive and do not read, too; `user_timeout` of warren.toml sets it",
-            )
-        }),
+        Keyword::Read(|server, arguments| server.file.user_timeout = arguments.time()),
     ),
     ("tfo", Keyword::NoEffect("connections are opened without data")),
     ("tls-tickets", Keyword::Implied),

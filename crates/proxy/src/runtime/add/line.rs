@@ -112,6 +112,7 @@ fn template(backend: &Backend, name: &str, address: HostAddress) -> Server {
         error_limit: NonZeroU32::MIN.saturating_add(9),
         tls: None,
         send_proxy: None,
+        user_timeout: None,
         source: None,
         may_be_unresolved: true,
     }
