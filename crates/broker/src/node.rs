@@ -387,8 +387,17 @@ impl Node {
                     tracing::error!(%error, "messages of a deleted queue stay on disk");
                 }
             }
+            Change::QueueSettingsChanged(id) => {
+                let limits = meta.queue(*id).map(|(_, _, queue)| queue.meaning.limits);
+                if let (Some(limits), Some(queue)) = (limits, self.queue(*id)) {
+                    queue.set_limits(now(), limits, after);
+                }
+            }
             Change::VhostAdded(_)
             | Change::VhostRemoved(_)
+            | Change::VhostChanged(_)
+            | Change::ExchangeSettingsChanged(..)
+            | Change::ParameterChanged(..)
             | Change::ExchangeAdded(..)
             | Change::ExchangeRemoved(..)
             | Change::BindingsChanged(..)

@@ -2,6 +2,7 @@
 
 use warren_amqp::{ReplyCode, Table, Value};
 
+use crate::json::{Settings, Value as Json};
 use crate::name::Name;
 use crate::queue::{Limits, Overflow};
 use crate::refusal::Refusal;
@@ -86,6 +87,36 @@ impl QueueArguments {
             single_active: asked.single_active()?,
             consumer_timeout: asked.number("x-consumer-timeout", 0)?,
         })
+    }
+}
+
+impl QueueArguments {
+    /// What policies set: of numbers the lower counts, of anything else what the arguments say.
+    pub(crate) fn add_policy(&mut self, arguments: &Table, policy: &Settings) {
+        let lower = |said: Option<u64>, name: &str| {
+            let set = policy.get(name).and_then(Json::as_u64);
+            said.into_iter().chain(set).min()
+        };
+        let text = |name: &str| policy.get(name).and_then(Json::as_str);
+        let limits = &mut self.limits;
+        limits.message_ttl = lower(limits.message_ttl, "message-ttl");
+        limits.length = lower(limits.length, "max-length");
+        limits.octets = lower(limits.octets, "max-length-bytes");
+        limits.deliveries = lower(limits.deliveries.map(u64::from), "delivery-limit")
+            .map(|limit| u32::try_from(limit).unwrap_or(u32::MAX));
+        self.expires = lower(self.expires, "expires");
+        if arguments.get("x-overflow").is_none() {
+            limits.overflow = match text("overflow") {
+                Some("reject-publish") => Overflow::RejectPublish,
+                Some("reject-publish-dlx") => Overflow::RejectPublishDlx,
+                _ => Overflow::DropHead,
+            };
+        }
+        let name = |said: Option<Name>, name: &str| {
+            said.or_else(|| text(name).and_then(|text| Name::try_from(text).ok()))
+        };
+        self.dead_letter_exchange = name(self.dead_letter_exchange.take(), "dead-letter-exchange");
+        self.dead_letter_key = name(self.dead_letter_key.take(), "dead-letter-routing-key");
     }
 }
 

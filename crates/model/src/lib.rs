@@ -20,6 +20,7 @@
 
 pub mod arguments;
 pub mod consumers;
+pub mod json;
 pub mod message;
 pub mod meta;
 pub mod name;

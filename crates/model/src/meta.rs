@@ -6,6 +6,9 @@
 
 mod command;
 mod exchange;
+mod limits;
+pub mod parameters;
+mod policy;
 mod queue;
 #[cfg(test)]
 mod tests;
@@ -16,13 +19,16 @@ use std::collections::BTreeMap;
 
 use warren_amqp::ReplyCode;
 
+use crate::json::Value;
 use crate::name::Name;
 use crate::refusal::Refusal;
 use crate::routing::QueueId;
 pub use command::{Binding, Change, Command, Destination, Done};
 pub use exchange::Exchange;
+pub use limits::{UserLimits, VhostLimits, reached};
+pub use policy::{Applied, ApplyTo, Author, Policy};
 pub use queue::Queue;
-pub use user::{Access, PasswordHash, Permissions, User};
+pub use user::{Access, PasswordHash, Permissions, TopicPermissions, User};
 pub use vhost::Vhost;
 
 /// All that is known.
@@ -30,6 +36,8 @@ pub use vhost::Vhost;
 pub struct Meta {
     vhosts: BTreeMap<Name, Vhost>,
     users: BTreeMap<Name, User>,
+    /// Parameters of the whole broker.
+    parameters: BTreeMap<Name, Value>,
     /// The last number given to a queue.
     last_queue: u64,
 }
@@ -54,6 +62,7 @@ impl Meta {
                 changes.extend(vhost.queues().map(|(_, queue)| Change::QueueRemoved(queue.id)));
                 for user in self.users.values_mut() {
                     user.permissions.remove(&*name);
+                    user.topic_permissions.retain(|(vhost, _), _| *vhost != name);
                 }
                 changes.push(Change::VhostRemoved(name));
             }
@@ -122,8 +131,117 @@ impl Meta {
                 entry.permissions.remove(&*vhost);
                 changes.push(Change::UserChanged(user));
             }
+            setting @ (Command::DescribeVhost { .. }
+            | Command::SetPolicy { .. }
+            | Command::ClearPolicy { .. }
+            | Command::SetVhostLimits { .. }
+            | Command::SetUserLimits { .. }
+            | Command::SetTopicPermissions { .. }
+            | Command::ClearTopicPermissions { .. }
+            | Command::SetParameter { .. }
+            | Command::ClearParameter { .. }
+            | Command::NumberQueuesAfter { .. }) => self.set(setting, &mut changes)?,
         }
         Ok(Done { changes })
+    }
+
+    /// Carries out a command that sets something for what there is.
+    fn set(&mut self, command: Command, changes: &mut Vec<Change>) -> Result<(), Refusal> {
+        match command {
+            Command::DescribeVhost {
+                name,
+                description,
+                tags,
+            } => {
+                let vhost = self.vhost_mut(&name)?;
+                (vhost.description, vhost.tags) = (description, tags);
+                changes.push(Change::VhostChanged(name));
+            }
+            Command::SetPolicy {
+                vhost,
+                name,
+                author,
+                policy,
+            } => self
+                .vhost_mut(&vhost)?
+                .set_policy(author, name, policy, changes)?,
+            Command::ClearPolicy { vhost, name, author } => {
+                self.vhost_mut(&vhost)?.clear_policy(author, name, changes)?;
+            }
+            Command::SetVhostLimits { vhost, limits } => self.vhost_mut(&vhost)?.set_limits(limits, changes),
+            Command::SetUserLimits { user, limits } => {
+                self.user_mut(&user)?.limits = limits;
+                changes.push(Change::UserChanged(user));
+            }
+            Command::SetTopicPermissions {
+                user,
+                vhost,
+                exchange,
+                permissions,
+            } => {
+                self.vhost(&vhost).ok_or_else(|| no_vhost(&vhost))?;
+                let entry = self.user_mut(&user)?;
+                entry.topic_permissions.insert((vhost, exchange), permissions);
+                changes.push(Change::UserChanged(user));
+            }
+            Command::ClearTopicPermissions {
+                user,
+                vhost,
+                exchange,
+            } => {
+                let goes = |(other, name): &(Name, Name)| {
+                    *other == vhost && exchange.as_ref().is_none_or(|exchange| exchange == name)
+                };
+                self.user_mut(&user)?
+                    .topic_permissions
+                    .retain(|key, _| !goes(key));
+                changes.push(Change::UserChanged(user));
+            }
+            Command::SetParameter {
+                vhost,
+                component,
+                name,
+                value,
+            } => self.set_parameter(vhost, component, name, Some(value), changes)?,
+            Command::ClearParameter {
+                vhost,
+                component,
+                name,
+            } => self.set_parameter(vhost, component, name, None, changes)?,
+            Command::NumberQueuesAfter { last } => self.last_queue = self.last_queue.max(last),
+            // The others are carried out above.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn set_parameter(
+        &mut self,
+        vhost: Option<Name>,
+        component: Name,
+        name: Name,
+        value: Option<Value>,
+        changes: &mut Vec<Change>,
+    ) -> Result<(), Refusal> {
+        let goes = value.is_none();
+        let before = match &vhost {
+            Some(vhost) => {
+                if let Some(value) = &value {
+                    parameters::check(&component, &name, value)?;
+                }
+                self.vhost_mut(vhost)?
+                    .set_parameter(component.clone(), name.clone(), value)
+            }
+            None => match value {
+                Some(value) => self.parameters.insert(name.clone(), value),
+                None => self.parameters.remove(&name),
+            },
+        };
+        if goes && before.is_none() {
+            return Err(parameters::missing());
+        }
+        changes.push(Change::ParameterChanged(vhost, component, name));
+        Ok(())
     }
 
     /// A vhost.
@@ -157,6 +275,17 @@ impl Meta {
         self.users.iter()
     }
 
+    /// Parameters of the whole broker, by name.
+    pub fn parameters(&self) -> impl Iterator<Item = (&Name, &Value)> {
+        self.parameters.iter()
+    }
+
+    /// The last number that was given to a queue.
+    #[must_use]
+    pub const fn last_queue(&self) -> QueueId {
+        QueueId(self.last_queue)
+    }
+
     /// The commands that make again all that outlives a restart, in an order in which they can be carried out.
     pub fn durable(&self) -> impl Iterator<Item = Command> {
         let users = self.users.iter().map(|(name, user)| Command::PutUser {
@@ -173,9 +302,39 @@ impl Meta {
                     permissions: permissions.clone(),
                 })
         });
+        let topics = self.users.iter().flat_map(|(name, user)| {
+            let said = user.topic_permissions.iter();
+            said.map(|((vhost, exchange), permissions)| Command::SetTopicPermissions {
+                user: name.clone(),
+                vhost: vhost.clone(),
+                exchange: exchange.clone(),
+                permissions: permissions.clone(),
+            })
+        });
+        let limited = self
+            .users
+            .iter()
+            .filter(|(_, user)| user.limits != UserLimits::default());
+        let limits = limited.map(|(name, user)| Command::SetUserLimits {
+            user: name.clone(),
+            limits: user.limits,
+        });
+        let parameters = self.parameters.iter().map(|(name, value)| Command::SetParameter {
+            vhost: None,
+            component: Name::empty(),
+            name: name.clone(),
+            value: value.clone(),
+        });
+        let last = Command::NumberQueuesAfter {
+            last: self.last_queue,
+        };
         users
+            .chain(limits)
+            .chain(parameters)
+            .chain(std::iter::once(last))
             .chain(self.vhosts.values().flat_map(Vhost::durable))
             .chain(permissions)
+            .chain(topics)
     }
 
     /// Does this have to be written down?
@@ -202,12 +361,26 @@ impl Meta {
             | Command::PutUser { .. }
             | Command::DeleteUser { .. }
             | Command::SetPermissions { .. }
-            | Command::ClearPermissions { .. } => true,
+            | Command::ClearPermissions { .. }
+            | Command::DescribeVhost { .. }
+            | Command::SetPolicy { .. }
+            | Command::ClearPolicy { .. }
+            | Command::SetVhostLimits { .. }
+            | Command::SetUserLimits { .. }
+            | Command::SetTopicPermissions { .. }
+            | Command::ClearTopicPermissions { .. }
+            | Command::SetParameter { .. }
+            | Command::ClearParameter { .. }
+            | Command::NumberQueuesAfter { .. } => true,
         }
     }
 
     fn vhost_mut(&mut self, name: &str) -> Result<&mut Vhost, Refusal> {
         self.vhosts.get_mut(name).ok_or_else(|| no_vhost(name))
+    }
+
+    fn user_mut(&mut self, name: &str) -> Result<&mut User, Refusal> {
+        self.users.get_mut(name).ok_or_else(|| no_user(name))
     }
 }
 

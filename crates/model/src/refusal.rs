@@ -145,4 +145,35 @@ impl Refusal {
             format_args!("access to {kind} '{name}' in vhost '{vhost}' refused for user '{user}'"),
         )
     }
+
+    /// Permissions say no to a routing key.
+    #[must_use]
+    pub fn topic_access(key: &str, exchange: &str, vhost: &str, user: &str) -> Self {
+        Self::new(
+            ReplyCode::AccessRefused,
+            format_args!(
+                "access to topic '{key}' in exchange '{exchange}' in vhost '{vhost}' refused for user '{user}'"
+            ),
+        )
+    }
+
+    /// A vhost has as many queues as it may have.
+    #[must_use]
+    pub fn queue_limit(queue: &str, vhost: &str, limit: i64) -> Self {
+        Self::new(
+            ReplyCode::PreconditionFailed,
+            format_args!(
+                "cannot declare queue '{queue}': queue limit in vhost '{vhost}' ({limit}) is reached"
+            ),
+        )
+    }
+
+    /// What operators set and cannot be.
+    #[must_use]
+    pub fn validation(text: impl fmt::Display) -> Self {
+        Self::new(
+            ReplyCode::PreconditionFailed,
+            format_args!("Validation failed\n\n{text}"),
+        )
+    }
 }

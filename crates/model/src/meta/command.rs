@@ -3,13 +3,13 @@
 use serde::{Deserialize, Serialize};
 use warren_amqp::Table;
 
-use super::{PasswordHash, Permissions};
+use super::{Author, PasswordHash, Permissions, Policy, TopicPermissions, UserLimits, VhostLimits};
+use crate::json;
 use crate::name::Name;
 use crate::routing::{Kind, QueueId};
 
 /// A change of the metadata. New kinds are added at the end: the number of a kind is in files.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-#[expect(clippy::large_enum_variant, reason = "commands are rare and short-lived")]
 pub enum Command {
     /// A vhost, if there is none of this name.
     AddVhost {
@@ -119,6 +119,96 @@ pub enum Command {
         /// Where.
         vhost: Name,
     },
+    /// What is said of a vhost beside its name.
+    DescribeVhost {
+        /// Its name.
+        name: Name,
+        /// In somebody's words.
+        description: String,
+        /// `production`, …
+        tags: Vec<Name>,
+    },
+    /// A policy, new or in the place of the one of this name.
+    SetPolicy {
+        /// Where.
+        vhost: Name,
+        /// Its name.
+        name: Name,
+        /// Whose it is.
+        author: Author,
+        /// What it says.
+        policy: Policy,
+    },
+    /// A policy goes, and its settings with it.
+    ClearPolicy {
+        /// Where.
+        vhost: Name,
+        /// Its name.
+        name: Name,
+        /// Whose it is.
+        author: Author,
+    },
+    /// How much a vhost may have, all of it: what is not said is not limited.
+    SetVhostLimits {
+        /// Where.
+        vhost: Name,
+        /// How much.
+        limits: VhostLimits,
+    },
+    /// How much a user may have, all of it: what is not said is not limited.
+    SetUserLimits {
+        /// Who.
+        user: Name,
+        /// How much.
+        limits: UserLimits,
+    },
+    /// Which routing keys a user may use with an exchange of type topic.
+    SetTopicPermissions {
+        /// Who.
+        user: Name,
+        /// Where.
+        vhost: Name,
+        /// With which exchange.
+        exchange: Name,
+        /// Which keys.
+        permissions: TopicPermissions,
+    },
+    /// A user may use all keys with an exchange, or with all of a vhost.
+    ClearTopicPermissions {
+        /// Who.
+        user: Name,
+        /// Where.
+        vhost: Name,
+        /// With which exchange; `None`: all of them.
+        exchange: Option<Name>,
+    },
+    /// A runtime parameter, new or in the place of the one of this name.
+    SetParameter {
+        /// Where; `None`: the whole broker's.
+        vhost: Option<Name>,
+        /// Whose: `federation-upstream`, `shovel`, … Empty for the whole broker's.
+        component: Name,
+        /// Its name.
+        name: Name,
+        /// What it says.
+        #[serde(with = "crate::json")]
+        value: json::Value,
+    },
+    /// A runtime parameter goes.
+    ClearParameter {
+        /// Where; `None`: the whole broker's.
+        vhost: Option<Name>,
+        /// Whose.
+        component: Name,
+        /// Its name.
+        name: Name,
+    },
+    /// Queues to come get numbers above this one. After a restart a node says so of the highest that its log knows,
+    /// since those of transient queues are not in any command that was kept.
+    NumberQueuesAfter {
+        /// The last number that may have been given to a queue.
+        last: u64,
+    },
 }
 
 /// The end of a binding.
@@ -168,8 +258,16 @@ pub enum Change {
     ExchangeRemoved(Name, Name),
     /// Bindings of an exchange came or went: vhost and name.
     BindingsChanged(Name, Name),
-    /// A user, his password, tags or permissions are other ones.
+    /// A user, his password, tags, limits or permissions are other ones.
     UserChanged(Name),
     /// A user went.
     UserRemoved(Name),
+    /// Policies set something else for a queue: its [`super::Queue::meaning`] is another one, or the names of its policies are.
+    QueueSettingsChanged(QueueId),
+    /// Policies set something else for an exchange: vhost and name.
+    ExchangeSettingsChanged(Name, Name),
+    /// Limits, policies or what is said of a vhost are other ones.
+    VhostChanged(Name),
+    /// A runtime parameter is another one or went: its vhost, if it has one, component and name.
+    ParameterChanged(Option<Name>, Name, Name),
 }

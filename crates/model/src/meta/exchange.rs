@@ -1,10 +1,12 @@
 //! An exchange and its bindings.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use warren_amqp::Table;
 
+use super::policy::Applied;
 use crate::name::Name;
 use crate::refusal::Refusal;
 use crate::routing::{Kind, Routes, Target};
@@ -23,8 +25,10 @@ pub struct Exchange {
     pub internal: bool,
     /// As they were said.
     pub arguments: Table,
-    /// Where messages go that found no way (`alternate-exchange`).
+    /// Where messages go that found no way (`alternate-exchange`, of its arguments or else of a policy).
     pub alternate: Option<Name>,
+    /// What policies set for it.
+    pub applied: Option<Arc<Applied>>,
     pub(super) routes: Routes,
     pub(super) bindings: BTreeSet<Bound>,
 }
@@ -59,20 +63,29 @@ impl Exchange {
         internal: bool,
         arguments: Table,
     ) -> Self {
-        let alternate = arguments
-            .text("alternate-exchange")
-            .and_then(|name| Name::try_from(name.as_str()).ok());
         let routes = Routes::new(&kind, &arguments);
-        Self {
+        let mut exchange = Self {
             kind,
             durable,
             auto_delete,
             internal,
             arguments,
-            alternate,
+            alternate: None,
+            applied: None,
             routes,
             bindings: BTreeSet::new(),
-        }
+        };
+        exchange.apply(None);
+        exchange
+    }
+
+    /// Other policies count for it.
+    pub(super) fn apply(&mut self, applied: Option<Arc<Applied>>) {
+        let set = || applied.as_ref()?.definition.get("alternate-exchange")?.as_str();
+        let said = self.arguments.text("alternate-exchange");
+        let name = said.as_deref().or_else(set);
+        self.alternate = name.and_then(|name| Name::try_from(name).ok());
+        self.applied = applied;
     }
 
     /// Declared again with the same properties?

@@ -1,7 +1,10 @@
 //! What was declared of a queue. Its messages are elsewhere ([`crate::QueueMachine`]).
 
+use std::sync::Arc;
+
 use warren_amqp::{Table, Value};
 
+use super::policy::Applied;
 use crate::arguments::QueueArguments;
 use crate::name::Name;
 use crate::refusal::Refusal;
@@ -36,8 +39,10 @@ pub struct Queue {
     pub exclusive: Option<u64>,
     /// As they were said.
     pub arguments: Table,
-    /// What they mean.
+    /// What they mean together with what policies set.
     pub meaning: QueueArguments,
+    /// What policies set for it.
+    pub applied: Option<Arc<Applied>>,
 }
 
 impl Queue {
@@ -58,7 +63,27 @@ impl Queue {
             exclusive,
             arguments,
             meaning,
+            applied: None,
         })
+    }
+
+    /// Other policies count for it.
+    pub(super) fn apply(&mut self, applied: Option<Arc<Applied>>, name: &Name, vhost: &Name) {
+        // They have been read before: they can be read again.
+        let said = QueueArguments::parse(
+            &self.arguments,
+            self.durable,
+            self.exclusive.is_some(),
+            name,
+            vhost,
+        );
+        if let Ok(mut meaning) = said {
+            if let Some(applied) = &applied {
+                meaning.add_policy(&self.arguments, &applied.definition);
+            }
+            self.meaning = meaning;
+        }
+        self.applied = applied;
     }
 
     /// It is there again after a restart.

@@ -1,16 +1,18 @@
 use proptest::prelude::*;
 use warren_amqp::{Table, Value};
 
-use super::{Access, Binding, Change, Command, Destination, Meta, Permissions};
+use super::{
+    Access, ApplyTo, Author, Binding, Change, Command, Destination, Meta, Permissions, Policy, VhostLimits,
+};
 use crate::name::Name;
 use crate::pattern::Pattern;
 use crate::routing::{Kind, QueueId, Said};
 
-fn name(text: &str) -> Name {
+pub(super) fn name(text: &str) -> Name {
     Name::try_from(text).unwrap()
 }
 
-fn new() -> Meta {
+pub(super) fn new() -> Meta {
     let mut meta = Meta::default();
     meta.apply(Command::AddVhost {
         name: name("/"),
@@ -20,7 +22,7 @@ fn new() -> Meta {
     meta
 }
 
-fn exchange(exchange: &str, kind: Kind) -> Command {
+pub(super) fn exchange(exchange: &str, kind: Kind) -> Command {
     Command::DeclareExchange {
         vhost: name("/"),
         name: name(exchange),
@@ -32,7 +34,7 @@ fn exchange(exchange: &str, kind: Kind) -> Command {
     }
 }
 
-fn queue(queue: &str, arguments: Table) -> Command {
+pub(super) fn queue(queue: &str, arguments: Table) -> Command {
     Command::DeclareQueue {
         vhost: name("/"),
         name: name(queue),
@@ -53,7 +55,7 @@ fn binding(source: &str, destination: Destination, key: &str) -> Binding {
     }
 }
 
-fn bind(source: &str, queue: &str, key: &str) -> Command {
+pub(super) fn bind(source: &str, queue: &str, key: &str) -> Command {
     Command::Bind {
         vhost: name("/"),
         binding: binding(source, Destination::Queue(name(queue)), key),
@@ -67,13 +69,13 @@ fn bind_exchange(source: &str, exchange: &str, key: &str) -> Command {
     }
 }
 
-fn all(meta: &mut Meta, commands: impl IntoIterator<Item = Command>) {
+pub(super) fn all(meta: &mut Meta, commands: impl IntoIterator<Item = Command>) {
     for command in commands {
         meta.apply(command).unwrap();
     }
 }
 
-fn route(meta: &Meta, exchange: &str, key: &str) -> Vec<String> {
+pub(super) fn route(meta: &Meta, exchange: &str, key: &str) -> Vec<String> {
     let vhost = meta.vhost("/").unwrap();
     let mut found = Vec::new();
     vhost.route(exchange, &Said::new(key.as_bytes(), None, 0), &mut found);
@@ -83,7 +85,7 @@ fn route(meta: &Meta, exchange: &str, key: &str) -> Vec<String> {
         .collect()
 }
 
-fn refusal(meta: &mut Meta, command: Command) -> String {
+pub(super) fn refusal(meta: &mut Meta, command: Command) -> String {
     meta.apply(command).unwrap_err().to_string()
 }
 
@@ -343,6 +345,22 @@ fn command() -> impl Strategy<Value = Command> {
         1 => (vhost(), some()).prop_map(|(vhost, it)| Command::DeleteQueue { vhost, name: name(it) }),
         6 => (vhost(), binding()).prop_map(|(vhost, binding)| Command::Bind { vhost, binding }),
         2 => (vhost(), binding()).prop_map(|(vhost, binding)| Command::Unbind { vhost, binding }),
+        2 => (vhost(), some(), any::<bool>(), 0..3_i64).prop_map(|(vhost, it, operator, priority)| {
+            let author = if operator { Author::Operator } else { Author::User };
+            let definition = serde_json::json!({"max-length": priority}).as_object().unwrap().clone();
+            let policy = Policy::new(author, it, ApplyTo::All, definition, priority).unwrap();
+            Command::SetPolicy { vhost, name: name(it), author, policy }
+        }),
+        1 => (vhost(), some()).prop_map(|(vhost, it)| Command::ClearPolicy { vhost, name: name(it), author: Author::User }),
+        1 => (vhost(), -1..3_i64).prop_map(|(vhost, queues)| {
+            Command::SetVhostLimits { vhost, limits: VhostLimits { connections: None, queues: Some(queues) } }
+        }),
+        1 => (vhost(), some()).prop_map(|(vhost, it)| Command::SetParameter {
+            vhost: Some(vhost),
+            component: name("federation-upstream"),
+            name: name(it),
+            value: serde_json::json!({"uri": "amqp://"}),
+        }),
         1 => Just(Command::PutUser { name: name("u"), password: None, tags: vec![name("administrator")] }),
         1 => vhost().prop_map(|vhost| Command::SetPermissions {
             user: name("u"),
@@ -399,10 +417,27 @@ proptest! {
 fn a_queue_keeps_its_number_over_restarts_and_no_other_gets_it() {
     let mut meta = new();
     all(&mut meta, [queue("a", Table::new()), queue("b", Table::new())]);
+    let mut transient = queue("t", Table::new());
+    if let Command::DeclareQueue { durable, .. } = &mut transient {
+        *durable = false;
+    }
+    all(&mut meta, [transient, queue("z", Table::new())]);
+    meta.apply(Command::DeleteQueue {
+        vhost: name("/"),
+        name: name("z"),
+    })
+    .unwrap();
     let commands: Vec<Command> = meta.durable().collect();
     let mut again = Meta::default();
     all(&mut again, commands);
     assert_eq!(again.vhost("/").unwrap().queue("b").unwrap().id, QueueId(2));
     again.apply(queue("c", Table::new())).unwrap();
-    assert_eq!(again.vhost("/").unwrap().queue("c").unwrap().id, QueueId(3));
+    assert_eq!(
+        again.vhost("/").unwrap().queue("c").unwrap().id,
+        QueueId(5),
+        "neither that of the queue that did not outlive the restart nor that of the deleted one"
+    );
+    again.apply(Command::NumberQueuesAfter { last: 900 }).unwrap();
+    again.apply(queue("d", Table::new())).unwrap();
+    assert_eq!(again.vhost("/").unwrap().queue("d").unwrap().id, QueueId(901));
 }

@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::UserLimits;
 use crate::name::Name;
 use crate::pattern::Pattern;
 use crate::refusal::Refusal;
@@ -33,6 +34,20 @@ pub struct User {
     pub tags: Vec<Name>,
     /// What he may do, by vhost.
     pub permissions: BTreeMap<Name, Permissions>,
+    /// Which keys he may use, by vhost and exchange of type topic. What is not here is not restricted.
+    pub topic_permissions: BTreeMap<(Name, Name), TopicPermissions>,
+    /// How much he may have.
+    pub limits: UserLimits,
+}
+
+/// Which routing keys a user may use with an exchange. Both are patterns in which `{username}` and `{vhost}` stand for what
+/// they say.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TopicPermissions {
+    /// To publish with.
+    pub write: Pattern,
+    /// To bind with.
+    pub read: Pattern,
 }
 
 /// Which names a user may do what with.
@@ -93,9 +108,50 @@ impl User {
         }
     }
 
+    /// May he use this routing key with an exchange of type topic? `user` is his name, `access` is to publish or to bind.
+    ///
+    /// # Errors
+    /// He may not.
+    pub fn check_topic(
+        &self,
+        access: Access,
+        exchange: &str,
+        key: &str,
+        vhost: &str,
+        user: &str,
+    ) -> Result<(), Refusal> {
+        let said = self
+            .topic_permissions
+            .iter()
+            .find(|((other, name), _)| other == vhost && name == exchange);
+        let Some((_, permissions)) = said else {
+            return Ok(());
+        };
+        let pattern = match access {
+            Access::Write => &permissions.write,
+            Access::Read | Access::Configure => &permissions.read,
+        };
+        match matches_for(pattern, key, vhost, user) {
+            true => Ok(()),
+            false => Err(Refusal::topic_access(key, exchange, vhost, user)),
+        }
+    }
+
     /// Has he this tag?
     #[must_use]
     pub fn has_tag(&self, tag: &str) -> bool {
         self.tags.iter().any(|other| other == tag)
     }
+}
+
+/// The names in place of variables are no patterns themselves.
+fn matches_for(pattern: &Pattern, key: &str, vhost: &str, user: &str) -> bool {
+    let text = pattern.as_str();
+    if !text.contains(['{', '}']) {
+        return pattern.matches(key);
+    }
+    let text = text
+        .replace("{username}", &fancy_regex::escape(user))
+        .replace("{vhost}", &fancy_regex::escape(vhost));
+    Pattern::new(&text).is_ok_and(|pattern| pattern.matches(key))
 }

@@ -1,12 +1,17 @@
 //! A vhost: exchanges, queues, and the bindings between them.
 
+mod settings;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use warren_amqp::Table;
 
 use super::command::{Binding, Change, Command, Destination};
 use super::exchange::{Bound, Exchange};
+use super::limits::{self, VhostLimits};
+use super::policy::{Policies, Thing};
 use super::queue::Queue;
+use crate::json::Value;
 use crate::name::Name;
 use crate::refusal::Refusal;
 use crate::routing::{Kind, QueueId, Said, Target};
@@ -28,6 +33,12 @@ pub struct Vhost {
     name: Name,
     /// In somebody's words.
     pub description: String,
+    /// `production`, …
+    pub tags: Vec<Name>,
+    /// How much it may have.
+    pub limits: VhostLimits,
+    policies: Policies,
+    parameters: BTreeMap<(Name, Name), Value>,
     exchanges: BTreeMap<Name, Exchange>,
     queues: BTreeMap<Name, Queue>,
     names: HashMap<QueueId, Name>,
@@ -47,6 +58,10 @@ impl Vhost {
         Self {
             name,
             description,
+            tags: Vec::new(),
+            limits: VhostLimits::default(),
+            policies: Policies::default(),
+            parameters: BTreeMap::new(),
             exchanges,
             queues: BTreeMap::new(),
             names: HashMap::new(),
@@ -144,7 +159,7 @@ impl Vhost {
     pub(super) fn declare_exchange(
         &mut self,
         name: Name,
-        exchange: Exchange,
+        mut exchange: Exchange,
         changes: &mut Vec<Change>,
     ) -> Result<(), Refusal> {
         if name.is_empty() {
@@ -157,6 +172,7 @@ impl Vhost {
             return Err(Refusal::reserved_prefix("exchange", &name));
         }
         changes.push(Change::ExchangeAdded(self.name.clone(), name.clone()));
+        exchange.apply(self.policies.applied(Thing::Exchange(&name)));
         self.exchanges.insert(name, exchange);
         Ok(())
     }
@@ -186,11 +202,18 @@ impl Vhost {
     pub(super) fn declare_queue(
         &mut self,
         name: Name,
-        queue: Queue,
+        mut queue: Queue,
         changes: &mut Vec<Change>,
     ) -> Result<(), Refusal> {
         if let Some(current) = self.queues.get(&name) {
             return current.check_equivalent(&queue, &name, &self.name);
+        }
+        if let Some(limit) = limits::reached(self.limits.queues, self.queues.len()) {
+            return Err(Refusal::queue_limit(&name, &self.name, limit));
+        }
+        let applied = self.policies.applied(Thing::Queue(queue.meaning.kind, &name));
+        if applied.is_some() {
+            queue.apply(applied, &name, &self.name);
         }
         changes.push(Change::QueueAdded(queue.id));
         self.names.insert(queue.id, name.clone());
@@ -297,7 +320,13 @@ impl Vhost {
                 vhost: self.name.clone(),
                 binding,
             });
-        vhost.chain(exchanges).chain(queues).chain(bindings)
+        // Limits last: what is there is there.
+        vhost
+            .chain(self.policy_commands())
+            .chain(exchanges)
+            .chain(queues)
+            .chain(bindings)
+            .chain(self.setting_commands())
     }
 
     fn check_ends(&self, binding: &Binding) -> Result<Target, Refusal> {
