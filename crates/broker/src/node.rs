@@ -106,6 +106,12 @@ impl Node {
             // What was refused then is refused again.
             node.change(command).ok();
         }
+        // Transient queues had numbers, too, which are in no command that was kept.
+        let last = recovered.streams.iter().map(|state| state.stream.0).max();
+        node.change(Command::NumberQueuesAfter {
+            last: last.unwrap_or_default(),
+        })
+        .ok();
         node.is_open.store(true, Ordering::Relaxed);
         match written {
             0 => node.furnish(),
