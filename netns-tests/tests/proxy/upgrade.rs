@@ -211,6 +211,35 @@ fn the_successor_is_found_by_everything_its_predecessor_was_found_by() {
     assert!(installed.first.wait(PATIENCE).success());
 }
 
+/// Neither may it make a control socket in /run/warren nor a stats socket where root has made one.
+#[test]
+fn a_proxy_that_is_not_root_any_more_is_upgraded_again_and_again() {
+    let installed = Installed::start_with(CHECK, |text| {
+        text.replace("maxconn 4096", "maxconn 4096\n    user nobody")
+    });
+    let host = &installed.place.proxy;
+    host.sh(&format!("chmod 755 {}", host.directory().display()));
+    let mut session = installed.place.session();
+    for _ in 0..3 {
+        let before = installed.answering();
+        assert_eq!(host.sh(&format!("stat -c %U /proc/{before}")).trim(), "nobody");
+        // What is on its way to the process that has retired is answered by it.
+        eventually(PATIENCE, "it is upgraded", || {
+            let said = installed.upgrade();
+            if said.status.success() { Ok(()) } else { Err(said) }
+        });
+        eventually(PATIENCE, "another process answers", || {
+            let now = installed.answering();
+            if now.is_empty() || now == before {
+                Err(now)
+            } else {
+                Ok(())
+            }
+        });
+        session.exchange(3000).unwrap();
+    }
+}
+
 #[test]
 fn upgrades_that_are_asked_for_at_once_are_one_after_the_other_or_refused() {
     let mut installed = Installed::start(CHECK);

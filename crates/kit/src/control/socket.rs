@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, chown};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -88,6 +88,23 @@ impl ControlSocket {
                 Err(error)
             }
         }
+    }
+
+    /// The socket of a predecessor that listens at `path`, for a successor that may not make one there.
+    pub fn inherited(listener: OwnedFd, path: &Path) -> io::Result<Self> {
+        let file = fs::symlink_metadata(path)?;
+        let listener = UnixListener::from(listener);
+        listener.set_nonblocking(true)?;
+        Ok(Self {
+            listener,
+            path: path.into(),
+            file: (file.dev(), file.ino()),
+        })
+    }
+
+    /// The same socket once more, for a successor.
+    pub fn share(&self) -> io::Result<OwnedFd> {
+        Ok(self.listener.try_clone()?.into())
     }
 
     pub fn path(&self) -> &Path {

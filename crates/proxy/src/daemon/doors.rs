@@ -2,11 +2,14 @@
 //! keeps the line keeps the socket and whoever is connected to it.
 
 use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
 
-use crate::plan::{Global, StatsSocket};
+use super::listeners::Sockets;
+use crate::plan::{BindAddress, Global, SocketAddress, StatsSocket};
 use crate::runtime::{self, BindError, Context, Listener};
 
 /// Stats sockets that listen, by their lines; not served yet.
@@ -17,7 +20,14 @@ pub(super) type Bound = Vec<(StatsSocket, Listener)>;
 pub(super) struct Doors {
     context: Context,
     timeout: Duration,
-    open: HashMap<StatsSocket, JoinHandle<()>>,
+    open: HashMap<StatsSocket, Open>,
+}
+
+/// One that is served, and its socket for a successor if it is a unix socket.
+#[derive(Debug)]
+struct Open {
+    task: JoinHandle<()>,
+    socket: Option<(PathBuf, OwnedFd)>,
 }
 
 impl Doors {
@@ -31,8 +41,8 @@ impl Doors {
 
     /// Serves nobody any more. The files stay: they are a successor's.
     pub(super) fn close(&mut self) {
-        for (_, task) in self.open.drain() {
-            task.abort();
+        for (_, open) in self.open.drain() {
+            open.task.abort();
         }
     }
 
@@ -42,27 +52,49 @@ impl Doors {
     }
 
     fn serve(&mut self, socket: StatsSocket, listener: Listener) {
+        let shared = listener.share();
         let served = runtime::serve(self.context.clone(), listener, socket.level, self.timeout);
-        self.open.insert(socket, tokio::spawn(served));
+        let open = Open {
+            task: tokio::spawn(served),
+            socket: shared,
+        };
+        self.open.insert(socket, open);
     }
 
-    /// Opens what this configuration adds; nothing has changed if one of them cannot be.
-    pub(super) fn additions(&self, global: &Global) -> Result<Bound, BindError> {
+    /// Unix sockets, by their paths.
+    pub(super) fn shared(&self) -> impl Iterator<Item = (&PathBuf, &OwnedFd)> {
+        let sockets = self.open.values().filter_map(|open| open.socket.as_ref());
+        sockets.map(|(path, socket)| (path, socket))
+    }
+
+    /// Opens what this configuration adds, or takes it from `former` if it may not; nothing has changed if one of them
+    /// cannot be.
+    pub(super) fn additions(&self, global: &Global, former: &Sockets) -> Result<Bound, BindError> {
         let new = global
             .sockets
             .iter()
             .filter(|socket| !self.open.contains_key(*socket));
-        new.map(|socket| Ok((socket.clone(), Listener::bind(socket)?)))
-            .collect()
+        new.map(|socket| {
+            let inherited = || {
+                let SocketAddress::Unix(path) = &socket.address else {
+                    return None;
+                };
+                let listener = former.get(&BindAddress::Unix(path.clone()))?;
+                Listener::inherited(listener.try_clone().ok()?, path).ok()
+            };
+            let listener = Listener::bind(socket).or_else(|error| inherited().ok_or(error))?;
+            Ok((socket.clone(), listener))
+        })
+        .collect()
     }
 
     /// Serves the additions, and closes what the configuration has no more.
     pub(super) fn change(&mut self, global: &Global, additions: Bound) {
         self.timeout = global.socket_timeout;
-        self.open.retain(|socket, task| {
+        self.open.retain(|socket, open| {
             let stays = global.sockets.contains(socket);
             if !stays {
-                task.abort();
+                open.task.abort();
             }
             stays
         });

@@ -86,6 +86,17 @@ impl Sockets {
         self.0.get(address)
     }
 
+    /// The first socket of a path with this name that `others` have not, and its path.
+    pub(super) fn named(&self, name: &str, others: &Self) -> Option<(&Path, &OwnedFd)> {
+        let mut unix = self.0.iter().filter(|(address, _)| others.get(address).is_none());
+        unix.find_map(|(address, socket)| match address {
+            BindAddress::Unix(path) if path.file_name().is_some_and(|file| file == name) => {
+                Some((path.as_path(), &**socket))
+            }
+            BindAddress::Unix(_) | BindAddress::Tcp(_) => None,
+        })
+    }
+
     /// What this plan needs: sockets there are, and new ones. Nothing of `self` has changed if one of them cannot be.
     ///
     /// # Errors

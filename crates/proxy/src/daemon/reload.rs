@@ -124,7 +124,7 @@ impl Daemon {
         let sockets = self.sockets.for_plan(&plan).map_err(DaemonError::Listen)?;
         let before = self.live.snapshot();
         warnings.extend(needs_restart(&before.plan, &plan));
-        let doors = self.doors.additions(&plan.global)?;
+        let doors = self.doors.additions(&plan.global, &Sockets::default())?;
 
         let snapshot = self.live.replace(Arc::new(plan));
         keyring.equip(&snapshot);

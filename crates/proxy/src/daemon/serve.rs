@@ -44,6 +44,8 @@ pub(super) struct Daemon {
     pub(super) keyring: Keyring,
     /// Clients of each listener; they outlive a reload.
     pub(super) loads: HashMap<BindAddress, Arc<Gauge>>,
+    /// The control socket, with its path, for a successor.
+    pub(super) control: Option<(PathBuf, OwnedFd)>,
     /// The stats sockets.
     pub(super) doors: Doors,
     pub(super) manager: ServiceManager,

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,6 +72,8 @@ pub fn run(options: Options) -> Result<(), DaemonError> {
 /// What a former process must not be bothered without.
 struct Bound {
     sockets: Sockets,
+    /// All that the former process had.
+    former: Sockets,
     keyring: Keyring,
     inherited: Option<Inherited>,
 }
@@ -86,6 +89,7 @@ impl Bound {
             takeover::patiently(&options.former, || former.for_plan(plan)).map_err(DaemonError::Listen)?;
         Ok(Self {
             sockets,
+            former,
             keyring,
             inherited,
         })
@@ -98,17 +102,27 @@ fn control_socket(
     options: &Options,
     global: &Global,
     took_over: bool,
+    inherited: Option<(&Path, &OwnedFd)>,
 ) -> Result<Option<ControlSocket>, DaemonError> {
     let bind = || -> Result<ControlSocket, DaemonError> {
-        let directory = runtime_dir::for_daemon(options.runtime_dir.as_deref())?;
-        let path = directory.join(warren_api::proxy::SOCKET);
+        let path = match (inherited, &options.runtime_dir) {
+            // Another user's place would be another one.
+            (Some((path, _)), None) => path.to_owned(),
+            (_, flag) => runtime_dir::for_daemon(flag.as_deref())?.join(warren_api::proxy::SOCKET),
+        };
         let group = Some(nix::unistd::getegid().as_raw());
         Ok(match took_over {
             true => ControlSocket::bind_over(&path, group)?,
             false => ControlSocket::bind(&path, group)?,
         })
     };
-    match bind() {
+    // Who is not root any more may not make a socket where root has made one.
+    let bound = bind().or_else(|error| {
+        let taken = inherited
+            .and_then(|(path, socket)| ControlSocket::inherited(socket.try_clone().ok()?, path).ok());
+        taken.ok_or(error)
+    });
+    match bound {
         Ok(socket) => Ok(Some(socket)),
         Err(error @ DaemonError::Control(BindError::InUse { .. }))
             if global.origin == Origin::Haproxy && options.runtime_dir.is_none() =>
@@ -145,6 +159,7 @@ fn name_process(origin: Origin) {
 fn start(options: Options, plan: Plan, bound: Bound, addresses: &Addresses) -> Result<Daemon, DaemonError> {
     let Bound {
         sockets,
+        former,
         keyring,
         inherited,
     } = bound;
@@ -192,6 +207,7 @@ fn start(options: Options, plan: Plan, bound: Bound, addresses: &Addresses) -> R
         sockets,
         keyring,
         loads: HashMap::new(),
+        control: None,
         doors: Doors::new(context, plan.global.socket_timeout),
         manager,
         pid_file: options.pid_file.clone().or_else(|| plan.global.pid_file.clone()),
@@ -216,13 +232,17 @@ fn start(options: Options, plan: Plan, bound: Bound, addresses: &Addresses) -> R
         daemon.adopt(inherited)?;
     }
     // From here on a former process has retired: what fails is a pity, and no reason to leave its clients alone.
-    let opened = daemon.open_doors(&plan.global);
+    let opened = daemon.open_doors(&plan.global, &former);
     match opened {
         Err(error) if took_over => tracing::error!(%error, "not everything could be opened"),
         opened => opened?,
     }
     daemon.serve_metrics(&plan.global, took_over)?;
-    let control = control_socket(&daemon.options, &plan.global, took_over)?;
+    let inherited = former.named(warren_api::proxy::SOCKET, &daemon.sockets);
+    let control = control_socket(&daemon.options, &plan.global, took_over, inherited)?;
+    daemon.control = control
+        .as_ref()
+        .and_then(|control| Some((control.path().to_owned(), control.share().ok()?)));
     privileges::drop_to(
         plan.global.user.as_deref(),
         plan.global.group.as_deref(),
@@ -269,13 +289,13 @@ impl Daemon {
         Ok(())
     }
 
-    fn open_doors(&mut self, global: &Global) -> Result<(), DaemonError> {
+    fn open_doors(&mut self, global: &Global, former: &Sockets) -> Result<(), DaemonError> {
         let door = Door::open().map_err(DaemonError::system("successors cannot be heard"))?;
         self.door = Some(door);
         if let Some(path) = &self.pid_file {
             write_pid(path)?;
         }
-        let bound = self.doors.additions(global)?;
+        let bound = self.doors.additions(global, former)?;
         self.doors.change(global, bound);
         Ok(())
     }

@@ -17,6 +17,7 @@ use super::listeners::Sockets;
 use super::serve::{Daemon, done};
 use super::stop::Stopping;
 use crate::handover::{self, Given, HandoverError};
+use crate::plan::BindAddress;
 use crate::worker::Command;
 
 /// A successor that has not asked for our sessions by then is not going to.
@@ -99,12 +100,21 @@ impl Daemon {
         upgrade.pid = Some(pid);
         upgrade.giving.store(true, Relaxed);
         let listeners = self.listeners();
+        let doors = self.operators_sockets();
         let (workers, live, news) = (self.workers.clone(), Arc::clone(&self.live), self.news.clone());
         tokio::task::spawn_blocking(move || {
-            let given = handover::give(&workers, &live, &listeners, socket);
+            let given = handover::give(&workers, &live, &listeners, &doors, socket);
             // The loop only ends after it has heard of this.
             let _ = news.blocking_send(News::Given(given));
         });
+    }
+
+    /// The control socket and the stats sockets: a successor that is not root any more may not be able to make them.
+    fn operators_sockets(&self) -> Vec<(BindAddress, OwnedFd)> {
+        let control = self.control.iter().map(|(path, socket)| (path, socket));
+        let all = control.chain(self.doors.shared());
+        all.filter_map(|(path, socket)| Some((BindAddress::Unix(path.clone()), socket.try_clone().ok()?)))
+            .collect()
     }
 
     /// A successor is in the middle of taking: nothing else may change.
@@ -185,6 +195,7 @@ impl Daemon {
         }
         // Paths of sockets belong to the successor: nothing is removed.
         self.sockets = Sockets::default();
+        self.control = None;
         self.pid_file = None;
         self.workers.broadcast(&Command::Listen(Arc::default()));
         self.workers.broadcast(&Command::Retire);

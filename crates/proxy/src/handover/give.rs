@@ -10,6 +10,7 @@ use super::state::State;
 use super::wire::Wire;
 use super::{BATCH, HandoverError, PATIENCE, START, VERSION};
 use crate::live::Live;
+use crate::plan::BindAddress;
 use crate::worker::{Command, Listener, Packed, Packing, Workers};
 
 /// Sessions that are just being connected are waited for so long.
@@ -29,7 +30,7 @@ pub struct Given {
 }
 
 /// Hands everything over to the process at the other end of `socket`, which has called [`super::take`]. Blocks: to be
-/// called on a thread of its own. Afterwards this process accepts nobody and has only sessions that cannot travel.
+/// called on a thread of its own. `doors` are the sockets of operators, by their paths. Afterwards this process accepts nobody and has only sessions that cannot travel.
 ///
 /// # Errors
 /// This process accepts again and has all sessions that were not acknowledged, as if nothing had been.
@@ -37,6 +38,7 @@ pub fn give(
     workers: &Workers,
     live: &Live,
     listeners: &[Listener],
+    doors: &[(BindAddress, OwnedFd)],
     socket: OwnedFd,
 ) -> Result<Given, HandoverError> {
     let wire = Wire::new(socket, PATIENCE)?;
@@ -45,11 +47,14 @@ pub fn give(
         ToOld::Hello(version) => return Err(HandoverError::Version(version)),
         ToOld::Prepared | ToOld::Taken(_) | ToOld::Ready => return Err(HandoverError::Unexpected),
     }
-    let addresses: Vec<Address> = listeners
+    let clients = listeners
         .iter()
-        .map(|listener| Address::from(&listener.bind.address))
-        .collect();
-    let sockets: Vec<BorrowedFd<'_>> = listeners.iter().map(|listener| listener.socket.as_fd()).collect();
+        .map(|listener| (&listener.bind.address, listener.socket.as_fd()));
+    let doors = doors.iter().map(|(address, socket)| (address, socket.as_fd()));
+    let (addresses, sockets): (Vec<Address>, Vec<BorrowedFd<'_>>) = clients
+        .chain(doors)
+        .map(|(address, socket)| (Address::from(address), socket))
+        .unzip();
     wire.send(&ToNew::Known(Box::new(State::of(live)), addresses), &sockets)?;
     wire.wait_for(Some(START))?;
     let ToOld::Prepared = wire.receive()?.0 else {

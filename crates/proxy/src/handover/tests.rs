@@ -96,7 +96,7 @@ impl Process {
                     .unwrap();
                 (next, adopted)
             });
-            let given = give(&self.workers, &self.live, &self.listeners, ours).unwrap();
+            let given = give(&self.workers, &self.live, &self.listeners, &[], ours).unwrap();
             let (next, adopted) = next.join().unwrap();
             (next, given, adopted)
         })
@@ -298,7 +298,7 @@ fn wherever_the_new_process_dies_the_old_one_serves_on() {
         let (ours, theirs) = pair().unwrap();
         let given = std::thread::scope(|scope| {
             scope.spawn(|| dies(theirs, after));
-            give(&process.workers, &process.live, &process.listeners, ours)
+            give(&process.workers, &process.live, &process.listeners, &[], ours)
         });
         assert!(given.is_err(), "after {after} steps: {given:?}");
         clients.go_on(120);
@@ -331,7 +331,7 @@ fn a_process_that_falls_silent_gets_no_session_later() {
             assert!(wire.send(&ToOld::Taken(Vec::new()), &[]).is_err());
             drop(sessions);
         });
-        let given = give(&process.workers, &process.live, &process.listeners, ours);
+        let given = give(&process.workers, &process.live, &process.listeners, &[], ours);
         silent.join().unwrap();
         given
     });
@@ -346,7 +346,7 @@ fn a_process_that_speaks_another_version_gets_nothing() {
     let (ours, theirs) = pair().unwrap();
     let wire = Wire::new(theirs, PATIENCE).unwrap();
     wire.send(&ToOld::Hello(VERSION + 1), &[]).unwrap();
-    let refused = give(&process.workers, &process.live, &process.listeners, ours);
+    let refused = give(&process.workers, &process.live, &process.listeners, &[], ours);
     assert!(matches!(refused, Err(HandoverError::Version(version)) if version == VERSION + 1));
 }
 

@@ -4,6 +4,7 @@
 //! to the process before us until the moment we take over, and never to what a killed process has left behind.
 
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -53,6 +54,25 @@ impl Listener {
                 listener.set_nonblocking(true).map_err(failed)?;
                 TcpListener::from_std(listener).map(Self::Tcp).map_err(failed)
             }
+        }
+    }
+
+    /// A unix socket of a predecessor, which listens at `path`.
+    ///
+    /// # Errors
+    /// There is no event loop for it.
+    pub fn inherited(listener: OwnedFd, path: &Path) -> io::Result<Self> {
+        let listener = std::os::unix::net::UnixListener::from(listener);
+        listener.set_nonblocking(true)?;
+        Ok(Self::Unix(UnixListener::from_std(listener)?, path.to_owned()))
+    }
+
+    /// A unix socket once more, and its path: for a successor.
+    #[must_use]
+    pub fn share(&self) -> Option<(PathBuf, OwnedFd)> {
+        match self {
+            Self::Unix(listener, path) => Some((path.clone(), listener.as_fd().try_clone_to_owned().ok()?)),
+            Self::Tcp(_) => None,
         }
     }
 
