@@ -15,7 +15,7 @@ use warren_amqp::{ReplyCode, content};
 use warren_cluster::{Aftermath, Queue};
 use warren_model::meta::Access;
 use warren_model::routing::Said;
-use warren_model::{Message, Refusal};
+use warren_model::{Message, Refusal, Selection};
 use warren_store::Ticket;
 
 use crate::channel::confirm::Confirms;
@@ -80,10 +80,20 @@ impl Batch {
             return Err(Refusal::new(ReplyCode::NotImplemented, "immediate=true"));
         }
         let mandatory = publish.mandatory;
-        let way = self.way(client, &content)?;
+        let selection = Selection::of(content.header());
+        let way = match &selection {
+            Ok(Some(selection)) => {
+                let keys = selection.keys();
+                let found = find(client, publish.exchange, publish.routing_key, &keys, &content)?;
+                Arc::new(found.0)
+            }
+            Ok(None) | Err(_) => self.way(client, &content)?,
+        };
         if let Some(user) = content.header().user_id() {
             crate::properties::check_user_id(client, user)?;
         }
+        let message = Message::new(client.node.message_id(), content).map_err(precondition)?;
+        selection.map_err(precondition)?;
         let counts = &client.entry.counts;
         counts.published.add(1);
         counts.to_confirm.add(u64::from(confirm > 0));
@@ -100,11 +110,10 @@ impl Batch {
             counts.dropped.add(u64::from(!mandatory));
             if mandatory {
                 self.flush_messages();
-                give_back(client, channel, &content);
+                give_back(client, channel, &message);
             }
             return Ok(());
         }
-        let message = Message::new(client.node.message_id(), content).map_err(precondition)?;
         if !self
             .way
             .as_ref()
@@ -120,7 +129,7 @@ impl Batch {
     /// Does all of it, and says what became of messages to channels that want to know.
     pub(crate) fn flush(&mut self, client: &Client, confirms: &mut HashMap<u16, Confirms>) {
         self.flush_messages();
-        for (number, _, _) in self.after.refused.drain(..) {
+        for number in self.after.refused.drain(..) {
             if let Some(published) = self.published.get_mut(number as usize) {
                 published.refused = true;
             }
@@ -213,7 +222,7 @@ impl Batch {
             self.last = Some((key.0, key.1, Arc::clone(way)));
             return Ok(Arc::clone(way));
         }
-        let (way, by_key) = find(client, publish.exchange, publish.routing_key, content)?;
+        let (way, by_key) = find(client, publish.exchange, publish.routing_key, &[], content)?;
         let way = Arc::new(way);
         if by_key {
             if self.ways.len() >= WAYS_MAX {
@@ -231,12 +240,13 @@ fn find(
     client: &Client,
     exchange: &[u8],
     key: &[u8],
+    more: &[Bytes],
     content: &content::Message,
 ) -> Result<(Way, bool), Refusal> {
     let name = String::from_utf8_lossy(exchange);
     client.check(Access::Write, "exchange", &name)?;
     let header = content.header();
-    let said = Said::new(key, Some(header), client.node.message_id().sequence);
+    let said = Said::new(key, Some(header), client.node.message_id().sequence).with_more(more);
     let mut found = Vec::new();
     client.node.read(|meta| {
         let vhost = meta.vhost(&client.vhost);
@@ -258,15 +268,15 @@ fn find(
 }
 
 /// `mandatory`: nobody wants the message, and its publisher has it again.
-fn give_back(client: &Client, channel: u16, content: &content::Message) {
-    let Some(publish) = content.publish() else { return };
+fn give_back(client: &Client, channel: u16, message: &Message) {
+    let Some(publish) = message.content.publish() else {
+        return;
+    };
     let returned = Return {
         reply_code: ReplyCode::NoRoute.code(),
         reply_text: b"NO_ROUTE",
         exchange: publish.exchange,
         routing_key: publish.routing_key,
     };
-    if let Err(error) = client.output.lock().outbox.message(channel, &returned, content) {
-        tracing::warn!(%error, "message was not returned");
-    }
+    client.output.lock().message(channel, &returned, message, None);
 }

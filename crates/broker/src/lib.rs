@@ -14,6 +14,7 @@ mod channel;
 mod client;
 mod connection;
 pub mod daemon;
+mod dead_letter;
 mod furniture;
 mod ledger;
 mod node;
@@ -27,6 +28,7 @@ mod server;
 mod storage;
 #[cfg(test)]
 mod testing;
+mod timers;
 
 pub use furniture::{Furniture, Secret};
 pub use node::{Node, Settings};

@@ -18,10 +18,12 @@ use warren_model::queue::Run;
 use warren_model::{MessageId, Meta, Millis, Name, Position, QueueId, Refusal};
 use warren_store::{AppendError, Disk, Options, Recovered, StreamId, Ticket};
 
+use crate::dead_letter;
 use crate::furniture::Furniture;
 use crate::output::Output;
 use crate::registry::{Churn, Registry};
 use crate::storage::{Storage, StorageError};
+use crate::timers::{Alarm, Timers};
 
 /// What an operator may say about connections. It may change while there are some: each goes on with what was agreed when
 /// it was opened.
@@ -65,6 +67,7 @@ pub struct Node {
     /// Grows with every change of the metadata: what was derived from an older one has to be derived anew.
     version: AtomicU64,
     queues: RwLock<HashMap<QueueId, Arc<Queue>>>,
+    pub(crate) timers: Timers,
     incarnation: u64,
     messages: AtomicU64,
     connections: AtomicU64,
@@ -134,6 +137,7 @@ impl Node {
             meta: RwLock::default(),
             version: AtomicU64::new(1),
             queues: RwLock::default(),
+            timers: Timers::default(),
             incarnation,
             messages: AtomicU64::new(1),
             connections: AtomicU64::new(1),
@@ -174,6 +178,10 @@ impl Node {
                 octets: state.octets,
             });
             queue.recover(next, run);
+            if queue.has_lifetime() {
+                // To know when the first of them ends, it has to be fetched.
+                self.timers.set(now(), id, Alarm::Messages);
+            }
         }
         Ok(())
     }
@@ -189,15 +197,14 @@ impl Node {
     /// # Errors
     /// Messages cannot be written: none of them is safe.
     pub(crate) fn carry_out(self: &Arc<Self>, after: &mut Aftermath) -> Result<Option<Ticket>, AppendError> {
+        dead_letter::publish(self, now(), after);
+        after.refused.clear();
         for (queue, run) in after.missing.drain(..) {
             crate::paging::fetch(self, queue, run);
         }
-        after.removed.drain(..).for_each(|(queue, removed)| {
-            if queue.keeps(&removed.entry.message) {
-                after.settled.push((queue.identity().id, removed.entry.position));
-            }
-        });
-        after.deadlines.clear();
+        for (queue, time) in after.deadlines.drain(..) {
+            self.timers.set(time, queue, Alarm::Messages);
+        }
         after.paged.clear();
         match &self.storage {
             Some(storage) => storage.write(after),
@@ -377,6 +384,9 @@ impl Node {
                 );
                 self.queues.write().insert(*id, Arc::new(queue));
                 Churn::one(&self.registry.churn.queues_created);
+                if let Some(expires) = meaning.expires {
+                    self.timers.set(now().after(expires), *id, Alarm::Unused);
+                }
             }
             Change::QueueRemoved(id) => {
                 let mut queues = self.queues.write();

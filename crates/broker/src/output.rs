@@ -17,12 +17,12 @@ use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 use warren_amqp::FrameMax;
 use warren_amqp::basic;
-use warren_amqp::content::HeaderEdit;
-use warren_amqp::hot::Deliver;
+use warren_amqp::content::{Header, HeaderEdit};
+use warren_amqp::hot::{Carrier, Deliver};
 use warren_amqp::outbox::Outbox;
 use warren_amqp::{Method, ShortString, Value};
 use warren_cluster::{Delivery, DeliverySink, Queue, Room};
-use warren_model::ConsumerId;
+use warren_model::{ConsumerId, Message};
 
 use crate::ledger::Ledger;
 
@@ -97,6 +97,36 @@ impl Waiting {
         }
     }
 
+    /// A message for the client, who does not see its `BCC`; `returns`: he sees how often it came back.
+    pub(crate) fn message(
+        &mut self,
+        channel: u16,
+        method: &impl Carrier,
+        message: &Message,
+        returns: Option<u32>,
+    ) {
+        let content = &message.content;
+        let sent = match returns.is_none() && !message.blind {
+            true => self.outbox.message(channel, method, content),
+            false => {
+                let mut edit = HeaderEdit::of(content.header());
+                if message.blind {
+                    edit = edit.without_header("BCC");
+                }
+                if let Some(returns) = returns {
+                    edit = edit.with_header("x-delivery-count", Value::I64(returns.into()));
+                }
+                let header = edit.finish();
+                // Cannot fail, unless the header has the most values there can be already.
+                let header = Header::read(&header).unwrap_or_else(|_| content.header());
+                self.outbox.with_header(channel, method, header, content)
+            }
+        };
+        if let Err(error) = sent {
+            tracing::warn!(%error, "message does not fit into the frames of its consumer");
+        }
+    }
+
     /// Consumers that may have messages again: `left` octets wait.
     pub(crate) fn unpark(&mut self, left: usize) -> Vec<(Arc<Queue>, ConsumerId)> {
         match left + self.outbox.len() <= WAITING_LOW {
@@ -118,7 +148,7 @@ pub(crate) struct Consumer {
     pub(crate) origin: u32,
     /// Its client wants to know when the queue goes.
     pub(crate) notify: bool,
-    /// Deliveries say how often they came back.
+    /// Deliveries say how often they came back, if they did.
     pub(crate) counts: bool,
     pub(crate) id: Mutex<Option<ConsumerId>>,
 }
@@ -145,28 +175,13 @@ impl DeliverySink for Consumer {
             exchange: published.exchange,
             routing_key: published.routing_key,
         };
-        let sent = match self.counts {
-            false => waiting.outbox.message(self.channel, &deliver, content),
-            true => {
-                let edit = HeaderEdit::of(content.header());
-                let header = edit
-                    .with_header("x-delivery-count", Value::I64(delivery.returns.into()))
-                    .finish();
-                match warren_amqp::content::Header::read(&header) {
-                    Ok(header) => waiting
-                        .outbox
-                        .with_header(self.channel, &deliver, header, content),
-                    Err(_) => waiting.outbox.message(self.channel, &deliver, content),
-                }
-            }
-        };
-        if let Err(error) = sent {
-            tracing::warn!(%error, queue = ?self.queue, "message does not fit into the frames of its consumer");
-        }
-        match waiting.outbox.len() >= WAITING_MAX || ledger.is_full() {
+        let returns = Some(delivery.returns).filter(|returns| self.counts && *returns > 0);
+        waiting.message(self.channel, &deliver, delivery.message, returns);
+        let full = waiting.ledgers.get(&self.channel).is_some_and(Ledger::is_full);
+        match waiting.outbox.len() >= WAITING_MAX || full {
             false => Room::Left,
             true => {
-                if let (Some(id), false) = (*self.id.lock(), ledger.is_full()) {
+                if let (Some(id), false) = (*self.id.lock(), full) {
                     waiting.parked.push((Arc::clone(&self.queue), id));
                 }
                 Room::Full

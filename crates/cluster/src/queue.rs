@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use warren_model::consumers::{ConsumerId, Consumers, InExclusiveUse, Terms};
-use warren_model::queue::{Counts, Entry, Limits, Position, QueueMachine, Reason, Removed, Run};
+use warren_model::queue::{Counts, Entry, Limits, Position, QueueMachine, Refused, Removed, Run};
 use warren_model::{Message, Millis, Name, QueueId};
 
 pub use aftermath::{Aftermath, Placed};
@@ -132,6 +132,8 @@ struct State {
     used: Millis,
     /// The lack of messages in memory has been said and not been mended.
     fetching: bool,
+    /// When it will be told the time ([`Queue::expire`]), as far as it asked for that.
+    alarm: Option<Millis>,
     gone: bool,
     removed: Vec<Removed>,
 }
@@ -146,6 +148,7 @@ impl Queue {
             traffic: Traffic::default(),
             used: now,
             fetching: false,
+            alarm: None,
             gone: false,
             removed: Vec::new(),
         };
@@ -178,32 +181,39 @@ impl Queue {
             let kept = self.identity.durable && message.persistent;
             match state.next_if_idle() {
                 Some((consumer, subscriber)) => {
-                    let entry = state.machine.publish_taken(now, message, subscriber.no_ack);
-                    if kept && !subscriber.no_ack {
-                        after.placed.push(self.placed(number, &entry));
+                    match state.machine.publish_taken(now, message, subscriber.no_ack) {
+                        Ok(entry) => {
+                            if kept && !subscriber.no_ack {
+                                after.placed.push(self.placed(number, &entry));
+                            }
+                            state.hand_over(consumer, &subscriber, &entry, after);
+                        }
+                        Err(refused) => self.refuse(number, refused, after),
                     }
-                    state.hand_over(consumer, &subscriber, &entry, after);
                 }
-                None => match state
-                    .machine
-                    .publish(now, Arc::clone(&message), &mut state.removed)
-                {
-                    Ok((position, expires)) if kept => {
-                        let queue = self.identity.id;
-                        after.placed.push(Placed {
+                None => {
+                    let copy = kept.then(|| Arc::clone(&message));
+                    match state.machine.publish(now, message, &mut state.removed) {
+                        Ok((position, expires)) => after.placed.extend(copy.map(|message| Placed {
                             number,
                             message,
-                            queue,
+                            queue: self.identity.id,
                             position,
                             expires,
-                        });
+                        })),
+                        Err(refused) => self.refuse(number, refused, after),
                     }
-                    Ok(_) => {}
-                    Err(refused) => after.refused.push((number, Arc::clone(self), refused)),
-                },
+                }
             }
         }
         self.finish(state, now, after);
+    }
+
+    fn refuse(self: &Arc<Self>, number: u32, refused: Refused, after: &mut Aftermath) {
+        after.refused.push(number);
+        if refused.dead_letter {
+            after.turned_away.push((Arc::clone(self), refused.message));
+        }
     }
 
     /// A consumer is done with messages.
@@ -341,6 +351,9 @@ impl Queue {
     pub fn expire(self: &Arc<Self>, now: Millis, after: &mut Aftermath) {
         let mut state = self.state.lock();
         let state = &mut *state;
+        if state.alarm.is_some_and(|alarm| alarm <= now) {
+            state.alarm = None;
+        }
         state.machine.expire(now, &mut state.removed);
         self.finish(state, now, after);
     }
@@ -368,6 +381,12 @@ impl Queue {
             state.machine.set_limits(limits, &mut state.removed);
             self.finish(state, now, after);
         }
+    }
+
+    /// Does the queue limit how long messages live?
+    #[must_use]
+    pub fn has_lifetime(&self) -> bool {
+        self.state.lock().machine.limits().message_ttl.is_some()
     }
 
     /// Somebody declared it again.
@@ -470,8 +489,11 @@ impl Queue {
             state.fetching = true;
             after.missing.push((Arc::clone(self), run));
         }
-        if let Some(deadline) = state.machine.deadline() {
-            after.deadlines.push((Arc::clone(self), deadline));
+        if let Some(deadline) = state.machine.deadline()
+            && state.alarm.is_none_or(|alarm| deadline < alarm)
+        {
+            state.alarm = Some(deadline);
+            after.deadlines.push((self.identity.id, deadline));
         }
     }
 
@@ -523,16 +545,5 @@ impl std::fmt::Debug for Queue {
             "queue '{}' in vhost '{}'",
             self.identity.name, self.identity.vhost
         )
-    }
-}
-
-/// Why a message was removed, as `x-death` says it.
-#[must_use]
-pub const fn death(reason: Reason) -> &'static str {
-    match reason {
-        Reason::Expired => "expired",
-        Reason::MaxLength => "maxlen",
-        Reason::Rejected => "rejected",
-        Reason::DeliveryLimit => "delivery_limit",
     }
 }

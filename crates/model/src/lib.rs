@@ -20,6 +20,7 @@
 
 pub mod arguments;
 pub mod consumers;
+pub mod death;
 pub mod json;
 pub mod message;
 pub mod meta;
@@ -28,10 +29,12 @@ pub mod pattern;
 pub mod queue;
 pub mod refusal;
 pub mod routing;
+pub mod selection;
 pub mod time;
 mod wire_table;
 
 pub use consumers::{ConsumerId, Consumers};
+pub use death::Death;
 pub use message::{Message, MessageId};
 pub use meta::Meta;
 pub use name::Name;
@@ -39,4 +42,5 @@ pub use pattern::Pattern;
 pub use queue::{Entry, Position, QueueMachine};
 pub use refusal::Refusal;
 pub use routing::{QueueId, Target};
+pub use selection::Selection;
 pub use time::Millis;

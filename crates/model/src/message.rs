@@ -27,12 +27,20 @@ pub struct Message {
     pub priority: Option<u8>,
     /// The expiration property, milliseconds.
     pub expiration: Option<u64>,
+    /// It has a header `BCC`, which nobody sees who gets it.
+    pub blind: bool,
 }
+
+/// The longest time to live: ten years.
+const EXPIRATION_MAX: u64 = 315_360_000_000;
 
 /// The expiration property is not a number of milliseconds.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("invalid expiration '{0}': no_integer")]
-pub struct InvalidExpiration(pub String);
+#[error("invalid expiration '{text}': {why}")]
+pub struct InvalidExpiration {
+    text: String,
+    why: String,
+}
 
 impl Message {
     /// Of what came.
@@ -43,12 +51,16 @@ impl Message {
         let header = content.header();
         let (persistent, priority) = (header.is_persistent(), header.priority());
         let expiration = header.expiration().map(parse_expiration).transpose()?;
+        let blind = header
+            .headers()
+            .is_some_and(|headers| headers.get("BCC").is_some());
         Ok(Self {
             id,
             content,
             persistent,
             priority,
             expiration,
+            blind,
         })
     }
 
@@ -59,9 +71,72 @@ impl Message {
     }
 }
 
+/// As Erlang reads a number: an optional sign, digits, and what is left over.
 fn parse_expiration(octets: &[u8]) -> Result<u64, InvalidExpiration> {
-    let number = std::str::from_utf8(octets)
-        .ok()
-        .and_then(|text| text.parse().ok());
-    number.ok_or_else(|| InvalidExpiration(String::from_utf8_lossy(octets).into_owned()))
+    let text = String::from_utf8_lossy(octets);
+    let invalid = |why: String| InvalidExpiration {
+        text: text.clone().into_owned(),
+        why,
+    };
+    let (negative, unsigned) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text.strip_prefix('+').unwrap_or(&text)),
+    };
+    let end = unsigned
+        .find(|letter: char| !letter.is_ascii_digit())
+        .unwrap_or(unsigned.len());
+    let (digits, rest) = unsigned.split_at(end);
+    if digits.is_empty() {
+        return Err(invalid("no_integer".to_owned()));
+    }
+    if !rest.is_empty() {
+        return Err(invalid(format!("{{leftover_string,\"{rest}\"}}")));
+    }
+    let digits = match digits.trim_start_matches('0') {
+        "" => "0",
+        digits => digits,
+    };
+    if negative && digits != "0" {
+        return Err(invalid(format!("{{value_negative,-{digits}}}")));
+    }
+    let number = digits.parse().ok().filter(|number| *number <= EXPIRATION_MAX);
+    number.ok_or_else(|| invalid(format!("{{value_too_large,{digits}}}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> Result<u64, String> {
+        parse_expiration(text.as_bytes()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn expirations_are_read_as_rabbitmq_reads_them() {
+        for (text, time) in [
+            ("0", 0),
+            ("+5", 5),
+            ("-0", 0),
+            ("007", 7),
+            ("315360000000", EXPIRATION_MAX),
+        ] {
+            assert_eq!(parsed(text), Ok(time), "{text}");
+        }
+        for (text, why) in [
+            ("", "no_integer"),
+            (" 5", "no_integer"),
+            ("-", "no_integer"),
+            ("soon", "no_integer"),
+            ("-1", "{value_negative,-1}"),
+            ("12x", "{leftover_string,\"x\"}"),
+            ("1.5", "{leftover_string,\".5\"}"),
+            ("315360000001", "{value_too_large,315360000001}"),
+            (
+                "99999999999999999999999",
+                "{value_too_large,99999999999999999999999}",
+            ),
+        ] {
+            assert_eq!(parsed(text), Err(format!("invalid expiration '{text}': {why}")));
+        }
+    }
 }

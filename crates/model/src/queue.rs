@@ -89,6 +89,19 @@ pub enum Reason {
     DeliveryLimit,
 }
 
+impl Reason {
+    /// As `x-death` says it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::MaxLength => "maxlen",
+            Self::Rejected => "rejected",
+            Self::DeliveryLimit => "delivery_limit",
+        }
+    }
+}
+
 /// A message that left, to be dead-lettered if the queue does that, and forgotten by the log.
 #[derive(Clone, Debug)]
 pub struct Removed {
@@ -99,8 +112,10 @@ pub struct Removed {
 }
 
 /// A message is not taken into the queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Refused {
+    /// Which.
+    pub message: Arc<Message>,
     /// It is to be dead-lettered with [`Reason::MaxLength`].
     pub dead_letter: bool,
 }
@@ -185,13 +200,7 @@ impl QueueMachine {
         message: Arc<Message>,
         removed: &mut Vec<Removed>,
     ) -> Result<(Position, Option<Millis>), Refused> {
-        if self.limits.overflow != Overflow::DropHead
-            && self.is_beyond(self.counts.ready + 1, self.counts.ready_octets + message.size())
-        {
-            return Err(Refused {
-                dead_letter: self.limits.overflow == Overflow::RejectPublishDlx,
-            });
-        }
+        let message = self.admit(message)?;
         let entry = self.enter(now, message);
         let placed = (entry.position, entry.expires);
         self.add(entry);
@@ -199,15 +208,24 @@ impl QueueMachine {
         Ok(placed)
     }
 
-    /// A message for the queue, of which there is nothing ready, that a consumer takes at once: no limit holds for it.
-    /// Unless `settled`, it is unacked now.
-    pub fn publish_taken(&mut self, now: Millis, message: Arc<Message>, settled: bool) -> Entry {
+    /// A message for the queue, of which there is nothing ready, that a consumer takes at once. Unless `settled`, it is
+    /// unacked now.
+    ///
+    /// # Errors
+    /// The queue refuses messages that it could not hold, even if it need not.
+    pub fn publish_taken(
+        &mut self,
+        now: Millis,
+        message: Arc<Message>,
+        settled: bool,
+    ) -> Result<Entry, Refused> {
+        let message = self.admit(message)?;
         debug_assert!(self.counts.ready == 0);
         let entry = self.enter(now, message);
         if !settled {
             self.hold(entry.clone());
         }
-        entry
+        Ok(entry)
     }
 
     /// The next message, for somebody who has to settle it, or not if it is `settled` by being taken. Messages whose
@@ -374,6 +392,19 @@ impl QueueMachine {
     #[must_use]
     pub fn in_memory(&self) -> usize {
         self.levels.iter().map(Ready::in_memory).sum::<usize>() + self.unacked.len()
+    }
+
+    /// Does the queue take another message?
+    fn admit(&self, message: Arc<Message>) -> Result<Arc<Message>, Refused> {
+        if self.limits.overflow != Overflow::DropHead
+            && self.is_beyond(self.counts.ready + 1, self.counts.ready_octets + message.size())
+        {
+            return Err(Refused {
+                message,
+                dead_letter: self.limits.overflow == Overflow::RejectPublishDlx,
+            });
+        }
+        Ok(message)
     }
 
     fn enter(&mut self, now: Millis, message: Arc<Message>) -> Entry {

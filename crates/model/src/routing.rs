@@ -11,6 +11,7 @@ mod topic;
 
 use std::cell::{Cell, OnceCell};
 
+use bytes::Bytes;
 use warren_amqp::content::{Header, Property};
 use warren_amqp::{Table, Value};
 
@@ -103,6 +104,8 @@ impl Kind {
 pub struct Said<'a> {
     /// The routing key.
     pub key: &'a [u8],
+    /// Further keys, of `CC` and `BCC`.
+    more: &'a [Bytes],
     header: Option<Header<'a>>,
     random: u64,
     headers: OnceCell<Option<Table>>,
@@ -115,11 +118,24 @@ impl<'a> Said<'a> {
     pub const fn new(key: &'a [u8], header: Option<Header<'a>>, random: u64) -> Self {
         Self {
             key,
+            more: &[],
             header,
             random,
             headers: OnceCell::new(),
             by_key: Cell::new(true),
         }
+    }
+
+    /// With further keys, each of which leads where it would lead alone.
+    #[must_use]
+    pub const fn with_more(mut self, keys: &'a [Bytes]) -> Self {
+        self.more = keys;
+        self
+    }
+
+    /// All keys.
+    pub fn keys(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        std::iter::once(self.key).chain(self.more.iter().map(|key| &key[..]))
     }
 
     /// Nothing but the key was looked at: every message with this key goes the same way until bindings change.
@@ -229,9 +245,9 @@ impl Routes {
     /// Where a message goes.
     pub fn route<'a>(&'a self, said: &Said<'_>, found: &mut Vec<&'a Target>) {
         match self {
-            Self::Direct(routes) => routes.route(said.key, found),
+            Self::Direct(routes) => said.keys().for_each(|key| routes.route(key, found)),
             Self::Fanout(targets) => found.extend(targets),
-            Self::Topic(routes) => routes.route(said.key, found),
+            Self::Topic(routes) => said.keys().for_each(|key| routes.route(key, found)),
             Self::Headers(routes) => routes.route(said, found),
             Self::One(routes) => found.extend(routes.route(said)),
         }

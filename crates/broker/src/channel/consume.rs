@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use warren_amqp::hot::GetOk;
 use warren_amqp::{ReplyCode, ShortString, basic};
+use warren_model::arguments::{integer, type_name};
 use warren_model::consumers::Terms;
 use warren_model::meta::{Access, Command};
 use warren_model::{Name, Refusal};
 
 use super::{Around, Channel, declare::generated, unimplemented};
-use crate::client::precondition;
 use crate::node::now;
 use crate::output::Consumer;
 
@@ -85,7 +85,7 @@ impl Channel {
         }
         let queue = self.usable(&name, around)?;
         let terms = Terms {
-            priority: priority(&consume.arguments)?,
+            priority: priority(&consume.arguments, &name, &client.vhost)?,
             prefetch: (self.prefetch > 0 && !consume.no_ack).then(|| self.prefetch.into()),
             exclusive: consume.exclusive,
         };
@@ -149,6 +149,7 @@ impl Channel {
             around.flush();
             return self.answer(around, basic::GetEmpty::default());
         };
+        let counts = is_quorum(&client, &name);
         {
             let mut waiting = client.output.lock();
             let waiting = &mut *waiting;
@@ -175,9 +176,12 @@ impl Channel {
                     routing_key: published.routing_key,
                     message_count: u32::try_from(left).unwrap_or(u32::MAX),
                 };
-                if let Err(error) = waiting.outbox.message(self.number, &answer, content) {
-                    tracing::warn!(%error, "message was not sent");
-                }
+                waiting.message(
+                    self.number,
+                    &answer,
+                    &entry.message,
+                    counts.then_some(entry.returns),
+                );
             }
         }
         around.flush();
@@ -238,16 +242,14 @@ fn is_quorum(client: &crate::client::Client, name: &Name) -> bool {
     })
 }
 
-/// `x-priority` of a consumer.
-fn priority(arguments: &warren_amqp::Table) -> Result<i32, Refusal> {
+/// `x-priority` of a consumer; beyond what there is room for, the highest or lowest.
+fn priority(arguments: &warren_amqp::Table, queue: &str, vhost: &str) -> Result<i32, Refusal> {
     let Some(value) = arguments.get("x-priority") else {
         return Ok(0);
     };
-    let number = warren_model::arguments::integer(value).and_then(|number| i32::try_from(number).ok());
-    number.ok_or_else(|| {
-        precondition(format_args!(
-            "invalid arg 'x-priority' for queue: \"expected integer, got {}\"",
-            warren_model::arguments::type_name(value)
-        ))
-    })
+    let number = integer(value).ok_or_else(|| {
+        let why = format_args!("\"expected integer, got {}\"", type_name(value)).to_string();
+        Refusal::invalid_argument("x-priority", queue, vhost, why)
+    })?;
+    Ok(i32::try_from(number).unwrap_or(if number < 0 { i32::MIN } else { i32::MAX }))
 }

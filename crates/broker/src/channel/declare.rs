@@ -177,9 +177,7 @@ impl Channel {
         }
         let queue = self.usable(&name, around)?;
         Churn::one(&client.node.registry.churn.queues_declared);
-        if !declare.passive {
-            queue.touch(now());
-        }
+        queue.touch(now());
         let snapshot = queue.snapshot();
         self.last_queue = Some(name.clone());
         let answer = queue::DeclareOk {

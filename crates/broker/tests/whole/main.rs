@@ -2,8 +2,12 @@
 //!
 //! Where RabbitMQ is installed it is asked the same, so that a test which expects the wrong thing is found.
 
+mod agreement;
 mod broker;
 mod client;
+mod dead_letters;
+mod limits;
 mod rabbitmq;
 mod replies;
+mod words;
 mod wrong;

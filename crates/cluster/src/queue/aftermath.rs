@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use warren_model::queue::{Entry, Position, Refused, Removed, Run};
+use warren_model::queue::{Entry, Position, Removed, Run};
 use warren_model::{Message, Millis, QueueId};
 
 use super::{DeliverySink, Queue};
@@ -28,7 +28,9 @@ pub struct Aftermath {
     /// Messages that have to be on disk before they are confirmed.
     pub placed: Vec<Placed>,
     /// Messages, by the caller's numbers, that a queue did not take.
-    pub refused: Vec<(u32, Arc<Queue>, Refused)>,
+    pub refused: Vec<u32>,
+    /// Those of them that are dead letters of that queue, if it has a dead-letter exchange: there were too many.
+    pub turned_away: Vec<(Arc<Queue>, Arc<Message>)>,
     /// Positions that the disk may forget.
     pub settled: Vec<(QueueId, Position)>,
     /// From where to where the disk may forget positions, both included.
@@ -40,8 +42,8 @@ pub struct Aftermath {
     pub paged: Vec<(Arc<Queue>, Vec<Entry>)>,
     /// Messages that have to be brought from the disk ([`Queue::load`]).
     pub missing: Vec<(Arc<Queue>, Run)>,
-    /// When a queue wants to be told the time ([`Queue::expire`]).
-    pub deadlines: Vec<(Arc<Queue>, Millis)>,
+    /// When a queue wants to be told the time ([`Queue::expire`]); each is said once.
+    pub deadlines: Vec<(QueueId, Millis)>,
     /// Consumers whose queue is gone.
     pub cancelled: Vec<Arc<dyn DeliverySink>>,
     /// Connections that have something to send.
@@ -70,6 +72,7 @@ impl Aftermath {
     pub fn is_done(&self) -> bool {
         self.placed.is_empty()
             && self.refused.is_empty()
+            && self.turned_away.is_empty()
             && self.settled.is_empty()
             && self.purged.is_empty()
             && self.removed.is_empty()

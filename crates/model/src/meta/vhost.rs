@@ -117,9 +117,8 @@ impl Vhost {
     /// Which queues a message goes to, each once. Nothing happens to it if there is no such exchange.
     pub fn route(&self, exchange: &str, said: &Said<'_>, queues: &mut Vec<QueueId>) {
         if exchange.is_empty() {
-            let name = std::str::from_utf8(said.key).ok();
-            queues.extend(name.and_then(|name| self.queues.get(name)).map(|queue| queue.id));
-            return;
+            queues.extend(said.keys().filter_map(|key| self.named(key)));
+            return only_once(queues);
         }
         let mut found = Vec::new();
         let mut visited: Vec<&str> = Vec::new();
@@ -134,8 +133,7 @@ impl Vhost {
             };
             if name.is_empty() {
                 // As somebody's alternate exchange.
-                let name = std::str::from_utf8(said.key).ok();
-                queues.extend(name.and_then(|name| self.queues.get(name)).map(|queue| queue.id));
+                queues.extend(said.keys().filter_map(|key| self.named(key)));
                 continue;
             }
             found.clear();
@@ -150,10 +148,13 @@ impl Vhost {
                 }
             }
         }
-        if queues.len() > 1 {
-            queues.sort_unstable();
-            queues.dedup();
-        }
+        only_once(queues);
+    }
+
+    /// Where the default exchange leads.
+    fn named(&self, key: &[u8]) -> Option<QueueId> {
+        let name = std::str::from_utf8(key).ok()?;
+        self.queues.get(name).map(|queue| queue.id)
     }
 
     pub(super) fn declare_exchange(
@@ -403,5 +404,12 @@ impl Vhost {
         if goes {
             self.remove_exchange(source, changes);
         }
+    }
+}
+
+fn only_once(queues: &mut Vec<QueueId>) {
+    if queues.len() > 1 {
+        queues.sort_unstable();
+        queues.dedup();
     }
 }

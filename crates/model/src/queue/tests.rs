@@ -7,7 +7,7 @@ use warren_amqp::content::{self, DeliveryMode, Header, Properties};
 use warren_amqp::hot::Publish;
 
 use super::ready::{HEAD_MAX, TAIL_MAX};
-use super::{Entry, Limits, Overflow, Position, QueueMachine, Reason, Refused, Removed};
+use super::{Entry, Limits, Overflow, Position, QueueMachine, Reason, Removed};
 use crate::{Message, MessageId, Millis};
 
 const NOW: Millis = Millis(1_000_000);
@@ -133,7 +133,9 @@ fn a_full_queue_may_refuse() {
         );
         publish(&mut queue, 1);
         let refused = queue.publish(NOW, Arc::new(message(1)), &mut Vec::new());
-        assert_eq!(refused, Err(Refused { dead_letter }));
+        assert_eq!(refused.unwrap_err().dead_letter, dead_letter);
+        let refused = queue.publish_taken(NOW, Arc::new(message(1)), true);
+        assert!(refused.is_err(), "even if a consumer would take it");
         assert_eq!(queue.counts().ready, 1);
     }
 }

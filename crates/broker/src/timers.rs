@@ -1,0 +1,144 @@
+//! What queues want to be done at some time: messages that expire, and queues that nobody uses.
+//!
+//! One task for all queues of the node. A queue asks for one time only, and again when that has come; an earlier one in
+//! between is one more entry, and the later finds nothing to do.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use warren_cluster::Aftermath;
+use warren_model::meta::Command;
+use warren_model::{Millis, QueueId};
+
+use crate::node::{Node, now};
+
+/// The longest sleep: whoever sets the clock is noticed after that.
+const SLEEP_MAX: Duration = Duration::from_secs(10);
+
+/// What a queue waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Alarm {
+    /// A message's time is over.
+    Messages,
+    /// `x-expires`: it may have been out of use for too long.
+    Unused,
+}
+
+/// All that is waited for.
+#[derive(Debug, Default)]
+pub(crate) struct Timers {
+    /// The first is the earliest.
+    due: Mutex<BinaryHeap<Reverse<(Millis, QueueId, Alarm)>>>,
+    /// Something is earlier than all that was waited for.
+    earlier: Notify,
+    runs: AtomicBool,
+}
+
+impl Timers {
+    /// Wakes a queue at some time.
+    pub(crate) fn set(&self, time: Millis, queue: QueueId, alarm: Alarm) {
+        let mut due = self.due.lock();
+        let first = due.peek().is_none_or(|Reverse((first, ..))| time < *first);
+        due.push(Reverse((time, queue, alarm)));
+        drop(due);
+        if first {
+            self.earlier.notify_one();
+        }
+    }
+
+    /// Starts the task, which ends with the node. Once; after that it does nothing.
+    pub(crate) fn start(&self, node: &Arc<Node>) {
+        if !self.runs.swap(true, Ordering::AcqRel) {
+            tokio::spawn(run(Arc::downgrade(node)));
+        }
+    }
+
+    /// What is due now, or how long that takes.
+    fn next(&self, now: Millis) -> Result<(QueueId, Alarm), Duration> {
+        let mut due = self.due.lock();
+        match due.peek() {
+            Some(Reverse((time, queue, alarm))) if *time <= now => {
+                let found = (*queue, *alarm);
+                due.pop();
+                Ok(found)
+            }
+            Some(Reverse((time, ..))) => Err(Duration::from_millis(time.0 - now.0).min(SLEEP_MAX)),
+            None => Err(SLEEP_MAX),
+        }
+    }
+}
+
+async fn run(node: Weak<Node>) {
+    let mut after = Aftermath::default();
+    loop {
+        let Some(node) = node.upgrade() else { return };
+        let sleep = loop {
+            match node.timers.next(now()) {
+                Ok((queue, alarm)) => ring(&node, queue, alarm, &mut after),
+                Err(sleep) => break sleep,
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep(sleep) => {}
+            () = node.timers.earlier.notified() => {}
+        }
+    }
+}
+
+fn ring(node: &Arc<Node>, id: QueueId, alarm: Alarm, after: &mut Aftermath) {
+    let Some(queue) = node.queue(id) else { return };
+    match alarm {
+        Alarm::Messages => {
+            queue.expire(now(), after);
+            if let Err(error) = node.carry_out(after) {
+                tracing::error!(%error, ?queue, "what expired is not on disk");
+            }
+            after.tell();
+        }
+        Alarm::Unused => {
+            let Some(expires) = expires(node, id) else { return };
+            let since = queue.unused_since().unwrap_or_else(now);
+            let time = since.after(expires);
+            if time > now() {
+                return node.timers.set(time, id, alarm);
+            }
+            let identity = queue.identity();
+            tracing::info!(?queue, "queue expires: nobody used it");
+            let command = Command::DeleteQueue {
+                vhost: identity.vhost.clone(),
+                name: identity.name.clone(),
+            };
+            if let Err(refusal) = node.apply(command) {
+                tracing::warn!(%refusal, ?queue, "unused queue stays");
+            }
+        }
+    }
+}
+
+fn expires(node: &Node, id: QueueId) -> Option<u64> {
+    node.read(|meta| meta.queue(id)?.2.meaning.expires)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_earliest_comes_first_and_not_before_its_time() {
+        let timers = Timers::default();
+        assert_eq!(timers.next(Millis(5)), Err(SLEEP_MAX));
+        for (time, queue) in [(30, 3), (10, 1), (20, 2)] {
+            timers.set(Millis(time), QueueId(queue), Alarm::Messages);
+        }
+        assert_eq!(timers.next(Millis(5)), Err(Duration::from_millis(5)));
+        assert_eq!(timers.next(Millis(25)), Ok((QueueId(1), Alarm::Messages)));
+        assert_eq!(timers.next(Millis(25)), Ok((QueueId(2), Alarm::Messages)));
+        assert_eq!(timers.next(Millis(25)), Err(Duration::from_millis(5)));
+        assert_eq!(timers.next(Millis(30)), Ok((QueueId(3), Alarm::Messages)));
+    }
+}

@@ -1,0 +1,19 @@
+//! Is what tests expect of us what RabbitMQ does? All scenarios, against the real one.
+
+use super::rabbitmq::RabbitMq;
+use super::{dead_letters, limits};
+
+#[test]
+fn rabbitmq_does_what_is_expected_of_us() {
+    let Some(rabbitmq) = RabbitMq::start() else {
+        return;
+    };
+    let scenarios = [dead_letters::scenarios::ALL, limits::scenarios::ALL];
+    let wrong: Vec<&str> = scenarios
+        .into_iter()
+        .flatten()
+        .filter(|(_, scenario)| std::panic::catch_unwind(|| scenario(rabbitmq.at)).is_err())
+        .map(|(name, _)| *name)
+        .collect();
+    assert!(wrong.is_empty(), "RabbitMQ does otherwise: {wrong:?}");
+}
