@@ -22,6 +22,8 @@ use warren_amqp::hot::Hot;
 use warren_amqp::outbox::Outbox;
 use warren_amqp::reply::Weight;
 use warren_amqp::{Exception, FrameMax, Method, MethodId, ReplyCode, ShortString, channel, connection};
+use warren_cluster::Queue;
+use warren_model::ConsumerId;
 
 use crate::arrival::Arrival;
 use crate::batch::Batch;
@@ -204,7 +206,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 let mut waiting = client.output.lock();
                 if waiting.outbox.is_empty() {
                     client.entry.counts.unwritten.set(0);
-                    return Ok(());
+                    let free = waiting.unpark(0);
+                    drop(waiting);
+                    if free.is_empty() {
+                        return Ok(());
+                    }
+                    self.unblock(free);
+                    continue;
                 }
                 std::mem::swap(&mut self.writing, &mut waiting.outbox);
                 waiting.outbox.set_frame_max(self.frame_max);
@@ -226,11 +234,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
             }
             let free = client.output.lock().unpark(self.writing.len());
-            for (queue, id) in free {
-                queue.unblock(crate::node::now(), id, &mut self.batch.after);
-            }
-            self.batch.flush(&client, &mut self.confirms);
+            self.unblock(free);
         }
+    }
+
+    /// Consumers may have messages again.
+    fn unblock(&mut self, consumers: Vec<(Arc<Queue>, ConsumerId)>) {
+        for (queue, id) in consumers {
+            queue.unblock(crate::node::now(), id, &mut self.batch.after);
+        }
+        self.around().flush();
     }
 
     /// Small reads go through a buffer that all connections of a thread share, so that an idle one has none.
@@ -464,7 +477,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                         self.channels.len(),
                         self.channel_max
                     ),
-                    channel::Open::ID,
+                    MethodId::NONE,
                 ))
             }
             Method::Channel(channel::Method::Open(_)) => {

@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use slab::Slab;
 use warren_cluster::Queue;
@@ -35,8 +36,16 @@ pub(crate) struct Ledger {
     before: u64,
     places: VecDeque<Option<Unsettled>>,
     unsettled: u32,
+    /// Those of them that came to consumers, and were not fetched.
+    held: u32,
+    /// Room that was promised to messages on their way.
+    reserved: u32,
     /// `basic.qos` with `global`: for all of the channel's consumers together; 0 is no limit.
     limit: u32,
+    /// There is or was such a limit.
+    pub(crate) limited: Arc<AtomicBool>,
+    /// Consumers of it are gone with their queues, and the channel does not know yet.
+    pub(crate) bereft: bool,
 }
 
 /// No message has this tag.
@@ -85,10 +94,14 @@ impl Ledger {
 
     /// A tag for a message that has to be settled.
     pub(crate) fn deliver(&mut self, origin: u32, position: Position) -> u64 {
+        self.unsettled += 1;
         if let Some(origin) = self.origins.get_mut(origin as usize) {
             origin.unsettled += 1;
+            if origin.consumer.is_some() {
+                self.held += 1;
+                self.reserved = self.reserved.saturating_sub(1);
+            }
         }
-        self.unsettled += 1;
         self.places.push_back(Some(Unsettled { origin, position }));
         self.last_tag()
     }
@@ -148,6 +161,9 @@ impl Ledger {
     pub(crate) fn release(&mut self, origin: u32, count: u32) -> Option<(Arc<Queue>, Option<ConsumerId>)> {
         let entry = self.origins.get_mut(origin as usize)?;
         entry.unsettled = entry.unsettled.saturating_sub(count);
+        if entry.consumer.is_some() {
+            self.held = self.held.saturating_sub(count);
+        }
         let found = (Arc::clone(&entry.queue), entry.consumer.filter(|_| entry.open));
         if !entry.open && entry.unsettled == 0 {
             self.origins.remove(origin as usize);
@@ -157,7 +173,21 @@ impl Ledger {
 
     /// Its consumers get no more until something is settled.
     pub(crate) const fn is_full(&self) -> bool {
-        self.limit > 0 && self.unsettled >= self.limit
+        self.limit > 0 && self.held + self.reserved >= self.limit
+    }
+
+    /// Promises room for a message, if there is any.
+    pub(crate) const fn reserve(&mut self) -> bool {
+        let room = !self.is_full();
+        if room {
+            self.reserved += 1;
+        }
+        room
+    }
+
+    /// There was no message for the room.
+    pub(crate) const fn unreserve(&mut self) {
+        self.reserved = self.reserved.saturating_sub(1);
     }
 
     /// The limit of the whole channel; 0: none.
@@ -171,8 +201,11 @@ impl Ledger {
     }
 
     /// `basic.qos` with `global`.
-    pub(crate) const fn set_limit(&mut self, limit: u32) {
+    pub(crate) fn set_limit(&mut self, limit: u32) {
         self.limit = limit;
+        if limit > 0 {
+            self.limited.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Where its consumers' messages come from, to say that there is room again.
@@ -235,13 +268,16 @@ mod tests {
 
     #[test]
     fn a_limit_is_for_all_of_the_channel() {
-        let mut ledger = Ledger::default();
+        let mut ledger = Ledger {
+            held: 1,
+            ..Ledger::default()
+        };
+        assert!(ledger.reserve(), "there is none");
+        ledger.unreserve();
         ledger.set_limit(2);
-        ledger.deliver(0, Position(1));
-        assert!(!ledger.is_full());
-        ledger.deliver(1, Position(1));
-        assert!(ledger.is_full());
-        settle(&mut ledger, 1, false).unwrap();
+        assert!(ledger.reserve());
+        assert!(!ledger.reserve());
+        ledger.unreserve();
         assert!(!ledger.is_full());
     }
 }

@@ -10,7 +10,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use atomic_waker::AtomicWaker;
 use bytes::Bytes;
@@ -151,9 +151,38 @@ pub(crate) struct Consumer {
     /// Deliveries say how often they came back, if they did.
     pub(crate) counts: bool,
     pub(crate) id: Mutex<Option<ConsumerId>>,
+    /// Its channel has a limit for all of its consumers.
+    pub(crate) limited: Arc<AtomicBool>,
+    /// Its queue is gone.
+    pub(crate) gone: AtomicBool,
 }
 
 impl DeliverySink for Consumer {
+    fn reserve(&self) -> bool {
+        if self.no_ack || !self.limited.load(Ordering::Relaxed) {
+            return true;
+        }
+        let mut waiting = self.output.lock();
+        waiting
+            .ledgers
+            .get_mut(&self.channel)
+            .is_some_and(Ledger::reserve)
+    }
+
+    fn release(&self) {
+        if self.no_ack || !self.limited.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut waiting = self.output.lock();
+        let waiting = &mut *waiting;
+        if let Some(ledger) = waiting.ledgers.get_mut(&self.channel) {
+            ledger.unreserve();
+            // Others may have been refused meanwhile.
+            waiting.parked.extend(ledger.consumers());
+            self.output.tell(SEND);
+        }
+    }
+
     fn deliver(&self, delivery: Delivery<'_>) -> Room {
         let mut waiting = self.output.lock();
         let waiting = &mut *waiting;
@@ -177,16 +206,13 @@ impl DeliverySink for Consumer {
         };
         let returns = Some(delivery.returns).filter(|returns| self.counts && *returns > 0);
         waiting.message(self.channel, &deliver, delivery.message, returns);
-        let full = waiting.ledgers.get(&self.channel).is_some_and(Ledger::is_full);
-        match waiting.outbox.len() >= WAITING_MAX || full {
-            false => Room::Left,
-            true => {
-                if let (Some(id), false) = (*self.id.lock(), full) {
-                    waiting.parked.push((Arc::clone(&self.queue), id));
-                }
-                Room::Full
-            }
+        if waiting.outbox.len() < WAITING_MAX {
+            return Room::Left;
         }
+        if let Some(id) = *self.id.lock() {
+            waiting.parked.push((Arc::clone(&self.queue), id));
+        }
+        Room::Full
     }
 
     fn wake(&self) {
@@ -194,10 +220,15 @@ impl DeliverySink for Consumer {
     }
 
     fn cancel(&self) {
+        self.gone.store(true, Ordering::Release);
+        let mut waiting = self.output.lock();
+        if let Some(ledger) = waiting.ledgers.get_mut(&self.channel) {
+            ledger.bereft = true;
+        }
         if self.notify
             && let Ok(consumer_tag) = ShortString::try_from(self.tag.clone())
         {
-            self.output.lock().method(
+            waiting.method(
                 self.channel,
                 basic::Cancel {
                     consumer_tag,

@@ -41,6 +41,15 @@ pub enum Room {
 
 /// The way to a consumer.
 pub trait DeliverySink: Send + Sync {
+    /// Is there room for a message? If so, [`DeliverySink::deliver`] or [`DeliverySink::release`] follows; if not, the consumer
+    /// gets none before [`Queue::unblock`]. This is for limits that consumers of several queues share. The queue is locked.
+    fn reserve(&self) -> bool {
+        true
+    }
+
+    /// There was no message after all. The queue is locked.
+    fn release(&self) {}
+
     /// Takes a message for the consumer's client. The queue is locked meanwhile: this neither waits nor asks a queue.
     fn deliver(&self, delivery: Delivery<'_>) -> Room;
 
@@ -462,11 +471,9 @@ impl Queue {
 
     /// Gives messages to consumers, and says what else is to be done.
     fn finish(self: &Arc<Self>, state: &mut State, now: Millis, after: &mut Aftermath) {
-        while let Some(id) = state.consumers.next() {
-            let Some(subscriber) = state.consumers.get(id).cloned() else {
-                break;
-            };
+        while let Some((id, subscriber)) = state.next_with_room() {
             let Some(entry) = state.machine.take(now, subscriber.no_ack, &mut state.removed) else {
+                subscriber.sink.release();
                 break;
             };
             if subscriber.no_ack && self.identity.durable && entry.message.persistent {
@@ -506,12 +513,23 @@ impl Queue {
 
 impl State {
     /// A consumer who can have a message before all others that are ready, of which there are none.
-    fn next_if_idle(&self) -> Option<(ConsumerId, Subscriber)> {
-        if self.machine.counts().ready > 0 {
-            return None;
+    fn next_if_idle(&mut self) -> Option<(ConsumerId, Subscriber)> {
+        match self.machine.counts().ready {
+            0 => self.next_with_room(),
+            _ => None,
         }
-        let id = self.consumers.next()?;
-        Some((id, self.consumers.get(id)?.clone()))
+    }
+
+    /// A consumer who gets the next message, if there is one. The room for it is his.
+    fn next_with_room(&mut self) -> Option<(ConsumerId, Subscriber)> {
+        loop {
+            let id = self.consumers.next()?;
+            let subscriber = self.consumers.get(id)?;
+            if subscriber.sink.reserve() {
+                return Some((id, subscriber.clone()));
+            }
+            self.consumers.set_blocked(id, true);
+        }
     }
 
     fn hand_over(&mut self, id: ConsumerId, subscriber: &Subscriber, entry: &Entry, after: &mut Aftermath) {

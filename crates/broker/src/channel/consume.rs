@@ -1,6 +1,7 @@
 //! Class basic, but for what comes with every message: consumers, single fetches, limits.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use warren_amqp::hot::GetOk;
 use warren_amqp::{ReplyCode, ShortString, basic};
@@ -50,23 +51,21 @@ impl Channel {
                 format_args!("prefetch_size!=0 ({})", qos.prefetch_size),
             ));
         }
-        if qos.global {
-            let consumers = {
-                let mut waiting = around.client.output.lock();
-                let Some(ledger) = waiting.ledgers.get_mut(&self.number) else {
-                    return Ok(());
-                };
-                ledger.set_limit(qos.prefetch_count.into());
-                ledger.consumers()
-            };
-            for (queue, id) in consumers {
-                queue.unblock(now(), id, &mut around.batch.after);
-            }
-            around.flush();
-        } else {
+        if !qos.global {
             self.prefetch = qos.prefetch_count;
+            return self.answer(around, basic::QosOk {});
         }
-        self.answer(around, basic::QosOk {})
+        {
+            let mut waiting = around.client.output.lock();
+            if let Some(ledger) = waiting.ledgers.get_mut(&self.number) {
+                ledger.set_limit(qos.prefetch_count.into());
+            }
+            waiting.method(self.number, basic::QosOk {});
+        }
+        // There may be more room than before.
+        self.unblock(around);
+        around.flush();
+        Ok(())
     }
 
     fn consume(&mut self, consume: basic::Consume, around: &mut Around<'_>) -> Result<(), Refusal> {
@@ -77,6 +76,7 @@ impl Channel {
             true => ShortString::try_from(generated("amq.ctag-")?.as_str()).unwrap_or_default(),
             false => consume.consumer_tag,
         };
+        self.forget_gone(around);
         if self.consumers.contains_key(&tag) {
             return Err(Refusal::new(
                 ReplyCode::NotAllowed,
@@ -89,12 +89,12 @@ impl Channel {
             prefetch: (self.prefetch > 0 && !consume.no_ack).then(|| self.prefetch.into()),
             exclusive: consume.exclusive,
         };
-        let origin = {
+        let (origin, limited) = {
             let mut waiting = client.output.lock();
             let Some(ledger) = waiting.ledgers.get_mut(&self.number) else {
                 return Ok(());
             };
-            ledger.open(Arc::clone(&queue))
+            (ledger.open(Arc::clone(&queue)), Arc::clone(&ledger.limited))
         };
         let consumer = Arc::new(Consumer {
             output: Arc::clone(&client.output),
@@ -106,6 +106,8 @@ impl Channel {
             notify: client.consumer_cancel_notify,
             counts: is_quorum(&client, &name),
             id: parking_lot::Mutex::new(None),
+            limited,
+            gone: AtomicBool::new(false),
         });
         let sink = Arc::clone(&consumer) as Arc<dyn warren_cluster::DeliverySink>;
         let Ok(id) = queue.subscribe(now(), terms, consume.no_ack, sink) else {
@@ -137,6 +139,20 @@ impl Channel {
         queue.unblock(now(), id, &mut around.batch.after);
         around.flush();
         Ok(())
+    }
+
+    /// Tags of consumers whose queues are gone are free again.
+    fn forget_gone(&mut self, around: &Around<'_>) {
+        let mut waiting = around.client.output.lock();
+        let Some(ledger) = waiting.ledgers.get_mut(&self.number) else {
+            return;
+        };
+        if std::mem::take(&mut ledger.bereft) {
+            let gone = self
+                .consumers
+                .extract_if(|_, consumer| consumer.gone.load(Ordering::Acquire));
+            gone.for_each(|(_, consumer)| ledger.close(consumer.origin));
+        }
     }
 
     fn get(&mut self, get: &basic::Get, around: &mut Around<'_>) -> Result<(), Refusal> {
@@ -201,6 +217,7 @@ impl Channel {
             ledger.settle(0, true, &mut self.settled).ok();
         }
         self.settle_with(super::settle::How::Requeue, around);
+        self.unblock(around);
         around.flush();
         Ok(())
     }

@@ -147,20 +147,20 @@ impl Channel {
         let made_up = declare.queue.as_bytes().is_empty() && !declare.passive;
         let name = match made_up {
             true => generated("amq.gen-")?,
-            false if declare.passive => self.queue_name(&declare.queue)?,
             false => to_name(&declare.queue)?,
         };
         if !declare.passive {
-            client.check(Access::Configure, "queue", &name)?;
-            let exists = client.node.read(|meta| {
-                let queue = meta.vhost(&client.vhost).and_then(|vhost| vhost.queue(&name));
-                queue
-                    .map(|queue| queue.check_access(client.number, &name, &client.vhost))
-                    .transpose()
-            })?;
-            if exists.is_none() && !made_up && name.starts_with("amq.") {
+            // Those of the broker's making, too: they are used, not declared again.
+            if !made_up && name.starts_with("amq.") {
                 return Err(Refusal::reserved_prefix("queue", &name));
             }
+            client.check(Access::Configure, "queue", &name)?;
+            client.node.read(|meta| {
+                let queue = meta.vhost(&client.vhost).and_then(|vhost| vhost.queue(&name));
+                queue.map_or(Ok(()), |queue| {
+                    queue.check_access(client.number, &name, &client.vhost)
+                })
+            })?;
             if let Some(exchange) = declare.arguments.text("x-dead-letter-exchange") {
                 client.check(Access::Read, "queue", &name)?;
                 client.check(Access::Write, "exchange", &exchange)?;

@@ -7,7 +7,7 @@ use warren_model::{ConsumerId, Position, Refusal};
 
 use super::{Around, Channel};
 use crate::client::precondition;
-use crate::ledger::UnknownTag;
+use crate::ledger::{Ledger, UnknownTag};
 use crate::node::now;
 
 /// What becomes of settled messages.
@@ -34,26 +34,35 @@ impl Channel {
         around: &mut Around<'_>,
     ) -> Result<(), Refusal> {
         self.settled.clear();
-        {
+        let full = {
             let mut waiting = around.client.output.lock();
             let Some(ledger) = waiting.ledgers.get_mut(&self.number) else {
                 return Ok(());
             };
-            let full = ledger.is_full();
             let settled = ledger.settle(tag, multiple, &mut self.settled);
             settled.map_err(|UnknownTag(tag)| precondition(format_args!("unknown delivery tag {tag}")))?;
-            if full && !ledger.is_full() {
-                let consumers = ledger.consumers();
-                drop(waiting);
-                self.settle_with(how, around);
-                for (queue, id) in consumers {
-                    queue.unblock(now(), id, &mut around.batch.after);
-                }
-                return Ok(());
-            }
-        }
+            ledger.is_full()
+        };
         self.settle_with(how, around);
+        if full {
+            self.unblock(around);
+        }
         Ok(())
+    }
+
+    /// There may be room again for all consumers of the channel together.
+    pub(super) fn unblock(&self, around: &mut Around<'_>) {
+        let consumers = {
+            let waiting = around.client.output.lock();
+            let ledger = waiting.ledgers.get(&self.number);
+            ledger
+                .filter(|ledger| !ledger.is_full())
+                .map(Ledger::consumers)
+                .unwrap_or_default()
+        };
+        for (queue, id) in consumers {
+            queue.unblock(now(), id, &mut around.batch.after);
+        }
     }
 
     /// Tells queues, one after another, of messages in a row that came from the same place.

@@ -1,6 +1,7 @@
 //! Is what tests expect of us what RabbitMQ does? All scenarios, against the real one.
 
 use super::rabbitmq::RabbitMq;
+use super::rules::{confirms, connections, consumers, declarations, deletions, messages, names, routing};
 use super::{dead_letters, limits};
 
 #[test]
@@ -8,7 +9,18 @@ fn rabbitmq_does_what_is_expected_of_us() {
     let Some(rabbitmq) = RabbitMq::start() else {
         return;
     };
-    let scenarios = [dead_letters::scenarios::ALL, limits::scenarios::ALL];
+    let scenarios = [
+        dead_letters::scenarios::ALL,
+        limits::scenarios::ALL,
+        confirms::scenarios::ALL,
+        connections::scenarios::ALL,
+        consumers::scenarios::ALL,
+        declarations::scenarios::ALL,
+        deletions::scenarios::ALL,
+        messages::scenarios::ALL,
+        names::scenarios::ALL,
+        routing::scenarios::ALL,
+    ];
     let wrong: Vec<&str> = scenarios
         .into_iter()
         .flatten()

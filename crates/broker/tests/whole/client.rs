@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use warren_amqp::client::{ClientError, Connection, Event, Login};
-use warren_amqp::content::Properties;
+use warren_amqp::content::{Message, Properties};
 use warren_amqp::frame::{Item, Splitter};
-use warren_amqp::handshake::{Failure, plain};
+use warren_amqp::handshake::{Failure, Tuning, plain};
 use warren_amqp::hot::Publish;
 use warren_amqp::outbox::Outbox;
-use warren_amqp::{FrameMax, Method, MethodId, ShortString, Table, basic, channel, connection};
+use warren_amqp::{
+    FrameMax, Method, MethodId, ShortString, Table, basic, channel, confirm, connection, exchange, queue,
+};
 
 /// How long an answer may take. RabbitMQ takes its time to declare a durable queue.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -20,6 +22,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct Client {
     stream: TcpStream,
     connection: Connection,
+    /// Channel 99 is there and confirms.
+    is_safe: bool,
 }
 
 /// How the server ended a channel or the connection.
@@ -52,6 +56,23 @@ pub(crate) fn frame(kind: u8, channel: u16, payload: &[u8]) -> Vec<u8> {
     octets
 }
 
+/// Declares a queue for everybody, until the broker ends.
+pub(crate) fn queue(name: &str) -> queue::Declare {
+    queue::Declare {
+        queue: short(name),
+        ..queue::Declare::default()
+    }
+}
+
+/// Declares a direct exchange, until the broker ends.
+pub(crate) fn exchange(name: &str) -> exchange::Declare {
+    exchange::Declare {
+        exchange: short(name),
+        exchange_type: short("direct"),
+        ..exchange::Declare::default()
+    }
+}
+
 impl Client {
     /// Logs in as guest, without a channel.
     pub(crate) fn connect(at: SocketAddr) -> Self {
@@ -68,17 +89,24 @@ impl Client {
 
     /// Logs in.
     pub(crate) fn log_in(at: SocketAddr, login: Login) -> Result<Self, Ended> {
+        Self::greeted(at, login).map(|(client, _, _)| client)
+    }
+
+    /// Logs in, and gives what the server says about itself, and the limits.
+    pub(crate) fn greeted(at: SocketAddr, login: Login) -> Result<(Self, Table, Tuning), Ended> {
         let stream = TcpStream::connect_timeout(&at, PATIENCE).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();
         let mut client = Self {
             stream,
             connection: Connection::start(login),
+            is_safe: false,
         };
         client.flush();
         loop {
             match client.connection.event() {
-                Ok(Some(_)) => return Ok(client),
+                Ok(Some(Event::Opened { server, tuning })) => return Ok((client, server, tuning)),
+                Ok(Some(event)) => panic!("{event:?} before the connection was open"),
                 Ok(None) => client.flush(),
                 Err(ClientError::Login(Failure::Closed { code, text, method })) => {
                     return Err(Ended::Closed {
@@ -129,6 +157,110 @@ impl Client {
         self.publish(&publish, &Properties::default(), body);
     }
 
+    /// Publishes to an exchange, on channel 1.
+    pub(crate) fn publish_at(&mut self, exchange: &str, key: &str, body: &[u8]) {
+        let publish = Publish {
+            exchange: exchange.as_bytes(),
+            routing_key: key.as_bytes(),
+            ..Publish::default()
+        };
+        self.publish(&publish, &Properties::default(), body);
+    }
+
+    /// Publishes to a queue.
+    pub(crate) fn publish_on(&mut self, channel: u16, queue: &str, body: &[u8]) {
+        let publish = Publish {
+            routing_key: queue.as_bytes(),
+            ..Publish::default()
+        };
+        let body = Bytes::copy_from_slice(body);
+        let outbox = self.connection.outbox();
+        outbox
+            .publish(channel, &publish, &Properties::default(), &body)
+            .unwrap();
+        self.flush();
+    }
+
+    /// Publishes to a queue, and knows that it is there: RabbitMQ's other answers may overtake a message. This is on
+    /// channel 99.
+    #[track_caller]
+    pub(crate) fn publish_safely(&mut self, queue: &str, body: &[u8]) {
+        if !self.is_safe {
+            self.open_channel(99);
+            self.call(99, confirm::Select::default(), confirm::SelectOk::ID);
+            self.is_safe = true;
+        }
+        self.publish_on(99, queue, body);
+        match self.next() {
+            Ok(Event::Method { channel: 99, method }) if method.id() == basic::Ack::ID => {}
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[track_caller]
+    pub(crate) fn delete(&mut self, queue: &str) {
+        let delete = queue::Delete {
+            queue: short(queue),
+            ..queue::Delete::default()
+        };
+        self.call(1, delete, queue::DeleteOk::ID);
+    }
+
+    #[track_caller]
+    pub(crate) fn delete_exchange(&mut self, exchange: &str) {
+        let delete = exchange::Delete {
+            exchange: short(exchange),
+            ..exchange::Delete::default()
+        };
+        self.call(1, delete, exchange::DeleteOk::ID);
+    }
+
+    /// Consumes on channel 1, and has to settle.
+    #[track_caller]
+    pub(crate) fn consume_as(&mut self, queue: &str, tag: &str) {
+        let consume = basic::Consume {
+            queue: short(queue),
+            consumer_tag: short(tag),
+            ..basic::Consume::default()
+        };
+        self.call(1, consume, basic::ConsumeOk::ID);
+    }
+
+    /// Fetches a message on channel 1, if there is one.
+    #[track_caller]
+    pub(crate) fn get(&mut self, queue: &str, no_ack: bool) -> Option<Message> {
+        let get = basic::Get {
+            queue: short(queue),
+            no_ack,
+            ..basic::Get::default()
+        };
+        self.send(1, get);
+        match self.next() {
+            Ok(Event::Message { message, .. }) => Some(message),
+            Ok(Event::Method { method, .. }) if method.id() == basic::GetEmpty::ID => None,
+            other => panic!("{queue}: {other:?}"),
+        }
+    }
+
+    /// Sends frames put together before.
+    pub(crate) fn send_all(&mut self, frames: &mut Outbox) {
+        let octets = frames.copy_to_bytes(frames.remaining());
+        self.send_raw(&octets);
+    }
+
+    /// Says nothing and counts signs of life until the server hangs up.
+    pub(crate) fn heartbeats_until_the_end(&mut self) -> usize {
+        let mut count = 0;
+        loop {
+            match self.connection.event() {
+                Ok(Some(Event::Heartbeat)) => count += 1,
+                Ok(None) if self.read() => {}
+                Ok(None) => return count,
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
     /// Sends a method and waits for this answer to it.
     #[track_caller]
     pub(crate) fn call(&mut self, channel: u16, method: impl Into<Method>, answer: MethodId) -> Method {
@@ -157,6 +289,15 @@ impl Client {
                 Ok(None) => return Err(Ended::Silently),
                 Err(error) => panic!("the server sent nonsense: {error}"),
             }
+        }
+    }
+
+    /// The next message.
+    #[track_caller]
+    pub(crate) fn message(&mut self) -> Message {
+        match self.next() {
+            Ok(Event::Message { message, .. }) => message,
+            other => panic!("no message but {other:?}"),
         }
     }
 

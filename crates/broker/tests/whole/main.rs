@@ -9,5 +9,6 @@ mod dead_letters;
 mod limits;
 mod rabbitmq;
 mod replies;
+mod rules;
 mod words;
 mod wrong;

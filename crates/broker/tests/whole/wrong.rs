@@ -6,7 +6,7 @@ use warren_amqp::content::Properties;
 use warren_amqp::hot::Publish;
 use warren_amqp::{Table, Value, basic, channel, confirm, connection, exchange, queue, tx};
 
-use super::client::{Client, Ended, Hello, frame, short, shout};
+use super::client::{Client, Ended, Hello, exchange, frame, queue, short, shout};
 
 /// A wrong request, made on a connection of its own.
 pub(crate) struct Wrong {
@@ -78,25 +78,10 @@ fn furnished(at: SocketAddr) -> Client {
     client
 }
 
-fn queue(name: &str) -> queue::Declare {
-    queue::Declare {
-        queue: short(name),
-        ..queue::Declare::default()
-    }
-}
-
 fn queue_with(name: &str, argument: &'static str, value: Value) -> queue::Declare {
     queue::Declare {
         arguments: Table::new().with(argument, value),
         ..queue(name)
-    }
-}
-
-fn exchange(name: &str) -> exchange::Declare {
-    exchange::Declare {
-        exchange: short(name),
-        exchange_type: short("direct"),
-        ..exchange::Declare::default()
     }
 }
 

@@ -143,17 +143,20 @@ pub(super) fn check_argument(
         }
         (one, other) => one.is_none() && other.is_none(),
     };
-    match same {
-        true => Ok(()),
-        false => Err(Refusal::inequivalent(
-            argument,
-            kind,
-            name,
-            vhost,
-            &said(received),
-            &said(current),
-        )),
+    if same {
+        return Ok(());
     }
+    // With a value on both sides RabbitMQ does not say of which types they are.
+    let (received, current) = match (received, current) {
+        (Some(received), Some(current)) => (
+            format!("'{}'", crate::arguments::print(received)),
+            format!("'{}'", crate::arguments::print(current)),
+        ),
+        (received, current) => (said(received), said(current)),
+    };
+    Err(Refusal::inequivalent(
+        argument, kind, name, vhost, &received, &current,
+    ))
 }
 
 /// `the value '5' of type 'signedint'`, or `none`.

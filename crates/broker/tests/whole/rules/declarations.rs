@@ -1,0 +1,369 @@
+//! Declaring what is there already, and what belongs to somebody else.
+
+use std::net::SocketAddr;
+
+use warren_amqp::{MethodId, Table, Value, basic, exchange, queue};
+
+use crate::client::{Client, exchange, queue, short};
+use crate::replies::words;
+
+pub(crate) mod scenarios {
+    crate::words::scenarios! {
+        asking_for_a_queue_tells_how_much_is_in_it_whatever_else_is_said,
+        a_number_is_the_same_however_wide,
+        arguments_that_mean_nothing_make_no_difference,
+        a_time_to_live_and_a_length_may_be_nothing,
+        an_argument_that_is_gone_is_another_one,
+        a_queue_of_ones_own_is_locked_for_everybody_else,
+        a_queue_cannot_become_ones_own_later,
+        without_waiting_there_is_no_answer_but_still_an_error,
+    }
+}
+
+fn asking_for_a_queue_tells_how_much_is_in_it_whatever_else_is_said(at: SocketAddr) {
+    let mut client = Client::open(at);
+    client.declare(queue::Declare {
+        exclusive: true,
+        ..queue("counts")
+    });
+    for _ in 0..3 {
+        client.publish_safely("counts", b"x");
+    }
+    let passive = queue::Declare {
+        passive: true,
+        durable: true,
+        auto_delete: true,
+        arguments: Table::new().with("x-max-length", Value::I32(9)),
+        ..queue("counts")
+    };
+    let there = client.declare(passive.clone());
+    assert_eq!((there.message_count, there.consumer_count), (3, 0));
+    client.call(
+        1,
+        basic::Qos {
+            prefetch_count: 1,
+            ..basic::Qos::default()
+        },
+        basic::QosOk::ID,
+    );
+    client.consume_as("counts", "t");
+    client.message();
+    let there = client.declare(passive);
+    assert_eq!((there.message_count, there.consumer_count), (2, 1));
+}
+
+fn a_number_is_the_same_however_wide(at: SocketAddr) {
+    let mut client = Client::open(at);
+    for value in [
+        Value::I64(100),
+        Value::I8(100),
+        Value::I16(100),
+        Value::I32(100),
+        Value::U8(100),
+        Value::U16(100),
+        Value::U32(100),
+    ] {
+        client.declare(queue::Declare {
+            exclusive: true,
+            arguments: Table::new().with("x-message-ttl", value),
+            ..queue("widths")
+        });
+    }
+    client.send(
+        1,
+        queue::Declare {
+            exclusive: true,
+            arguments: Table::new().with("x-message-ttl", Value::I32(101)),
+            ..queue("widths")
+        },
+    );
+    assert_eq!(
+        words(client.end(1).as_ref()),
+        "channel 406 \"PRECONDITION_FAILED - inequivalent arg 'x-message-ttl' for queue 'widths' in vhost '/': \
+         received '101' but current is '100'\" (50,10)"
+    );
+}
+
+fn arguments_that_mean_nothing_make_no_difference(at: SocketAddr) {
+    let mut client = Client::open(at);
+    let nonsense = |value| Table::new().with("nonsense", Value::I32(value));
+    for value in [1, 2] {
+        client.declare(queue::Declare {
+            exclusive: true,
+            arguments: nonsense(value),
+            ..queue("nonsense")
+        });
+        client.call(
+            1,
+            exchange::Declare {
+                arguments: nonsense(value),
+                ..exchange("nonsense")
+            },
+            exchange::DeclareOk::ID,
+        );
+    }
+    client.delete_exchange("nonsense");
+}
+
+fn a_time_to_live_and_a_length_may_be_nothing(at: SocketAddr) {
+    let mut client = Client::open(at);
+    let arguments = Table::new()
+        .with("x-message-ttl", Value::I32(0))
+        .with("x-max-length", Value::I32(0));
+    client.declare(queue::Declare {
+        exclusive: true,
+        arguments,
+        ..queue("nothing")
+    });
+}
+
+fn an_argument_that_is_gone_is_another_one(at: SocketAddr) {
+    let mut client = Client::open(at);
+    let arguments = Table::new().with("x-max-length", Value::I32(5));
+    client.declare(queue::Declare {
+        exclusive: true,
+        arguments,
+        ..queue("gone")
+    });
+    client.send(
+        1,
+        queue::Declare {
+            exclusive: true,
+            ..queue("gone")
+        },
+    );
+    assert_eq!(
+        words(client.end(1).as_ref()),
+        "channel 406 \"PRECONDITION_FAILED - inequivalent arg 'x-max-length' for queue 'gone' in vhost '/': \
+         received none but current is the value '5' of type 'signedint'\" (50,10)"
+    );
+}
+
+fn a_queue_of_ones_own_is_locked_for_everybody_else(at: SocketAddr) {
+    let mut owner = Client::open(at);
+    owner.declare(queue::Declare {
+        exclusive: true,
+        ..queue("locked")
+    });
+    owner.bind("locked", "amq.direct", "");
+    let mut client = Client::connect(at);
+    let name = || short("locked");
+    let refused = |client: &mut Client, method: MethodId| {
+        assert_eq!(
+            words(client.next().err().as_ref()),
+            format!(
+                "channel 405 \"RESOURCE_LOCKED - cannot obtain exclusive access to locked queue 'locked' in vhost '/'. It could \
+                 be originally declared on another connection or the exclusive property value does not match that of the \
+                 original declaration.\" {method}"
+            )
+        );
+    };
+    client.open_channel(1);
+    client.send(1, queue("locked"));
+    refused(&mut client, queue::Declare::ID);
+    client.open_channel(1);
+    client.send(
+        1,
+        queue::Declare {
+            passive: true,
+            ..queue("locked")
+        },
+    );
+    refused(&mut client, queue::Declare::ID);
+    client.open_channel(1);
+    client.send(
+        1,
+        queue::Bind {
+            queue: name(),
+            exchange: short("amq.direct"),
+            ..queue::Bind::default()
+        },
+    );
+    refused(&mut client, queue::Bind::ID);
+    client.open_channel(1);
+    client.send(
+        1,
+        queue::Unbind {
+            queue: name(),
+            exchange: short("amq.direct"),
+            ..queue::Unbind::default()
+        },
+    );
+    refused(&mut client, queue::Unbind::ID);
+    client.open_channel(1);
+    client.send(
+        1,
+        basic::Consume {
+            queue: name(),
+            ..basic::Consume::default()
+        },
+    );
+    refused(&mut client, basic::Consume::ID);
+    client.open_channel(1);
+    client.send(
+        1,
+        basic::Get {
+            queue: name(),
+            ..basic::Get::default()
+        },
+    );
+    refused(&mut client, basic::Get::ID);
+    client.open_channel(1);
+    client.send(
+        1,
+        queue::Purge {
+            queue: name(),
+            ..queue::Purge::default()
+        },
+    );
+    refused(&mut client, queue::Purge::ID);
+    client.open_channel(1);
+    client.send(
+        1,
+        queue::Delete {
+            queue: name(),
+            ..queue::Delete::default()
+        },
+    );
+    refused(&mut client, queue::Delete::ID);
+    // Publishing is none of these.
+    client.open_channel(1);
+    client.publish_to("locked", b"x");
+    assert!(client.end(1).is_none());
+    assert!(owner.get("locked", true).is_some());
+}
+
+fn a_queue_cannot_become_ones_own_later(at: SocketAddr) {
+    let mut client = Client::open(at);
+    client.declare(queue("common"));
+    client.send(
+        1,
+        queue::Declare {
+            exclusive: true,
+            ..queue("common")
+        },
+    );
+    assert!(words(client.end(1).as_ref()).starts_with("channel 405 \"RESOURCE_LOCKED"));
+    client.open_channel(1);
+    client.delete("common");
+}
+
+fn without_waiting_there_is_no_answer_but_still_an_error(at: SocketAddr) {
+    let mut client = Client::open(at);
+    let (q, no_wait) = (|| short("quiet"), true);
+    client.send(
+        1,
+        exchange::Declare {
+            no_wait,
+            ..exchange("quiet")
+        },
+    );
+    client.send(
+        1,
+        queue::Declare {
+            no_wait,
+            ..queue("quiet")
+        },
+    );
+    client.send(
+        1,
+        queue::Bind {
+            no_wait,
+            queue: q(),
+            exchange: q(),
+            ..queue::Bind::default()
+        },
+    );
+    client.send(
+        1,
+        exchange::Bind {
+            no_wait,
+            source: q(),
+            destination: short("amq.direct"),
+            ..exchange::Bind::default()
+        },
+    );
+    client.send(
+        1,
+        exchange::Unbind {
+            no_wait,
+            source: q(),
+            destination: short("amq.direct"),
+            ..exchange::Unbind::default()
+        },
+    );
+    client.send(
+        1,
+        basic::Consume {
+            no_wait,
+            queue: q(),
+            consumer_tag: q(),
+            no_ack: true,
+            ..basic::Consume::default()
+        },
+    );
+    client.send(
+        1,
+        basic::Cancel {
+            no_wait,
+            consumer_tag: q(),
+        },
+    );
+    client.send(1, warren_amqp::confirm::Select { no_wait });
+    client.send(
+        1,
+        queue::Purge {
+            no_wait,
+            queue: q(),
+            ..queue::Purge::default()
+        },
+    );
+    client.call(1, basic::Qos::default(), basic::QosOk::ID);
+    client.send(
+        1,
+        queue::Delete {
+            no_wait,
+            queue: q(),
+            ..queue::Delete::default()
+        },
+    );
+    client.send(
+        1,
+        exchange::Delete {
+            no_wait,
+            exchange: q(),
+            ..exchange::Delete::default()
+        },
+    );
+    client.call(1, basic::Qos::default(), basic::QosOk::ID);
+    client.send(
+        1,
+        queue::Declare {
+            no_wait,
+            passive: true,
+            ..queue("quiet")
+        },
+    );
+    assert!(words(client.next().err().as_ref()).starts_with("channel 404"));
+    client.open_channel(1);
+    client.send(
+        1,
+        queue::Bind {
+            no_wait,
+            queue: q(),
+            exchange: q(),
+            ..queue::Bind::default()
+        },
+    );
+    assert!(words(client.next().err().as_ref()).starts_with("channel 404"));
+    client.open_channel(1);
+    client.send(
+        1,
+        basic::Consume {
+            no_wait,
+            queue: q(),
+            ..basic::Consume::default()
+        },
+    );
+    assert!(words(client.next().err().as_ref()).starts_with("channel 404"));
+}
