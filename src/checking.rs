@@ -112,15 +112,20 @@ pub fn import(file: &Path, colour: bool, out: &mut dyn Write) -> Result<Code, Re
     }
 }
 
+/// What `haproxy -c` ends with if nothing is wrong and there is nothing to do either.
+const WILL_NOT_START: u8 = 2;
+
 /// `haproxy -c`: says what is wrong, and ends with haproxy's words and status.
 pub fn check_haproxy(files: &[PathBuf], quiet: bool, strict: bool, colour: bool) -> Result<ExitCode, Report> {
     let machine = Machine::here(&config::host_name());
+    let mut listens = true;
     let (text, valid) = match proxy::load_haproxy(files, &machine) {
         Ok(loaded) => match resolve::look_up_all(&loaded.plan) {
-            Ok(_) => (
-                loaded.render_warnings(colour),
-                !strict || loaded.warnings.is_empty(),
-            ),
+            Ok(_) => {
+                listens = loaded.plan.listens();
+                let valid = !strict || loaded.warnings.is_empty();
+                (loaded.render_warnings(colour), valid)
+            }
             Err(error) => (format!("{error}\n"), false),
         },
         Err(error) => (error.render(colour), false),
@@ -135,7 +140,16 @@ pub fn check_haproxy(files: &[PathBuf], quiet: bool, strict: bool, colour: bool)
         if !text.is_empty() {
             writeln!(io::stdout(), "Warnings were found.")?;
         }
-        writeln!(io::stdout(), "Configuration file is valid")?;
+        let verdict = if listens {
+            "Configuration file is valid"
+        } else {
+            "Configuration file has no error but will not start (no listener) => exit(2)."
+        };
+        writeln!(io::stdout(), "{verdict}")?;
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(if listens {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(WILL_NOT_START)
+    })
 }

@@ -97,6 +97,9 @@ pub enum DaemonError {
     /// `maxconn` does not fit.
     #[error(transparent)]
     Files(#[from] TooFewFiles),
+    /// Nobody could connect.
+    #[error("No enabled listener found (check for 'bind' directives) ! Exiting.")]
+    NoListener,
     /// Addresses that cannot be listened on.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
     Listen(Vec<ListenError>),

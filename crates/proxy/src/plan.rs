@@ -168,4 +168,12 @@ impl Plan {
     pub fn backend(&self, index: BackendIndex) -> &Arc<Backend> {
         &self.backends[index.0]
     }
+
+    /// Whether anybody could connect, if only to a stats socket.
+    #[must_use]
+    pub fn listens(&self) -> bool {
+        let mut frontends = self.frontends.iter();
+        !self.global.sockets.is_empty()
+            || frontends.any(|frontend| !frontend.disabled && !frontend.binds.is_empty())
+    }
 }

@@ -14,6 +14,47 @@ for_both!(
 );
 
 #[test]
+fn a_file_without_a_listener_is_right_and_does_not_start() {
+    let network = warren_lab::Network::new();
+    let host = network.host("proxy");
+    let timeouts = "    mode tcp\n    timeout connect 1s\n    timeout client 1s\n    timeout server 1s\n";
+    let backend = "backend back\n    server one 127.0.0.1:1\n";
+    let files = [
+        format!("defaults\n{timeouts}{backend}"),
+        format!(
+            "defaults\n{timeouts}frontend front\n    disabled\n    bind :1234\n    default_backend back\n{backend}"
+        ),
+        format!("defaults\n{timeouts}frontend front\n    bind :1234\n    default_backend back\n{backend}"),
+        "global\n    stats socket /run/only.sock\n".to_owned(),
+    ];
+    let warren = warren_lab::warren_binary();
+    let seen = |program: &str| {
+        let each = files.iter().map(|text| {
+            let file = host.write("haproxy.cfg", text);
+            let run = |options: &str| {
+                let line = format!("exec -a haproxy {program} {options} -f {} 2>&1", file.display());
+                let output = host.try_sh(&format!("bash -c '{line}'"));
+                let text = String::from_utf8_lossy(&output.stdout).into_owned();
+                let wanted = ["Configuration file", "No enabled listener"];
+                let told = text.lines().filter_map(|line| {
+                    let at = wanted.iter().find_map(|wanted| line.find(wanted))?;
+                    Some(line[at..].to_owned())
+                });
+                (output.status.code(), told.collect::<Vec<_>>())
+            };
+            let checked = (run("-c"), run("-c -q"));
+            let starts = checked.0.0 == Some(0);
+            (checked, (!starts).then(|| run("-db")))
+        });
+        each.collect::<Vec<_>>()
+    };
+    let (theirs, ours) = (seen("haproxy"), seen(&warren.display().to_string()));
+    assert_eq!(ours, theirs);
+    let codes: Vec<_> = ours.iter().map(|((checked, _), _)| checked.0).collect();
+    assert_eq!(codes, [Some(2), Some(2), Some(0), Some(0)]);
+}
+
+#[test]
 fn whoever_is_served_finds_the_sockets_there() {
     let flavour = ProxyFlavour::Warren;
     let place = Place::with(&["rabbitmq1"]);

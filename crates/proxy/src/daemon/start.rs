@@ -52,6 +52,10 @@ pub fn run(options: Options) -> Result<(), DaemonError> {
     for warning in &warnings {
         tracing::warn!(warning, "configuration was accepted with a warning");
     }
+    // haproxy's own rule; a warren.toml may be filled later.
+    if plan.global.origin == Origin::Haproxy && !plan.listens() {
+        return Err(DaemonError::NoListener);
+    }
     limits::raise(&plan)?;
     let addresses = match resolve::look_up_all(&plan) {
         Err(_) if options.allow_unresolved => Addresses::default(),
