@@ -40,8 +40,7 @@ impl Log for NoLog {
 
 impl Process {
     fn first(plan: Plan) -> Self {
-        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
-        socket.set_nonblocking(true).unwrap();
+        let socket = listener();
         let process = Self::with(Live::new(Arc::new(plan)), OwnedFd::from(socket));
         process.accept();
         process
@@ -121,10 +120,20 @@ fn files() {
     rustix::process::setrlimit(rustix::process::Resource::Nofile, raised).unwrap();
 }
 
+/// Has room for all who connect at once: the kernel resets who finds none, after having said that the connection stands.
+fn listener() -> TcpListener {
+    use socket2::{Domain, Socket, Type};
+    let socket = Socket::new(Domain::IPV4, Type::STREAM.nonblocking().cloexec(), None).unwrap();
+    socket
+        .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
+        .unwrap();
+    socket.listen(4096).unwrap();
+    socket.into()
+}
+
 /// A server that says everything again, until the test is over.
 fn echo() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.set_nonblocking(true).unwrap();
+    let listener = listener();
     let address = listener.local_addr().unwrap();
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -154,6 +163,8 @@ fn octet(client: usize, place: usize) -> u8 {
 struct Clients {
     stop: Arc<AtomicBool>,
     rounds: Arc<AtomicU64>,
+    /// Clients that have been answered at all.
+    served: Arc<AtomicU64>,
     thread: std::thread::JoinHandle<usize>,
 }
 
@@ -161,8 +172,9 @@ impl Clients {
     /// `sizes` is how many octets a client says before it listens.
     fn start(count: usize, address: SocketAddr, sizes: fn(usize) -> usize) -> Self {
         let (stop, rounds) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let served = Arc::new(AtomicU64::new(0));
         let thread = std::thread::spawn({
-            let (stop, rounds) = (Arc::clone(&stop), Arc::clone(&rounds));
+            let (stop, rounds, served) = (Arc::clone(&stop), Arc::clone(&rounds), Arc::clone(&served));
             move || {
                 let runtime = tokio::runtime::Builder::new_current_thread()
                     .enable_all()
@@ -172,16 +184,31 @@ impl Clients {
                     let mut tasks = tokio::task::JoinSet::new();
                     for client in 0..count {
                         let (stop, rounds) = (Arc::clone(&stop), Arc::clone(&rounds));
+                        let served = Arc::clone(&served);
                         tasks.spawn(async move {
                             let stream = tokio::net::TcpStream::connect(address).await.unwrap();
-                            talk(stream, client, sizes(client), &stop, &rounds).await
+                            talk(stream, client, sizes(client), &stop, &rounds, &served).await
                         });
                     }
                     tasks.join_all().await.into_iter().sum()
                 })
             }
         });
-        Self { stop, rounds, thread }
+        Self {
+            stop,
+            rounds,
+            served,
+            thread,
+        }
+    }
+
+    /// Waits until so many have been answered: that many sessions there are then.
+    fn all_served(&self, count: usize) {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while self.served.load(Relaxed) < count as u64 {
+            assert!(Instant::now() < deadline, "not all clients are served");
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Waits until all of them have been answered so often again.
@@ -209,6 +236,7 @@ async fn talk(
     size: usize,
     stop: &AtomicBool,
     rounds: &AtomicU64,
+    served: &AtomicU64,
 ) -> usize {
     let (mut read, mut write) = stream.split();
     let mut place = 0;
@@ -220,6 +248,9 @@ async fn talk(
             panic!("client {client} at {place}: {error}");
         }
         assert!(heard == said, "client {client} at {place}");
+        if place == 0 {
+            served.fetch_add(1, Relaxed);
+        }
         place += size;
         rounds.fetch_add(1, Relaxed);
     }
@@ -246,9 +277,7 @@ fn a_thousand_sessions_move_to_another_process_again_and_again_and_lose_no_octet
         0 => 300_000,
         few => few * 7,
     });
-    while (process.live.connections.now() as usize) < SESSIONS {
-        clients.go_on(1);
-    }
+    clients.all_served(SESSIONS);
     for workers in [2, 1, 3] {
         let (next, given, adopted) = process.succeed(with_workers(server, workers));
         println!("{} sessions in {:?}", given.sessions, given.took);
@@ -261,6 +290,10 @@ fn a_thousand_sessions_move_to_another_process_again_and_again_and_lose_no_octet
         let mut stream = TcpStream::connect(address).unwrap();
         stream.write_all(b"new").unwrap();
         stream.read_exact(&mut [0; 3]).unwrap();
+        drop(stream);
+        while next.live.connections.now() as usize > SESSIONS {
+            clients.go_on(1);
+        }
         process = next;
     }
     assert_eq!(clients.end(), SESSIONS);
