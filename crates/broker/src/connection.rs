@@ -23,7 +23,7 @@ use warren_amqp::outbox::Outbox;
 use warren_amqp::reply::Weight;
 use warren_amqp::{Exception, FrameMax, Method, MethodId, ReplyCode, ShortString, channel, connection};
 use warren_cluster::Queue;
-use warren_model::ConsumerId;
+use warren_model::{ConsumerId, Refusal};
 
 use crate::arrival::Arrival;
 use crate::batch::Batch;
@@ -34,6 +34,7 @@ use crate::client::{Client, exception};
 use crate::node::Node;
 use crate::output::{CLOSE, REPORT, STOP, WRITTEN};
 use crate::registry::State;
+use crate::seats::Seat;
 
 /// Octets taken from the socket at once.
 const READ: usize = 64 * 1024;
@@ -79,6 +80,8 @@ enum Event {
 struct Connection<S> {
     stream: S,
     client: Arc<Client>,
+    /// Until the connection ends.
+    seat: Option<Seat>,
     splitter: Splitter,
     input: BytesMut,
     /// Taken out of the output, to be written.
@@ -111,6 +114,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Self {
             stream,
             client: Arc::new(opened.client),
+            seat: Some(opened.seat),
             splitter: opened.splitter,
             input: opened.input,
             writing: Outbox::default(),
@@ -481,6 +485,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 ))
             }
             Method::Channel(channel::Method::Open(_)) => {
+                self.count_channels(1)
+                    .map_err(|refusal| exception(refusal, channel::Open::ID))?;
                 self.channels
                     .insert(place.channel, Channel::new(place.channel, &self.client));
                 self.client
@@ -511,6 +517,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         match MethodId::of(chunk.payload(place)) {
             Some(channel::CloseOk::ID) => {
                 self.channels.remove(&place.channel);
+                self.count_channels(0).ok();
             }
             Some(channel::Close::ID) => self
                 .client
@@ -551,9 +558,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             .method(number, channel::Close::from(exception));
     }
 
+    /// There are so many channels, and `more` to come.
+    fn count_channels(&mut self, more: usize) -> Result<(), Refusal> {
+        let count = self.channels.len() + more;
+        self.seat.as_mut().map_or(Ok(()), |seat| seat.set_channels(count))
+    }
+
     /// The client closes a channel.
     fn end_channel(&mut self, number: u16) {
         if let Some(mut channel) = self.channels.remove(&number) {
+            self.count_channels(0).ok();
             channel.end(&mut self.around());
         }
     }
@@ -604,6 +618,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         for channel in channels.values_mut() {
             channel.end(&mut self.around());
         }
+        self.seat = None;
         self.around().flush();
         self.client
             .node

@@ -9,6 +9,7 @@
 //! connections, under the queue's lock, and wakes each of them once for all that he published.
 
 mod arrival;
+pub mod auth;
 mod batch;
 mod channel;
 mod client;
@@ -24,6 +25,7 @@ mod password;
 pub mod plan;
 mod properties;
 pub mod registry;
+mod seats;
 mod server;
 mod storage;
 #[cfg(test)]
@@ -32,5 +34,6 @@ mod timers;
 
 pub use furniture::{Furniture, Secret};
 pub use node::{Node, Settings};
+pub use password::Hashing;
 pub use server::serve;
 pub use storage::StorageError;

@@ -18,10 +18,13 @@ use warren_model::queue::Run;
 use warren_model::{MessageId, Meta, Millis, Name, Position, QueueId, Refusal};
 use warren_store::{AppendError, Disk, Options, Recovered, StreamId, Ticket};
 
+use crate::auth::Auth;
 use crate::dead_letter;
 use crate::furniture::Furniture;
 use crate::output::Output;
+use crate::password::Hashing;
 use crate::registry::{Churn, Registry};
+use crate::seats::Seats;
 use crate::storage::{Storage, StorageError};
 use crate::timers::{Alarm, Timers};
 
@@ -41,6 +44,10 @@ pub struct Settings {
     pub body_max: u64,
     /// What a node that is new begins with.
     pub first: Furniture,
+    /// Users who may log in from this host only.
+    pub loopback_users: Vec<String>,
+    /// How new passwords are kept.
+    pub hashing: Hashing,
 }
 
 impl Default for Settings {
@@ -53,6 +60,8 @@ impl Default for Settings {
             handshake_timeout: Duration::from_secs(10),
             body_max: BODY_SIZE_DEFAULT,
             first: Furniture::default(),
+            loopback_users: vec!["guest".to_owned()],
+            hashing: Hashing::default(),
         }
     }
 }
@@ -73,6 +82,10 @@ pub struct Node {
     connections: AtomicU64,
     /// Who is connected, and what was counted.
     pub registry: Registry,
+    /// Who may be connected.
+    pub auth: Auth,
+    /// How many have places that are limited.
+    pub(crate) seats: Seats,
     storage: Option<Storage>,
     failure: watch::Receiver<Option<String>>,
     /// What was written has been read: changes are written from now on.
@@ -142,6 +155,8 @@ impl Node {
             messages: AtomicU64::new(1),
             connections: AtomicU64::new(1),
             registry: Registry::default(),
+            auth: Auth::default(),
+            seats: Seats::default(),
             storage,
             failure,
             is_open: AtomicBool::new(false),
@@ -416,9 +431,8 @@ impl Node {
             | Change::ParameterChanged(..)
             | Change::ExchangeAdded(..)
             | Change::ExchangeRemoved(..)
-            | Change::BindingsChanged(..)
-            | Change::UserChanged(_)
-            | Change::UserRemoved(_) => {}
+            | Change::BindingsChanged(..) => {}
+            Change::UserChanged(user) | Change::UserRemoved(user) => self.auth.forget(user),
         }
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::{Buf, Bytes, BytesMut};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::{Instant, timeout_at};
 use warren_amqp::frame::{FrameError, FrameKind, Item, Splitter};
 use warren_amqp::outbox::Outbox;
 use warren_amqp::protocol::ProtocolHeader;
@@ -15,14 +16,20 @@ use warren_model::Name;
 
 use super::short;
 use crate::arrival::Arrival;
+use crate::auth::{LoginRefused, mechanisms};
 use crate::client::Client;
 use crate::node::{Node, now};
 use crate::output::Output;
 use crate::registry::Facts;
+use crate::seats::Seat;
+
+/// How long a client that was refused keeps its connection, unless it closes it.
+const SILENCE: Duration = Duration::from_secs(3);
 
 /// A connection that is open.
 pub(super) struct Opened {
     pub(super) client: Client,
+    pub(super) seat: Seat,
     pub(super) splitter: Splitter,
     pub(super) input: BytesMut,
     pub(super) channel_max: u16,
@@ -76,7 +83,7 @@ pub(super) async fn open<S: AsyncRead + AsyncWrite + Unpin>(
         version_major: 0,
         version_minor: 9,
         server_properties: server_properties(node),
-        mechanisms: Bytes::from_static(b"PLAIN AMQPLAIN"),
+        mechanisms: Bytes::from_static(mechanisms(arrival)),
         locales: Bytes::from_static(b"en_US"),
     })
     .await?;
@@ -85,9 +92,10 @@ pub(super) async fn open<S: AsyncRead + AsyncWrite + Unpin>(
             expected: "connection.start-ok",
         });
     };
-    let user = match login(&start, arrival, node) {
+    let mechanism = start.mechanism.to_text();
+    let user = match node.login(&mechanism, start.response.reveal(), arrival).await {
         Ok(user) => user,
-        Err(refused) => return Err(talk.refuse_login(&start, refused).await),
+        Err(refused) => return Err(talk.refuse_login(&start, &refused).await),
     };
     let settings = node.settings();
     talk.say(connection::Tune {
@@ -110,13 +118,14 @@ pub(super) async fn open<S: AsyncRead + AsyncWrite + Unpin>(
             expected: "connection.open",
         });
     };
-    let vhost = match choose_vhost(&open.virtual_host.to_text(), &user, node) {
-        Ok(vhost) => vhost,
+    let seat = match choose_vhost(&open.virtual_host.to_text(), &user, node) {
+        Ok(seat) => seat,
         Err(text) => {
             let exception = Exception::new(ReplyCode::NotAllowed, text, connection::Open::ID);
             return Err(talk.refuse(exception).await);
         }
     };
+    let vhost = seat.vhost().clone();
     talk.say(connection::OpenOk::default()).await?;
     let number = node.connection_number();
     let output = Arc::new(Output::new(frame_max));
@@ -126,7 +135,7 @@ pub(super) async fn open<S: AsyncRead + AsyncWrite + Unpin>(
         local: arrival.local,
         user: user.clone(),
         vhost: vhost.clone(),
-        mechanism: start.mechanism.to_text(),
+        mechanism,
         tls: arrival.tls.clone(),
         frame_max: frame_max.octets(),
         channel_max,
@@ -145,6 +154,7 @@ pub(super) async fn open<S: AsyncRead + AsyncWrite + Unpin>(
     };
     Ok(Opened {
         client,
+        seat,
         splitter: talk.splitter,
         input: talk.input,
         channel_max,
@@ -216,13 +226,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<'_, S> {
         self.stream.flush().await
     }
 
-    /// Clients that understand it hear why; others find the connection closed, after a while, so that nobody tries
-    /// passwords fast.
-    async fn refuse_login(&mut self, start: &connection::StartOk, refused: Exception) -> NotOpened {
-        if start.client_properties.can("authentication_failure_close") {
-            return self.refuse(refused).await;
+    /// Clients that understand it hear that it was refused; others find the connection closed. Neither can try again
+    /// here before a while has passed.
+    async fn refuse_login(&mut self, start: &connection::StartOk, refused: &LoginRefused) -> NotOpened {
+        let since = Instant::now();
+        let exception = Exception::new(
+            ReplyCode::AccessRefused,
+            format_args!(
+                "Login was refused using authentication mechanism {}. For details see the broker logfile.",
+                start.mechanism.to_text()
+            ),
+            warren_amqp::MethodId::NONE,
+        );
+        let told = matches!(refused, LoginRefused::Credentials { .. })
+            && start.client_properties.can("authentication_failure_close");
+        if told && let Err(error) = self.say(connection::Close::from(&exception)).await {
+            return error.into();
         }
-        NotOpened::Refused(Box::new(refused))
+        // What the client sends meanwhile is of no interest, nor that it goes.
+        let mut ignored = [0; 512];
+        let until = since + SILENCE;
+        while let Ok(Ok(1..)) = timeout_at(until, self.stream.read(&mut ignored)).await {}
+        NotOpened::Refused(Box::new(exception))
     }
 
     async fn refuse(&mut self, exception: Exception) -> NotOpened {
@@ -239,61 +264,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<'_, S> {
     }
 }
 
-fn login(start: &connection::StartOk, arrival: &Arrival, node: &Arc<Node>) -> Result<Name, Exception> {
-    let mechanism = start.mechanism.to_text();
-    let refused = || {
-        Exception::new(
-            ReplyCode::AccessRefused,
-            format_args!(
-                "Login was refused using authentication mechanism {mechanism}. For details see the broker logfile."
-            ),
-            warren_amqp::MethodId::NONE,
-        )
-    };
-    let octets = start.response.reveal();
-    let (user, password) = match mechanism.as_str() {
-        "PLAIN" => {
-            let mut parts = octets.split(|octet| *octet == 0);
-            let (_, user, password) = (parts.next(), parts.next(), parts.next());
-            (user.map(<[u8]>::to_vec), password.map(<[u8]>::to_vec))
-        }
-        "AMQPLAIN" => {
-            let table = Table::decode_entries(octets.clone()).unwrap_or_default();
-            (
-                table.text("LOGIN").map(String::into_bytes),
-                table.text("PASSWORD").map(String::into_bytes),
-            )
-        }
-        _ => return Err(refused()),
-    };
-    let (Some(user), Some(password)) = (user, password) else {
-        return Err(refused());
-    };
-    let user = Name::try_from(user.as_slice()).map_err(|_| refused())?;
-    let kept = node.read(|meta| meta.user(&user)?.password.clone());
-    match kept.is_some_and(|kept| crate::password::verify(&kept, &password)) {
-        true if user == "guest" && !arrival.from_loopback => {
-            tracing::warn!(peer = %arrival.peer, %user, "user may log in from this host only");
-            Err(refused())
-        }
-        true => Ok(user),
-        false => Err(refused()),
-    }
-}
-
-fn choose_vhost(name: &str, user: &Name, node: &Node) -> Result<Name, String> {
-    node.read(|meta| {
-        let Some((vhost, _)) = meta.vhosts().find(|(vhost, _)| ***vhost == *name) else {
+/// The vhost, and places in it and among the user's connections.
+fn choose_vhost(name: &str, user: &Name, node: &Arc<Node>) -> Result<Seat, String> {
+    let (vhost, limits) = node.read(|meta| {
+        let Some((vhost, known)) = meta.vhosts().find(|(vhost, _)| ***vhost == *name) else {
             return Err(format!("vhost {name} not found"));
         };
-        match meta
-            .user(user)
-            .is_some_and(|user| user.permissions.contains_key(&**vhost))
-        {
-            true => Ok(vhost.clone()),
-            false => Err(format!("access to vhost '{name}' refused for user '{user}'")),
-        }
-    })
+        let limit = meta.user(user).and_then(|user| user.limits.connections);
+        Ok((vhost.clone(), (known.limits.connections, limit)))
+    })?;
+    let seat = Seat::take(node, &vhost, user, limits).map_err(|full| full.to_string())?;
+    let may = node.read(|meta| {
+        meta.user(user)
+            .is_some_and(|user| user.permissions.contains_key(&*vhost))
+    });
+    match may {
+        true => Ok(seat),
+        false => Err(format!("access to vhost '{name}' refused for user '{user}'")),
+    }
 }
 
 fn negotiate_frame_max(asked: u32, most: FrameMax) -> Result<FrameMax, NotOpened> {

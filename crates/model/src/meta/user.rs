@@ -19,6 +19,23 @@ pub struct PasswordHash {
     pub hash: String,
 }
 
+impl PasswordHash {
+    /// RabbitMQ's before 3.6, and of definitions that name none.
+    pub const MD5: &str = "rabbit_password_hashing_md5";
+    /// RabbitMQ's.
+    pub const SHA256: &str = "rabbit_password_hashing_sha256";
+    /// RabbitMQ's, too.
+    pub const SHA512: &str = "rabbit_password_hashing_sha512";
+    /// Ours, which no RabbitMQ understands.
+    pub const ARGON2ID: &str = "argon2id";
+
+    /// Can definitions carry it to a RabbitMQ?
+    #[must_use]
+    pub fn travels(&self) -> bool {
+        self.algorithm != Self::ARGON2ID
+    }
+}
+
 impl fmt::Debug for PasswordHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PasswordHash({})", self.algorithm)

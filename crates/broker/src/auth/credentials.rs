@@ -1,0 +1,112 @@
+//! What a client says of itself when it logs in, by mechanism.
+//!
+//! ```text
+//!   PLAIN      0, user, 0, password
+//!   AMQPLAIN   a field table without its length, with LOGIN and PASSWORD
+//!   EXTERNAL   nothing: the certificate has the name
+//! ```
+
+use bytes::Bytes;
+use warren_amqp::{Table, Value};
+
+use crate::arrival::Arrival;
+
+/// Who says that he is who.
+pub(super) struct Credentials {
+    pub(super) user: Bytes,
+    /// `None`: somebody else vouches for him.
+    pub(super) password: Option<Bytes>,
+}
+
+/// What is offered to a client.
+pub(crate) fn mechanisms(arrival: &Arrival) -> &'static [u8] {
+    match certificate(arrival) {
+        Some(_) => b"PLAIN AMQPLAIN EXTERNAL",
+        None => b"PLAIN AMQPLAIN",
+    }
+}
+
+/// The name in the client's certificate, if it showed one.
+pub(super) fn certificate(arrival: &Arrival) -> Option<&str> {
+    arrival.tls.as_ref()?.subject.as_deref()
+}
+
+/// Reads a response. `None`: it is none of this mechanism, or nobody knows the mechanism.
+pub(super) fn read(mechanism: &str, response: &Bytes, certificate: Option<&str>) -> Option<Credentials> {
+    match mechanism {
+        "PLAIN" => {
+            let rest = response.strip_prefix(b"\0")?;
+            let end = rest.iter().position(|octet| *octet == 0)?;
+            let (user, password) = rest.split_at_checked(end)?;
+            let password = password.get(1..).filter(|password| !password.contains(&0))?;
+            Some(Credentials {
+                user: response.slice_ref(user),
+                password: Some(response.slice_ref(password)),
+            })
+        }
+        "AMQPLAIN" => {
+            let table = Table::decode_entries(response.clone()).ok()?;
+            let text = |name: &str| match table.get(name)? {
+                Value::Text(octets) | Value::Octets(octets) => Some(octets.clone()),
+                _ => None,
+            };
+            Some(Credentials {
+                user: text("LOGIN")?,
+                password: Some(text("PASSWORD")?),
+            })
+        }
+        "EXTERNAL" => Some(Credentials {
+            user: Bytes::copy_from_slice(certificate?.as_bytes()),
+            password: None,
+        }),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Bytes, read};
+
+    fn user(mechanism: &str, response: &'static [u8], certificate: Option<&str>) -> Option<String> {
+        let credentials = read(mechanism, &Bytes::from_static(response), certificate)?;
+        let password = credentials.password.unwrap_or_default();
+        Some(format!(
+            "{}/{}",
+            String::from_utf8_lossy(&credentials.user),
+            String::from_utf8_lossy(&password)
+        ))
+    }
+
+    #[test]
+    fn each_mechanism_has_its_own_form() {
+        assert_eq!(
+            user("PLAIN", b"\0ann\0secret", None).as_deref(),
+            Some("ann/secret")
+        );
+        assert_eq!(user("PLAIN", b"\0ann\0", None).as_deref(), Some("ann/"));
+        let table = b"\x05LOGINS\0\0\0\x03ann\x08PASSWORDS\0\0\0\x06secret";
+        assert_eq!(user("AMQPLAIN", table, None).as_deref(), Some("ann/secret"));
+        assert_eq!(user("EXTERNAL", b"", Some("ann")).as_deref(), Some("ann/"));
+    }
+
+    #[test]
+    fn what_has_not_this_form_is_no_response() {
+        for response in [
+            b"ann".as_slice(),
+            b"ann\0ann\0secret",
+            b"\0ann",
+            b"\0ann\0a\0b",
+            b"",
+        ] {
+            assert_eq!(user("PLAIN", response, None), None, "{response:?}");
+        }
+        assert_eq!(user("AMQPLAIN", b"\x05LOGINS\0\0\0\x03ann", None), None);
+        assert_eq!(user("AMQPLAIN", b"\xff\xff", None), None);
+        assert_eq!(
+            user("EXTERNAL", b"ann", None),
+            None,
+            "only a certificate says who he is"
+        );
+        assert_eq!(user("NOPE", b"\0ann\0secret", Some("ann")), None);
+    }
+}

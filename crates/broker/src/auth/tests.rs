@@ -1,0 +1,138 @@
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+use warren_model::Name;
+use warren_model::meta::{Command, PasswordHash};
+
+use super::{Arc, Arrival, LoginRefused, Node, Ordering};
+use crate::Settings;
+use crate::password::{Hashing, hash_with};
+use crate::registry::TlsFacts;
+
+fn from(peer: &str) -> Arrival {
+    let peer: SocketAddr = peer.parse().unwrap();
+    Arrival::direct(peer, "10.0.0.1:5672".parse().unwrap())
+}
+
+fn node() -> Arc<Node> {
+    Arc::new(Node::new("rabbit@test".to_owned(), Settings::default()))
+}
+
+fn put(node: &Node, user: &str, hashing: Hashing, password: &str) {
+    let command = Command::PutUser {
+        name: Name::try_from(user).unwrap(),
+        password: Some(hash_with(hashing, password.as_bytes(), [1, 2, 3, 4])),
+        tags: Vec::new(),
+    };
+    node.apply(command).unwrap();
+}
+
+async fn plain(node: &Node, user: &str, password: &str, peer: &str) -> Result<Name, LoginRefused> {
+    let response = Bytes::from(format!("\0{user}\0{password}"));
+    node.login("PLAIN", &response, &from(peer)).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn guest_comes_from_this_host_only_and_hears_no_reason() {
+    let node = node();
+    assert!(plain(&node, "guest", "guest", "127.0.0.1:1").await.is_ok());
+    assert!(
+        plain(&node, "guest", "guest", "[::ffff:127.0.0.9]:1")
+            .await
+            .is_ok()
+    );
+    let refused = plain(&node, "guest", "guest", "10.0.0.9:1").await.unwrap_err();
+    assert_eq!(refused.to_string(), "user 'guest' can only connect via localhost");
+    let open = Settings {
+        loopback_users: Vec::new(),
+        ..Settings::default()
+    };
+    let open = Node::new("rabbit@test".to_owned(), open);
+    assert!(plain(&open, "guest", "guest", "10.0.0.9:1").await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn credentials_are_forgotten_when_anything_about_the_user_changes() {
+    let node = node();
+    put(&node, "ann", Hashing::Argon2id, "one");
+    assert!(plain(&node, "ann", "one", "10.0.0.9:1").await.is_ok());
+    assert_eq!(node.auth.known.lock().len(), 1);
+    assert!(plain(&node, "ann", "two", "10.0.0.9:1").await.is_err());
+    put(&node, "ann", Hashing::Argon2id, "two");
+    assert_eq!(node.auth.known.lock().len(), 0);
+    assert!(plain(&node, "ann", "one", "10.0.0.9:1").await.is_err());
+    assert!(plain(&node, "ann", "two", "10.0.0.9:1").await.is_ok());
+    node.apply(Command::DeleteUser {
+        name: Name::try_from("ann").unwrap(),
+    })
+    .unwrap();
+    assert!(plain(&node, "ann", "two", "10.0.0.9:1").await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_tries_passwords_waits_and_whoever_is_known_does_not() {
+    let node = node();
+    put(&node, "ann", Hashing::Sha256, "secret");
+    let attacker = "10.0.0.9:1";
+    assert!(plain(&node, "ann", "secret", attacker).await.is_ok());
+    for number in 0..20 {
+        assert!(plain(&node, "bob", &format!("{number}"), attacker).await.is_err());
+    }
+    let before = Instant::now();
+    assert!(plain(&node, "ann", "secret", attacker).await.is_ok());
+    assert_eq!(
+        before.elapsed(),
+        Duration::ZERO,
+        "the same address, but known to be right"
+    );
+    assert!(plain(&node, "ann", "guess", attacker).await.is_err());
+    assert!(before.elapsed() >= Duration::from_secs(3));
+    let before = Instant::now();
+    assert!(plain(&node, "ann", "guess", "10.0.0.10:1").await.is_err());
+    assert_eq!(before.elapsed(), Duration::ZERO, "another address");
+    let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+    let attempts = &node.auth.attempts;
+    assert_eq!(
+        (
+            count(&attempts.total),
+            count(&attempts.succeeded),
+            count(&attempts.failed)
+        ),
+        (24, 2, 22)
+    );
+    assert!(count(&attempts.slowed) >= 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_user_without_a_password_logs_in_with_a_certificate_or_not_at_all() {
+    let node = node();
+    node.apply(Command::PutUser {
+        name: Name::try_from("CN=ann").unwrap(),
+        password: Some(PasswordHash {
+            algorithm: PasswordHash::SHA256.to_owned(),
+            hash: String::new(),
+        }),
+        tags: Vec::new(),
+    })
+    .unwrap();
+    assert!(plain(&node, "CN=ann", "", "10.0.0.9:1").await.is_err());
+    let mut arrival = from("10.0.0.9:1");
+    let external = |arrival: Arrival| {
+        let node = Arc::clone(&node);
+        async move { node.login("EXTERNAL", &Bytes::new(), &arrival).await }
+    };
+    let malformed = external(arrival.clone()).await.unwrap_err();
+    assert!(matches!(malformed, LoginRefused::Malformed { .. }));
+    arrival.tls = Some(TlsFacts {
+        subject: Some("CN=ann".to_owned()),
+        ..TlsFacts::default()
+    });
+    assert_eq!(external(arrival.clone()).await.unwrap(), "CN=ann");
+    arrival.tls = Some(TlsFacts {
+        subject: Some("CN=bob".to_owned()),
+        ..TlsFacts::default()
+    });
+    assert!(external(arrival).await.is_err(), "there is no such user");
+}

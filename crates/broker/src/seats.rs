@@ -1,0 +1,119 @@
+//! How many connections vhosts and users have, and how many channels: what limits are compared with.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use thiserror::Error;
+use warren_amqp::ReplyCode;
+use warren_model::meta::reached;
+use warren_model::{Name, Refusal};
+
+use crate::node::Node;
+
+/// Taken places.
+#[derive(Debug, Default)]
+pub(crate) struct Seats(Mutex<Taken>);
+
+#[derive(Debug, Default)]
+struct Taken {
+    vhosts: HashMap<Name, usize>,
+    users: HashMap<Name, usize>,
+    channels: HashMap<Name, usize>,
+}
+
+/// There is no place left.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub(crate) enum Full {
+    #[error("access to vhost '{vhost}' refused for user '{user}': connection limit ({limit}) is reached")]
+    Vhost { vhost: Name, user: Name, limit: i64 },
+    #[error("connection refused for user '{user}': user connection limit ({limit}) is reached")]
+    User { user: Name, limit: i64 },
+}
+
+/// The place of a connection, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    node: Arc<Node>,
+    vhost: Name,
+    user: Name,
+    /// Channels that are open.
+    channels: usize,
+}
+
+impl Seat {
+    /// A place for a connection; limits are those of the vhost and of the user.
+    pub(crate) fn take(
+        node: &Arc<Node>,
+        vhost: &Name,
+        user: &Name,
+        limits: (Option<i64>, Option<i64>),
+    ) -> Result<Self, Full> {
+        let mut taken = node.seats.0.lock();
+        let count = |of: &HashMap<Name, usize>, name: &Name| of.get(name).copied().unwrap_or_default();
+        if let Some(limit) = reached(limits.0, count(&taken.vhosts, vhost)) {
+            let (vhost, user) = (vhost.clone(), user.clone());
+            return Err(Full::Vhost { vhost, user, limit });
+        }
+        if let Some(limit) = reached(limits.1, count(&taken.users, user)) {
+            let user = user.clone();
+            return Err(Full::User { user, limit });
+        }
+        *taken.vhosts.entry(vhost.clone()).or_default() += 1;
+        *taken.users.entry(user.clone()).or_default() += 1;
+        Ok(Self {
+            node: Arc::clone(node),
+            vhost: vhost.clone(),
+            user: user.clone(),
+            channels: 0,
+        })
+    }
+
+    pub(crate) const fn vhost(&self) -> &Name {
+        &self.vhost
+    }
+
+    /// So many channels are open now; more than before only if the user may have them.
+    ///
+    /// # Errors
+    /// He may not.
+    pub(crate) fn set_channels(&mut self, count: usize) -> Result<(), Refusal> {
+        let more = count > self.channels;
+        let limit = match more {
+            true => self.node.read(|meta| meta.user(&self.user)?.limits.channels),
+            false => None,
+        };
+        let mut taken = self.node.seats.0.lock();
+        let sum = taken.channels.entry(self.user.clone()).or_default();
+        if let Some(limit) = reached(limit, *sum) {
+            return Err(Refusal::new(
+                ReplyCode::NotAllowed,
+                format_args!(
+                    "number of channels opened for user '{}' has reached the maximum allowed user limit of ({limit})",
+                    self.user
+                ),
+            ));
+        }
+        *sum = (*sum + count).saturating_sub(self.channels);
+        self.channels = count;
+        Ok(())
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut taken = self.node.seats.0.lock();
+        leave(&mut taken.vhosts, &self.vhost, 1);
+        leave(&mut taken.users, &self.user, 1);
+        leave(&mut taken.channels, &self.user, self.channels);
+    }
+}
+
+fn leave(seats: &mut HashMap<Name, usize>, name: &Name, count: usize) {
+    if let Some(taken) = seats.get_mut(name) {
+        *taken = taken.saturating_sub(count);
+        if *taken == 0 {
+            seats.remove(name);
+        }
+    }
+}
