@@ -322,8 +322,9 @@ fn large_bodies_pass_both_ways_octet_by_octet() {
     answering.join().unwrap();
     let line = bench.line();
     assert!(line.bytes_out > 3_000_000 && line.bytes_in > 3_000_000);
-    // How much of it the kernel moves depends on how much comes at a time: five small moves, and the rest is copied.
-    assert!(bench.live.spliced.load(std::sync::atomic::Ordering::Relaxed) > 100_000);
+    // Most of it is moved by the kernel.
+    let spliced = bench.live.spliced.load(std::sync::atomic::Ordering::Relaxed);
+    assert!(spliced > 5_000_000, "{spliced} octets");
 }
 
 #[test]
