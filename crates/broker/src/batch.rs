@@ -16,7 +16,7 @@ use warren_cluster::{Aftermath, Queue};
 use warren_model::meta::Access;
 use warren_model::routing::Said;
 use warren_model::{Message, Refusal, Selection};
-use warren_store::Ticket;
+use warren_store::{AppendError, Ticket};
 
 use crate::channel::confirm::Confirms;
 use crate::client::{Client, precondition};
@@ -49,6 +49,13 @@ pub(crate) struct Batch {
     awaited: Option<Ticket>,
 }
 
+/// A message that goes this way, once it may.
+pub(crate) struct Prepared {
+    message: Message,
+    way: Arc<Way>,
+    mandatory: bool,
+}
+
 /// A message of a batch.
 #[derive(Clone, Copy, Debug)]
 struct Published {
@@ -73,9 +80,21 @@ impl Batch {
         confirm: u64,
         content: content::Message,
     ) -> Result<(), Refusal> {
-        let Some(publish) = content.publish() else {
-            return Ok(());
-        };
+        let prepared = self.prepare(client, content)?;
+        self.add(client, channel, confirm, prepared);
+        Ok(())
+    }
+
+    /// Finds out where a message goes, and whether its publisher may send it there.
+    ///
+    /// # Errors
+    /// He may not; the channel or the connection ends.
+    pub(crate) fn prepare(
+        &mut self,
+        client: &Client,
+        content: content::Message,
+    ) -> Result<Prepared, Refusal> {
+        let publish = content.publish().unwrap_or_default();
         if publish.immediate {
             return Err(Refusal::new(ReplyCode::NotImplemented, "immediate=true"));
         }
@@ -94,6 +113,20 @@ impl Batch {
         }
         let message = Message::new(client.node.message_id(), content).map_err(precondition)?;
         selection.map_err(precondition)?;
+        Ok(Prepared {
+            message,
+            way,
+            mandatory,
+        })
+    }
+
+    /// A message goes its way.
+    pub(crate) fn add(&mut self, client: &Client, channel: u16, confirm: u64, prepared: Prepared) {
+        let Prepared {
+            message,
+            way,
+            mandatory,
+        } = prepared;
         let counts = &client.entry.counts;
         counts.published.add(1);
         counts.to_confirm.add(u64::from(confirm > 0));
@@ -112,7 +145,7 @@ impl Batch {
                 self.flush_messages();
                 give_back(client, channel, &message);
             }
-            return Ok(());
+            return;
         }
         if !self
             .way
@@ -123,11 +156,18 @@ impl Batch {
             self.way = Some(way);
         }
         self.messages.push((number, Arc::new(message)));
-        Ok(())
     }
 
-    /// Does all of it, and says what became of messages to channels that want to know.
-    pub(crate) fn flush(&mut self, client: &Client, confirms: &mut HashMap<u16, Confirms>) {
+    /// Does all of it, and says what became of messages to channels that want to know. Gives the ticket of what has to be
+    /// on disk, if anything has.
+    ///
+    /// # Errors
+    /// Nothing can be written; publishers who want to know know it.
+    pub(crate) fn flush(
+        &mut self,
+        client: &Client,
+        confirms: &mut HashMap<u16, Confirms>,
+    ) -> Result<Option<Ticket>, AppendError> {
         self.flush_messages();
         for number in self.after.refused.drain(..) {
             if let Some(published) = self.published.get_mut(number as usize) {
@@ -152,6 +192,7 @@ impl Batch {
         }
         self.say(client, confirms);
         self.after.tell();
+        written
     }
 
     /// Says what became of messages as far as it is known, and asks to be woken for the rest.
@@ -263,7 +304,14 @@ fn find(
         vhost.route(&name, &said, &mut found);
         Ok(())
     })?;
-    let queues = found.into_iter().filter_map(|id| client.node.queue(id)).collect();
+    let mut queues: Vec<Arc<Queue>> = found.into_iter().filter_map(|id| client.node.queue(id)).collect();
+    if exchange.is_empty() {
+        for queue in said.keys().filter_map(|key| client.node.replies.find(key)) {
+            if !queues.iter().any(|other| Arc::ptr_eq(other, &queue)) {
+                queues.push(queue);
+            }
+        }
+    }
     Ok((Way { queues }, said.is_by_key()))
 }
 

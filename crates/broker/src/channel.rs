@@ -7,12 +7,13 @@ pub(crate) mod confirm;
 mod consume;
 mod declare;
 pub(crate) mod settle;
+mod transaction;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use warren_amqp::content::Assembly;
-use warren_amqp::{Method, MethodId, ReplyCode, ShortString, access, channel, confirm as class_confirm, tx};
+use warren_amqp::content::{self, Assembly, HeaderEdit, Property};
+use warren_amqp::{Method, MethodId, ReplyCode, ShortString, access, channel, confirm as class_confirm};
 use warren_cluster::Queue;
 use warren_model::{Name, Refusal};
 
@@ -22,7 +23,10 @@ use crate::ledger::Unsettled;
 use crate::node::now;
 use crate::output::Consumer;
 use crate::registry::{ChannelReport, Churn, ConsumerReport, Counts};
+use crate::reply_to::REPLY_TO;
 use confirm::Confirms;
+pub(crate) use declare::generated;
+use transaction::Transaction;
 
 /// What becomes of published messages and acknowledgements.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,6 +38,12 @@ pub(crate) enum Mode {
     Confirm,
     /// They are done at `tx.commit`.
     Transaction,
+}
+
+/// Where answers come straight to a channel.
+struct ReplyTo {
+    tag: ShortString,
+    address: ShortString,
 }
 
 /// A channel.
@@ -51,6 +61,9 @@ pub(crate) struct Channel {
     /// What `basic.get` fetched, by queue.
     fetched: HashMap<warren_model::QueueId, u32>,
     settled: Vec<Unsettled>,
+    transaction: Transaction,
+    /// Where answers to it go, with `amq.rabbitmq.reply-to`.
+    reply_to: Option<ReplyTo>,
     /// Something was published on it.
     publishes: bool,
 }
@@ -65,7 +78,8 @@ pub(crate) struct Around<'a> {
 impl Around<'_> {
     /// Everything that came before is done now.
     pub(crate) fn flush(&mut self) {
-        self.batch.flush(self.client, self.confirms);
+        // What cannot be written has been said to those who wait for it.
+        drop(self.batch.flush(self.client, self.confirms));
     }
 }
 
@@ -85,8 +99,47 @@ impl Channel {
             last_queue: None,
             fetched: HashMap::new(),
             settled: Vec::new(),
+            transaction: Transaction::default(),
+            reply_to: None,
             publishes: false,
         }
+    }
+
+    /// A message that its client publishes.
+    ///
+    /// # Errors
+    /// It cannot be.
+    pub(crate) fn publish(
+        &mut self,
+        content: content::Message,
+        around: &mut Around<'_>,
+    ) -> Result<(), Refusal> {
+        self.publishes(&around.client.entry.counts);
+        let content = match content.header().reply_to() {
+            Some(address) if address == REPLY_TO.as_bytes() => self.with_address(&content)?,
+            _ => content,
+        };
+        let confirm = match self.mode {
+            Mode::Plain => 0,
+            Mode::Confirm => around.confirms.get_mut(&self.number).map_or(0, Confirms::next),
+            Mode::Transaction => return self.publish_later(content, around),
+        };
+        around.batch.publish(around.client, self.number, confirm, content)
+    }
+
+    /// A message whose answers are to come straight to this channel.
+    fn with_address(&self, content: &content::Message) -> Result<content::Message, Refusal> {
+        let reply_to = self
+            .reply_to
+            .as_ref()
+            .ok_or_else(|| precondition("fast reply consumer does not exist"))?;
+        let header = HeaderEdit::of(content.header())
+            .with_short(Property::ReplyTo, &reply_to.address)
+            .finish();
+        let publish = content.publish().unwrap_or_default();
+        // One text for another: it can be read as before.
+        let header = content::Header::read(&header).unwrap_or_else(|_| content.header());
+        Ok(content.republished(&publish, header))
     }
 
     /// A method other than those that come with every message.
@@ -109,16 +162,7 @@ impl Channel {
             Method::Confirm(class_confirm::Method::Select(select)) => {
                 self.select_confirm(select.no_wait, around)
             }
-            Method::Tx(tx::Method::Select(_)) => match self.mode {
-                Mode::Confirm => Err(precondition("cannot switch from confirm to tx mode")),
-                Mode::Plain | Mode::Transaction => {
-                    self.mode = Mode::Transaction;
-                    self.answer(around, tx::SelectOk {})
-                }
-            },
-            Method::Tx(_) if self.mode != Mode::Transaction => {
-                Err(precondition("channel is not transactional"))
-            }
+            Method::Tx(method) => self.transaction(method, around),
             other => Err(unimplemented(other.id())),
         }
     }
@@ -126,6 +170,7 @@ impl Channel {
     /// Gives back what the client had, and forgets its consumers. The channel is gone.
     pub(crate) fn end(&mut self, around: &mut Around<'_>) {
         around.flush();
+        self.roll_back(around);
         let now = now();
         let consumers: Vec<Arc<Consumer>> = self.consumers.drain().map(|(_, consumer)| consumer).collect();
         for consumer in &consumers {
@@ -152,7 +197,7 @@ impl Channel {
 
     /// A message was published.
     #[inline]
-    pub(crate) fn publishes(&mut self, counts: &Counts) {
+    fn publishes(&mut self, counts: &Counts) {
         if !std::mem::replace(&mut self.publishes, true) {
             counts.publishers.set(counts.publishers.get() + 1);
         }
@@ -180,8 +225,8 @@ impl Channel {
             prefetch_global: limit,
             unsettled,
             unconfirmed: confirms.map_or(0, Confirms::unconfirmed),
-            uncommitted: 0,
-            acks_uncommitted: 0,
+            uncommitted: self.transaction.messages() as u64,
+            acks_uncommitted: self.transaction.settled() as u64,
             consumers: consumers.collect(),
         }
     }

@@ -29,7 +29,7 @@ use crate::arrival::Arrival;
 use crate::batch::Batch;
 use crate::channel::confirm::Confirms;
 use crate::channel::settle::How;
-use crate::channel::{Around, Channel, Mode, unimplemented};
+use crate::channel::{Around, Channel, unimplemented};
 use crate::client::{Client, exception};
 use crate::node::Node;
 use crate::output::{CLOSE, REPORT, STOP, WRITTEN};
@@ -388,15 +388,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Err((unimplemented(message.id()), message.id()))
             }
             Accepted::Message(message) => {
-                let confirm = match channel.mode {
-                    Mode::Confirm => around.confirms.get_mut(&place.channel).map_or(0, Confirms::next),
-                    Mode::Plain | Mode::Transaction => 0,
-                };
                 let id = message.id();
-                channel.publishes(&around.client.entry.counts);
-                let done = around
-                    .batch
-                    .publish(around.client, place.channel, confirm, message);
+                let done = channel.publish(message, &mut around);
                 done.map_err(|refusal| (refusal, id))
             }
             Accepted::Method => {

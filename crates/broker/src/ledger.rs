@@ -142,11 +142,66 @@ impl Ledger {
             .unsettled
             .saturating_sub(u32::try_from(into.len() - settled).unwrap_or(u32::MAX));
         self.before += count as u64;
+        self.trim();
+        Ok(())
+    }
+
+    /// As [`Ledger::settle`], but the messages stay the client's until [`Ledger::let_go`] or [`Ledger::restore`]; nobody
+    /// else can settle them meanwhile.
+    ///
+    /// # Errors
+    /// It has no such.
+    pub(crate) fn hold(
+        &mut self,
+        tag: u64,
+        multiple: bool,
+        mut held: impl FnMut(u64, Unsettled),
+    ) -> Result<(), UnknownTag> {
+        let first = self.before + 1;
+        let index = tag
+            .checked_sub(first)
+            .and_then(|index| usize::try_from(index).ok());
+        let range = match (tag, multiple) {
+            (0, true) => 0..self.places.len(),
+            _ => {
+                let index = index
+                    .filter(|index| self.places.get(*index).is_some_and(Option::is_some))
+                    .ok_or(UnknownTag(tag))?;
+                if multiple { 0..index + 1 } else { index..index + 1 }
+            }
+        };
+        let start = range.start;
+        for (place, index) in self.places.range_mut(range).zip(start..) {
+            if let Some(one) = place.take() {
+                held(first + index as u64, one);
+            }
+        }
+        Ok(())
+    }
+
+    /// A message that was held is the client's again.
+    pub(crate) fn restore(&mut self, tag: u64, one: Unsettled) {
+        let index = tag
+            .checked_sub(self.before + 1)
+            .and_then(|index| usize::try_from(index).ok());
+        if let Some(place) = index.and_then(|index| self.places.get_mut(index)) {
+            *place = Some(one);
+        }
+    }
+
+    /// So many messages that were held are settled.
+    pub(crate) fn let_go(&mut self, count: usize) {
+        self.unsettled = self
+            .unsettled
+            .saturating_sub(u32::try_from(count).unwrap_or(u32::MAX));
+    }
+
+    /// No message is held any more: places at the front that are empty are not needed.
+    pub(crate) fn trim(&mut self) {
         while let Some(None) = self.places.front() {
             self.places.pop_front();
             self.before += 1;
         }
-        Ok(())
     }
 
     /// All that the client has, oldest first, with where it came from. The channel is gone.

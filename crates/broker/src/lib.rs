@@ -25,6 +25,7 @@ mod password;
 pub mod plan;
 mod properties;
 pub mod registry;
+mod reply_to;
 mod seats;
 mod server;
 mod storage;

@@ -24,6 +24,7 @@ use crate::furniture::Furniture;
 use crate::output::Output;
 use crate::password::Hashing;
 use crate::registry::{Churn, Registry};
+use crate::reply_to::Replies;
 use crate::seats::Seats;
 use crate::storage::{Storage, StorageError};
 use crate::timers::{Alarm, Timers};
@@ -77,6 +78,7 @@ pub struct Node {
     version: AtomicU64,
     queues: RwLock<HashMap<QueueId, Arc<Queue>>>,
     pub(crate) timers: Timers,
+    pub(crate) replies: Replies,
     incarnation: u64,
     messages: AtomicU64,
     connections: AtomicU64,
@@ -151,6 +153,7 @@ impl Node {
             version: AtomicU64::new(1),
             queues: RwLock::default(),
             timers: Timers::default(),
+            replies: Replies::default(),
             incarnation,
             messages: AtomicU64::new(1),
             connections: AtomicU64::new(1),
@@ -325,6 +328,14 @@ impl Node {
     #[must_use]
     pub fn version(&self) -> u64 {
         self.version.load(Ordering::Acquire)
+    }
+
+    /// Nobody waits for answers at this address any more.
+    pub(crate) fn close_replies(&self, name: &Name) {
+        if self.replies.close(name) {
+            // So that nobody remembers that the address led anywhere.
+            self.version.fetch_add(1, Ordering::Release);
+        }
     }
 
     /// A queue by its number.

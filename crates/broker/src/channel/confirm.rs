@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 
 use warren_amqp::outbox::Outbox;
+use warren_amqp::tx;
 use warren_store::Ticket;
 
 /// What became of messages, in the order of their numbers.
@@ -14,6 +15,8 @@ pub(crate) struct Confirms {
     last: u64,
     /// How many were said.
     said: u64,
+    /// They are commits of transactions, each of which has an answer of its own.
+    commits: bool,
     unsaid: VecDeque<Unsaid>,
 }
 
@@ -28,6 +31,14 @@ struct Unsaid {
 }
 
 impl Confirms {
+    /// Of a channel that commits transactions.
+    pub(crate) fn of_commits() -> Self {
+        Self {
+            commits: true,
+            ..Self::default()
+        }
+    }
+
     /// A number for the next message.
     pub(crate) const fn next(&mut self) -> u64 {
         self.last += 1;
@@ -69,7 +80,12 @@ impl Confirms {
             .pop_front_if(|next| next.ticket.is_none_or(&is_durable))
         {
             self.said = next.last;
-            if next.refused {
+            if self.commits {
+                for _ in next.first..=next.last {
+                    // It fits into every frame.
+                    outbox.method(channel, tx::CommitOk {}).ok();
+                }
+            } else if next.refused {
                 acknowledge(channel, safe.take(), outbox);
                 (next.first..=next.last).for_each(|number| outbox.nack(channel, number, false, false));
             } else {

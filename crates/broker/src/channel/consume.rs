@@ -5,14 +5,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use warren_amqp::hot::GetOk;
 use warren_amqp::{ReplyCode, ShortString, basic};
+use warren_cluster::Queue;
 use warren_model::arguments::{integer, type_name};
-use warren_model::consumers::Terms;
+use warren_model::consumers::{ConsumerId, InExclusiveUse, Terms};
 use warren_model::meta::{Access, Command};
 use warren_model::{Name, Refusal};
 
-use super::{Around, Channel, declare::generated, unimplemented};
+use super::{Around, Channel, Mode, ReplyTo, declare::generated, unimplemented};
+use crate::client::precondition;
 use crate::node::now;
 use crate::output::Consumer;
+use crate::reply_to::REPLY_TO;
 
 impl Channel {
     pub(super) fn basic(&mut self, method: basic::Method, around: &mut Around<'_>) -> Result<(), Refusal> {
@@ -20,6 +23,13 @@ impl Channel {
             basic::Method::Qos(qos) => self.qos(&qos, around),
             basic::Method::Consume(consume) => self.consume(consume, around),
             basic::Method::Cancel(cancel) => {
+                if self
+                    .reply_to
+                    .as_ref()
+                    .is_some_and(|it| it.tag == cancel.consumer_tag)
+                {
+                    self.reply_to = None;
+                }
                 if let Some(consumer) = self.consumers.remove(&cancel.consumer_tag) {
                     unsubscribe(&consumer, around);
                     around.flush();
@@ -70,18 +80,28 @@ impl Channel {
 
     fn consume(&mut self, consume: basic::Consume, around: &mut Around<'_>) -> Result<(), Refusal> {
         let client = Arc::clone(around.client);
-        let name = self.queue_name(&consume.queue)?;
-        client.check(Access::Read, "queue", &name)?;
         let tag = match consume.consumer_tag.as_bytes().is_empty() {
             true => ShortString::try_from(generated("amq.ctag-")?.as_str()).unwrap_or_default(),
-            false => consume.consumer_tag,
+            false => consume.consumer_tag.clone(),
         };
         self.forget_gone(around);
-        if self.consumers.contains_key(&tag) {
-            return Err(Refusal::new(
+        let reused = || {
+            Refusal::new(
                 ReplyCode::NotAllowed,
                 format_args!("attempt to reuse consumer tag '{}'", tag.to_text()),
-            ));
+            )
+        };
+        if consume.queue == *REPLY_TO {
+            let is_its = |reply_to: &ReplyTo| reply_to.tag == tag;
+            if self.consumers.contains_key(&tag) && !self.reply_to.as_ref().is_some_and(is_its) {
+                return Err(reused());
+            }
+            return self.consume_replies(&tag, consume.no_ack, consume.no_wait, around);
+        }
+        let name = self.queue_name(&consume.queue)?;
+        client.check(Access::Read, "queue", &name)?;
+        if self.consumers.contains_key(&tag) {
+            return Err(reused());
         }
         let queue = self.usable(&name, around)?;
         let terms = Terms {
@@ -89,52 +109,15 @@ impl Channel {
             prefetch: (self.prefetch > 0 && !consume.no_ack).then(|| self.prefetch.into()),
             exclusive: consume.exclusive,
         };
-        let (origin, limited) = {
-            let mut waiting = client.output.lock();
-            let Some(ledger) = waiting.ledgers.get_mut(&self.number) else {
-                return Ok(());
-            };
-            (ledger.open(Arc::clone(&queue)), Arc::clone(&ledger.limited))
-        };
-        let consumer = Arc::new(Consumer {
-            output: Arc::clone(&client.output),
-            channel: self.number,
-            tag: bytes::Bytes::copy_from_slice(tag.as_bytes()),
-            queue: Arc::clone(&queue),
-            no_ack: consume.no_ack,
-            origin,
-            notify: client.consumer_cancel_notify,
-            counts: is_quorum(&client, &name),
-            id: parking_lot::Mutex::new(None),
-            limited,
-            gone: AtomicBool::new(false),
-        });
-        let sink = Arc::clone(&consumer) as Arc<dyn warren_cluster::DeliverySink>;
-        let Ok(id) = queue.subscribe(now(), terms, consume.no_ack, sink) else {
-            if let Some(ledger) = client.output.lock().ledgers.get_mut(&self.number) {
-                ledger.close(origin);
-            }
-            return Err(Refusal::new(
+        let counts = is_quorum(&client, &name);
+        let added = self.add_consumer(&queue, &tag, terms, consume.no_ack, counts, around);
+        let id = added.map_err(|InExclusiveUse| {
+            Refusal::new(
                 ReplyCode::AccessRefused,
                 format_args!("queue '{name}' in vhost '{}' in exclusive use", client.vhost),
-            ));
-        };
-        *consumer.id.lock() = Some(id);
-        {
-            let mut waiting = client.output.lock();
-            if let Some(ledger) = waiting.ledgers.get_mut(&self.number) {
-                ledger.set_consumer(origin, id);
-            }
-            if !consume.no_wait {
-                waiting.method(
-                    self.number,
-                    basic::ConsumeOk {
-                        consumer_tag: tag.clone(),
-                    },
-                );
-            }
-        }
-        self.consumers.insert(tag, consumer);
+            )
+        })?;
+        self.answer_unless(consume.no_wait, around, basic::ConsumeOk { consumer_tag: tag })?;
         // Only now: the client knows that it consumes.
         queue.unblock(now(), id, &mut around.batch.after);
         around.flush();
@@ -153,6 +136,81 @@ impl Channel {
                 .extract_if(|_, consumer| consumer.gone.load(Ordering::Acquire));
             gone.for_each(|(_, consumer)| ledger.close(consumer.origin));
         }
+    }
+
+    /// Answers come straight to this channel from now on.
+    fn consume_replies(
+        &mut self,
+        tag: &ShortString,
+        no_ack: bool,
+        no_wait: bool,
+        around: &mut Around<'_>,
+    ) -> Result<(), Refusal> {
+        if self.reply_to.is_some() {
+            return Err(precondition("reply consumer already set"));
+        }
+        if !no_ack {
+            return Err(precondition("reply consumer cannot acknowledge"));
+        }
+        let queue = around.client.node.replies.open(&around.client.vhost)?;
+        let added = self.add_consumer(&queue, tag, Terms::default(), true, false, around);
+        let Ok(id) = added else { return Ok(()) };
+        self.reply_to = Some(ReplyTo {
+            tag: tag.clone(),
+            address: ShortString::try_from(queue.identity().name.as_str()).unwrap_or_default(),
+        });
+        self.answer_unless(
+            no_wait,
+            around,
+            basic::ConsumeOk {
+                consumer_tag: tag.clone(),
+            },
+        )?;
+        queue.unblock(now(), id, &mut around.batch.after);
+        Ok(())
+    }
+
+    /// A consumer, who gets nothing before he is unblocked.
+    fn add_consumer(
+        &mut self,
+        queue: &Arc<Queue>,
+        tag: &ShortString,
+        terms: Terms,
+        no_ack: bool,
+        counts: bool,
+        around: &Around<'_>,
+    ) -> Result<ConsumerId, InExclusiveUse> {
+        let output = &around.client.output;
+        let (origin, limited) = match output.lock().ledgers.get_mut(&self.number) {
+            Some(ledger) => (ledger.open(Arc::clone(queue)), Arc::clone(&ledger.limited)),
+            // There is one as long as the channel is open.
+            None => return Err(InExclusiveUse),
+        };
+        let consumer = Arc::new(Consumer {
+            output: Arc::clone(output),
+            channel: self.number,
+            tag: bytes::Bytes::copy_from_slice(tag.as_bytes()),
+            queue: Arc::clone(queue),
+            no_ack,
+            origin,
+            notify: around.client.consumer_cancel_notify,
+            counts,
+            id: parking_lot::Mutex::new(None),
+            limited,
+            gone: AtomicBool::new(false),
+        });
+        let sink = Arc::clone(&consumer) as Arc<dyn warren_cluster::DeliverySink>;
+        let added = queue.subscribe(now(), terms, no_ack, sink);
+        if let Some(ledger) = output.lock().ledgers.get_mut(&self.number) {
+            match added {
+                Ok(id) => ledger.set_consumer(origin, id),
+                Err(InExclusiveUse) => ledger.close(origin),
+            }
+        }
+        let id = added?;
+        *consumer.id.lock() = Some(id);
+        self.consumers.insert(tag.clone(), consumer);
+        Ok(id)
     }
 
     fn get(&mut self, get: &basic::Get, around: &mut Around<'_>) -> Result<(), Refusal> {
@@ -214,7 +272,12 @@ impl Channel {
             let Some(ledger) = waiting.ledgers.get_mut(&self.number) else {
                 return Ok(());
             };
-            ledger.settle(0, true, &mut self.settled).ok();
+            // What a transaction settles is not given back.
+            ledger.hold(0, true, |_, one| self.settled.push(one)).ok();
+            ledger.let_go(self.settled.len());
+            if self.mode != Mode::Transaction {
+                ledger.trim();
+            }
         }
         self.settle_with(super::settle::How::Requeue, around);
         self.unblock(around);
@@ -235,6 +298,9 @@ pub(super) fn unsubscribe(consumer: &Consumer, around: &mut Around<'_>) {
         return;
     }
     let identity = consumer.queue.identity();
+    if identity.name.starts_with(REPLY_TO) {
+        return client.node.close_replies(&identity.name);
+    }
     let goes = client.node.read(|meta| {
         let queue = meta
             .vhost(&identity.vhost)

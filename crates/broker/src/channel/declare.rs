@@ -149,6 +149,12 @@ impl Channel {
             true => generated("amq.gen-")?,
             false => to_name(&declare.queue)?,
         };
+        if let Some(exists) = client.node.replies.exists(&name) {
+            return match exists {
+                true => self.declared(name, 0, 1, declare.no_wait, around),
+                false => Err(Refusal::not_found("queue", &name, &client.vhost)),
+            };
+        }
         if !declare.passive {
             // Those of the broker's making, too: they are used, not declared again.
             if !made_up && name.starts_with("amq.") {
@@ -179,13 +185,25 @@ impl Channel {
         Churn::one(&client.node.registry.churn.queues_declared);
         queue.touch(now());
         let snapshot = queue.snapshot();
-        self.last_queue = Some(name.clone());
+        let (messages, consumers) = (snapshot.counts.ready, snapshot.consumers as u64);
+        self.declared(name, messages, consumers, declare.no_wait, around)
+    }
+
+    fn declared(
+        &mut self,
+        name: Name,
+        messages: u64,
+        consumers: u64,
+        no_wait: bool,
+        around: &Around<'_>,
+    ) -> Result<(), Refusal> {
         let answer = queue::DeclareOk {
             queue: ShortString::try_from(name.as_str()).unwrap_or_default(),
-            message_count: clamp(snapshot.counts.ready),
-            consumer_count: clamp(snapshot.consumers as u64),
+            message_count: clamp(messages),
+            consumer_count: clamp(consumers),
         };
-        self.answer_unless(declare.no_wait, around, answer)
+        self.last_queue = Some(name);
+        self.answer_unless(no_wait, around, answer)
     }
 
     fn delete_queue(&self, delete: queue::Delete, around: &Around<'_>) -> Result<(), Refusal> {
@@ -255,7 +273,7 @@ fn check_binding(binding: &Binding, around: &Around<'_>) -> Result<(), Refusal> 
 }
 
 /// A name that nobody else has: 22 characters of chance behind the prefix.
-pub(super) fn generated(prefix: &str) -> Result<Name, Refusal> {
+pub(crate) fn generated(prefix: &str) -> Result<Name, Refusal> {
     let chance: [u8; 16] = rand::random();
     let name = format!("{prefix}{}", URL_SAFE_NO_PAD.encode(chance));
     Name::try_from(name.as_str()).map_err(precondition)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use warren_cluster::Queue;
 use warren_model::{ConsumerId, Position, Refusal};
 
-use super::{Around, Channel};
+use super::{Around, Channel, Mode};
 use crate::client::precondition;
 use crate::ledger::{Ledger, UnknownTag};
 use crate::node::now;
@@ -33,6 +33,9 @@ impl Channel {
         how: How,
         around: &mut Around<'_>,
     ) -> Result<(), Refusal> {
+        if self.mode == Mode::Transaction {
+            return self.settle_later(tag, multiple, how, around);
+        }
         self.settled.clear();
         let full = {
             let mut waiting = around.client.output.lock();

@@ -9,6 +9,8 @@ mod dead_letters;
 mod limits;
 mod rabbitmq;
 mod replies;
+mod reply_to;
 mod rules;
+mod transactions;
 mod words;
 mod wrong;

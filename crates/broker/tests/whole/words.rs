@@ -244,6 +244,16 @@ impl Client {
             .collect()
     }
 
+    pub(crate) fn ack(&mut self, tag: u64, multiple: bool) {
+        self.send(
+            1,
+            basic::Ack {
+                delivery_tag: tag,
+                multiple,
+            },
+        );
+    }
+
     pub(crate) fn reject(&mut self, tag: u64, requeue: bool) {
         self.send(
             1,

@@ -1,0 +1,83 @@
+//! Direct reply-to: answers that go straight to the channel that asked, without a queue of its own.
+//!
+//! ```text
+//!   client: consume amq.rabbitmq.reply-to (no_ack) ──▶ amq.rabbitmq.reply-to.TOKEN
+//!   client: publish, reply_to: amq.rabbitmq.reply-to ──▶ the server gets reply_to: amq.rabbitmq.reply-to.TOKEN
+//!   server: publish to the default exchange, routing key amq.rabbitmq.reply-to.TOKEN ──▶ client
+//! ```
+//!
+//! To whoever publishes it is a queue like others, and it makes the client's connection push back like others. It is in no
+//! listing, and nothing is kept in it but what its client has no room for.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::RwLock;
+use warren_cluster::Queue;
+use warren_cluster::queue::Identity;
+use warren_model::queue::Limits;
+use warren_model::{Name, QueueId, Refusal};
+
+use crate::channel::generated;
+use crate::node::now;
+
+/// What clients consume from and give as their address.
+pub(crate) const REPLY_TO: &str = "amq.rabbitmq.reply-to";
+/// What an address that was given out begins with.
+const PREFIX: &str = "amq.rabbitmq.reply-to.";
+/// Answers that wait for one client; beyond that the oldest are dropped.
+const WAITING_MAX: u64 = 65_536;
+/// Octets of them.
+const WAITING_OCTETS_MAX: u64 = 64 << 20;
+
+/// All addresses of this node that are in use.
+#[derive(Debug, Default)]
+pub(crate) struct Replies {
+    queues: RwLock<HashMap<Name, Arc<Queue>>>,
+    count: AtomicU64,
+}
+
+impl Replies {
+    /// Another address.
+    pub(crate) fn open(&self, vhost: &Name) -> Result<Arc<Queue>, Refusal> {
+        let name = generated(PREFIX)?;
+        let identity = Identity {
+            // From the other end than those of queues that are declared.
+            id: QueueId(u64::MAX - self.count.fetch_add(1, Ordering::Relaxed)),
+            vhost: vhost.clone(),
+            name: name.clone(),
+            durable: false,
+        };
+        let limits = Limits {
+            length: Some(WAITING_MAX),
+            octets: Some(WAITING_OCTETS_MAX),
+            ..Limits::default()
+        };
+        let queue = Arc::new(Queue::new(identity, limits, 0, false, now()));
+        self.queues.write().insert(name, Arc::clone(&queue));
+        Ok(queue)
+    }
+
+    /// Nobody is there any more.
+    pub(crate) fn close(&self, name: &Name) -> bool {
+        self.queues.write().remove(name).is_some()
+    }
+
+    /// Who a routing key of the default exchange leads to.
+    pub(crate) fn find(&self, key: &[u8]) -> Option<Arc<Queue>> {
+        if !key.starts_with(PREFIX.as_bytes()) {
+            return None;
+        }
+        let name = std::str::from_utf8(key).ok()?;
+        self.queues.read().get(name).cloned()
+    }
+
+    /// Is there somebody, if it is such a name at all?
+    pub(crate) fn exists(&self, name: &str) -> Option<bool> {
+        match name.strip_prefix(REPLY_TO)? {
+            "" => Some(true),
+            _ => Some(self.find(name.as_bytes()).is_some()),
+        }
+    }
+}
