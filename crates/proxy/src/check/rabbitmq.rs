@@ -280,13 +280,10 @@ async fn a_real_broker_passes_every_level_and_has_nothing_to_complain_about() {
     // One that is stopped in its tracks still has a kernel that takes connections.
     broker.signal(Signal::SIGSTOP);
     assert_eq!(broker.check(CheckKind::Tcp).await.status, "L4OK");
-    assert_eq!(
-        broker
-            .check_within(CheckKind::AmqpGreeting, Duration::from_millis(300))
-            .await
-            .status,
-        "L7TOUT"
-    );
+    let frozen = broker
+        .check_within(CheckKind::AmqpGreeting, Duration::from_secs(1))
+        .await;
+    assert_eq!(frozen.status, "L7TOUT", "{frozen:?}");
     broker.signal(Signal::SIGCONT);
     assert_eq!(broker.check(CheckKind::AmqpGreeting).await.status, "L7OK");
 
