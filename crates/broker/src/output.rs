@@ -40,7 +40,10 @@ pub(crate) const STOP: u32 = 1 << 2;
 /// Somebody wants to know about channels.
 pub(crate) const REPORT: u32 = 1 << 8;
 /// What some of its publishers wait for is on disk.
-pub(crate) const WRITTEN: u32 = 1 << 2;
+pub(crate) const WRITTEN: u32 = 1 << 3;
+
+// Each is another bit.
+const _: () = assert!((SEND | CLOSE | STOP | WRITTEN | REPORT).count_ones() == 5);
 
 /// The way out of a connection.
 #[derive(Debug)]
