@@ -137,11 +137,17 @@ impl Unit {
     }
 
     fn kill(&mut self) {
-        for id in cpu::family(self.child.id()) {
+        let family = cpu::family(self.child.id());
+        for id in &family {
             // One that has ended meanwhile is no error.
             let _ = kill(Pid::from_raw(id.cast_signed()), Signal::SIGKILL);
         }
         let _ = self.child.wait();
+        // Ports and data are free when all of them are gone; much memory takes a while.
+        let (start, there) = (Instant::now(), |id: &u32| Path::new(&format!("/proc/{id}")).exists());
+        while family.iter().any(there) && start.elapsed() < PATIENCE {
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 }
 
