@@ -26,6 +26,9 @@ use crate::seats::Seat;
 /// How long a client that was refused keeps its connection, unless it closes it.
 const SILENCE: Duration = Duration::from_secs(3);
 
+/// Octets taken from the socket at once: all that a client says in one go.
+const READ: usize = 1024;
+
 /// A connection that is open.
 pub(super) struct Opened {
     pub(super) client: Client,
@@ -156,7 +159,11 @@ pub(super) async fn open<S: AsyncRead + AsyncWrite + Unpin>(
         client,
         seat,
         splitter: talk.splitter,
-        input: talk.input,
+        // Mostly nothing is left: an idle connection keeps no room for it.
+        input: match talk.input.is_empty() {
+            true => BytesMut::new(),
+            false => talk.input,
+        },
         channel_max,
         frame_max,
         heartbeat: Duration::from_secs(tune.heartbeat.into()),
@@ -192,6 +199,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<'_, S> {
             if let Some(item) = self.splitter.next(&mut self.input)? {
                 return Ok(item);
             }
+            // Else a read takes as much as happens to have room, and two methods need two.
+            self.input.reserve(READ);
             if self.stream.read_buf(&mut self.input).await? == 0 {
                 return Err(NotOpened::Closed);
             }
