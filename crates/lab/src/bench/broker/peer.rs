@@ -183,7 +183,9 @@ fn spawn(peer: Peer, site: &Site, directory: &tempfile::TempDir) -> Result<Child
             command.arg(format!("--data-dir={}", path("data").display()));
         }
         Peer::Warren => {
-            command.arg(given(&site.warren)?).arg("broker");
+            command.arg(given(&site.warren)?);
+            command.args(["broker", "--listen", &format!("127.0.0.1:{}", peer.port())]);
+            command.arg("--data").arg(path("data"));
         }
     }
     let output = File::options()
