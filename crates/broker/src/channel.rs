@@ -18,6 +18,7 @@ use warren_cluster::Queue;
 use warren_model::{Name, Refusal};
 
 use crate::batch::Batch;
+use crate::by_channel::ByChannel;
 use crate::client::{Client, precondition};
 use crate::ledger::Unsettled;
 use crate::node::now;
@@ -72,7 +73,7 @@ pub(crate) struct Channel {
 pub(crate) struct Around<'a> {
     pub(crate) client: &'a Arc<Client>,
     pub(crate) batch: &'a mut Batch,
-    pub(crate) confirms: &'a mut HashMap<u16, Confirms>,
+    pub(crate) confirms: &'a mut ByChannel<Confirms>,
 }
 
 impl Around<'_> {

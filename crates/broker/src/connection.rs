@@ -5,7 +5,6 @@
 
 mod handshake;
 
-use std::collections::HashMap;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -27,6 +26,7 @@ use warren_model::{ConsumerId, Refusal};
 
 use crate::arrival::Arrival;
 use crate::batch::Batch;
+use crate::by_channel::ByChannel;
 use crate::channel::confirm::Confirms;
 use crate::channel::settle::How;
 use crate::channel::{Around, Channel, unimplemented};
@@ -86,8 +86,8 @@ struct Connection<S> {
     input: BytesMut,
     /// Taken out of the output, to be written.
     writing: Outbox,
-    channels: HashMap<u16, Channel>,
-    confirms: HashMap<u16, Confirms>,
+    channels: ByChannel<Channel>,
+    confirms: ByChannel<Confirms>,
     batch: Batch,
     channel_max: u16,
     frame_max: FrameMax,
@@ -118,8 +118,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             splitter: opened.splitter,
             input: opened.input,
             writing: Outbox::default(),
-            channels: HashMap::new(),
-            confirms: HashMap::new(),
+            channels: ByChannel::default(),
+            confirms: ByChannel::default(),
             batch: Batch::default(),
             channel_max: opened.channel_max,
             frame_max: opened.frame_max,

@@ -11,6 +11,7 @@
 mod arrival;
 pub mod auth;
 mod batch;
+mod by_channel;
 mod channel;
 mod client;
 mod connection;

@@ -8,7 +8,6 @@
 //!
 //! There is one lock, held to put in frames or to take all of them out; never while writing.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
@@ -24,6 +23,7 @@ use warren_amqp::{Method, ShortString, Value};
 use warren_cluster::{Delivery, DeliverySink, Queue, Room};
 use warren_model::{ConsumerId, Message};
 
+use crate::by_channel::ByChannel;
 use crate::ledger::Ledger;
 
 /// Octets that wait for a client from which on its consumers get no more.
@@ -58,7 +58,7 @@ pub(crate) struct Output {
 #[derive(Debug, Default)]
 pub(crate) struct Waiting {
     pub(crate) outbox: Outbox,
-    pub(crate) ledgers: HashMap<u16, Ledger>,
+    pub(crate) ledgers: ByChannel<Ledger>,
     /// Consumers that have no room until octets have left.
     parked: Vec<(Arc<Queue>, ConsumerId)>,
 }

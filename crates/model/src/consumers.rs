@@ -55,6 +55,7 @@ impl<T> Consumer<T> {
 pub struct Consumers<T> {
     /// By age.
     all: BTreeMap<ConsumerId, Consumer<T>>,
+    /// One stays while it is empty, until a consumer of its priority goes: it will be used again.
     rings: BTreeMap<Reverse<i32>, VecDeque<ConsumerId>>,
     next: u64,
     exclusive: bool,
@@ -132,7 +133,7 @@ impl<T> Consumers<T> {
     /// Who gets the next message, if anybody may.
     #[must_use]
     pub fn next(&self) -> Option<ConsumerId> {
-        self.rings.values().next()?.front().copied()
+        self.rings.values().find_map(VecDeque::front).copied()
     }
 
     /// It got a message; `unacked`: one that it has to settle. The next of its priority is served before it is again.
@@ -149,12 +150,10 @@ impl<T> Consumers<T> {
         };
         if ring.front() == Some(&id) {
             match room {
+                true if ring.len() == 1 => {}
                 true => ring.rotate_left(1),
                 false => drop(ring.pop_front()),
             }
-        }
-        if ring.is_empty() {
-            self.rings.remove(&priority);
         }
     }
 
@@ -180,9 +179,6 @@ impl<T> Consumers<T> {
             let priority = Reverse(consumer.terms.priority);
             if let Some(ring) = self.rings.get_mut(&priority) {
                 ring.retain(|other| *other != id);
-                if ring.is_empty() {
-                    self.rings.remove(&priority);
-                }
             }
         }
         false

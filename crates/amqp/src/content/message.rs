@@ -84,6 +84,15 @@ impl Message {
         Publish::read(self.method()).ok()
     }
 
+    /// Exchange and routing key as they lie on the wire, if it was published: the same for messages of the same, and for no
+    /// others.
+    #[must_use]
+    pub fn address(&self) -> &[u8] {
+        // Ids and a number without meaning come before, bits behind.
+        let method = self.method();
+        method.get(6..method.len().saturating_sub(1)).unwrap_or_default()
+    }
+
     /// How it was delivered, if it was.
     #[must_use]
     pub fn deliver(&self) -> Option<Deliver<'_>> {
@@ -198,4 +207,29 @@ pub(super) fn append_header(octets: &mut BytesMut, header: &[u8]) -> (usize, usi
     let start = octets.len();
     octets.put_slice(header);
     (start, octets.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::content::Properties;
+
+    #[test]
+    fn an_address_is_that_of_one_exchange_and_one_key() {
+        let header = Properties::default().header(0);
+        let address = |exchange: &str, routing_key: &str, mandatory| {
+            let publish = Publish {
+                exchange: exchange.as_bytes(),
+                routing_key: routing_key.as_bytes(),
+                mandatory,
+                immediate: false,
+            };
+            let header = Header::read(&header).unwrap();
+            Message::new(&publish, header, &[]).address().to_vec()
+        };
+        assert_eq!(address("logs", "a.b", false), address("logs", "a.b", true));
+        assert_ne!(address("logs", "a.b", false), address("logsa", ".b", false));
+        assert_ne!(address("", "logs", false), address("logs", "", false));
+        assert_eq!(address("", "", false), [0, 0]);
+    }
 }
