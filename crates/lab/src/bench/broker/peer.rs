@@ -144,7 +144,9 @@ impl Unit {
         }
         let _ = self.child.wait();
         // Ports and data are free when all of them are gone; much memory takes a while.
-        let (start, there) = (Instant::now(), |id: &u32| Path::new(&format!("/proc/{id}")).exists());
+        let (start, there) = (Instant::now(), |id: &u32| {
+            Path::new(&format!("/proc/{id}")).exists()
+        });
         while family.iter().any(there) && start.elapsed() < PATIENCE {
             std::thread::sleep(Duration::from_millis(1));
         }
