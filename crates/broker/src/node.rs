@@ -195,7 +195,13 @@ impl Node {
                 count: state.messages,
                 octets: state.octets,
             });
-            queue.recover(next, run);
+            match run {
+                // Which of them comes first depends on what is in them.
+                Some(run) if queue.has_priorities() => {
+                    queue.recover_entries(next, storage.all(id, run.first));
+                }
+                run => queue.recover(next, run),
+            }
             if queue.has_lifetime() {
                 // To know when the first of them ends, it has to be fetched.
                 self.timers.set(now(), id, Alarm::Messages);
@@ -284,7 +290,7 @@ impl Node {
     pub fn apply(&self, command: Command) -> Result<Done, Refusal> {
         let (done, ticket) = self.change(command)?;
         if let (Some(storage), Some(ticket)) = (&self.storage, ticket) {
-            storage.wait(ticket);
+            storage.wait(ticket).map_err(|error| not_written(&error))?;
         }
         Ok(done)
     }
@@ -294,34 +300,37 @@ impl Node {
         let changed = {
             let mut meta = self.meta.write();
             let record = self.storage.is_some() && meta.is_durable(&command);
-            let record = (record && self.is_open.load(Ordering::Relaxed)).then(|| command.clone());
+            let mut record = (record && self.is_open.load(Ordering::Relaxed)).then(|| command.clone());
             let done = meta.apply(command)?;
+            let mut gone = Vec::new();
             for change in &done.changes {
-                self.follow(&meta, change, &mut after);
+                self.follow(&meta, change, &mut gone, &mut after);
+                // Its messages are found by it, whatever queues there were in between that nobody remembers.
+                if let (Change::QueueAdded(added), Some(Command::DeclareQueue { id, .. })) =
+                    (change, &mut record)
+                {
+                    *id = Some(*added);
+                }
             }
             if done.changes.is_empty() {
                 (done, None)
             } else {
                 self.version.fetch_add(1, Ordering::Release);
-                (done, self.record(record)?)
+                (done, self.record(record, &gone)?)
             }
         };
         after.tell();
         Ok(changed)
     }
 
-    /// Writes a command down, in the order in which commands are carried out.
-    fn record(&self, command: Option<Command>) -> Result<Option<Ticket>, Refusal> {
+    /// Writes a command down, in the order in which commands are carried out, and with it that the messages of queues
+    /// are gone.
+    fn record(&self, command: Option<Command>, gone: &[QueueId]) -> Result<Option<Ticket>, Refusal> {
         let (Some(storage), Some(command)) = (&self.storage, command) else {
             return Ok(None);
         };
-        storage.command(&command).map(Some).map_err(|error| {
-            tracing::error!(%error, "change of the metadata was not written");
-            Refusal::new(
-                warren_amqp::ReplyCode::InternalError,
-                "the change cannot be written",
-            )
-        })
+        let written = storage.command(&command, gone);
+        written.map(Some).map_err(|error| not_written(&error))
     }
 
     /// A number that is another one after every change of the metadata.
@@ -388,7 +397,7 @@ impl Node {
         }
     }
 
-    fn follow(&self, meta: &Meta, change: &Change, after: &mut Aftermath) {
+    fn follow(&self, meta: &Meta, change: &Change, gone: &mut Vec<QueueId>, after: &mut Aftermath) {
         match change {
             Change::QueueAdded(id) => {
                 let Some((vhost, name, declared)) = meta.queue(*id) else {
@@ -418,15 +427,10 @@ impl Node {
                 let mut queues = self.queues.write();
                 if let Some(queue) = queues.remove(id) {
                     queue.close(after);
+                    gone.extend(queue.identity().durable.then_some(*id));
                     // Under the lock under which sums are made.
                     self.registry.retire(queue.snapshot().traffic);
                     Churn::one(&self.registry.churn.queues_deleted);
-                }
-                if let Some(storage) = &self.storage
-                    && self.is_open.load(Ordering::Relaxed)
-                    && let Err(error) = storage.remove(*id)
-                {
-                    tracing::error!(%error, "messages of a deleted queue stay on disk");
                 }
             }
             Change::QueueSettingsChanged(id) => {
@@ -446,6 +450,14 @@ impl Node {
             Change::UserChanged(user) | Change::UserRemoved(user) => self.auth.forget(user),
         }
     }
+}
+
+fn not_written(error: &dyn std::error::Error) -> Refusal {
+    tracing::error!(%error, "change of the metadata was not written");
+    Refusal::new(
+        warren_amqp::ReplyCode::InternalError,
+        "the change cannot be written",
+    )
 }
 
 /// The time, as messages and queues know it.

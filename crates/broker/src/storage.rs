@@ -23,7 +23,7 @@ use warren_cluster::{Aftermath, Placed};
 use warren_model::meta::Command;
 use warren_model::{Entry, Message, MessageId, Millis, Position, QueueId};
 use warren_store::{
-    AppendError, Batch, Disk, Log, OpenError, Options, Place, Progress, ReadError, Recovered, Stored,
+    AppendError, Batch, Disk, Fatal, Log, OpenError, Options, Place, Progress, ReadError, Recovered, Stored,
     StreamId, Ticket,
 };
 
@@ -36,6 +36,9 @@ const FOR_EVER: u32 = 0;
 const COMMANDS: usize = 4096;
 /// Octets of them.
 const COMMAND_OCTETS: u64 = 8 << 20;
+/// Messages read at once then, and octets of them.
+const MESSAGES: usize = 4096;
+const MESSAGE_OCTETS: u64 = 8 << 20;
 /// Commands from which on a start writes them anew, if that is half of them or less.
 const REWRITE: u64 = 1024;
 
@@ -140,11 +143,12 @@ impl Storage {
         }
     }
 
-    /// Writes a command; it is carried out when the ticket is durable.
-    pub(crate) fn command(&self, command: &Command) -> Result<Ticket, StorageError> {
+    /// Writes a command, and that the messages of queues are `gone` with it; it is carried out when the ticket is durable.
+    pub(crate) fn command(&self, command: &Command, gone: &[QueueId]) -> Result<Ticket, StorageError> {
         let mut next = self.next_command.lock();
         let mut batch = Batch::new();
         push_command(&mut batch, command, *next)?;
+        gone.iter().for_each(|queue| batch.remove(StreamId(queue.0)));
         batch.essential();
         let ticket = self.log.append(batch)?;
         *next += 1;
@@ -206,11 +210,36 @@ impl Storage {
     }
 
     /// Waits until a ticket is durable.
-    pub(crate) fn wait(&self, ticket: Ticket) {
-        if !self.is_durable(ticket)
-            && let Err(error) = blocking(|| self.log.wait(ticket))
-        {
-            tracing::error!(%error, "log has ended");
+    ///
+    /// # Errors
+    /// It never will be.
+    pub(crate) fn wait(&self, ticket: Ticket) -> Result<(), Fatal> {
+        match self.is_durable(ticket) {
+            true => Ok(()),
+            false => blocking(|| self.log.wait(ticket)),
+        }
+    }
+
+    /// All messages of a queue from a position on that can be read.
+    pub(crate) fn all(&self, queue: QueueId, first: Position) -> Vec<Entry> {
+        let (mut all, mut from) = (Vec::new(), first);
+        loop {
+            match self.fetch(queue, from, MESSAGES, MESSAGE_OCTETS) {
+                Ok(read) => match read.last() {
+                    Some(last) => {
+                        from = last.position.next();
+                        all.extend(read);
+                    }
+                    None => return all,
+                },
+                Err(error) => {
+                    tracing::error!(%error, "message cannot be read and is left out");
+                    match error {
+                        ReadError::Corrupt { position, .. } => from = Position(position + 1),
+                        ReadError::Disk { .. } => return all,
+                    }
+                }
+            }
         }
     }
 
@@ -260,7 +289,7 @@ fn place(batch: &mut Batch, placed: &mut Vec<Placed>) {
     }
     let time = now();
     // Those of several queues lie apart.
-    placed.sort_by_key(|one| one.number);
+    placed.sort_by_key(|one| (one.number, Arc::as_ptr(&one.message)));
     let mut places: Vec<Place> = Vec::new();
     let mut rest = placed.drain(..).peekable();
     while let Some(one) = rest.next() {
@@ -270,7 +299,10 @@ fn place(batch: &mut Batch, placed: &mut Vec<Placed>) {
             position: one.position.0,
             tag: lifetime,
         });
-        if rest.peek().is_some_and(|next| next.number == one.number) {
+        if rest
+            .peek()
+            .is_some_and(|next| Arc::ptr_eq(&next.message, &one.message))
+        {
             continue;
         }
         push_message(batch, &one.message, time, &places);

@@ -144,6 +144,8 @@ struct State {
     /// When it will be told the time ([`Queue::expire`]), as far as it asked for that.
     alarm: Option<Millis>,
     gone: bool,
+    /// What is before it was there before a restart.
+    recovered: Position,
     removed: Vec<Removed>,
 }
 
@@ -159,6 +161,7 @@ impl Queue {
             fetching: false,
             alarm: None,
             gone: false,
+            recovered: Position(0),
             removed: Vec::new(),
         };
         Self {
@@ -439,24 +442,51 @@ impl Queue {
     pub fn load(
         self: &Arc<Self>,
         now: Millis,
-        entries: Vec<Entry>,
+        mut entries: Vec<Entry>,
         through: Position,
         after: &mut Aftermath,
     ) {
         let mut state = self.state.lock();
         let state = &mut *state;
         state.fetching = false;
+        if state.gone {
+            return;
+        }
+        for entry in entries
+            .iter_mut()
+            .take_while(|entry| entry.position < state.recovered)
+        {
+            entry.redelivered = true;
+        }
         state.machine.load(entries, through);
         self.finish(state, now, after);
     }
 
-    /// Messages that a restart found. Only before anybody uses the queue.
+    /// Messages that a restart found, and where new ones go. Somebody may have seen them. Only before anybody uses the queue.
     pub fn recover(&self, next: Position, runs: impl IntoIterator<Item = Run>) {
         let mut state = self.state.lock();
         for run in runs {
             state.machine.recover(run);
         }
         state.machine.skip_to(next);
+        state.recovered = next;
+    }
+
+    /// The same for a queue whose messages are not in the order in which they came.
+    pub fn recover_entries(&self, next: Position, entries: Vec<Entry>) {
+        let mut state = self.state.lock();
+        for mut entry in entries {
+            entry.redelivered = true;
+            state.machine.recover_entry(entry);
+        }
+        state.machine.skip_to(next);
+        state.recovered = next;
+    }
+
+    /// `x-max-priority`.
+    #[must_use]
+    pub fn has_priorities(&self) -> bool {
+        self.state.lock().machine.has_priorities()
     }
 
     fn placed(&self, number: u32, entry: &Entry) -> Placed {

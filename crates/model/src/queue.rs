@@ -184,6 +184,12 @@ impl QueueMachine {
         self.next
     }
 
+    /// Is it served in another order than that of positions?
+    #[must_use]
+    pub const fn has_priorities(&self) -> bool {
+        self.levels.len() > 1
+    }
+
     /// What holds for it.
     #[must_use]
     pub const fn limits(&self) -> Limits {

@@ -124,10 +124,13 @@ pub(crate) fn recover(shared: &Shared, identity: &Identity) -> Result<(Recovered
         offset: end.offset,
         batches: end.batches,
     });
+    // Who appends goes on behind the positions that are there, and may use those again that were only settled: no file may
+    // say of them any more that they are.
+    let early = walk.index.early.iter().next().is_some();
     walk.index.early.clear();
     let behind = files.segments.range(covered + 1..).next().is_some();
     keep_spares(shared, &mut files)?;
-    if behind || !files.checkpoint {
+    if behind || early || !files.checkpoint {
         walk.index.forget_dead();
         // Room for them, if there is none, is in the spares.
         while let Err((path, source)) = save(shared, &walk, &sealed) {

@@ -338,3 +338,20 @@ fn an_acknowledgement_that_overtakes_its_message_counts() {
     let (log, _) = open(&disk, Path::new("/data"));
     assert_eq!(positions(&log), [1, 2]);
 }
+
+#[test]
+fn a_position_that_was_only_settled_can_be_used_after_a_restart() {
+    let simulated = SimulatedDisk::default();
+    let disk: Arc<dyn Disk> = Arc::new(simulated.clone());
+    let directory = Path::new("/data");
+    let (log, _) = open(&disk, directory);
+    log.settle(QUEUE, &[0..=9]).unwrap();
+    drop(log);
+    // Its checkpoint says that the positions are settled, and nothing is behind it.
+    let (log, _) = open(&disk, directory);
+    log.wait(log.append(message(4, b"new")).unwrap()).unwrap();
+    let disk: Arc<dyn Disk> = Arc::new(simulated.after_power_cut(&mut || false));
+    let (log, recovered) = open(&disk, directory);
+    assert_eq!(recovered.streams[0].messages, 1);
+    assert_eq!(log.fetch(QUEUE, 0, 9, 999).unwrap()[0].position, 4);
+}

@@ -134,12 +134,16 @@ impl Ready {
     }
 
     /// Entries of the gap that were asked for, in order, and up to where the gap has been looked through. Returns what
-    /// was thought to be there and is not.
+    /// was thought to be there and is not. The gap may have been purged meanwhile, and another may have begun.
     pub(super) fn load(&mut self, entries: Vec<Entry>, through: Position) -> (u64, u64) {
-        let Some(run) = self.gap.front_mut() else {
+        let Some(run) = self.gap.front_mut().filter(|run| run.first <= through) else {
             return (0, 0);
         };
-        for entry in entries {
+        let wanted = run.first..=run.last;
+        for entry in entries
+            .into_iter()
+            .filter(|entry| wanted.contains(&entry.position))
+        {
             run.count = run.count.saturating_sub(1);
             run.octets = run.octets.saturating_sub(entry.message.size());
             self.head.push_back(entry);

@@ -395,3 +395,32 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_is_fetched_too_late_or_beyond_what_was_asked_for_is_left_out() {
+    let mut queue = QueueMachine::new(Limits::default(), 0);
+    let run = |first, last| super::Run {
+        first: Position(first),
+        last: Position(last),
+        count: last - first + 1,
+        octets: 10 * (last - first + 1),
+    };
+    let entries = |positions: std::ops::RangeInclusive<u64>| -> Vec<Entry> {
+        let entry = |position| Entry {
+            position: Position(position),
+            message: Arc::new(message(10)),
+            expires: None,
+            returns: 0,
+            redelivered: false,
+        };
+        positions.map(entry).collect()
+    };
+    queue.recover(run(1, 5));
+    queue.purge(&mut Vec::new());
+    queue.recover(run(6, 7));
+    queue.load(entries(1..=5), Position(5));
+    assert_eq!(queue.in_memory(), 0);
+    // What is behind the run is in memory, or on its way there.
+    queue.load(entries(6..=9), Position(9));
+    assert_eq!((queue.in_memory(), queue.counts().ready), (2, 2));
+}

@@ -1,0 +1,170 @@
+//! A client that expects its broker to die at any moment: everything but an answer is the end of it.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use warren_amqp::client::{Connection, Event, Login};
+use warren_amqp::content::Properties;
+use warren_amqp::hot::Publish;
+use warren_amqp::{Method, ShortString, Table, basic, channel, confirm, connection, exchange, queue};
+
+/// Longer than anything takes that is not broken.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The broker is gone, or wants this client to be.
+#[derive(Debug)]
+pub(crate) struct Gone;
+
+/// A connection with channel 1 open.
+pub(crate) struct Client {
+    stream: TcpStream,
+    connection: Connection,
+}
+
+pub(crate) fn short(text: &str) -> ShortString {
+    ShortString::try_from(text).unwrap()
+}
+
+impl Client {
+    pub(crate) async fn open(address: SocketAddr) -> Result<Self, Gone> {
+        let stream = TcpStream::connect(address).await.map_err(|_| Gone)?;
+        stream.set_nodelay(true).map_err(|_| Gone)?;
+        let login = Login::plain("guest", "guest", "/", "crash test").unwrap();
+        let connection = Connection::start(login);
+        let mut client = Self { stream, connection };
+        let Event::Opened { .. } = client.event().await? else {
+            return Err(Gone);
+        };
+        client.call(channel::Open::default()).await?;
+        Ok(client)
+    }
+
+    pub(crate) async fn send(&mut self) -> Result<(), Gone> {
+        let sent = self.stream.write_all_buf(self.connection.outbox()).await;
+        sent.map_err(|_| Gone)
+    }
+
+    /// What comes next. May be dropped while it waits.
+    pub(crate) async fn event(&mut self) -> Result<Event, Gone> {
+        loop {
+            match self.connection.event().map_err(|_| Gone)? {
+                Some(Event::Method {
+                    method:
+                        method @ (Method::Channel(channel::Method::Close(_))
+                        | Method::Connection(connection::Method::Close(_))),
+                    ..
+                }) => {
+                    // A queue was deleted just now, or the broker cannot write any more.
+                    if let Method::Channel(channel::Method::Close(close)) = method {
+                        assert!([404, 541].contains(&close.reply_code), "{close:?}");
+                    }
+                    return Err(Gone);
+                }
+                Some(Event::Heartbeat) => {}
+                Some(event) => return Ok(event),
+                None => {
+                    self.send().await?;
+                    let read = self.stream.read_buf(self.connection.input());
+                    let read = tokio::time::timeout(PATIENCE, read).await;
+                    match read.expect("the broker lives and does not answer") {
+                        Ok(0) | Err(_) => return Err(Gone),
+                        Ok(_) => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sends a method; `others` takes what comes before its answer.
+    pub(crate) async fn ask(
+        &mut self,
+        method: impl Into<Method>,
+        mut others: impl FnMut(Event),
+    ) -> Result<Method, Gone> {
+        self.connection.outbox().method(1, method).unwrap();
+        loop {
+            match self.event().await? {
+                Event::Method { method, .. } if !is_unasked(&method) => return Ok(method),
+                other => others(other),
+            }
+        }
+    }
+
+    pub(crate) async fn call(&mut self, method: impl Into<Method>) -> Result<Method, Gone> {
+        self.ask(method, drop).await
+    }
+
+    pub(crate) fn publish(&mut self, exchange: &str, key: &str, priority: Option<u8>, body: Bytes) {
+        let publish = Publish {
+            exchange: exchange.as_bytes(),
+            routing_key: key.as_bytes(),
+            mandatory: false,
+            immediate: false,
+        };
+        let properties = Properties {
+            delivery_mode: Some(2),
+            priority,
+            ..Properties::default()
+        };
+        let outbox = self.connection.outbox();
+        outbox.publish(1, &publish, &properties, &body).unwrap();
+    }
+
+    pub(crate) fn ack(&mut self, tag: u64, multiple: bool) {
+        self.connection.outbox().ack(1, tag, multiple);
+    }
+
+    pub(crate) fn nack(&mut self, tag: u64, multiple: bool, requeue: bool) {
+        self.connection.outbox().nack(1, tag, multiple, requeue);
+    }
+
+    pub(crate) async fn declare(&mut self, name: &str, arguments: Table) -> Result<(), Gone> {
+        let declare = queue::Declare {
+            queue: short(name),
+            durable: true,
+            arguments,
+            ..queue::Declare::default()
+        };
+        self.call(declare).await.map(drop)
+    }
+
+    pub(crate) async fn bind(&mut self, exchange: &str, queue: &str) -> Result<(), Gone> {
+        let declare = exchange::Declare {
+            exchange: short(exchange),
+            exchange_type: short("fanout"),
+            durable: true,
+            ..exchange::Declare::default()
+        };
+        self.call(declare).await?;
+        let bind = queue::Bind {
+            queue: short(queue),
+            exchange: short(exchange),
+            ..queue::Bind::default()
+        };
+        self.call(bind).await.map(drop)
+    }
+
+    pub(crate) async fn confirms(&mut self) -> Result<(), Gone> {
+        self.call(confirm::Select { no_wait: false }).await.map(drop)
+    }
+
+    pub(crate) async fn close(mut self) -> Result<(), Gone> {
+        let close = connection::Close {
+            reply_code: 200,
+            ..connection::Close::default()
+        };
+        self.connection.outbox().method(0, close).unwrap();
+        self.send().await
+    }
+}
+
+/// Comes without having been asked for.
+fn is_unasked(method: &Method) -> bool {
+    matches!(
+        method,
+        Method::Basic(basic::Method::Ack(_) | basic::Method::Nack(_) | basic::Method::Cancel(_))
+    )
+}

@@ -1,0 +1,76 @@
+//! A process with a real disk, killed.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use super::*;
+use warren_store::RealDisk;
+
+const DIRECTORY: &str = "WARREN_CRASH_DIRECTORY";
+const TEST: &str = "killed::nothing_confirmed_is_lost_when_the_broker_is_killed";
+
+/// The broker: this test, started again.
+fn serve(directory: &Path) -> ! {
+    runtime(2).block_on(async {
+        let (node, address) = start(directory, Arc::new(RealDisk)).await;
+        println!("listens {address}");
+        let mut failure = node.failure();
+        failure.changed().await.ok();
+        panic!("{:?}", failure.borrow());
+    })
+}
+
+fn spawn(directory: &Path) -> (Child, SocketAddr) {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", TEST, "--nocapture"])
+        .env(DIRECTORY, directory)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let address = lines.find_map(|line| {
+        let line = line.ok()?;
+        // The harness has begun the line.
+        line.split_once("listens ")
+            .map(|(_, address)| address.parse().unwrap())
+    });
+    let Some(address) = address else {
+        panic!("the broker did not start: {:?}", child.wait());
+    };
+    (child, address)
+}
+
+#[test]
+fn nothing_confirmed_is_lost_when_the_broker_is_killed() {
+    if let Some(directory) = std::env::var_os(DIRECTORY) {
+        serve(Path::new(&directory));
+    }
+    let seed = number("SEED", 1);
+    let directory = tempfile::tempdir().unwrap();
+    let mut rng = StdRng::seed_from_u64(seed);
+    let (record, publishers) = (Arc::<Record>::default(), Arc::<AtomicU32>::default());
+    let runtime = runtime(2);
+    let scene = |address| Scene {
+        address,
+        record: Arc::clone(&record),
+        publishers: Arc::clone(&publishers),
+    };
+    for _ in 0..number("ROUNDS", 100) {
+        let (mut child, address) = spawn(directory.path());
+        let life = Duration::from_millis(rng.random_range(0..500));
+        runtime.block_on(play(&Arc::new(scene(address)), &mut rng, async {
+            tokio::time::sleep(life).await;
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }));
+    }
+    let (mut child, address) = spawn(directory.path());
+    runtime.block_on(check(&scene(address)));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let [published, confirmed, delivered, flushed] = record.sums();
+    println!(
+        "published {published}, confirmed {confirmed}, delivered {delivered}, settled for sure {flushed}"
+    );
+    assert!(confirmed > 0 && delivered > 0 && flushed > 0);
+}

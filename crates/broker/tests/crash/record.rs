@@ -1,0 +1,150 @@
+//! What was published, confirmed, delivered and settled, and what of it contradicts the rest.
+
+use std::collections::{BTreeMap, HashMap};
+
+use parking_lot::Mutex;
+
+/// A message: who published it, and its number among his.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Id {
+    pub(crate) publisher: u32,
+    pub(crate) number: u32,
+    pub(crate) priority: u8,
+}
+
+impl Id {
+    pub(crate) fn body(self, padding: usize) -> bytes::Bytes {
+        let mut body = Vec::with_capacity(9 + padding);
+        body.extend(self.publisher.to_be_bytes());
+        body.extend(self.number.to_be_bytes());
+        body.push(self.priority);
+        body.resize(9 + padding, b'.');
+        body.into()
+    }
+
+    pub(crate) fn of(body: &[u8]) -> Self {
+        let number = |at: usize| u32::from_be_bytes(body[at..at + 4].try_into().unwrap());
+        Self {
+            publisher: number(0),
+            number: number(4),
+            priority: body[8],
+        }
+    }
+}
+
+/// What became of a message in one queue.
+#[derive(Clone, Copy, Debug, Default)]
+struct Fate {
+    confirmed: bool,
+    deliveries: u32,
+    /// A consumer has said that it is done with it.
+    settled: bool,
+    /// A confirm of something later came on the same connection: the settling is on disk.
+    flushed: bool,
+    /// It may be missing: its queue was purged or deleted.
+    excused: bool,
+}
+
+/// By queue and message.
+#[derive(Default)]
+pub(crate) struct Record {
+    fates: Mutex<HashMap<(&'static str, Id), Fate>>,
+}
+
+/// What one consumer saw last of each publisher that nobody had seen before.
+#[derive(Default)]
+pub(crate) struct Order(HashMap<(u32, u8), u32>);
+
+impl Record {
+    /// Before it is sent.
+    pub(crate) fn published(&self, queue: &'static str, id: Id) {
+        let before = self.fates.lock().insert((queue, id), Fate::default());
+        assert!(before.is_none());
+    }
+
+    pub(crate) fn confirmed(&self, queue: &'static str, id: Id) {
+        self.change(queue, id, |fate| fate.confirmed = true);
+    }
+
+    pub(crate) fn delivered(&self, queue: &'static str, id: Id, redelivered: bool, order: &mut Order) {
+        let mut fates = self.fates.lock();
+        let Some(fate) = fates.get_mut(&(queue, id)) else {
+            panic!("{queue} delivers {id:?}, which nobody published");
+        };
+        fate.deliveries += 1;
+        assert!(
+            redelivered || fate.deliveries == 1,
+            "{queue} delivers {id:?} again and says that it is new: {fate:?}"
+        );
+        assert!(
+            !fate.flushed,
+            "{queue} delivers {id:?}, which was settled: {fate:?}"
+        );
+        if !redelivered {
+            order.next(queue, id);
+        }
+    }
+
+    /// Before it is sent.
+    pub(crate) fn settled(&self, queue: &'static str, id: Id) {
+        self.change(queue, id, |fate| fate.settled = true);
+    }
+
+    pub(crate) fn flushed(&self, queue: &'static str, id: Id) {
+        self.change(queue, id, |fate| fate.flushed = true);
+    }
+
+    /// What was published to the queue until now may be missing.
+    pub(crate) fn wiped(&self, queue: &'static str) {
+        let mut fates = self.fates.lock();
+        let of_queue = fates.iter_mut().filter(|((name, _), _)| *name == queue);
+        of_queue.for_each(|(_, fate)| fate.excused = true);
+    }
+
+    /// All that the queue still had was `drained` by one consumer, in this order.
+    pub(crate) fn check_drained(&self, queue: &'static str, drained: &[Id]) {
+        let mut order = Order::default();
+        drained.iter().for_each(|id| order.next(queue, *id));
+        let drained: BTreeMap<Id, ()> = drained.iter().map(|id| (*id, ())).collect();
+        let fates = self.fates.lock();
+        let missing: Vec<_> = fates
+            .iter()
+            .filter(|((name, id), fate)| {
+                let has_to_be = fate.confirmed && !fate.settled && !fate.excused;
+                *name == queue && has_to_be && !drained.contains_key(id)
+            })
+            .collect();
+        assert!(
+            missing.is_empty(),
+            "{queue} lost {} messages that it had confirmed, of them {:?}",
+            missing.len(),
+            missing.iter().take(5).collect::<Vec<_>>()
+        );
+    }
+
+    /// How many there were in all: published, confirmed, delivered, flushed.
+    pub(crate) fn sums(&self) -> [usize; 4] {
+        let fates = self.fates.lock();
+        let count = |is: fn(&Fate) -> bool| fates.values().filter(|fate| is(fate)).count();
+        [
+            fates.len(),
+            count(|fate| fate.confirmed),
+            count(|fate| fate.deliveries > 0),
+            count(|fate| fate.flushed),
+        ]
+    }
+
+    fn change(&self, queue: &'static str, id: Id, change: impl FnOnce(&mut Fate)) {
+        change(self.fates.lock().get_mut(&(queue, id)).unwrap());
+    }
+}
+
+impl Order {
+    fn next(&mut self, queue: &str, id: Id) {
+        let last = self.0.insert((id.publisher, id.priority), id.number);
+        assert!(
+            last.is_none_or(|last| last < id.number),
+            "{queue} delivers {id:?} after {last:?}"
+        );
+    }
+}
