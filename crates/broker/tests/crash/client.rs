@@ -52,15 +52,19 @@ impl Client {
         loop {
             match self.connection.event().map_err(|_| Gone)? {
                 Some(Event::Method {
-                    method:
-                        method @ (Method::Channel(channel::Method::Close(_))
-                        | Method::Connection(connection::Method::Close(_))),
+                    method: Method::Connection(connection::Method::Close(close)),
                     ..
                 }) => {
-                    // A queue was deleted just now, or the broker cannot write any more.
-                    if let Method::Channel(channel::Method::Close(close)) = method {
-                        assert!([404, 541].contains(&close.reply_code), "{close:?}");
-                    }
+                    // It cannot write any more.
+                    assert_eq!(close.reply_code, 541, "{close:?}");
+                    return Err(Gone);
+                }
+                Some(Event::Method {
+                    method: Method::Channel(channel::Method::Close(close)),
+                    ..
+                }) => {
+                    // A queue was deleted just now.
+                    assert_eq!(close.reply_code, 404, "{close:?}");
                     return Err(Gone);
                 }
                 Some(Event::Heartbeat) => {}

@@ -71,6 +71,7 @@ async fn start(directory: &Path, disk: Arc<dyn Disk>) -> (Arc<Node>, SocketAddr)
 
 /// Clients, until `end` of the broker.
 async fn play(scene: &Arc<Scene>, rng: &mut StdRng, end: impl Future<Output = ()>) {
+    scene.record.started();
     // An earlier end may have come between a deletion and the declaration after it.
     let furnished = work::furnish(scene.address).await;
     let mut tasks = JoinSet::new();

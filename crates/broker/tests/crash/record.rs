@@ -1,6 +1,7 @@
 //! What was published, confirmed, delivered and settled, and what of it contradicts the rest.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use parking_lot::Mutex;
 
@@ -37,6 +38,8 @@ impl Id {
 struct Fate {
     confirmed: bool,
     deliveries: u32,
+    /// In which life of the broker it was delivered last.
+    life: u32,
     /// A consumer has said that it is done with it.
     settled: bool,
     /// A confirm of something later came on the same connection: the settling is on disk.
@@ -49,6 +52,7 @@ struct Fate {
 #[derive(Default)]
 pub(crate) struct Record {
     fates: Mutex<HashMap<(&'static str, Id), Fate>>,
+    life: AtomicU32,
 }
 
 /// What one consumer saw last of each publisher that nobody had seen before.
@@ -56,6 +60,11 @@ pub(crate) struct Record {
 pub(crate) struct Order(HashMap<(u32, u8), u32>);
 
 impl Record {
+    /// The broker has been started.
+    pub(crate) fn started(&self) {
+        self.life.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Before it is sent.
     pub(crate) fn published(&self, queue: &'static str, id: Id) {
         let before = self.fates.lock().insert((queue, id), Fate::default());
@@ -74,8 +83,10 @@ impl Record {
         fate.deliveries += 1;
         assert!(
             redelivered || fate.deliveries == 1,
-            "{queue} delivers {id:?} again and says that it is new: {fate:?}"
+            "{queue} delivers {id:?} again and says that it is new: {fate:?}, now {:?}",
+            self.life
         );
+        fate.life = self.life.load(Ordering::Relaxed);
         assert!(
             !fate.flushed,
             "{queue} delivers {id:?}, which was settled: {fate:?}"
