@@ -4,6 +4,8 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use warren_broker::config as broker;
+use warren_broker::daemon::default_directory;
 use warren_kit::config::finding;
 use warren_kit::report::{Code, Report};
 use warren_proxy::config::{self as proxy, Loaded, Machine, lint};
@@ -26,11 +28,15 @@ pub fn check(
             Format::Toml => formats::roles(file),
             Format::Keepalived => formats::Roles::VRRP,
             Format::Haproxy => formats::Roles::PROXY,
+            Format::Rabbitmq => formats::Roles::BROKER,
         };
         if roles.vrrp {
             vrrp.push(file.clone());
         }
         if roles.proxy && check_proxy(file, format, host, colour, out)? != Code::Success {
+            code = Code::Config;
+        }
+        if roles.broker && check_broker(file, format, host, colour, out)? != Code::Success {
             code = Code::Config;
         }
     }
@@ -46,7 +52,9 @@ pub fn check(
 fn load(file: &Path, format: Format, machine: &Machine) -> Result<Loaded, proxy::ConfigError> {
     match format {
         Format::Toml => proxy::load_toml(file, machine),
-        Format::Haproxy | Format::Keepalived => proxy::load_haproxy(&[file.to_owned()], machine),
+        Format::Haproxy | Format::Keepalived | Format::Rabbitmq => {
+            proxy::load_haproxy(&[file.to_owned()], machine)
+        }
     }
 }
 
@@ -89,12 +97,58 @@ fn check_proxy(
     Ok(if failed { Code::Config } else { Code::Success })
 }
 
+fn load_broker(file: &Path, format: Format, host: &str) -> Result<broker::Loaded, broker::ConfigError> {
+    let machine = broker::Machine {
+        host: host.to_owned(),
+        data: default_directory(),
+    };
+    match format {
+        Format::Toml => broker::load_toml(file, &machine),
+        Format::Rabbitmq | Format::Haproxy | Format::Keepalived => {
+            broker::load_rabbitmq(&[file.to_owned()], &broker::Environment::default(), &machine)
+        }
+    }
+}
+
+fn check_broker(
+    file: &Path,
+    format: Format,
+    host: Option<&str>,
+    colour: bool,
+    out: &mut dyn Write,
+) -> Result<Code, Report> {
+    let own = config::host_name();
+    let loaded = match load_broker(file, format, host.unwrap_or(&own)) {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            out.write_all(error.render(colour).as_bytes())?;
+            return Ok(Code::Config);
+        }
+    };
+    let warnings = loaded.render_warnings(colour);
+    if !warnings.is_empty() {
+        writeln!(out, "{warnings}")?;
+    }
+    let count = loaded.plan.listeners.len();
+    let plural = if count == 1 { "" } else { "s" };
+    writeln!(
+        out,
+        "{}: right, {}, {count} listener{plural}",
+        file.display(),
+        loaded.plan.node
+    )?;
+    Ok(Code::Success)
+}
+
 /// Prints the warren.toml that another program's file means; what is wrong with it goes to standard error.
 pub fn import(file: &Path, colour: bool, out: &mut dyn Write) -> Result<Code, Report> {
     let host = config::host_name();
     let translated = match formats::of(file) {
         Format::Keepalived => config::load(file, config::Format::Keepalived, &host)
             .map(|loaded| config::translate(&loaded))
+            .map_err(|error| error.render(colour)),
+        format @ Format::Rabbitmq => load_broker(file, format, &host)
+            .map(|loaded| broker::translate(&loaded))
             .map_err(|error| error.render(colour)),
         format @ (Format::Haproxy | Format::Toml) => load(file, format, &Machine::here(&host))
             .map(|loaded| proxy::translate(&loaded))

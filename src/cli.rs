@@ -7,6 +7,7 @@ mod broker;
 pub mod haproxy;
 pub mod keepalived;
 mod proxy;
+pub mod rabbitmq;
 mod vrrp;
 
 use std::io::{self, IsTerminal};
@@ -49,16 +50,16 @@ pub enum Command {
     Broker(BrokerArguments),
     /// Say what is wrong with configuration files; with the files of several hosts, with them together.
     Check {
-        /// warren.toml, keepalived.conf or haproxy.cfg, one for each host.
+        /// warren.toml, keepalived.conf, haproxy.cfg or rabbitmq.conf, one for each host.
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
         /// Check warren.toml as this host sees it [default: this host's name].
         #[arg(long, value_name = "NAME")]
         host: Option<String>,
     },
-    /// Print the warren.toml that a keepalived.conf or haproxy.cfg means.
+    /// Print the warren.toml that a keepalived.conf, haproxy.cfg or rabbitmq.conf means.
     Import {
-        /// The keepalived.conf or haproxy.cfg.
+        /// The keepalived.conf, haproxy.cfg or rabbitmq.conf.
         #[arg(value_name = "FILE")]
         file: PathBuf,
     },
@@ -174,7 +175,7 @@ pub enum DocsWhat {
         #[arg(value_name = "DIR")]
         directory: PathBuf,
     },
-    /// `config.md` and `keepalived.md`.
+    /// `config.md`, and a page for each format that is understood besides.
     Config {
         #[arg(value_name = "DIR")]
         directory: PathBuf,

@@ -43,11 +43,15 @@ pub fn completions(directory: &Path) -> Result<(), DocsError> {
     Ok(())
 }
 
-/// Writes `config.md`, `keepalived.md` and `haproxy.md`.
+/// Writes `config.md`, `keepalived.md`, `haproxy.md` and `rabbitmq.md`.
 pub fn config(directory: &Path) -> Result<(), DocsError> {
     write(directory.join("config.md"), reference::page())?;
     write(directory.join("keepalived.md"), crate::config::keepalived_page())?;
-    write(directory.join("haproxy.md"), warren_proxy::config::haproxy_page())
+    write(directory.join("haproxy.md"), warren_proxy::config::haproxy_page())?;
+    write(
+        directory.join("rabbitmq.md"),
+        warren_broker::config::rabbitmq_page(),
+    )
 }
 
 /// Writes `metrics.md`.

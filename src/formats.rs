@@ -12,6 +12,8 @@ pub enum Format {
     Keepalived,
     /// haproxy.cfg
     Haproxy,
+    /// rabbitmq.conf
+    Rabbitmq,
 }
 
 /// Words that begin a section of haproxy.cfg, and are none of keepalived's.
@@ -36,8 +38,19 @@ fn by_content(text: &str) -> Format {
     let first = words.find(|word| !word.starts_with(['#', '!']));
     match first {
         Some(word) if SECTIONS.contains(&word) => Format::Haproxy,
+        _ if is_rabbitmq(text) => Format::Rabbitmq,
         _ => Format::Keepalived,
     }
+}
+
+/// `key = value` in its first line that says something: in keepalived.conf an `=` stands at the end of no first word.
+fn is_rabbitmq(text: &str) -> bool {
+    let mut lines = text.lines().map(str::trim);
+    let first = lines.find(|line| !line.is_empty() && !line.starts_with(['#', '!']));
+    let Some((key, _)) = first.and_then(|line| line.split_once('=')) else {
+        return false;
+    };
+    !key.starts_with(['$', '@']) && key.split_whitespace().count() == 1
 }
 
 /// The roles that a warren.toml has something to say to, of those that exist.
@@ -47,6 +60,8 @@ pub struct Roles {
     pub vrrp: bool,
     /// The proxy.
     pub proxy: bool,
+    /// The broker.
+    pub broker: bool,
 }
 
 impl Roles {
@@ -54,11 +69,19 @@ impl Roles {
     pub const VRRP: Self = Self {
         vrrp: true,
         proxy: false,
+        broker: false,
     };
     /// The proxy alone.
     pub const PROXY: Self = Self {
         vrrp: false,
         proxy: true,
+        broker: false,
+    };
+    /// The broker alone.
+    pub const BROKER: Self = Self {
+        vrrp: false,
+        proxy: false,
+        broker: true,
     };
 }
 
@@ -78,8 +101,9 @@ pub fn roles(path: &Path) -> Roles {
         .collect();
     let has = |role: &str| tables.iter().any(|table| table.contains_key(role));
     Roles {
-        vrrp: has("vrrp") || !has("proxy"),
+        vrrp: has("vrrp") || !(has("proxy") || has("broker")),
         proxy: has("proxy"),
+        broker: has("broker"),
     }
 }
 
@@ -103,6 +127,7 @@ mod tests {
         };
         assert_eq!(written("[proxy]\n"), Roles::PROXY);
         assert_eq!(written("[vrrp]\n"), Roles::VRRP);
+        assert_eq!(written("[broker]\n"), Roles::BROKER);
         assert_eq!(written(""), Roles::VRRP);
         assert_eq!(written("[vrrp\n"), Roles::VRRP);
         let both = written("[vrrp]\n[host.beta.proxy]\n");

@@ -8,7 +8,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Component, Path, PathBuf};
 
 /// Names this program answers to.
-const NAMES: [&str; 2] = ["haproxy", "keepalived"];
+const NAMES: [&str; 3] = ["haproxy", "keepalived", "rabbitmq-server"];
 
 /// Name of the program itself, by which a link is known as ours.
 const PROGRAM: &str = "warren";
@@ -128,7 +128,7 @@ mod tests {
             place
                 .make(false)
                 .unwrap()
-                .ends_with("keepalived -> ../bin/warren\n")
+                .ends_with("rabbitmq-server -> ../bin/warren\n")
         );
         assert_eq!(
             std::fs::read_link(place.link()).unwrap(),

@@ -9,8 +9,9 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use warren::cli::keepalived::{Errand, Keepalived};
-use warren::cli::{Cli, Colour, Command, ConfigWhat, DocsWhat, ProxyVerb, haproxy};
+use warren::cli::{Cli, Colour, Command, ConfigWhat, DocsWhat, ProxyVerb, haproxy, rabbitmq};
 use warren::{checking, daemonise, docs, links, roles};
+use warren_broker::config::Environment;
 use warren_ctl::View;
 use warren_ctl::proxy::{self, Proxy};
 use warren_ctl::vrrp::{self as daemon, Daemon, EventsOptions};
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
     match called.file_name().and_then(OsStr::to_str) {
         Some("keepalived") => as_keepalived(&arguments),
         Some("haproxy") => as_haproxy(&arguments),
+        Some("rabbitmq-server") => as_rabbitmq_server(&arguments),
         _ => as_warren(&arguments),
     }
 }
@@ -244,6 +246,38 @@ fn run_haproxy(errand: haproxy::Errand, arguments: &[OsString]) -> Result<ExitCo
             roles::proxy(&options)
         }
     }
+}
+
+fn as_rabbitmq_server(arguments: &[OsString]) -> ExitCode {
+    let errand = match rabbitmq::parse(arguments, &Environment::ours()) {
+        Ok(errand) => errand,
+        Err(unknown) => {
+            // With a closed stream there is nobody left to tell.
+            let _ = write!(
+                io::stderr(),
+                "rabbitmq-server: {unknown} is not understood\n{}",
+                rabbitmq::USAGE
+            );
+            return Code::Usage.into();
+        }
+    };
+    run_rabbitmq_server(&errand, arguments)
+        .unwrap_or_else(|report| report.print("rabbitmq-server", Colour::Auto.on_stderr()))
+}
+
+fn run_rabbitmq_server(errand: &rabbitmq::Errand, arguments: &[OsString]) -> Result<ExitCode, Report> {
+    if errand.background {
+        let (program, rest) = arguments
+            .split_first()
+            .ok_or("called without a name")
+            .map_err(Report::usage)?;
+        return daemonise::start(program, rest, false);
+    }
+    let options = errand.options.clone().absolute()?;
+    if errand.daemonised {
+        daemonise::leave_terminal();
+    }
+    roles::broker(&options)
 }
 
 fn as_keepalived(arguments: &[OsString]) -> ExitCode {

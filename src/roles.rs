@@ -5,6 +5,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use warren_broker::config::Environment;
 use warren_broker::daemon as broker_daemon;
 use warren_kit::logging;
 use warren_kit::report::{Code, Report};
@@ -12,7 +13,7 @@ use warren_kit::runtime_dir;
 use warren_proxy::config::Format as ProxyFormat;
 use warren_proxy::daemon as proxy_daemon;
 
-use crate::cli::{APART, BrokerOptions, Mode, ProxyOptions, VrrpOptions};
+use crate::cli::{APART, BrokerOptions, Mode, ProxyOptions, VrrpOptions, rabbitmq};
 use crate::config::Format;
 use crate::netlink::statics::{Statics, Wanted};
 use crate::netlink::{self, Batch, Netlink};
@@ -204,17 +205,30 @@ pub fn wants_background(options: &ProxyOptions) -> Result<bool, Report> {
 /// Runs the broker until it is told to stop.
 pub fn broker(options: &BrokerOptions) -> Result<ExitCode, Report> {
     let options = options.clone().absolute()?;
-    let mut log = logging::Options::from_environment("warren-broker")?;
+    let name = if options.as_rabbitmq {
+        "rabbitmq-server"
+    } else {
+        "warren-broker"
+    };
+    let mut log = logging::Options::from_environment(name)?;
     if options.log_detail && std::env::var_os(logging::FILTER_VARIABLE).is_none() {
         log.filter = "debug".parse()?;
     }
     let _flushed_at_the_end = logging::init(&log)?;
     let _pid_file = options.pid_file.as_deref().map(PidFile::write).transpose()?;
-    broker_daemon::run(&broker_daemon::Options {
+    match broker_daemon::run(&broker_daemon::Options {
+        files: options.files,
+        format: options.format,
+        environment: Environment::ours(),
+        home: options.as_rabbitmq.then(|| rabbitmq::HOME.into()),
         host: options.host.unwrap_or_else(config::host_name),
         listen: options.listen,
         data: options.data,
         node: options.node,
-    })?;
-    Ok(ExitCode::SUCCESS)
+    }) {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        // With its place, and the status of a wrong configuration.
+        Err(broker_daemon::DaemonError::Config(error)) => Err(error.into()),
+        Err(error) => Err(error.into()),
+    }
 }

@@ -195,6 +195,68 @@ fn a_wrong_password_is_refused_in_rabbitmqs_words() {
 }
 
 #[test]
+fn a_rabbitmq_conf_runs_as_it_is_and_the_environment_wins() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("rabbitmq.conf");
+    std::fs::write(
+        &file,
+        "default_user = admin\ndefault_pass = one\ndefault_vhost = shop\n",
+    )
+    .unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_warren"));
+    command
+        .args(["broker", "--listen", "127.0.0.1:0", "-f"])
+        .arg(&file);
+    command.arg("--data").arg(directory.path().join("data"));
+    command.env("RABBITMQ_DEFAULT_PASS", "two");
+    let broker = Broker::run(&mut command);
+    assert!(Client::connect(broker.address, "admin", "two", "shop").is_ok());
+    let (code, _) = refusal(Client::connect(broker.address, "admin", "one", "shop"));
+    assert_eq!(code, 403);
+    let (code, _) = refusal(Client::connect(broker.address, "guest", "guest", "/"));
+    assert_eq!(code, 403);
+    let cookie = std::fs::read_to_string(directory.path().join("data/.erlang.cookie")).unwrap();
+    assert_eq!(cookie.len(), 20);
+}
+
+#[test]
+fn a_wrong_configuration_is_shown_with_its_place_and_ends_the_start() {
+    let directory = tempfile::tempdir().unwrap();
+    for (name, flag, text, expected) in [
+        (
+            "rabbitmq.conf",
+            "-f",
+            "heartbeet = 1\n",
+            "did you mean \"heartbeat\"?",
+        ),
+        (
+            "warren.toml",
+            "--config",
+            "[broker]\nlissen = []\n",
+            "did you mean `listen`?",
+        ),
+    ] {
+        let file = directory.path().join(name);
+        std::fs::write(&file, text).unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_warren"))
+            .args(["broker", flag])
+            .arg(&file)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(78), "{said}");
+        assert!(said.contains(expected) && said.contains(name), "{said}");
+        let output = Command::new(env!("CARGO_BIN_EXE_warren"))
+            .arg("check")
+            .arg(&file)
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(78));
+        assert!(String::from_utf8_lossy(&output.stdout).contains(expected));
+    }
+}
+
+#[test]
 fn an_address_in_use_ends_the_start() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();

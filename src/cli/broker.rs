@@ -1,15 +1,27 @@
 //! How the broker is started, whatever name it was called by.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
+use warren_broker::config::{self, Format};
 use warren_broker::plan::PORT;
+
+use crate::formats;
+
+/// Where `warren broker` finds its configuration unless told otherwise, if it is there.
+const CONFIG: &str = "/etc/warren/warren.toml";
 
 /// Everything the broker is told on its command line.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BrokerOptions {
+    /// One warren.toml, one or more rabbitmq.conf, or nothing.
+    pub files: Vec<PathBuf>,
+    /// How they are written.
+    pub format: Option<Format>,
+    /// The process goes by RabbitMQ's name.
+    pub as_rabbitmq: bool,
     /// Name of this host.
     pub host: Option<String>,
     /// Where to listen, whatever the configuration says.
@@ -27,6 +39,12 @@ pub struct BrokerOptions {
 /// The flags of `warren broker`.
 #[derive(Debug, Clone, Default, Args)]
 pub struct BrokerArguments {
+    /// Configuration file [default: /etc/warren/warren.toml, if that has a section [broker]].
+    #[arg(long, value_name = "FILE", conflicts_with = "use_file")]
+    config: Option<PathBuf>,
+    /// Run a rabbitmq.conf instead, or several, or a directory of such.
+    #[arg(short = 'f', long, value_name = "FILE")]
+    use_file: Vec<PathBuf>,
     /// Listen here instead of where the configuration says; may be given again. Port 0 is chosen by the system and logged
     /// [default: every address, port 5672].
     #[arg(long, value_name = "ADDRESS", value_parser = listen_address)]
@@ -52,7 +70,16 @@ pub struct BrokerArguments {
 impl BrokerArguments {
     #[must_use]
     pub fn options(self) -> BrokerOptions {
+        let (files, format) = match (self.use_file, self.config) {
+            (files, _) if !files.is_empty() => (files, Some(Format::Rabbitmq)),
+            (_, Some(file)) => (vec![file], Some(Format::Toml)),
+            _ if has_section(Path::new(CONFIG)) => (vec![CONFIG.into()], Some(Format::Toml)),
+            _ => (Vec::new(), None),
+        };
         BrokerOptions {
+            files,
+            format,
+            as_rabbitmq: false,
             host: self.host,
             listen: self.listen,
             data: self.data,
@@ -66,41 +93,20 @@ impl BrokerArguments {
 impl BrokerOptions {
     /// The same from any working directory.
     pub fn absolute(mut self) -> io::Result<Self> {
-        for path in [self.data.as_mut(), self.pid_file.as_mut()].into_iter().flatten() {
+        let singles = [self.data.as_mut(), self.pid_file.as_mut()];
+        for path in singles.into_iter().flatten().chain(&mut self.files) {
             *path = std::path::absolute(&*path)?;
         }
         Ok(self)
     }
 }
 
-/// `192.0.2.1:5672`, `[::1]:5672`, `192.0.2.1`, or `5672` for every address.
-fn listen_address(text: &str) -> Result<SocketAddr, String> {
-    if let Ok(port) = text.parse::<u16>() {
-        return Ok(SocketAddr::from((std::net::Ipv6Addr::UNSPECIFIED, port)));
-    }
-    if let Ok(ip) = text.parse::<IpAddr>() {
-        return Ok(SocketAddr::new(ip, PORT));
-    }
-    text.parse()
-        .map_err(|_| "write an address such as 192.0.2.1:5672 or [::]:5672, or a port".to_owned())
+/// As the configuration has it.
+fn listen_address(text: &str) -> Result<SocketAddr, &'static str> {
+    config::listen_address(text, PORT)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_may_leave_out_what_is_usual() {
-        for (text, expected) in [
-            ("0", "[::]:0"),
-            ("5673", "[::]:5673"),
-            ("192.0.2.1", "192.0.2.1:5672"),
-            ("::1", "[::1]:5672"),
-            ("127.0.0.1:0", "127.0.0.1:0"),
-            ("[::1]:1", "[::1]:1"),
-        ] {
-            assert_eq!(listen_address(text), Ok(expected.parse().unwrap()), "{text}");
-        }
-        assert!(listen_address("localhost:5672").is_err());
-    }
+/// Whether there is a file with a section for the broker.
+fn has_section(path: &Path) -> bool {
+    path.is_file() && formats::roles(path).broker
 }

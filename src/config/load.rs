@@ -9,7 +9,7 @@ use super::plan::Plan;
 use super::{Vrrp, build, keepalived};
 
 /// The sections a warren.toml may have.
-const ROLES: [&str; 2] = ["vrrp", "proxy"];
+const ROLES: [&str; 3] = ["vrrp", "proxy", "broker"];
 
 /// How a file is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -14,7 +14,7 @@ struct Role {
     sections: &'static [(&'static str, &'static str)],
 }
 
-const ROLES: [Role; 2] = [
+const ROLES: [Role; 3] = [
     Role {
         title: "The failover daemon",
         source: include_str!("../config.rs"),
@@ -24,6 +24,11 @@ const ROLES: [Role; 2] = [
         title: "The proxy",
         source: warren_proxy::config::REFERENCE,
         sections: &PROXY,
+    },
+    Role {
+        title: "The broker",
+        source: warren_broker::config::REFERENCE,
+        sections: &BROKER,
     },
 ];
 
@@ -42,7 +47,7 @@ const VRRP: [(&str, &str); 12] = [
     ("Rule", "an entry of `rules` or `static_rules`"),
 ];
 
-const PROXY: [(&str, &str); 16] = [
+const PROXY: [(&str, &str); 18] = [
     ("Proxy", "[proxy]"),
     (
         "Section",
@@ -68,6 +73,14 @@ const PROXY: [(&str, &str); 16] = [
     ("Stick", "the table of `stick`"),
     ("RebalanceTable", "the table of `rebalance`"),
     ("SocketTable", "an entry of `sockets`"),
+    ("Capture", "an entry of `request_captures` or `response_captures`"),
+    ("CookieCapture", "the table of `cookie_capture`"),
+];
+
+const BROKER: [(&str, &str); 3] = [
+    ("Broker", "[broker]"),
+    ("Tls", "[broker.tls]"),
+    ("First", "[broker.first]"),
 ];
 
 struct Section {
@@ -90,7 +103,7 @@ pub fn page() -> String {
          Durations are written with their unit, such as `\"100ms\"` or `\"1s\"`. Every key has a default unless it says\n\
          otherwise. A key or section that is not listed here is an error.\n\n\
          The same file can serve every host: what is written below `[host.NAME.vrrp]` replaces what `[vrrp]` says on the\n\
-         host of that name, and `[host.NAME.proxy]` what `[proxy]` says.\n",
+         host of that name, and so for `[proxy]` and `[broker]`.\n",
     );
     for role in &ROLES {
         let _ = write!(page, "\n## {}\n", role.title);
@@ -120,7 +133,7 @@ fn about(page: &mut String, section: Section) {
 #[must_use]
 pub fn default_file() -> String {
     let mut file = String::from(
-        "# /etc/warren/warren.toml: every key of the failover daemon and the proxy, with its meaning and default.\n\
+        "# /etc/warren/warren.toml: every key of every daemon, with its meaning and default.\n\
          # Nothing runs until a router is configured. `warren check FILE` says what is wrong with a file.\n",
     );
     let sections = ROLES.iter().flat_map(Role::sections);

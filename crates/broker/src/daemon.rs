@@ -8,6 +8,7 @@
 //!
 //! Deliberately absent: going to the background and pid files of one's own making, which are the command line's business.
 
+mod cookie;
 mod data;
 mod listeners;
 mod serve;
@@ -19,10 +20,12 @@ use std::time::Duration;
 
 use tokio::runtime::Builder;
 
+pub use cookie::CookieError;
 pub use data::default_directory;
 pub use listeners::ListenError;
 
 use crate::StorageError;
+use crate::config::{self, ConfigError, Environment, Format, Machine};
 use crate::plan::{Listener, Plan};
 
 /// How long tasks that are left may take to let go.
@@ -31,6 +34,14 @@ const END_WITHIN: Duration = Duration::from_secs(1);
 /// How the process is started.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
+    /// What says how to run, in order.
+    pub files: Vec<PathBuf>,
+    /// How the files are written; nothing is written without one.
+    pub format: Option<Format>,
+    /// RabbitMQ's, which counts unless there is a warren.toml.
+    pub environment: Environment,
+    /// RabbitMQ's home, where cookie and data are unless said otherwise.
+    pub home: Option<PathBuf>,
     /// This host's name.
     pub host: String,
     /// Where to listen, whatever the configuration says.
@@ -44,9 +55,9 @@ pub struct Options {
 /// Why the broker does not run.
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
-    /// No place for data.
-    #[error("no directory for data is known: give --data, or set HOME")]
-    NoDirectory,
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// The data directory cannot be made.
     #[error("{path}: {source}; choose another --data", path = path.display())]
     Data {
@@ -55,12 +66,18 @@ pub enum DaemonError {
         /// Why.
         source: io::Error,
     },
+    /// The cookie.
+    #[error(transparent)]
+    Cookie(#[from] CookieError),
     /// What is in the data directory cannot be used.
     #[error(transparent)]
     Storage(#[from] StorageError),
     /// The disk failed while the broker ran.
     #[error("{0}")]
     Disk(String),
+    /// Not yet.
+    #[error("TLS is not spoken by this version: leave out `tls_listen` or `listeners.ssl`")]
+    NoTls,
     /// An address that cannot be listened on.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -85,30 +102,49 @@ impl DaemonError {
 /// # Errors
 /// It could not start.
 pub fn run(options: &Options) -> Result<(), DaemonError> {
-    let plan = plan(options)?;
+    let plan = read(options)?;
     let runtime = Builder::new_multi_thread()
         .enable_all()
         .thread_name("broker")
         .build()
         .map_err(DaemonError::system("no event loop"))?;
-    let node = runtime.block_on(serve::start_and_serve(plan));
+    let node = runtime.block_on(serve::start_and_serve(options, plan));
     // Whoever is left has been given his time.
     runtime.shutdown_timeout(END_WITHIN);
     node.map(drop)
 }
 
-fn plan(options: &Options) -> Result<Plan, DaemonError> {
-    let data = match &options.data {
-        Some(data) => data.clone(),
-        None => default_directory().ok_or(DaemonError::NoDirectory)?,
+/// Reads the configuration and applies what the command line says to it.
+fn read(options: &Options) -> Result<Plan, DaemonError> {
+    let machine = Machine {
+        host: options.host.clone(),
+        data: options.data.clone().unwrap_or_else(default_directory),
     };
-    let mut plan = Plan::of_host(&options.host, data);
+    let loaded = match (options.format, options.files.as_slice()) {
+        (None, _) => config::load_none(&options.environment, &machine),
+        (Some(Format::Toml), [file]) => config::load_toml(file, &machine),
+        (Some(_), files) => config::load_rabbitmq(files, &options.environment, &machine),
+    }?;
+    for warning in loaded.warning_lines() {
+        tracing::warn!(warning, "configuration was accepted with a warning");
+    }
+    let is_elsewhere = loaded.file.data.is_some();
+    let mut plan = loaded.plan;
     if let Some(node) = &options.node {
         plan.node.clone_from(node);
     }
+    match (&options.data, &options.home) {
+        (Some(data), _) => plan.data.clone_from(data),
+        // Not where RabbitMQ has its own files of another kind.
+        (None, Some(home)) if !is_elsewhere => plan.data = home.join("warren").join(&plan.node),
+        (None, _) => {}
+    }
     if !options.listen.is_empty() {
-        let listeners = options.listen.iter();
-        plan.listeners = listeners.map(|address| Listener { address: *address }).collect();
+        let listeners = options.listen.iter().map(|address| Listener {
+            address: *address,
+            tls: false,
+        });
+        plan.listeners = listeners.collect();
     }
     Ok(plan)
 }

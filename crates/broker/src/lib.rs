@@ -14,6 +14,7 @@ mod batch;
 mod by_channel;
 mod channel;
 mod client;
+pub mod config;
 mod connection;
 pub mod daemon;
 mod dead_letter;

@@ -1,13 +1,17 @@
 //! What is to be done, whatever format it was written in: immutable, and replaced as a whole by a reload.
 
-use std::net::{Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::config::Network;
 use crate::node::Settings;
 
 /// Where AMQP is spoken unless said otherwise.
 pub const PORT: u16 = 5672;
+
+/// The same with TLS.
+pub const TLS_PORT: u16 = 5671;
 
 /// How long a stop may take unless said otherwise: shorter than what systemd allows.
 pub const STOP_WITHIN: Duration = Duration::from_secs(10);
@@ -21,6 +25,10 @@ pub struct Plan {
     pub data: PathBuf,
     /// Where it listens. Ports 0 are chosen by the system.
     pub listeners: Vec<Listener>,
+    /// What listeners with TLS need.
+    pub tls: Option<Tls>,
+    /// Whom to believe what they say of clients.
+    pub proxies: Vec<Network>,
     /// What holds for connections.
     pub settings: Settings,
     /// How long a stop may take.
@@ -32,22 +40,42 @@ pub struct Plan {
 pub struct Listener {
     /// `[::]` is every address of both families.
     pub address: SocketAddr,
+    /// With TLS.
+    pub tls: bool,
 }
 
-impl Plan {
-    /// What runs where nothing is written.
-    #[must_use]
-    pub fn of_host(host: &str, data: PathBuf) -> Self {
-        Self {
-            node: node_name(host),
-            data,
-            listeners: vec![Listener {
-                address: SocketAddr::from((Ipv6Addr::UNSPECIFIED, PORT)),
-            }],
-            settings: Settings::default(),
-            stop_within: STOP_WITHIN,
-        }
-    }
+/// Certificates and rules of TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// PEM files or directories of such; at least one.
+    pub certificates: Vec<PathBuf>,
+    /// The key of the first, if it is elsewhere.
+    pub key: Option<PathBuf>,
+    /// Whether clients show certificates.
+    pub clients: ClientCertificates,
+    /// The oldest version.
+    pub min_version: TlsVersion,
+}
+
+/// Whether clients show certificates, signed by an authority of this file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClientCertificates {
+    /// They are not asked.
+    None,
+    /// They may.
+    Optional(PathBuf),
+    /// They must.
+    Required(PathBuf),
+}
+
+/// A version of TLS.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TlsVersion {
+    /// 1.2
+    #[default]
+    V1_2,
+    /// 1.3
+    V1_3,
 }
 
 /// `rabbit@` and the host's name up to its first dot.

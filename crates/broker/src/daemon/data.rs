@@ -25,7 +25,7 @@ struct Surroundings {
 /// What the service manager prepared, else `/var/lib/warren/broker` for root and `$XDG_STATE_HOME/warren/broker` for
 /// others.
 #[must_use]
-pub fn default_directory() -> Option<PathBuf> {
+pub fn default_directory() -> PathBuf {
     Surroundings {
         state_directory: std::env::var_os("STATE_DIRECTORY"),
         xdg_state_home: std::env::var_os("XDG_STATE_HOME"),
@@ -33,6 +33,8 @@ pub fn default_directory() -> Option<PathBuf> {
         is_root: rustix::process::geteuid().is_root(),
     }
     .choose()
+    // To be refused by the system, by name.
+    .unwrap_or_else(|| SYSTEM.into())
 }
 
 impl Surroundings {

@@ -9,9 +9,9 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use warren_kit::systemd::ServiceManager;
-use warren_store::{Options, RealDisk};
+use warren_store::RealDisk;
 
-use super::{DaemonError, data, listeners};
+use super::{DaemonError, Options, cookie, data, listeners};
 use crate::node::Node;
 use crate::plan::Plan;
 use crate::server;
@@ -24,10 +24,13 @@ const TICK: Duration = Duration::from_secs(1);
 const FINISH_PART: u32 = 2;
 
 /// Starts, serves until it is told to stop, and stops. What it gives is dropped last: that closes the log.
-pub(super) async fn start_and_serve(plan: Plan) -> Result<Arc<Node>, DaemonError> {
+pub(super) async fn start_and_serve(options: &Options, plan: Plan) -> Result<Arc<Node>, DaemonError> {
     let manager = ServiceManager::from_environment().map_err(DaemonError::system("the service manager"))?;
     let mut signals = Signals::listen().map_err(DaemonError::system("signals cannot be waited for"))?;
     data::create(&plan.data)?;
+    let home = options.home.as_ref().unwrap_or(&plan.data);
+    // Nobody asks for it while the node is alone.
+    let _ = cookie::take(&home.join(cookie::FILE), options.environment.cookie.as_ref())?;
     let node = Arc::new(open(&plan, &manager)?);
     let mut daemon = Daemon {
         node,
@@ -47,7 +50,13 @@ fn open(plan: &Plan, manager: &ServiceManager) -> Result<Node, DaemonError> {
     // A service manager that does not listen is no reason not to start.
     let _ = manager.status("recovering messages");
     let (name, settings) = (plan.node.clone(), plan.settings.clone());
-    let (node, recovered) = Node::open(name, settings, &plan.data, Arc::new(RealDisk), Options::default())?;
+    let (node, recovered) = Node::open(
+        name,
+        settings,
+        &plan.data,
+        Arc::new(RealDisk),
+        warren_store::Options::default(),
+    )?;
     tracing::info!(
         data = %plan.data.display(),
         starts = recovered.incarnation,
@@ -95,6 +104,9 @@ struct Daemon {
 impl Daemon {
     fn listen(&mut self) -> Result<(), DaemonError> {
         for listener in &self.plan.listeners {
+            if listener.tls {
+                return Err(DaemonError::NoTls);
+            }
             let socket = listeners::listen(listener.address)?;
             let address = socket.local_addr().map_err(DaemonError::system("a listener"))?;
             tracing::info!(%address, "listening");

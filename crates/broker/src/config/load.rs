@@ -1,0 +1,166 @@
+//! Reads configuration files of either format into a plan.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use toml::Spanned;
+use warren_kit::config::{self, Built, ConfigError, Invalid, Report, Role, Sources, read};
+use warren_kit::diagnostics::{Diagnostic, SourceFile};
+
+use super::build::build;
+use super::environment::Environment;
+use super::file::Broker;
+use super::rabbitmq;
+use crate::plan::Plan;
+
+/// The sections a warren.toml may have.
+const ROLES: [&str; 3] = ["vrrp", "proxy", "broker"];
+
+/// How a file is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// warren.toml
+    Toml,
+    /// rabbitmq.conf
+    Rabbitmq,
+}
+
+/// What the defaults depend on besides the file.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    /// This host's name, whole or short.
+    pub host: String,
+    /// Where data is unless said otherwise.
+    pub data: PathBuf,
+}
+
+/// A valid configuration.
+pub type Loaded = config::Loaded<Plan, Broker>;
+
+/// Reads, checks and plans a warren.toml.
+///
+/// # Errors
+/// It cannot be read, or is wrong.
+pub fn load_toml(path: &Path, machine: &Machine) -> Result<Loaded, ConfigError> {
+    load_toml_text(read(path)?, machine)
+}
+
+/// The same for text that is at hand.
+///
+/// # Errors
+/// It is wrong.
+pub fn load_toml_text(source: SourceFile, machine: &Machine) -> Result<Loaded, ConfigError> {
+    config::load(&Toml { machine }, &ROLES, source, &machine.host)
+}
+
+/// `[broker]` of a warren.toml.
+struct Toml<'a> {
+    machine: &'a Machine,
+}
+
+impl Role for Toml<'_> {
+    const NAME: &'static str = "broker";
+    type File = Broker;
+    type Plan = Plan;
+
+    fn secrets(&self, file: &Broker) -> Vec<Range<usize>> {
+        secrets(file)
+    }
+
+    fn build(&self, file: &Broker, host: &str) -> Built<Plan> {
+        let machine = Machine {
+            host: host.to_owned(),
+            data: self.machine.data.clone(),
+        };
+        build(file, &machine)
+    }
+}
+
+/// The same for rabbitmq.conf: files in this order, and of a directory those called `*.conf` in the order of their names. A
+/// later line wins over an earlier one, and the environment over both.
+///
+/// # Errors
+/// One cannot be read, or something is wrong.
+pub fn load_rabbitmq(
+    paths: &[PathBuf],
+    environment: &Environment,
+    machine: &Machine,
+) -> Result<Loaded, ConfigError> {
+    let mut sources = Sources::default();
+    for path in files(paths)? {
+        sources.add(read(&path)?);
+    }
+    load_sources(sources, environment, machine)
+}
+
+/// The same for text that is at hand, without an environment.
+///
+/// # Errors
+/// It is wrong.
+pub fn load_rabbitmq_text(source: SourceFile, machine: &Machine) -> Result<Loaded, ConfigError> {
+    load_sources(Sources::single(source), &Environment::default(), machine)
+}
+
+/// The same where nothing is written but the environment.
+///
+/// # Errors
+/// The environment is wrong.
+pub fn load_none(environment: &Environment, machine: &Machine) -> Result<Loaded, ConfigError> {
+    load_sources(Sources::default(), environment, machine)
+}
+
+fn load_sources(
+    mut sources: Sources,
+    environment: &Environment,
+    machine: &Machine,
+) -> Result<Loaded, ConfigError> {
+    let mut report = Report::default();
+    let mut file = rabbitmq::read(&sources, &mut report);
+    let written = secrets(&file);
+    environment.apply(&mut file, &mut sources, &mut report);
+    sources.hide(written.into_iter());
+    let mut found = Vec::new();
+    let warnings = report.finish().map_err(|errors| found.extend(errors));
+    match (warnings, build(&file, machine)) {
+        (Ok(mut warnings), Ok((plan, more))) => {
+            warnings.extend(more);
+            return Ok(Loaded::new(plan, file, warnings, sources));
+        }
+        (Ok(warnings), Err(more)) => {
+            found.extend(warnings);
+            found.extend(more);
+        }
+        // Warnings about what was read in part would be echoes.
+        (Err(()), built) => found.extend(built.err().into_iter().flatten().filter(Diagnostic::is_error)),
+    }
+    Err(Invalid::new(sources, found).into())
+}
+
+fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, ConfigError> {
+    let mut files = Vec::new();
+    for path in paths {
+        if !path.is_dir() {
+            files.push(path.clone());
+            continue;
+        }
+        let unreadable = |source| ConfigError::Unreadable {
+            path: path.clone(),
+            source,
+        };
+        let mut inside = Vec::new();
+        for entry in std::fs::read_dir(path).map_err(unreadable)? {
+            let file = entry.map_err(unreadable)?.path();
+            if file.extension().is_some_and(|extension| extension == "conf") {
+                inside.push(file);
+            }
+        }
+        inside.sort();
+        files.extend(inside);
+    }
+    Ok(files)
+}
+
+/// Where the secrets of a file stand.
+fn secrets(file: &Broker) -> Vec<Range<usize>> {
+    file.first.password.iter().map(Spanned::span).collect()
+}

@@ -1,0 +1,367 @@
+//! Every key that is understood.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use toml::Spanned;
+
+use super::value::{Wrong, duration, listener, number, switch, text};
+use super::{Broker, Line};
+use crate::config::file::Tls;
+
+/// Milliseconds, as most of RabbitMQ's times are written.
+const MILLISECOND: Duration = Duration::from_millis(1);
+
+/// What a key does.
+pub(super) enum Effect {
+    /// It is written into the file.
+    Set(fn(&Line, &mut Broker) -> Result<(), Wrong>),
+    /// Nothing, for this reason.
+    None(&'static str),
+}
+
+/// A key. A part that begins with `$` stands for any name, and a last part `*` for any number of parts.
+pub(super) struct Key {
+    pub(super) name: &'static str,
+    /// The key of warren.toml, or what it means.
+    pub(super) about: &'static str,
+    pub(super) effect: Effect,
+}
+
+impl Key {
+    /// Is it this one?
+    pub(super) fn fits(&self, key: &str) -> bool {
+        let (mut known, mut parts) = (self.name.split('.'), key.split('.'));
+        loop {
+            match (known.next(), parts.next()) {
+                (None, None) => return true,
+                (Some("*"), Some(_)) => return true,
+                (Some(known), Some(part)) if known.starts_with('$') || known == part => {}
+                _ => return false,
+            }
+        }
+    }
+}
+
+const fn set(
+    name: &'static str,
+    about: &'static str,
+    set: fn(&Line, &mut Broker) -> Result<(), Wrong>,
+) -> Key {
+    Key {
+        name,
+        about,
+        effect: Effect::Set(set),
+    }
+}
+
+const fn none(name: &'static str, why: &'static str) -> Key {
+    Key {
+        name,
+        about: "",
+        effect: Effect::None(why),
+    }
+}
+
+const MEMORY: &str = "memory is not limited by a watermark";
+const DISK: &str = "publishers are refused when the disk is full, not before";
+const ERLANG: &str = "there is no Erlang runtime here";
+const CLUSTER: &str = "the node is alone";
+const LOG: &str = "log lines go to the journal or to standard error, and WARREN_LOG chooses their levels";
+const MANAGEMENT: &str = "there is no management interface over HTTP";
+const PROTOCOL: &str = "only AMQP 0-9-1 is spoken";
+const KERNEL: &str = "the kernel's values are used";
+
+/// In the order of RabbitMQ's own example.
+pub(super) const KEYS: &[Key] = &[
+    set(
+        "listeners.tcp",
+        "`listen = []` if `none`",
+        |line, broker| match line.text() {
+            "none" => {
+                broker.listen = Some(Vec::new());
+                Ok(())
+            }
+            _ => listen(line, &mut broker.listen),
+        },
+    ),
+    set("listeners.tcp.$name", "an entry of `listen`", |line, broker| {
+        listen(line, &mut broker.listen)
+    }),
+    set("listeners.ssl", "nothing if `none`", |line, broker| {
+        match line.text() {
+            "none" => Ok(()),
+            _ => tls_listen(line, broker),
+        }
+    }),
+    set("listeners.ssl.$name", "an entry of `tls_listen`", tls_listen),
+    set("ssl_options.certfile", "`tls.certificates`", |line, broker| {
+        tls(line, broker).certificates = vec![path(line)];
+        Ok(())
+    }),
+    set("ssl_options.keyfile", "`tls.key`", |line, broker| {
+        tls(line, broker).key = Some(path(line));
+        Ok(())
+    }),
+    set("ssl_options.cacertfile", "`tls.client_ca`", |line, broker| {
+        tls(line, broker).client_ca = Some(path(line));
+        Ok(())
+    }),
+    set(
+        "ssl_options.verify",
+        "`tls.clients = \"optional\"` if `verify_peer`",
+        |line, broker| {
+            let wish = match line.text() {
+                "verify_peer" => "optional",
+                "verify_none" => "none",
+                _ => {
+                    return Err((
+                        format!("\"{}\" is no way to verify", line.text()),
+                        "write verify_peer or verify_none".to_owned(),
+                    ));
+                }
+            };
+            let clients = &mut tls(line, broker).clients;
+            // `fail_if_no_peer_cert` may have come before it and says more.
+            if wish == "none" || clients.is_none() {
+                *clients = Some(line.spanned(wish.to_owned()));
+            }
+            Ok(())
+        },
+    ),
+    set(
+        "ssl_options.fail_if_no_peer_cert",
+        "`tls.clients = \"required\"` if `true`",
+        |line, broker| {
+            if switch(line)? {
+                tls(line, broker).clients = Some(line.spanned("required".to_owned()));
+            }
+            Ok(())
+        },
+    ),
+    set(
+        "ssl_options.versions.$number",
+        "`tls.min_version`: the oldest of them",
+        |line, broker| {
+            let version = match line.text() {
+                "tlsv1.2" => "1.2",
+                "tlsv1.3" => "1.3",
+                _ => {
+                    return Err((
+                        format!("TLS of version \"{}\" is not spoken", line.text()),
+                        "write tlsv1.2 or tlsv1.3".to_owned(),
+                    ));
+                }
+            };
+            let oldest = &mut tls(line, broker).min_version;
+            if oldest
+                .as_ref()
+                .is_none_or(|known| known.get_ref().as_str() > version)
+            {
+                *oldest = Some(line.spanned(version.to_owned()));
+            }
+            Ok(())
+        },
+    ),
+    none("ssl_options.depth", "chains of any length are verified"),
+    none("ssl_options.honor_cipher_order", "the server's order counts"),
+    none("ssl_options.honor_ecc_order", "the server's order counts"),
+    none("ssl_options.client_renegotiation", "there is no renegotiation"),
+    none("ssl_options.secure_renegotiate", "there is no renegotiation"),
+    none("ssl_options.reuse_sessions", "sessions are resumed by tickets"),
+    none("ssl_options.ciphers.$number", "ciphers are those that are safe"),
+    none("ssl_handshake_timeout", "handshake_timeout counts for TLS, too"),
+    set(
+        "proxy_protocol",
+        "`proxies = [\"0.0.0.0/0\", \"::/0\"]` if `true`",
+        |line, broker| {
+            if switch(line)? {
+                let everybody = ["0.0.0.0/0", "::/0"];
+                broker.proxies = everybody
+                    .iter()
+                    .map(|all| line.spanned((*all).to_owned()))
+                    .collect();
+            }
+            Ok(())
+        },
+    ),
+    none("num_acceptors.*", "each listener has a task"),
+    none("reverse_dns_lookups", "addresses are not resolved"),
+    none("tcp_listen_options.*", KERNEL),
+    set(
+        "loopback_users",
+        "`loopback_users = []` if `none`",
+        |line, broker| {
+            if line.text() == "none" {
+                broker.loopback_users = Some(Vec::new());
+                return Ok(());
+            }
+            Err((
+                format!("\"{}\" is not none", line.text()),
+                "write loopback_users.NAME = true".to_owned(),
+            ))
+        },
+    ),
+    set(
+        "loopback_users.$user",
+        "an entry of `loopback_users`",
+        |line, broker| {
+            let is_one = switch(line)?;
+            let name = line.name();
+            let guest = || vec![line.spanned("guest".to_owned())];
+            let users = broker.loopback_users.get_or_insert_with(guest);
+            users.retain(|user| user.get_ref() != name);
+            if is_one {
+                users.push(Spanned::new(line.key.span(), name.to_owned()));
+            }
+            Ok(())
+        },
+    ),
+    set("default_vhost", "`first.vhost`", |line, broker| {
+        broker.first.vhost = Some(text(line));
+        Ok(())
+    }),
+    set("default_user", "`first.user`", |line, broker| {
+        broker.first.user = Some(text(line));
+        Ok(())
+    }),
+    set("default_pass", "`first.password`", |line, broker| {
+        broker.first.password = Some(text(line));
+        Ok(())
+    }),
+    set(
+        "default_permissions.configure",
+        "`first.configure`",
+        |line, broker| {
+            broker.first.configure = Some(text(line));
+            Ok(())
+        },
+    ),
+    set("default_permissions.write", "`first.write`", |line, broker| {
+        broker.first.write = Some(text(line));
+        Ok(())
+    }),
+    set("default_permissions.read", "`first.read`", |line, broker| {
+        broker.first.read = Some(text(line));
+        Ok(())
+    }),
+    set(
+        "default_user_tags.$tag",
+        "an entry of `first.tags`",
+        |line, broker| {
+            let is_one = switch(line)?;
+            let name = line.name();
+            let tags = broker.first.tags.get_or_insert_default();
+            tags.retain(|tag| tag.get_ref() != name);
+            if is_one {
+                tags.push(Spanned::new(line.key.span(), name.to_owned()));
+            }
+            Ok(())
+        },
+    ),
+    set("heartbeat", "`heartbeat`", |line, broker| {
+        broker.heartbeat = Some(duration(line, Duration::from_secs(1))?);
+        Ok(())
+    }),
+    set("frame_max", "`frame_max`", |line, broker| {
+        broker.frame_max = Some(number(line)?);
+        Ok(())
+    }),
+    set("channel_max", "`channel_max`", |line, broker| {
+        broker.channel_max = Some(number(line)?);
+        Ok(())
+    }),
+    set("max_message_size", "`max_message_size`", |line, broker| {
+        broker.max_message_size = Some(number(line)?);
+        Ok(())
+    }),
+    set("handshake_timeout", "`handshake_timeout`", |line, broker| {
+        broker.handshake_timeout = Some(duration(line, MILLISECOND)?);
+        Ok(())
+    }),
+    none("auth_mechanisms.$number", "PLAIN and AMQPLAIN are offered"),
+    none("auth_backends.*", "users are kept by the broker itself"),
+    none(
+        "password_hashing_module",
+        "new passwords are kept as salted SHA-256",
+    ),
+    none("vm_memory_high_watermark.*", MEMORY),
+    none("vm_memory_high_watermark_paging_ratio", MEMORY),
+    none("vm_memory_calculation_strategy", MEMORY),
+    none("memory_monitor_interval", MEMORY),
+    none("total_memory_available_override_value", MEMORY),
+    none("disk_free_limit.*", DISK),
+    none("hipe_compile", ERLANG),
+    none("net_ticktime", ERLANG),
+    none("background_gc_enabled", ERLANG),
+    none("distribution.*", ERLANG),
+    none("cluster_partition_handling", CLUSTER),
+    none("cluster_partition_handling.*", CLUSTER),
+    none("cluster_keepalive_interval", CLUSTER),
+    none("cluster_formation.*", CLUSTER),
+    none("cluster_name", CLUSTER),
+    none("mirroring_sync_batch_size", CLUSTER),
+    none("queue_master_locator", CLUSTER),
+    none("queue_leader_locator", CLUSTER),
+    none("mnesia_table_loading_retry_timeout", CLUSTER),
+    none("mnesia_table_loading_retry_limit", CLUSTER),
+    none("collect_statistics", "counters are always kept"),
+    none("collect_statistics_interval", "counters are always up to date"),
+    none("delegate_count", ERLANG),
+    none("queue_index_embed_msgs_below", "every message is kept in one log"),
+    none("channel_operation_timeout", ERLANG),
+    none("lazy_queue_explicit_gc_run_operation_threshold", ERLANG),
+    none("log.*", LOG),
+    none("management.*", MANAGEMENT),
+    none("management_agent.*", MANAGEMENT),
+    none("mqtt.*", PROTOCOL),
+    none("stomp.*", PROTOCOL),
+    none("web_mqtt.*", PROTOCOL),
+    none("web_stomp.*", PROTOCOL),
+    none("stream.*", PROTOCOL),
+    none("amqp1_0.*", PROTOCOL),
+];
+
+fn listen(line: &Line, listeners: &mut Option<Vec<Spanned<String>>>) -> Result<(), Wrong> {
+    listeners.get_or_insert_default().push(listener(line)?);
+    Ok(())
+}
+
+fn tls_listen(line: &Line, broker: &mut Broker) -> Result<(), Wrong> {
+    broker.tls_listen.push(listener(line)?);
+    Ok(())
+}
+
+fn tls<'a>(line: &Line, broker: &'a mut Broker) -> &'a mut Tls {
+    let tls = broker.tls.get_or_insert_with(|| line.spanned(Tls::default()));
+    tls.get_mut()
+}
+
+fn path(line: &Line) -> Spanned<PathBuf> {
+    line.spanned(PathBuf::from(line.text()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_found_by_its_parts() {
+        let find = |key: &str| KEYS.iter().find(|known| known.fits(key)).map(|known| known.name);
+        assert_eq!(find("listeners.tcp.default"), Some("listeners.tcp.$name"));
+        assert_eq!(find("listeners.tcp"), Some("listeners.tcp"));
+        assert_eq!(find("listeners.tcp.a.b"), None);
+        assert_eq!(find("log.file.level"), Some("log.*"));
+        assert_eq!(find("log"), None);
+        assert_eq!(find("heartbeats"), None);
+    }
+
+    #[test]
+    fn no_key_is_listed_twice() {
+        let mut names: Vec<&str> = KEYS.iter().map(|key| key.name).collect();
+        names.sort_unstable();
+        let count = names.len();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
+}

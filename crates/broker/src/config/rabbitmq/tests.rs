@@ -1,0 +1,175 @@
+use warren_kit::config::ConfigError;
+use warren_kit::diagnostics::SourceFile;
+
+use crate::config::{Environment, Loaded, Machine, load_none, load_rabbitmq_text, load_toml_text, translate};
+use crate::plan::{ClientCertificates, TlsVersion};
+
+fn machine() -> Machine {
+    Machine {
+        host: "alpha.example.org".into(),
+        data: "/data".into(),
+    }
+}
+
+fn loaded(text: &str) -> Result<Loaded, ConfigError> {
+    load_rabbitmq_text(SourceFile::new("rabbitmq.conf", text), &machine())
+}
+
+fn refused(text: &str) -> String {
+    loaded(text).unwrap_err().to_string()
+}
+
+const WHOLE: &str = "\
+# as in a tutorial
+listeners.tcp.default = 5672
+listeners.tcp.local = ::1:5673
+listeners.ssl.default=5671
+ssl_options.cacertfile = /etc/ca.pem
+ssl_options.certfile   = /etc/cert.pem
+ssl_options.keyfile    = /etc/key.pem
+ssl_options.verify     = verify_peer
+ssl_options.fail_if_no_peer_cert = true
+ssl_options.versions.1 = tlsv1.3
+loopback_users.guest = false
+default_user = admin
+default_pass = 'a # b'   # quoted
+default_vhost = /shop
+default_user_tags.administrator = true
+default_permissions.read = ^public
+heartbeat = 30
+handshake_timeout = 2500
+channel_max = 100
+frame_max = 8192
+max_message_size = 1000
+heartbeat = 20
+vm_memory_high_watermark.relative = 0.6
+";
+
+#[test]
+fn every_key_lands_in_the_plan() {
+    let loaded = loaded(WHOLE).unwrap();
+    let plan = &loaded.plan;
+    let listeners: Vec<String> = plan
+        .listeners
+        .iter()
+        .map(|listener| format!("{} {}", listener.address, listener.tls))
+        .collect();
+    assert_eq!(
+        listeners,
+        ["[::]:5672 false", "[::1]:5673 false", "[::]:5671 true"]
+    );
+    let tls = plan.tls.as_ref().unwrap();
+    assert_eq!(tls.clients, ClientCertificates::Required("/etc/ca.pem".into()));
+    assert_eq!(tls.key.as_deref(), Some("/etc/key.pem".as_ref()));
+    assert_eq!(tls.min_version, TlsVersion::V1_3);
+    let settings = &plan.settings;
+    assert!(settings.loopback_users.is_empty());
+    assert_eq!(
+        (settings.heartbeat, settings.channel_max, settings.body_max),
+        (20, 100, 1000)
+    );
+    assert_eq!(settings.handshake_timeout.as_millis(), 2500);
+    assert_eq!(settings.frame_max.octets(), 8192);
+    let first = &settings.first;
+    assert_eq!((first.user.as_str(), first.vhost.as_str()), ("admin", "/shop"));
+    assert_eq!(first.password.reveal(), "a # b");
+    assert_eq!(first.permissions, [".*", ".*", "^public"]);
+    assert_eq!(plan.node, "rabbit@alpha");
+    let warnings: Vec<String> = loaded.warning_lines().collect();
+    let [warning] = warnings.as_slice() else {
+        panic!("{warnings:#?}")
+    };
+    assert!(
+        warning.starts_with("rabbitmq.conf:23:1: warning: vm_memory_high_watermark.relative has no effect"),
+        "{warning}"
+    );
+}
+
+#[test]
+fn the_translation_means_the_same() {
+    let loaded = loaded(WHOLE).unwrap();
+    let text = translate(&loaded);
+    let again = load_toml_text(SourceFile::new("warren.toml", text.clone()), &machine()).unwrap();
+    assert_eq!(again.plan, loaded.plan, "{text}");
+    assert!(text.contains("# rabbitmq.conf:23:1: warning"), "{text}");
+}
+
+#[test]
+fn an_unknown_key_is_shown_with_its_place_and_what_was_meant() {
+    let text = refused("default_user = a\nheartbeet = 10\n");
+    assert!(text.contains("error: unknown key `heartbeet`"), "{text}");
+    assert!(text.contains("rabbitmq.conf:2:1"), "{text}");
+    assert!(text.contains("^^^^^^^^^"), "{text}");
+    assert!(text.contains("did you mean \"heartbeat\"?"), "{text}");
+}
+
+#[test]
+fn a_wrong_value_is_shown_with_its_place() {
+    for (text, expected) in [
+        ("heartbeat = soon\n", "rabbitmq.conf:1:13"),
+        ("listeners.tcp.1 = localhost:5672\n", "is nothing to listen on"),
+        ("channel_max = 70000\n", "channel_max 70000 is out of range"),
+        ("default_permissions.read = (\n", "is not a regular expression"),
+        ("listeners.ssl.1 = 5671\n", "TLS without a certificate"),
+        ("just words\n", "this line has no `=`"),
+        ("default_pass = 'abc\n", "this quote is never closed"),
+        ("default_user =\n", "this key has no value"),
+    ] {
+        let said = refused(text);
+        assert!(said.contains(expected), "{text}: {said}");
+    }
+}
+
+#[test]
+fn a_password_is_not_shown() {
+    let said = refused("default_pass = geheim\ndefault_pass = secret\nheartbeat = x\n");
+    assert!(!said.contains("secret"), "{said}");
+    let toml = "[broker.first]\npassword = \"secret\"\n[broker]\nheartbeat = \"99999h\"\n";
+    let said = load_toml_text(SourceFile::new("warren.toml", toml), &machine())
+        .unwrap_err()
+        .to_string();
+    assert!(
+        said.contains("out of range") && !said.contains("secret"),
+        "{said}"
+    );
+}
+
+#[test]
+fn the_environment_of_a_container_is_enough() {
+    let environment = Environment::from(&|name| {
+        let value = match name {
+            "RABBITMQ_DEFAULT_USER" => "admin",
+            "RABBITMQ_DEFAULT_PASS" => "secret",
+            "RABBITMQ_DEFAULT_VHOST" => "shop",
+            "RABBITMQ_NODENAME" => "hare@beta",
+            "RABBITMQ_NODE_PORT" => "5673",
+            _ => return None,
+        };
+        Some(value.to_owned())
+    });
+    let plan = load_none(&environment, &machine()).unwrap().plan;
+    let first = &plan.settings.first;
+    assert_eq!((first.user.as_str(), first.vhost.as_str()), ("admin", "shop"));
+    assert_eq!(first.password.reveal(), "secret");
+    assert_eq!(plan.node, "hare@beta");
+    assert_eq!(plan.listeners[0].address.port(), 5673);
+    let wrong = Environment {
+        node: Some("two words".into()),
+        ..environment
+    };
+    let said = load_none(&wrong, &machine()).unwrap_err().to_string();
+    assert!(said.contains("RABBITMQ_NODENAME=two words"), "{said}");
+    assert!(!said.contains("secret"), "{said}");
+}
+
+#[test]
+fn a_node_without_a_host_gets_ours() {
+    let environment = Environment {
+        node: Some("hare".into()),
+        ..Environment::default()
+    };
+    assert_eq!(
+        load_none(&environment, &machine()).unwrap().plan.node,
+        "hare@alpha"
+    );
+}
