@@ -21,6 +21,7 @@
 pub mod arguments;
 pub mod consumers;
 pub mod death;
+pub mod definitions;
 pub mod json;
 pub mod message;
 pub mod meta;
