@@ -18,6 +18,7 @@ pub mod config;
 mod connection;
 pub mod daemon;
 mod dead_letter;
+pub mod definitions;
 mod furniture;
 mod ledger;
 mod node;

@@ -289,13 +289,23 @@ impl Node {
     /// What the command asks for cannot be, or cannot be written.
     pub fn apply(&self, command: Command) -> Result<Done, Refusal> {
         let (done, ticket) = self.change(command)?;
-        if let (Some(storage), Some(ticket)) = (&self.storage, ticket) {
-            storage.wait(ticket).map_err(|error| not_written(&error))?;
-        }
+        self.wait(ticket)?;
         Ok(done)
     }
 
-    fn change(&self, command: Command) -> Result<(Done, Option<Ticket>), Refusal> {
+    /// Waits until something is on disk.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub(crate) fn wait(&self, ticket: Option<Ticket>) -> Result<(), Refusal> {
+        match (&self.storage, ticket) {
+            (Some(storage), Some(ticket)) => storage.wait(ticket).map_err(|error| not_written(&error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Changes the metadata, and says what has to be on disk before it counts.
+    pub(crate) fn change(&self, command: Command) -> Result<(Done, Option<Ticket>), Refusal> {
         let mut after = Aftermath::default();
         let changed = {
             let mut meta = self.meta.write();

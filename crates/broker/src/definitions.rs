@@ -1,0 +1,116 @@
+//! Definitions into a node and out of it: for command lines, and for `load_definitions` at the start.
+
+use warren_model::definitions::{self, Export, InvalidDefinitions};
+use warren_model::{Name, Refusal};
+
+use crate::node::Node;
+
+/// What became of definitions.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Imported {
+    /// Commands that were carried out, those included that found everything as it was to be.
+    pub done: usize,
+    /// What the broker did not take, each with its name: `queue 'orders' in vhost '/': inequivalent arg …`.
+    pub refused: Vec<String>,
+}
+
+impl Node {
+    /// Adds what definitions say to what there is; nothing is taken away. A vhost is given for a file of one vhost, whose
+    /// objects need not name theirs. All of it is on disk when this returns: not for a thread that serves clients.
+    ///
+    /// # Errors
+    /// They cannot be read; nothing has changed.
+    pub fn import_definitions(
+        &self,
+        text: &str,
+        vhost: Option<&Name>,
+    ) -> Result<Imported, InvalidDefinitions> {
+        let read = definitions::read(text, vhost, &mut |password| self.hash_password(password))?;
+        let mut imported = Imported::default();
+        let mut last = None;
+        for (object, command) in read.commands {
+            match self.change(command) {
+                Ok((_, ticket)) => {
+                    imported.done += 1;
+                    last = ticket.or(last);
+                }
+                Err(Refusal { text, .. }) => {
+                    tracing::warn!(%object, reason = %text, "definition was not taken");
+                    imported.refused.push(format!("{object}: {text}"));
+                }
+            }
+        }
+        if let Err(refusal) = self.wait(last) {
+            imported.refused.push(format!("all of it: {}", refusal.text));
+        }
+        Ok(imported)
+    }
+
+    /// Definitions of all there is, or of one vhost. `None`: there is no such vhost.
+    #[must_use]
+    pub fn export_definitions(&self, vhost: Option<&str>) -> Option<Export> {
+        self.read(|meta| match vhost {
+            None => Some(definitions::export(meta)),
+            Some(name) => {
+                let (name, vhost) = meta.vhosts().find(|(other, _)| ***other == *name)?;
+                Some(Export {
+                    definitions: definitions::export_vhost(name, vhost),
+                    lost: Vec::new(),
+                })
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    use warren_store::{Options, SimulatedDisk};
+
+    use crate::{Node, Settings};
+
+    #[test]
+    fn what_is_imported_is_on_disk_at_once_and_what_is_refused_is_named() {
+        let disk = SimulatedDisk::default();
+        let directory = std::path::Path::new("/data");
+        let open = || {
+            let disk = Arc::new(disk.clone());
+            let name = "rabbit@test".to_owned();
+            Node::open(name, Settings::default(), directory, disk, Options::default())
+                .unwrap()
+                .0
+        };
+        let node = open();
+        let queues: Vec<_> = (0..2000)
+            .map(|number| serde_json::json!({"name": format!("q{number}"), "vhost": "v"}))
+            .collect();
+        let mut file = serde_json::json!({
+            "vhosts": [{"name": "v"}],
+            "queues": queues,
+            "policies": [{"name": "p", "vhost": "v", "pattern": "^q7$", "definition": {"max-length": 3}}],
+        });
+        let before = Instant::now();
+        let imported = node.import_definitions(&file.to_string(), None).unwrap();
+        assert_eq!(
+            (imported.done, imported.refused.len()),
+            (2002, 0),
+            "{:?}",
+            before.elapsed()
+        );
+        file["queues"] = serde_json::json!([{"name": "q1", "vhost": "v", "durable": false}]);
+        let imported = node.import_definitions(&file.to_string(), None).unwrap();
+        assert_eq!(
+            imported.refused,
+            [
+                "queue 'q1' in vhost 'v': inequivalent arg 'durable' for queue 'q1' in vhost 'v': received 'false' but current is 'true'"
+            ]
+        );
+        assert!(node.import_definitions("{\"queues\": 1}", None).is_err());
+        let written = node.export_definitions(None).unwrap().definitions;
+        drop(node);
+        assert_eq!(open().export_definitions(None).unwrap().definitions, written);
+        assert!(open().export_definitions(Some("none")).is_none());
+    }
+}
