@@ -32,7 +32,8 @@ use crate::channel::settle::How;
 use crate::channel::{Around, Channel, unimplemented};
 use crate::client::{Client, exception};
 use crate::node::Node;
-use crate::output::{CLOSE, REPORT, STOP, WRITTEN};
+use crate::output::{CLOSE, OVERDUE, REPORT, STOP, WRITTEN};
+use crate::overdue;
 use crate::registry::State;
 use crate::seats::Seat;
 
@@ -149,6 +150,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     if news & WRITTEN != 0 {
                         self.batch.say(&self.client, &mut self.confirms);
                     }
+                    if news & OVERDUE != 0 {
+                        self.close_overdue();
+                    }
                     if news & CLOSE != 0 {
                         self.close(&Exception::new(
                             ReplyCode::ConnectionForced,
@@ -177,7 +181,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if news & REPORT != 0 {
             self.report();
         }
-        if news & (CLOSE | STOP | WRITTEN) != 0 {
+        if news & (CLOSE | STOP | WRITTEN | OVERDUE) != 0 {
             return Poll::Ready(Ok(Event::News(news)));
         }
         if self.done {
@@ -555,6 +559,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn count_channels(&mut self, more: usize) -> Result<(), Refusal> {
         let count = self.channels.len() + more;
         self.seat.as_mut().map_or(Ok(()), |seat| seat.set_channels(count))
+    }
+
+    /// Channels whose client has had messages for too long end.
+    fn close_overdue(&mut self) {
+        let channels = std::mem::take(&mut self.client.output.lock().overdue);
+        for number in channels {
+            if self.channels.get(&number).is_some_and(|channel| !channel.closing) {
+                let timeout = self.client.node.settings().consumer_timeout;
+                self.close_channel(number, &overdue::exception(number, timeout));
+            }
+        }
     }
 
     /// The client closes a channel.

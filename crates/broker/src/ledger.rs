@@ -8,7 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use slab::Slab;
 use warren_cluster::Queue;
-use warren_model::{ConsumerId, Position};
+use warren_model::{ConsumerId, Millis, Position};
+
+/// Looks that are remembered. More than fit into a timeout mean nothing.
+const LOOKS_MAX: usize = 64;
 
 /// Where messages came from: a consumer, or fetches from a queue.
 #[derive(Clone, Debug)]
@@ -46,6 +49,8 @@ pub(crate) struct Ledger {
     pub(crate) limited: Arc<AtomicBool>,
     /// Consumers of it are gone with their queues, and the channel does not know yet.
     pub(crate) bereft: bool,
+    /// When somebody looked, and the last tag then, as long as the client has messages up to that one.
+    looks: VecDeque<(u64, Millis)>,
 }
 
 /// No message has this tag.
@@ -263,6 +268,22 @@ impl Ledger {
         }
     }
 
+    /// Since when, at least, the client has had the oldest message that it has. Asked now and then, since it only knows the
+    /// times at which it was asked.
+    pub(crate) fn had_since(&mut self, now: Millis) -> Option<Millis> {
+        while self.looks.front().is_some_and(|(tag, _)| *tag <= self.before) {
+            self.looks.pop_front();
+        }
+        if self.places.is_empty() {
+            return None;
+        }
+        let last = self.last_tag();
+        if self.looks.len() < LOOKS_MAX && self.looks.back().is_none_or(|(tag, _)| *tag < last) {
+            self.looks.push_back((last, now));
+        }
+        self.looks.front().map(|(_, time)| *time)
+    }
+
     /// Where its consumers' messages come from, to say that there is room again.
     pub(crate) fn consumers(&self) -> Vec<(Arc<Queue>, ConsumerId)> {
         let open = self.origins.iter().filter(|(_, origin)| origin.open);
@@ -278,7 +299,7 @@ impl Ledger {
 #[cfg(test)]
 mod tests {
     use super::{Ledger, UnknownTag, Unsettled};
-    use warren_model::Position;
+    use warren_model::{Millis, Position};
 
     fn settle(ledger: &mut Ledger, tag: u64, multiple: bool) -> Result<Vec<u64>, UnknownTag> {
         let mut found: Vec<Unsettled> = Vec::new();
@@ -303,6 +324,23 @@ mod tests {
         assert_eq!(settle(&mut ledger, 0, true), Ok(vec![50]));
         assert_eq!(settle(&mut ledger, 0, true), Ok(vec![]), "all of none is fine");
         assert_eq!(ledger.deliver(0, Position(60)), 6);
+    }
+
+    #[test]
+    fn a_message_is_had_since_it_was_first_seen() {
+        let mut ledger = Ledger::default();
+        assert_eq!(ledger.had_since(Millis(1)), None);
+        ledger.deliver(0, Position(1));
+        assert_eq!(ledger.had_since(Millis(2)), Some(Millis(2)));
+        ledger.deliver(0, Position(2));
+        assert_eq!(ledger.had_since(Millis(5)), Some(Millis(2)));
+        settle(&mut ledger, 1, false).unwrap();
+        assert_eq!(ledger.had_since(Millis(6)), Some(Millis(5)));
+        ledger.deliver(0, Position(3));
+        settle(&mut ledger, 2, false).unwrap();
+        assert_eq!(ledger.had_since(Millis(9)), Some(Millis(9)));
+        settle(&mut ledger, 0, true).unwrap();
+        assert_eq!(ledger.had_since(Millis(10)), None);
     }
 
     #[test]

@@ -23,6 +23,7 @@ mod furniture;
 mod ledger;
 mod node;
 mod output;
+mod overdue;
 mod paging;
 mod password;
 pub mod plan;

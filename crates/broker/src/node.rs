@@ -43,6 +43,8 @@ pub struct Settings {
     pub handshake_timeout: Duration,
     /// Octets of the largest body.
     pub body_max: u64,
+    /// How long a client may have a message without settling it.
+    pub consumer_timeout: Option<Duration>,
     /// What a node that is new begins with.
     pub first: Furniture,
     /// Users who may log in from this host only.
@@ -60,6 +62,7 @@ impl Default for Settings {
             heartbeat: 60,
             handshake_timeout: Duration::from_secs(10),
             body_max: BODY_SIZE_DEFAULT,
+            consumer_timeout: Some(Duration::from_secs(30 * 60)),
             first: Furniture::default(),
             loopback_users: vec!["guest".to_owned()],
             hashing: Hashing::default(),
@@ -221,11 +224,17 @@ impl Node {
     /// # Errors
     /// Messages cannot be written: none of them is safe.
     pub(crate) fn carry_out(self: &Arc<Self>, after: &mut Aftermath) -> Result<Option<Ticket>, AppendError> {
-        dead_letter::publish(self, now(), after);
-        after.refused.clear();
+        let written = self.write_out(after);
         for (queue, run) in after.missing.drain(..) {
             crate::paging::fetch(self, queue, run);
         }
+        written
+    }
+
+    /// All of that but what has to be brought from the disk.
+    fn write_out(&self, after: &mut Aftermath) -> Result<Option<Ticket>, AppendError> {
+        dead_letter::publish(self, now(), after);
+        after.refused.clear();
         for (queue, time) in after.deadlines.drain(..) {
             self.timers.set(time, queue, Alarm::Messages);
         }
@@ -329,6 +338,12 @@ impl Node {
                 (done, self.record(record, &gone)?)
             }
         };
+        if let Err(error) = self.write_out(&mut after) {
+            tracing::error!(%error, "what a change leads to is not on disk");
+        }
+        for (queue, run) in after.missing.drain(..) {
+            self.timers.fetch(queue, run);
+        }
         after.tell();
         Ok(changed)
     }
@@ -444,9 +459,12 @@ impl Node {
                 }
             }
             Change::QueueSettingsChanged(id) => {
-                let limits = meta.queue(*id).map(|(_, _, queue)| queue.meaning.limits);
-                if let (Some(limits), Some(queue)) = (limits, self.queue(*id)) {
-                    queue.set_limits(now(), limits, after);
+                let meaning = meta.queue(*id).map(|(_, _, queue)| &queue.meaning);
+                if let (Some(meaning), Some(queue)) = (meaning, self.queue(*id)) {
+                    queue.set_limits(now(), meaning.limits, after);
+                    if let Some(expires) = meaning.expires {
+                        self.timers.set(now().after(expires), *id, Alarm::Unused);
+                    }
                 }
             }
             Change::VhostAdded(_)

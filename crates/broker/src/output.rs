@@ -21,7 +21,7 @@ use warren_amqp::hot::{Carrier, Deliver};
 use warren_amqp::outbox::Outbox;
 use warren_amqp::{Method, ShortString, Value};
 use warren_cluster::{Delivery, DeliverySink, Queue, Room};
-use warren_model::{ConsumerId, Message};
+use warren_model::{ConsumerId, Message, Millis};
 
 use crate::by_channel::ByChannel;
 use crate::ledger::Ledger;
@@ -41,9 +41,11 @@ pub(crate) const STOP: u32 = 1 << 2;
 pub(crate) const REPORT: u32 = 1 << 8;
 /// What some of its publishers wait for is on disk.
 pub(crate) const WRITTEN: u32 = 1 << 3;
+/// Channels have had messages for too long.
+pub(crate) const OVERDUE: u32 = 1 << 4;
 
 // Each is another bit.
-const _: () = assert!((SEND | CLOSE | STOP | WRITTEN | REPORT).count_ones() == 5);
+const _: () = assert!((SEND | CLOSE | STOP | WRITTEN | OVERDUE | REPORT).count_ones() == 6);
 
 /// The way out of a connection.
 #[derive(Debug)]
@@ -61,6 +63,8 @@ pub(crate) struct Waiting {
     pub(crate) ledgers: ByChannel<Ledger>,
     /// Consumers that have no room until octets have left.
     parked: Vec<(Arc<Queue>, ConsumerId)>,
+    /// Channels that have had a message for too long.
+    pub(crate) overdue: Vec<u16>,
 }
 
 impl Output {
@@ -98,6 +102,20 @@ impl Waiting {
         if let Err(error) = self.outbox.method(channel, method) {
             tracing::warn!(%error, "method was not sent");
         }
+    }
+
+    /// Notes what clients have now, and says whether they have had something for longer than `timeout` milliseconds.
+    pub(crate) fn look(&mut self, now: Millis, timeout: u64) -> bool {
+        for (channel, ledger) in &mut self.ledgers {
+            if ledger
+                .had_since(now)
+                .is_some_and(|since| since.after(timeout) <= now)
+                && !self.overdue.contains(channel)
+            {
+                self.overdue.push(*channel);
+            }
+        }
+        !self.overdue.is_empty()
     }
 
     /// A message for the client, who does not see its `BCC`; `returns`: he sees how often it came back.

@@ -26,7 +26,7 @@ use warren_amqp::Table;
 use warren_cluster::queue::Traffic;
 use warren_model::{ConsumerId, Millis, Name, QueueId};
 
-use crate::output::{CLOSE, Output, REPORT, STOP};
+use crate::output::{CLOSE, OVERDUE, Output, REPORT, STOP};
 pub use counter::{Counter, Gauge};
 
 /// What is known of a connection when it opens, and does not change.
@@ -203,6 +203,13 @@ impl Entry {
     pub fn close(&self, reason: &str) {
         self.reason.lock().get_or_insert_with(|| reason.to_owned());
         self.output.tell(CLOSE);
+    }
+
+    /// Tells it which of its channels have had a message for longer than `timeout` milliseconds.
+    pub(crate) fn look(&self, now: Millis, timeout: u64) {
+        if self.output.lock().look(now, timeout) {
+            self.output.tell(OVERDUE);
+        }
     }
 
     /// Why somebody wants it closed.

@@ -4,15 +4,16 @@
 //! between is one more entry, and the later finds nothing to do.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
-use warren_cluster::Aftermath;
+use warren_cluster::{Aftermath, Queue};
 use warren_model::meta::Command;
+use warren_model::queue::Run;
 use warren_model::{Millis, QueueId};
 
 use crate::node::{Node, now};
@@ -34,6 +35,10 @@ pub(crate) enum Alarm {
 pub(crate) struct Timers {
     /// The first is the earliest.
     due: Mutex<BinaryHeap<Reverse<(Millis, QueueId, Alarm)>>>,
+    /// When queues may have been out of use for too long: one time for each that counts.
+    unused: Mutex<HashMap<QueueId, Millis>>,
+    /// What has to be brought from the disk.
+    missing: Mutex<Vec<(Arc<Queue>, Run)>>,
     /// Something is earlier than all that was waited for.
     earlier: Notify,
     runs: AtomicBool,
@@ -42,6 +47,13 @@ pub(crate) struct Timers {
 impl Timers {
     /// Wakes a queue at some time.
     pub(crate) fn set(&self, time: Millis, queue: QueueId, alarm: Alarm) {
+        if alarm == Alarm::Unused {
+            let mut unused = self.unused.lock();
+            if unused.get(&queue).is_some_and(|before| *before <= time) {
+                return;
+            }
+            unused.insert(queue, time);
+        }
         let mut due = self.due.lock();
         let first = due.peek().is_none_or(|Reverse((first, ..))| time < *first);
         due.push(Reverse((time, queue, alarm)));
@@ -51,25 +63,43 @@ impl Timers {
         }
     }
 
+    /// Brings messages from the disk, soon.
+    pub(crate) fn fetch(&self, queue: Arc<Queue>, run: Run) {
+        self.missing.lock().push((queue, run));
+        self.earlier.notify_one();
+    }
+
     /// Starts the task, which ends with the node. Once; after that it does nothing.
     pub(crate) fn start(&self, node: &Arc<Node>) {
         if !self.runs.swap(true, Ordering::AcqRel) {
             tokio::spawn(run(Arc::downgrade(node)));
+            tokio::spawn(crate::overdue::run(Arc::downgrade(node)));
         }
     }
 
     /// What is due now, or how long that takes.
     fn next(&self, now: Millis) -> Result<(QueueId, Alarm), Duration> {
         let mut due = self.due.lock();
-        match due.peek() {
-            Some(Reverse((time, queue, alarm))) if *time <= now => {
-                let found = (*queue, *alarm);
-                due.pop();
-                Ok(found)
+        while let Some(Reverse((time, queue, alarm))) = due.peek().copied() {
+            if time > now {
+                return Err(Duration::from_millis(time.0 - now.0).min(SLEEP_MAX));
             }
-            Some(Reverse((time, ..))) => Err(Duration::from_millis(time.0 - now.0).min(SLEEP_MAX)),
-            None => Err(SLEEP_MAX),
+            due.pop();
+            if alarm == Alarm::Messages || self.is_valid(queue, time) {
+                return Ok((queue, alarm));
+            }
         }
+        Err(SLEEP_MAX)
+    }
+
+    /// An earlier time may have taken the place of this one.
+    fn is_valid(&self, queue: QueueId, time: Millis) -> bool {
+        let mut unused = self.unused.lock();
+        let valid = unused.get(&queue) == Some(&time);
+        if valid {
+            unused.remove(&queue);
+        }
+        valid
     }
 }
 
@@ -77,6 +107,9 @@ async fn run(node: Weak<Node>) {
     let mut after = Aftermath::default();
     loop {
         let Some(node) = node.upgrade() else { return };
+        for (queue, run) in std::mem::take(&mut *node.timers.missing.lock()) {
+            crate::paging::fetch(&node, queue, run);
+        }
         let sleep = loop {
             match node.timers.next(now()) {
                 Ok((queue, alarm)) => ring(&node, queue, alarm, &mut after),
@@ -140,5 +173,18 @@ mod tests {
         assert_eq!(timers.next(Millis(25)), Ok((QueueId(2), Alarm::Messages)));
         assert_eq!(timers.next(Millis(25)), Err(Duration::from_millis(5)));
         assert_eq!(timers.next(Millis(30)), Ok((QueueId(3), Alarm::Messages)));
+    }
+
+    #[test]
+    fn a_queue_has_one_time_at_which_it_may_be_unused() {
+        let timers = Timers::default();
+        let (queue, unused) = (QueueId(1), Alarm::Unused);
+        for time in [50, 20, 40] {
+            timers.set(Millis(time), queue, unused);
+        }
+        assert_eq!(timers.next(Millis(100)), Ok((queue, unused)));
+        assert_eq!(timers.next(Millis(100)), Err(SLEEP_MAX));
+        timers.set(Millis(60), queue, unused);
+        assert_eq!(timers.next(Millis(100)), Ok((queue, unused)));
     }
 }

@@ -163,6 +163,7 @@ fn settings(report: &mut Report, file: &Broker) -> Settings {
             1..=i64::try_from(BODY_SIZE_MAX).unwrap_or(i64::MAX),
             default.body_max,
         ),
+        consumer_timeout: default.consumer_timeout,
         loopback_users: match &file.loopback_users {
             Some(users) => users.iter().map(|user| user.get_ref().clone()).collect(),
             None => default.loopback_users,

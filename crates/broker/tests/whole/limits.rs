@@ -13,10 +13,12 @@ use super::words::{Heard, PATIENCE, body, deaths, dying_into, headers, living, t
 fn a_full_queue_refuses_what_it_is_told_to(at: SocketAddr) {
     for (mode, dead) in [("reject-publish", false), ("reject-publish-dlx", true)] {
         let mut client = Client::open(at);
-        client.queue("li.refused", []);
-        let [exchange, key] = dying_into("li.refused");
+        // A connection that is gone may have its queues for a moment yet.
+        let (refused, full) = (&*format!("li.refused.{mode}"), &*format!("li.full.{mode}"));
+        client.queue(refused, []);
+        let [exchange, key] = dying_into(refused);
         client.queue(
-            "li.full",
+            full,
             [
                 exchange,
                 key,
@@ -25,20 +27,17 @@ fn a_full_queue_refuses_what_it_is_told_to(at: SocketAddr) {
             ],
         );
         client.select_confirms();
-        let accepted = client.put_confirmed("li.full", 1, &["1", "2", "3"]);
+        let accepted = client.put_confirmed(full, 1, &["1", "2", "3"]);
         assert_eq!(accepted, [true, false, false], "{mode}");
-        assert_eq!(client.drain("li.full"), ["1"]);
+        assert_eq!(client.drain(full), ["1"]);
         if dead {
-            let letters = [client.wait_for("li.refused"), client.wait_for("li.refused")];
-            assert_eq!(
-                deaths(&letters[0]),
-                [(1, "maxlen".to_owned(), "li.full".to_owned())]
-            );
+            let letters = [client.wait_for(refused), client.wait_for(refused)];
+            assert_eq!(deaths(&letters[0]), [(1, "maxlen".to_owned(), full.to_owned())]);
             assert_eq!(letters.map(|letter| body(&letter)), ["2", "3"]);
         }
-        assert_eq!(client.count("li.refused"), 0, "{mode}");
+        assert_eq!(client.count(refused), 0, "{mode}");
         assert_eq!(
-            client.put_confirmed("li.full", 4, &["4"]),
+            client.put_confirmed(full, 4, &["4"]),
             [true],
             "there is room again"
         );
@@ -48,20 +47,18 @@ fn a_full_queue_refuses_what_it_is_told_to(at: SocketAddr) {
 fn a_queue_without_room_refuses_what_a_consumer_would_take(at: SocketAddr) {
     for (mode, expected) in [("reject-publish", false), ("drop-head", true)] {
         let mut client = Client::open(at);
+        let name = &*format!("li.none.{mode}");
         client.queue(
-            "li.none",
+            name,
             [("x-max-length", Value::I32(0)), ("x-overflow", Value::text(mode))],
         );
-        let mut consumer = Client::open(at);
         client.select_confirms();
-        // Its own connection consumes, as the queue is its alone.
-        drop(consumer.end(1));
         client.consume(basic::Consume {
-            queue: short("li.none"),
+            queue: short(name),
             no_ack: true,
             ..basic::Consume::default()
         });
-        client.put("li.none", &Properties::default(), "now or never");
+        client.put(name, &Properties::default(), "now or never");
         if expected {
             assert_eq!(body(&client.delivered()), "now or never");
         }

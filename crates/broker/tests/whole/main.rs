@@ -7,6 +7,7 @@ mod broker;
 mod client;
 mod dead_letters;
 mod limits;
+mod overdue;
 mod rabbitmq;
 mod replies;
 mod reply_to;
