@@ -20,6 +20,7 @@ use warren_store::{AppendError, Ticket};
 
 use crate::by_channel::ByChannel;
 use crate::channel::confirm::Confirms;
+use crate::channel::settle::Acks;
 use crate::client::{Client, precondition};
 use crate::node::now;
 
@@ -45,6 +46,7 @@ pub(crate) struct Batch {
     messages: Vec<(u32, Arc<Message>)>,
     /// What the messages of this batch are to their publisher, by their numbers.
     published: Vec<Published>,
+    pub(crate) acks: Acks,
     pub(crate) after: Aftermath,
     /// What the connection is woken for.
     awaited: Option<Ticket>,
@@ -169,6 +171,7 @@ impl Batch {
         client: &Client,
         confirms: &mut ByChannel<Confirms>,
     ) -> Result<Option<Ticket>, AppendError> {
+        self.acks.flush(client, &mut self.after);
         self.flush_messages();
         for number in self.after.refused.drain(..) {
             if let Some(published) = self.published.get_mut(number as usize) {

@@ -61,7 +61,6 @@ pub trait DeliverySink: Send + Sync {
 }
 
 /// Somebody who consumes from a queue.
-#[derive(Clone)]
 struct Subscriber {
     sink: Arc<dyn DeliverySink>,
     no_ack: bool,
@@ -192,17 +191,15 @@ impl Queue {
             state.traffic.published += 1;
             let kept = self.identity.durable && message.persistent;
             match state.next_if_idle() {
-                Some((consumer, subscriber)) => {
-                    match state.machine.publish_taken(now, message, subscriber.no_ack) {
-                        Ok(entry) => {
-                            if kept && !subscriber.no_ack {
-                                after.placed.push(self.placed(number, &entry));
-                            }
-                            state.hand_over(consumer, &subscriber, &entry, after);
+                Some((consumer, no_ack)) => match state.machine.publish_taken(now, message, no_ack) {
+                    Ok(entry) => {
+                        if kept && !no_ack {
+                            after.placed.push(self.placed(number, &entry));
                         }
-                        Err(refused) => self.refuse(number, refused, after),
+                        state.hand_over(consumer, &entry, after);
                     }
-                }
+                    Err(refused) => self.refuse(number, refused, after),
+                },
                 None => {
                     let copy = kept.then(|| Arc::clone(&message));
                     match state.machine.publish(now, message, &mut state.removed) {
@@ -501,15 +498,17 @@ impl Queue {
 
     /// Gives messages to consumers, and says what else is to be done.
     fn finish(self: &Arc<Self>, state: &mut State, now: Millis, after: &mut Aftermath) {
-        while let Some((id, subscriber)) = state.next_with_room() {
-            let Some(entry) = state.machine.take(now, subscriber.no_ack, &mut state.removed) else {
-                subscriber.sink.release();
+        while let Some((id, no_ack)) = state.next_with_room() {
+            let Some(entry) = state.machine.take(now, no_ack, &mut state.removed) else {
+                if let Some(subscriber) = state.consumers.get(id) {
+                    subscriber.sink.release();
+                }
                 break;
             };
-            if subscriber.no_ack && self.identity.durable && entry.message.persistent {
+            if no_ack && self.identity.durable && entry.message.persistent {
                 after.settled.push((self.identity.id, entry.position));
             }
-            state.hand_over(id, &subscriber, &entry, after);
+            state.hand_over(id, &entry, after);
         }
         state.machine.expire(now, &mut state.removed);
         after
@@ -543,26 +542,29 @@ impl Queue {
 
 impl State {
     /// A consumer who can have a message before all others that are ready, of which there are none.
-    fn next_if_idle(&mut self) -> Option<(ConsumerId, Subscriber)> {
+    fn next_if_idle(&mut self) -> Option<(ConsumerId, bool)> {
         match self.machine.counts().ready {
             0 => self.next_with_room(),
             _ => None,
         }
     }
 
-    /// A consumer who gets the next message, if there is one. The room for it is his.
-    fn next_with_room(&mut self) -> Option<(ConsumerId, Subscriber)> {
+    /// A consumer who gets the next message, if there is one, and whether it is settled by that. The room for it is his.
+    fn next_with_room(&mut self) -> Option<(ConsumerId, bool)> {
         loop {
             let id = self.consumers.next()?;
             let subscriber = self.consumers.get(id)?;
             if subscriber.sink.reserve() {
-                return Some((id, subscriber.clone()));
+                return Some((id, subscriber.no_ack));
             }
             self.consumers.set_blocked(id, true);
         }
     }
 
-    fn hand_over(&mut self, id: ConsumerId, subscriber: &Subscriber, entry: &Entry, after: &mut Aftermath) {
+    fn hand_over(&mut self, id: ConsumerId, entry: &Entry, after: &mut Aftermath) {
+        let Some(subscriber) = self.consumers.get(id) else {
+            return;
+        };
         self.traffic.delivered += u64::from(!subscriber.no_ack);
         self.traffic.delivered_no_ack += u64::from(subscriber.no_ack);
         self.traffic.redelivered += u64::from(entry.redelivered);
@@ -572,12 +574,12 @@ impl State {
             redelivered: entry.redelivered,
             returns: entry.returns,
         };
-        let room = subscriber.sink.deliver(delivery);
-        self.consumers.served(id, !subscriber.no_ack);
+        let (room, unacked) = (subscriber.sink.deliver(delivery), !subscriber.no_ack);
+        after.wake(&subscriber.sink);
+        self.consumers.served(id, unacked);
         if room == Room::Full {
             self.consumers.set_blocked(id, true);
         }
-        after.wake(&subscriber.sink);
     }
 
     fn has_room_again(&mut self, consumer: Option<ConsumerId>, count: usize) -> bool {

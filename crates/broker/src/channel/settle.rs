@@ -1,13 +1,15 @@
 //! Ack, nack and reject: what a client says of messages that it has.
+//!
+//! Acks wait for those behind them ([`Acks`]), so that a queue is locked once for all that come in a row.
 
 use std::sync::Arc;
 
-use warren_cluster::Queue;
+use warren_cluster::{Aftermath, Queue};
 use warren_model::{ConsumerId, Position, Refusal};
 
 use super::{Around, Channel, Mode};
-use crate::client::precondition;
-use crate::ledger::{Ledger, UnknownTag};
+use crate::client::{Client, precondition};
+use crate::ledger::{Ledger, UnknownTag, Unsettled};
 use crate::node::now;
 
 /// What becomes of settled messages.
@@ -19,6 +21,30 @@ pub(crate) enum How {
     Reject,
     /// They come back.
     Requeue,
+}
+
+/// Acks of one channel in a row, until its queues are told of all of them. Its ledger has forgotten the tags already.
+#[derive(Debug, Default)]
+pub(crate) struct Acks {
+    channel: u16,
+    settled: Vec<Unsettled>,
+    /// All consumers of the channel together had as much as they may have.
+    full: bool,
+}
+
+impl Acks {
+    /// Tells the queues.
+    pub(crate) fn flush(&mut self, client: &Client, after: &mut Aftermath) {
+        if self.settled.is_empty() {
+            return;
+        }
+        // Of several consumers in turn: those of each together.
+        self.settled.sort_by_key(|one| one.origin);
+        tell_queues(self.channel, &mut self.settled, How::Ack, client, after);
+        if std::mem::take(&mut self.full) {
+            unblock(self.channel, client, after);
+        }
+    }
 }
 
 impl Channel {
@@ -36,16 +62,29 @@ impl Channel {
         if self.mode == Mode::Transaction {
             return self.settle_later(tag, multiple, how, around);
         }
+        let (client, batch) = (around.client, &mut *around.batch);
+        if how != How::Ack || batch.acks.channel != self.number {
+            batch.acks.flush(client, &mut batch.after);
+            batch.acks.channel = self.number;
+        }
         self.settled.clear();
+        let settled = match how {
+            How::Ack => &mut batch.acks.settled,
+            How::Reject | How::Requeue => &mut self.settled,
+        };
         let full = {
-            let mut waiting = around.client.output.lock();
+            let mut waiting = client.output.lock();
             let Some(ledger) = waiting.ledgers.get_mut(&self.number) else {
                 return Ok(());
             };
-            let settled = ledger.settle(tag, multiple, &mut self.settled);
-            settled.map_err(|UnknownTag(tag)| precondition(format_args!("unknown delivery tag {tag}")))?;
+            let found = ledger.settle(tag, multiple, settled);
+            found.map_err(|UnknownTag(tag)| precondition(format_args!("unknown delivery tag {tag}")))?;
             ledger.is_full()
         };
+        if how == How::Ack {
+            batch.acks.full |= full;
+            return Ok(());
+        }
         self.settle_with(how, around);
         if full {
             self.unblock(around);
@@ -55,41 +94,50 @@ impl Channel {
 
     /// There may be room again for all consumers of the channel together.
     pub(super) fn unblock(&self, around: &mut Around<'_>) {
-        let consumers = {
-            let waiting = around.client.output.lock();
-            let ledger = waiting.ledgers.get(&self.number);
-            ledger
-                .filter(|ledger| !ledger.is_full())
-                .map(Ledger::consumers)
-                .unwrap_or_default()
-        };
-        for (queue, id) in consumers {
-            queue.unblock(now(), id, &mut around.batch.after);
-        }
+        unblock(self.number, around.client, &mut around.batch.after);
     }
 
-    /// Tells queues, one after another, of messages in a row that came from the same place.
+    /// Tells queues of the messages that were settled.
     pub(super) fn settle_with(&mut self, how: How, around: &mut Around<'_>) {
-        let mut positions: Vec<Position> = Vec::new();
-        let mut settled = self.settled.drain(..).peekable();
-        while let Some(one) = settled.next() {
-            positions.push(one.position);
-            if settled.peek().is_some_and(|next| next.origin == one.origin) {
-                continue;
-            }
-            let count = u32::try_from(positions.len()).unwrap_or(u32::MAX);
-            let from = around
-                .client
-                .output
-                .lock()
-                .ledgers
-                .get_mut(&self.number)
-                .and_then(|ledger| ledger.release(one.origin, count));
-            if let Some((queue, consumer)) = from {
-                tell(&queue, consumer, &mut positions, how, around);
-            }
-            positions.clear();
+        let after = &mut around.batch.after;
+        tell_queues(self.number, &mut self.settled, how, around.client, after);
+    }
+}
+
+fn unblock(channel: u16, client: &Client, after: &mut Aftermath) {
+    let consumers = {
+        let waiting = client.output.lock();
+        let ledger = waiting.ledgers.get(&channel);
+        ledger
+            .filter(|ledger| !ledger.is_full())
+            .map(Ledger::consumers)
+            .unwrap_or_default()
+    };
+    for (queue, id) in consumers {
+        queue.unblock(now(), id, after);
+    }
+}
+
+/// Tells queues, one after another, of messages in a row that came from the same place.
+fn tell_queues(channel: u16, settled: &mut Vec<Unsettled>, how: How, client: &Client, after: &mut Aftermath) {
+    let mut positions: Vec<Position> = Vec::with_capacity(settled.len());
+    let mut settled = settled.drain(..).peekable();
+    while let Some(one) = settled.next() {
+        positions.push(one.position);
+        if settled.peek().is_some_and(|next| next.origin == one.origin) {
+            continue;
         }
+        let count = u32::try_from(positions.len()).unwrap_or(u32::MAX);
+        let from = client
+            .output
+            .lock()
+            .ledgers
+            .get_mut(&channel)
+            .and_then(|ledger| ledger.release(one.origin, count));
+        if let Some((queue, consumer)) = from {
+            tell(&queue, consumer, &mut positions, how, after);
+        }
+        positions.clear();
     }
 }
 
@@ -98,9 +146,8 @@ fn tell(
     consumer: Option<ConsumerId>,
     positions: &mut [Position],
     how: How,
-    around: &mut Around<'_>,
+    after: &mut Aftermath,
 ) {
-    let after = &mut around.batch.after;
     match how {
         How::Ack => queue.settle(now(), consumer, positions, after),
         How::Reject => queue.reject(now(), consumer, positions, after),
