@@ -32,6 +32,7 @@ pub mod registry;
 mod reply_to;
 mod seats;
 mod server;
+mod spill;
 mod storage;
 #[cfg(test)]
 mod testing;

@@ -228,17 +228,19 @@ impl Node {
         for (queue, run) in after.missing.drain(..) {
             crate::paging::fetch(self, queue, run);
         }
+        for queue in after.paged.drain(..) {
+            crate::paging::page_out(self, queue);
+        }
         written
     }
 
-    /// All of that but what has to be brought from the disk.
+    /// All of that but what has to be brought from the disk, or to be put there.
     fn write_out(&self, after: &mut Aftermath) -> Result<Option<Ticket>, AppendError> {
         dead_letter::publish(self, now(), after);
         after.refused.clear();
         for (queue, time) in after.deadlines.drain(..) {
             self.timers.set(time, queue, Alarm::Messages);
         }
-        after.paged.clear();
         match &self.storage {
             Some(storage) => storage.write(after),
             None => {
@@ -344,6 +346,8 @@ impl Node {
         for (queue, run) in after.missing.drain(..) {
             self.timers.fetch(queue, run);
         }
+        // Whoever uses the queue next will see to it.
+        after.paged.drain(..).for_each(|queue| queue.stop_paging());
         after.tell();
         Ok(changed)
     }
@@ -453,6 +457,9 @@ impl Node {
                 if let Some(queue) = queues.remove(id) {
                     queue.close(after);
                     gone.extend(queue.identity().durable.then_some(*id));
+                    if let Some(storage) = &self.storage {
+                        storage.spill.remove(*id);
+                    }
                     // Under the lock under which sums are made.
                     self.registry.retire(queue.snapshot().traffic);
                     Churn::one(&self.registry.churn.queues_deleted);

@@ -1,9 +1,13 @@
-//! Messages that are only on disk come back before their queue runs out of those in memory.
+//! Messages leave the memory when a queue has more of them than its consumers take, and come back before it runs out of
+//! those that are left.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use warren_cluster::{Aftermath, Queue};
+use warren_model::Position;
 use warren_model::queue::Run;
+use warren_store::ReadError;
 
 use crate::node::{Node, now};
 
@@ -11,13 +15,55 @@ use crate::node::{Node, now};
 const MESSAGES: usize = 2048;
 /// Octets fetched at once, about.
 const OCTETS: u64 = 4 << 20;
+/// How long until what failed is tried again.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Lets messages of a queue leave the memory, by a thread that may wait for the disk.
+pub(crate) fn page_out(node: &Arc<Node>, queue: Arc<Queue>) {
+    let node = Arc::clone(node);
+    tokio::task::spawn_blocking(move || {
+        let Some(storage) = node.storage() else { return };
+        let id = queue.identity().id;
+        loop {
+            let entries = queue.to_page();
+            let (Some(first), Some(last)) = (entries.first(), entries.last()) else {
+                return;
+            };
+            if let Err(error) = storage.keep(id, &entries) {
+                tracing::warn!(%error, ?queue, "messages that should leave the memory stay");
+                std::thread::sleep(PAUSE);
+                return queue.stop_paging();
+            }
+            // Those that were taken while we wrote are not needed.
+            match queue.page_out(last.position) {
+                Some(run) if run.first > first.position => {
+                    storage
+                        .spill
+                        .settle(id, first.position, Position(run.first.0 - 1));
+                }
+                Some(_) => {}
+                None => storage.spill.settle(id, first.position, last.position),
+            }
+        }
+    });
+}
 
 /// Fetches what a queue says is missing, by a thread that may wait for the disk.
 pub(crate) fn fetch(node: &Arc<Node>, queue: Arc<Queue>, run: Run) {
     let node = Arc::clone(node);
     tokio::task::spawn_blocking(move || {
         let mut after = Aftermath::default();
-        load(&node, &queue, run, &mut after);
+        match load(&node, &queue, run, &mut after) {
+            Ok(()) => {}
+            Err(error) => {
+                tracing::error!(%error, ?queue, "messages cannot be read now");
+                std::thread::sleep(PAUSE);
+                if node.failure().borrow().is_none() {
+                    fetch(&node, queue, run);
+                }
+                return;
+            }
+        }
         if let Err(error) = node.carry_out(&mut after) {
             tracing::error!(%error, "log has ended");
         }
@@ -25,17 +71,24 @@ pub(crate) fn fetch(node: &Arc<Node>, queue: Arc<Queue>, run: Run) {
     });
 }
 
-fn load(node: &Node, queue: &Arc<Queue>, run: Run, after: &mut Aftermath) {
-    let Some(storage) = node.storage() else { return };
-    match storage.fetch(queue.identity().id, run.first, MESSAGES, OCTETS) {
-        Ok(entries) => {
-            // Nothing more behind the last: the run has been looked through.
-            let through = entries.last().map_or(run.last, |last| last.position);
-            queue.load(now(), entries, through, after);
+/// # Errors
+/// They may be read another time.
+fn load(node: &Node, queue: &Arc<Queue>, run: Run, after: &mut Aftermath) -> Result<(), ReadError> {
+    let Some(storage) = node.storage() else {
+        return Ok(());
+    };
+    let id = queue.identity().id;
+    let (entries, through) = match storage.fetch(id, run.first, MESSAGES, OCTETS) {
+        // Nothing more behind the last: the run has been looked through.
+        Ok((entries, through)) => (entries, through.unwrap_or(run.last)),
+        Err(error @ ReadError::Corrupt { position, .. }) => {
+            tracing::error!(%error, ?queue, "message is damaged and left out");
+            (Vec::new(), Position(position))
         }
-        Err(error) => {
-            tracing::error!(%error, ?queue, "message cannot be read and is left out");
-            queue.load(now(), Vec::new(), run.first, after);
-        }
-    }
+        Err(error) => return Err(error),
+    };
+    let through = through.min(run.last);
+    queue.load(now(), entries, through, after);
+    storage.spill.settle(id, run.first, through);
+    Ok(())
 }

@@ -29,9 +29,10 @@ use warren_store::{
 
 use crate::node::now;
 use crate::output::{Output, WRITTEN};
+use crate::spill::Spill;
 
 /// No time to live.
-const FOR_EVER: u32 = 0;
+pub(crate) const FOR_EVER: u32 = 0;
 /// Commands read at once when a node starts.
 const COMMANDS: usize = 4096;
 /// Octets of them.
@@ -75,6 +76,8 @@ pub(crate) struct Storage {
     waiting: Arc<Waiting>,
     /// Position of the next command.
     next_command: Mutex<u64>,
+    /// Messages that need not outlive the process, and do not fit into its memory.
+    pub(crate) spill: Spill,
 }
 
 impl std::fmt::Debug for Storage {
@@ -91,6 +94,7 @@ impl Storage {
         options: Options,
         failed: watch::Sender<Option<String>>,
     ) -> Result<(Self, Recovered), StorageError> {
+        let spill = Spill::new(directory, &disk, &options)?;
         let waiting: Arc<Waiting> = Arc::default();
         let told = Arc::clone(&waiting);
         let (log, recovered) = Log::open(directory, disk, options, move |progress| match progress {
@@ -117,6 +121,7 @@ impl Storage {
                 log,
                 waiting,
                 next_command: Mutex::new(next),
+                spill,
             },
             recovered,
         ))
@@ -174,19 +179,26 @@ impl Storage {
 
     /// Writes what a batch of queue operations has to leave on disk. Nothing if that is nothing.
     pub(crate) fn write(&self, after: &mut Aftermath) -> Result<Option<Ticket>, AppendError> {
-        let mut batch = Batch::new();
+        let mut batch = self.log.batch();
         place(&mut batch, &mut after.placed);
         settle(&mut batch, &mut after.settled);
-        for (queue, first, last) in after.purged.drain(..) {
-            batch.settle(StreamId(queue.0), &[first.0..=last.0]);
+        for gone in after.purged.drain(..) {
+            if gone.durable {
+                batch.settle(StreamId(gone.queue.0), &[gone.first.0..=gone.last.0]);
+            }
+            self.spill.settle(gone.queue, gone.first, gone.last);
         }
         if batch.is_empty() {
             return Ok(None);
         }
-        match self.log.try_append(&mut batch) {
-            Err(AppendError::Busy { .. }) => blocking(|| self.log.append(batch)).map(Some),
-            done => done.map(Some),
-        }
+        let appended = match self.log.try_append(&mut batch) {
+            Err(AppendError::Busy { .. }) => blocking(|| self.log.append(batch)),
+            done => done,
+        };
+        let placed = after.placed.drain(..);
+        let ticket = appended?;
+        placed.for_each(|one| one.message.written.set(ticket.0));
+        Ok(Some(ticket))
     }
 
     /// A queue and its messages are gone.
@@ -225,7 +237,7 @@ impl Storage {
         let (mut all, mut from) = (Vec::new(), first);
         loop {
             match self.fetch(queue, from, MESSAGES, MESSAGE_OCTETS) {
-                Ok(read) => match read.last() {
+                Ok((read, _)) => match read.last() {
                     Some(last) => {
                         from = last.position.next();
                         all.extend(read);
@@ -243,16 +255,47 @@ impl Storage {
         }
     }
 
-    /// Messages of a queue from a position on.
+    /// Messages of a queue from a position on, wherever they were written, and up to which position these are all that
+    /// there are; none: there is nothing from there on.
     pub(crate) fn fetch(
         &self,
         queue: QueueId,
         from: Position,
         count: usize,
         octets: u64,
-    ) -> Result<Vec<Entry>, ReadError> {
-        let stored = self.log.fetch(StreamId(queue.0), from.0, count, octets)?;
-        Ok(stored.into_iter().filter_map(entry).collect())
+    ) -> Result<(Vec<Entry>, Option<Position>), ReadError> {
+        let kept = self.log.fetch(StreamId(queue.0), from.0, count, octets)?;
+        let spilled = self.spill.fetch(queue, from, count, octets)?;
+        let ends = [&kept, &spilled].into_iter().filter_map(|stored| stored.last());
+        let through = ends.map(|last| last.position).min().map(Position);
+        let both = !spilled.is_empty();
+        let mut entries: Vec<Entry> = kept.into_iter().chain(spilled).filter_map(entry).collect();
+        if both {
+            entries.retain(|entry| Some(entry.position) <= through);
+            entries.sort_by_key(|entry| entry.position);
+            // It was spilled before it was known that it would be kept.
+            entries.dedup_by_key(|entry| entry.position);
+        }
+        Ok((entries, through))
+    }
+
+    /// Makes sure that messages of a queue can be fetched. To be called where waiting for the disk is no harm.
+    ///
+    /// # Errors
+    /// They cannot be written.
+    pub(crate) fn keep(&self, queue: QueueId, entries: &[Entry]) -> Result<(), AppendError> {
+        let mut last = None;
+        let mut others = Vec::new();
+        for entry in entries {
+            match entry.message.written.ticket() {
+                Some(ticket) => last = last.max(Some(Ticket(ticket))),
+                None => others.push(entry),
+            }
+        }
+        if let Some(ticket) = last {
+            self.log.wait(ticket)?;
+        }
+        self.spill.write(queue, &others)
     }
 }
 
@@ -283,7 +326,7 @@ fn push_command(batch: &mut Batch, command: &Command, position: u64) -> Result<(
 }
 
 /// Puts messages into a batch, each once, with all the places it has.
-fn place(batch: &mut Batch, placed: &mut Vec<Placed>) {
+fn place(batch: &mut Batch, placed: &mut [Placed]) {
     if placed.is_empty() {
         return;
     }
@@ -291,7 +334,7 @@ fn place(batch: &mut Batch, placed: &mut Vec<Placed>) {
     // Those of several queues lie apart.
     placed.sort_by_key(|one| (one.number, Arc::as_ptr(&one.message)));
     let mut places: Vec<Place> = Vec::new();
-    let mut rest = placed.drain(..).peekable();
+    let mut rest = placed.iter().peekable();
     while let Some(one) = rest.next() {
         let lifetime = one.expires.map_or(FOR_EVER, |end| lifetime(time, end));
         places.push(Place {
@@ -310,7 +353,7 @@ fn place(batch: &mut Batch, placed: &mut Vec<Placed>) {
     }
 }
 
-fn push_message(batch: &mut Batch, message: &Message, time: Millis, places: &[Place]) {
+pub(crate) fn push_message(batch: &mut Batch, message: &Message, time: Millis, places: &[Place]) {
     let content = &message.content;
     let Some(publish) = content.publish() else { return };
     let (Ok(exchange), Ok(key)) = (
@@ -339,7 +382,7 @@ fn push_message(batch: &mut Batch, message: &Message, time: Millis, places: &[Pl
 }
 
 /// Time to live as a place has room for it, one more than milliseconds; what lives longer than 49 days lives for ever.
-fn lifetime(came: Millis, ends: Millis) -> u32 {
+pub(crate) fn lifetime(came: Millis, ends: Millis) -> u32 {
     u32::try_from(ends.0.saturating_sub(came.0).saturating_add(1)).unwrap_or(FOR_EVER)
 }
 

@@ -12,4 +12,4 @@
 
 pub mod queue;
 
-pub use queue::{Aftermath, Delivery, DeliverySink, Placed, Queue, Room};
+pub use queue::{Aftermath, Delivery, DeliverySink, Placed, Purged, Queue, Room};

@@ -15,7 +15,7 @@ use warren_model::consumers::{ConsumerId, Consumers, InExclusiveUse, Terms};
 use warren_model::queue::{Counts, Entry, Limits, Position, QueueMachine, Refused, Removed, Run};
 use warren_model::{Message, Millis, Name, QueueId};
 
-pub use aftermath::{Aftermath, Placed};
+pub use aftermath::{Aftermath, Placed, Purged};
 
 /// A message for a consumer.
 #[derive(Clone, Copy, Debug)]
@@ -140,6 +140,8 @@ struct State {
     used: Millis,
     /// The lack of messages in memory has been said and not been mended.
     fetching: bool,
+    /// That there are too many has been said and not been mended.
+    paging: bool,
     /// When it will be told the time ([`Queue::expire`]), as far as it asked for that.
     alarm: Option<Millis>,
     gone: bool,
@@ -158,6 +160,7 @@ impl Queue {
             traffic: Traffic::default(),
             used: now,
             fetching: false,
+            paging: false,
             alarm: None,
             gone: false,
             recovered: Position(0),
@@ -347,12 +350,13 @@ impl Queue {
         let mut state = self.state.lock();
         let mut gone = Vec::new();
         let count = state.machine.purge(&mut gone);
-        if self.identity.durable {
-            after.purged.extend(
-                gone.into_iter()
-                    .map(|(first, last)| (self.identity.id, first, last)),
-            );
-        }
+        let (queue, durable) = (self.identity.id, self.identity.durable);
+        after.purged.extend(gone.into_iter().map(|(first, last)| Purged {
+            queue,
+            durable,
+            first,
+            last,
+        }));
         count
     }
 
@@ -435,6 +439,38 @@ impl Queue {
         state.consumers.iter().map(info).collect()
     }
 
+    /// Messages that should leave the memory, as many as one wants to write at once, oldest first. If there are none,
+    /// [`Aftermath::paged`] names the queue again when there are.
+    #[must_use]
+    pub fn to_page(&self) -> Vec<Entry> {
+        let mut state = self.state.lock();
+        let count = match state.gone {
+            false => state.machine.pageable().min(Aftermath::PAGED_MAX),
+            true => 0,
+        };
+        let mut octets = 0;
+        let within = state.machine.to_page(count).take_while(|entry| {
+            let before = octets;
+            octets += entry.message.size();
+            before < Aftermath::PAGED_OCTETS_MAX
+        });
+        let entries: Vec<Entry> = within.cloned().collect();
+        state.paging = !entries.is_empty();
+        entries
+    }
+
+    /// Messages of [`Queue::to_page`] are on disk up to a position, and leave the memory. Some may have left the queue
+    /// meanwhile: says which were still there.
+    pub fn page_out(&self, through: Position) -> Option<Run> {
+        let mut state = self.state.lock();
+        (!state.gone).then(|| state.machine.page_out(through)).flatten()
+    }
+
+    /// They cannot be written: they stay for now.
+    pub fn stop_paging(&self) {
+        self.state.lock().paging = false;
+    }
+
     /// Positions that are missing in memory have been looked for.
     pub fn load(
         self: &Arc<Self>,
@@ -514,10 +550,12 @@ impl Queue {
         after
             .removed
             .extend(state.removed.drain(..).map(|removed| (Arc::clone(self), removed)));
-        let pageable = state.machine.pageable();
-        if pageable >= Aftermath::PAGE {
-            let paged = state.machine.page_out(pageable);
-            after.paged.push((Arc::clone(self), paged));
+        if !state.paging
+            && (state.machine.pageable() >= Aftermath::PAGE
+                || state.machine.pageable_octets() >= Aftermath::PAGE_OCTETS)
+        {
+            state.paging = true;
+            after.paged.push(Arc::clone(self));
         }
         if !state.fetching
             && let Some(run) = state.machine.missing()

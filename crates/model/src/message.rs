@@ -3,6 +3,8 @@
 //!
 //! A message is made once and shared by all queues that it was routed to.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use warren_amqp::content;
 
 /// Which message this is, for ever: no two have the same.
@@ -29,6 +31,31 @@ pub struct Message {
     pub expiration: Option<u64>,
     /// It has a header `BCC`, which nobody sees who gets it.
     pub blind: bool,
+    /// Whether it is in a log.
+    pub written: Written,
+}
+
+/// With which write a message went into the log, if it did: another queue may have to know.
+#[derive(Debug, Default)]
+pub struct Written(AtomicU64);
+
+impl Written {
+    /// It went with this one.
+    pub fn set(&self, ticket: u64) {
+        self.0.store(ticket.saturating_add(1), Ordering::Relaxed);
+    }
+
+    /// With which it went.
+    #[must_use]
+    pub fn ticket(&self) -> Option<u64> {
+        self.0.load(Ordering::Relaxed).checked_sub(1)
+    }
+}
+
+impl Clone for Written {
+    fn clone(&self) -> Self {
+        Self(AtomicU64::new(self.0.load(Ordering::Relaxed)))
+    }
 }
 
 /// The longest time to live: ten years.
@@ -61,6 +88,7 @@ impl Message {
             priority,
             expiration,
             blind,
+            written: Written::default(),
         })
     }
 

@@ -344,17 +344,31 @@ impl QueueMachine {
     pub fn pageable(&self) -> usize {
         match self.levels.as_slice() {
             [level] => level.pageable(),
-            // Positions of different priorities are mixed on disk: such queues stay in memory, without bodies.
+            // Positions of different priorities are mixed on disk: such queues stay in memory.
             _ => 0,
         }
     }
 
-    /// Lets entries leave the memory, oldest first; the caller finds them on disk again by their positions.
-    pub fn page_out(&mut self, count: usize) -> Vec<Entry> {
+    /// Octets of the bodies of these.
+    #[must_use]
+    pub fn pageable_octets(&self) -> u64 {
+        match self.levels.as_slice() {
+            [level] => level.pageable_octets(),
+            _ => 0,
+        }
+    }
+
+    /// Entries that may leave the memory, oldest first.
+    pub fn to_page(&self, count: usize) -> impl Iterator<Item = &Entry> {
         self.levels
-            .first_mut()
-            .map(|level| level.page_out(count))
-            .unwrap_or_default()
+            .first()
+            .into_iter()
+            .flat_map(move |level| level.to_page(count))
+    }
+
+    /// Entries that may leave the memory do so, up to a position: they are on disk now. Says which did.
+    pub fn page_out(&mut self, through: Position) -> Option<Run> {
+        self.levels.first_mut()?.page_out(through)
     }
 
     /// What should be fetched from disk: the first run of positions behind those in memory.

@@ -102,6 +102,17 @@ impl Client {
     }
 
     pub(crate) fn publish(&mut self, exchange: &str, key: &str, priority: Option<u8>, body: Bytes) {
+        self.publish_as(2, exchange, key, priority, body);
+    }
+
+    pub(crate) fn publish_as(
+        &mut self,
+        mode: u8,
+        exchange: &str,
+        key: &str,
+        priority: Option<u8>,
+        body: Bytes,
+    ) {
         let publish = Publish {
             exchange: exchange.as_bytes(),
             routing_key: key.as_bytes(),
@@ -109,7 +120,7 @@ impl Client {
             immediate: false,
         };
         let properties = Properties {
-            delivery_mode: Some(2),
+            delivery_mode: Some(mode),
             priority,
             ..Properties::default()
         };
@@ -126,9 +137,18 @@ impl Client {
     }
 
     pub(crate) async fn declare(&mut self, name: &str, arguments: Table) -> Result<(), Gone> {
+        self.declare_as(true, name, arguments).await
+    }
+
+    pub(crate) async fn declare_as(
+        &mut self,
+        durable: bool,
+        name: &str,
+        arguments: Table,
+    ) -> Result<(), Gone> {
         let declare = queue::Declare {
             queue: short(name),
-            durable: true,
+            durable,
             arguments,
             ..queue::Declare::default()
         };

@@ -30,6 +30,7 @@ use record::Record;
 use work::{QUEUES, Scene};
 
 mod killed;
+mod paged;
 mod simulated;
 
 fn number(name: &str, otherwise: u64) -> u64 {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use warren_model::queue::{Entry, Position, Removed, Run};
+use warren_model::queue::{Position, Removed, Run};
 use warren_model::{Message, Millis, QueueId};
 
 use super::{DeliverySink, Queue};
@@ -22,6 +22,19 @@ pub struct Placed {
     pub expires: Option<Millis>,
 }
 
+/// Positions in a row that are gone from a queue.
+#[derive(Clone, Copy, Debug)]
+pub struct Purged {
+    /// Of which queue.
+    pub queue: QueueId,
+    /// They may be on disk.
+    pub durable: bool,
+    /// From here on.
+    pub first: Position,
+    /// Up to here, included.
+    pub last: Position,
+}
+
 /// What queues leave to whoever did something to them.
 #[derive(Default)]
 pub struct Aftermath {
@@ -33,13 +46,13 @@ pub struct Aftermath {
     pub turned_away: Vec<(Arc<Queue>, Arc<Message>)>,
     /// Positions that the disk may forget.
     pub settled: Vec<(QueueId, Position)>,
-    /// From where to where the disk may forget positions, both included.
-    pub purged: Vec<(QueueId, Position, Position)>,
+    /// Positions in a row that the disk may forget.
+    pub purged: Vec<Purged>,
     /// Messages that left without having been settled: dead letters if the queue has a dead-letter exchange. The disk may
     /// forget them when those are there.
     pub removed: Vec<(Arc<Queue>, Removed)>,
-    /// Messages that left the memory: those that are not on disk have to be, before anybody asks for them.
-    pub paged: Vec<(Arc<Queue>, Vec<Entry>)>,
+    /// Queues that have more in memory than they should ([`Queue::to_page`]).
+    pub paged: Vec<Arc<Queue>>,
     /// Messages that have to be brought from the disk ([`Queue::load`]).
     pub missing: Vec<(Arc<Queue>, Run)>,
     /// When a queue wants to be told the time ([`Queue::expire`]); each is said once.
@@ -51,8 +64,14 @@ pub struct Aftermath {
 }
 
 impl Aftermath {
-    /// Entries that leave the memory together.
+    /// Entries that are worth a write.
     pub(super) const PAGE: usize = 1024;
+    /// Octets of their bodies that are.
+    pub(super) const PAGE_OCTETS: u64 = 2 << 20;
+    /// Entries that are written at once, at most.
+    pub(super) const PAGED_MAX: usize = 4 * Self::PAGE;
+    /// Octets of their bodies from which on no more are.
+    pub(super) const PAGED_OCTETS_MAX: u64 = 2 * Self::PAGE_OCTETS;
 
     /// Has this to be woken? Mostly it is the one that was said last.
     pub(super) fn wake(&mut self, sink: &Arc<dyn DeliverySink>) {

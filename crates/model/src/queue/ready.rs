@@ -20,6 +20,9 @@ pub(super) const HEAD_MAX: usize = if cfg!(test) { 8 } else { 8192 };
 pub(super) const TAIL_MAX: usize = HEAD_MAX / 2;
 /// Entries of the head from which on those of the gap should be fetched.
 const HEAD_LOW: usize = HEAD_MAX / 4;
+/// The same for the octets of their bodies.
+const HEAD_OCTETS: u64 = 16 << 20;
+const TAIL_OCTETS: u64 = HEAD_OCTETS / 2;
 
 /// Positions that only the disk has the messages of. Some between the first and the last may be gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,21 +41,69 @@ pub struct Run {
 #[derive(Debug, Default)]
 pub(super) struct Ready {
     returned: BTreeMap<Position, Entry>,
-    head: VecDeque<Entry>,
+    head: Window,
     gap: VecDeque<Run>,
-    tail: VecDeque<Entry>,
+    tail: Window,
+}
+
+/// Entries in memory, in order, and the octets of their bodies.
+#[derive(Debug, Default)]
+struct Window {
+    entries: VecDeque<Entry>,
+    octets: u64,
+}
+
+impl Window {
+    fn push_back(&mut self, entry: Entry) {
+        self.octets += entry.message.size();
+        self.entries.push_back(entry);
+    }
+
+    fn push_front(&mut self, entry: Entry) {
+        self.octets += entry.message.size();
+        self.entries.push_front(entry);
+    }
+
+    fn pop_front(&mut self) -> Option<Entry> {
+        let entry = self.entries.pop_front()?;
+        self.octets -= entry.message.size();
+        Some(entry)
+    }
+
+    fn front(&self) -> Option<&Entry> {
+        self.entries.front()
+    }
+
+    fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter()
+    }
 }
 
 impl Ready {
     /// Behind all others. Positions only grow.
     pub(super) fn push(&mut self, entry: Entry) {
-        let head_takes = self.gap.is_empty() && self.tail.is_empty() && self.head.len() < HEAD_MAX;
+        let head_takes = self.gap.is_empty()
+            && self.tail.is_empty()
+            && self.head.len() < HEAD_MAX
+            && self.head.octets < HEAD_OCTETS;
         let end = if head_takes {
             &mut self.head
         } else {
             &mut self.tail
         };
-        debug_assert!(end.back().is_none_or(|last| last.position < entry.position));
+        debug_assert!(
+            end.entries
+                .back()
+                .is_none_or(|last| last.position < entry.position)
+        );
         end.push_back(entry);
     }
 
@@ -96,21 +147,39 @@ impl Ready {
 
     /// Entries of the tail that may leave the memory.
     pub(super) fn pageable(&self) -> usize {
-        self.tail.len().saturating_sub(TAIL_MAX)
+        let many = self.tail.len().saturating_sub(TAIL_MAX);
+        // All are about as large, or else this is about right the next time.
+        let beyond = self.tail.octets.saturating_sub(TAIL_OCTETS);
+        let large = (self.tail.len() as u64 * beyond).checked_div(self.tail.octets);
+        many.max(usize::try_from(large.unwrap_or(0)).unwrap_or(0))
     }
 
-    /// The oldest `count` entries of the tail leave the memory.
-    pub(super) fn page_out(&mut self, count: usize) -> Vec<Entry> {
-        let left: Vec<Entry> = self.tail.drain(..count.min(self.tail.len())).collect();
-        if let (Some(first), Some(last)) = (left.first(), left.last()) {
-            let run = Run {
-                first: first.position,
-                last: last.position,
-                count: left.len() as u64,
-                octets: left.iter().map(|entry| entry.message.size()).sum(),
-            };
-            self.append_run(run);
+    /// Octets of the tail that may leave the memory.
+    pub(super) const fn pageable_octets(&self) -> u64 {
+        self.tail.octets.saturating_sub(TAIL_OCTETS)
+    }
+
+    /// The oldest `count` entries of the tail.
+    pub(super) fn to_page(&self, count: usize) -> impl Iterator<Item = &Entry> {
+        self.tail.iter().take(count)
+    }
+
+    /// Entries of the tail leave the memory, up to a position.
+    pub(super) fn page_out(&mut self, through: Position) -> Option<Run> {
+        let mut left: Option<Run> = None;
+        while self.tail.front().is_some_and(|entry| entry.position <= through) {
+            let Some(entry) = self.tail.pop_front() else { break };
+            let run = left.get_or_insert(Run {
+                first: entry.position,
+                last: entry.position,
+                count: 0,
+                octets: 0,
+            });
+            run.last = entry.position;
+            run.count += 1;
+            run.octets += entry.message.size();
         }
+        left.into_iter().for_each(|run| self.append_run(run));
         left
     }
 
@@ -128,7 +197,7 @@ impl Ready {
 
     /// What should be fetched from disk now.
     pub(super) fn missing(&self) -> Option<Run> {
-        (self.head.len() < HEAD_LOW)
+        (self.head.len() < HEAD_LOW && self.head.octets < HEAD_OCTETS / 4)
             .then(|| self.gap.front().copied())
             .flatten()
     }
@@ -162,7 +231,7 @@ impl Ready {
         let entries = self
             .returned
             .values()
-            .chain(&self.head)
+            .chain(self.head.iter())
             .map(|entry| (entry.position, entry.position));
         let runs = self.gap.iter().map(|run| (run.first, run.last));
         for (first, last) in entries

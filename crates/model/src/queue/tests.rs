@@ -27,6 +27,16 @@ fn publish(queue: &mut QueueMachine, count: usize) {
     assert!(removed.is_empty());
 }
 
+fn page_out(queue: &mut QueueMachine, count: usize, disk: &mut VecDeque<Entry>) {
+    let entries: Vec<Entry> = queue.to_page(count).cloned().collect();
+    if let Some(last) = entries.last() {
+        let left = queue.page_out(last.position).unwrap();
+        assert_eq!((left.first, left.last), (entries[0].position, last.position));
+        assert_eq!(left.count, entries.len() as u64);
+    }
+    disk.extend(entries);
+}
+
 fn take_all(queue: &mut QueueMachine) -> Vec<u64> {
     let mut removed = Vec::new();
     std::iter::from_fn(|| queue.take(NOW, false, &mut removed))
@@ -259,7 +269,8 @@ fn a_deep_backlog_takes_no_memory() {
     for _ in 0..count {
         queue.publish(NOW, Arc::new(message(10)), &mut removed).unwrap();
         if queue.pageable() >= 1000 {
-            disk.extend(queue.page_out(queue.pageable()));
+            let count = queue.pageable();
+            page_out(&mut queue, count, &mut disk);
         }
     }
     assert_eq!(queue.counts().ready, count);
@@ -379,7 +390,7 @@ proptest! {
                     ready.clear();
                     disk.clear();
                 }
-                Step::Page(count) => disk.extend(queue.page_out(count)),
+                Step::Page(count) => page_out(&mut queue, count, &mut disk),
                 Step::Load(count) => {
                     if let Some(run) = queue.missing() {
                         let entries: Vec<Entry> = disk.drain(..count.min(disk.len())).collect();

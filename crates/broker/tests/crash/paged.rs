@@ -1,0 +1,100 @@
+//! Queues with more messages than fit into their part of the memory, kept on disk or not.
+
+use super::*;
+use crate::client::{Client, short};
+use crate::record::Id;
+use warren_amqp::client::Event;
+use warren_amqp::{Table, basic, queue};
+use warren_store::RealDisk;
+
+/// Fills a queue, mostly without its consumer, and takes all out again: in order, none missing, none twice, and never many
+/// of them in memory.
+fn fill_and_drain(durable: bool, count: u32, padding: usize, in_memory: usize) {
+    let directory = tempfile::tempdir().unwrap();
+    let runtime = runtime(2);
+    let done = async {
+        let (node, address) = start(directory.path(), Arc::new(RealDisk)).await;
+        let mut rng = StdRng::seed_from_u64(number("SEED", 1));
+        let mut client = Client::open(address).await?;
+        client.confirms().await?;
+        client.declare_as(durable, "deep", Table::new()).await?;
+        let publish = |client: &mut Client, rng: &mut StdRng, number| {
+            let id = Id {
+                publisher: 1,
+                number,
+                priority: 0,
+            };
+            client.publish_as(rng.random_range(1..3), "", "deep", None, id.body(padding));
+        };
+        let mut unconfirmed = warren_amqp::client::Confirms::default();
+        for number in 0..count {
+            publish(&mut client, &mut rng, number);
+            unconfirmed.published();
+            while unconfirmed.count() > 500 || (number + 1 == count && unconfirmed.count() > 0) {
+                let Event::Method {
+                    method: warren_amqp::Method::Basic(basic::Method::Ack(ack)),
+                    ..
+                } = client.event().await?
+                else {
+                    panic!("only confirms are due");
+                };
+                unconfirmed.settle(ack.delivery_tag, ack.multiple);
+            }
+        }
+        let deep = node.queues().0.remove(0);
+        let end = tokio::time::Instant::now() + Duration::from_secs(30);
+        while deep.snapshot().in_memory > in_memory {
+            assert!(tokio::time::Instant::now() < end, "{:?}", deep.snapshot());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let qos = basic::Qos {
+            prefetch_count: 1000,
+            ..basic::Qos::default()
+        };
+        client.call(qos).await?;
+        let mut expected = 0;
+        let consume = basic::Consume {
+            queue: short("deep"),
+            ..basic::Consume::default()
+        };
+        client.call(consume).await?;
+        while expected < count + 1000 {
+            let Event::Message { message, .. } = client.event().await? else {
+                continue;
+            };
+            let deliver = message.deliver().unwrap();
+            assert_eq!(Id::of(&message.whole_body()).number, expected);
+            assert!(!deliver.redelivered);
+            expected += 1;
+            client.ack(deliver.delivery_tag, false);
+            // More come while there are fewer.
+            if expected <= 1000 {
+                publish(&mut client, &mut rng, count + expected - 1);
+            }
+        }
+        let declare = queue::Declare {
+            queue: short("deep"),
+            passive: true,
+            ..queue::Declare::default()
+        };
+        client.call(declare).await?;
+        assert_eq!(deep.snapshot().counts.ready, 0);
+        Ok::<(), client::Gone>(())
+    };
+    runtime.block_on(done).expect("the broker lives");
+}
+
+#[test]
+fn messages_on_disk_and_in_memory_come_in_order() {
+    fill_and_drain(true, 60_000, 10, 20_000);
+}
+
+#[test]
+fn messages_that_nobody_keeps_are_not_lost_for_being_many() {
+    fill_and_drain(false, 60_000, 10, 20_000);
+}
+
+#[test]
+fn large_messages_leave_the_memory_although_they_are_few() {
+    fill_and_drain(true, 800, 100_000, 450);
+}
