@@ -1,5 +1,6 @@
 //! Whole-system tests: real daemons on hosts made of namespaces. See `warren_lab`.
 
+mod broker;
 mod failover;
 mod hostile;
 mod lab;

@@ -1,0 +1,4 @@
+//! The broker as a process, on a host of its own.
+
+mod clients;
+mod node;
