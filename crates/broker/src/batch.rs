@@ -50,6 +50,8 @@ pub(crate) struct Batch {
     pub(crate) after: Aftermath,
     /// What the connection is woken for.
     awaited: Option<Ticket>,
+    /// The log has to have come this far before more is read: it was behind.
+    behind: Option<Ticket>,
 }
 
 /// A message that goes this way, once it may.
@@ -196,7 +198,19 @@ impl Batch {
         }
         self.say(client, confirms);
         self.after.tell();
+        if let Ok(Some(ticket)) = written
+            && client.node.is_behind()
+        {
+            self.behind = Some(ticket);
+            client.node.tell_when_durable(ticket, &client.output);
+        }
         written
+    }
+
+    /// Messages come faster than the disk takes them: no more should be read until it has.
+    pub(crate) fn is_behind(&mut self, client: &Client) -> bool {
+        self.behind = self.behind.filter(|ticket| !client.node.is_durable(*ticket));
+        self.behind.is_some()
     }
 
     /// Says what became of messages as far as it is known, and asks to be woken for the rest.
@@ -329,5 +343,5 @@ fn give_back(client: &Client, channel: u16, message: &Message) {
         exchange: publish.exchange,
         routing_key: publish.routing_key,
     };
-    client.output.lock().message(channel, &returned, message, None);
+    client.output.lock().answer(channel, &returned, message, None);
 }

@@ -19,6 +19,8 @@ pub(crate) struct Client {
     pub(crate) vhost: Name,
     /// He understands `basic.cancel` from a server.
     pub(crate) consumer_cancel_notify: bool,
+    /// He understands `connection.blocked` from a server.
+    pub(crate) blocked_notify: bool,
     pub(crate) node: Arc<Node>,
     pub(crate) output: Arc<Output>,
     /// What others see of the connection.

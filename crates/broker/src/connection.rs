@@ -4,6 +4,7 @@
 //! queue, time.
 
 mod handshake;
+mod throttle;
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
@@ -32,10 +33,11 @@ use crate::channel::settle::How;
 use crate::channel::{Around, Channel, unimplemented};
 use crate::client::{Client, exception};
 use crate::node::Node;
-use crate::output::{CLOSE, OVERDUE, REPORT, STOP, WRITTEN};
+use crate::output::{ALARM, ANSWERS_MAX, CLOSE, OVERDUE, REPORT, STOP, WRITTEN};
 use crate::overdue;
 use crate::registry::State;
 use crate::seats::Seat;
+use throttle::Throttle;
 
 /// Octets taken from the socket at once.
 const READ: usize = 64 * 1024;
@@ -90,6 +92,7 @@ struct Connection<S> {
     channels: ByChannel<Channel>,
     confirms: ByChannel<Confirms>,
     batch: Batch,
+    throttle: Throttle,
     channel_max: u16,
     frame_max: FrameMax,
     tick: Option<Interval>,
@@ -122,6 +125,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             channels: ByChannel::default(),
             confirms: ByChannel::default(),
             batch: Batch::default(),
+            throttle: Throttle::default(),
             channel_max: opened.channel_max,
             frame_max: opened.frame_max,
             tick,
@@ -134,6 +138,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     async fn serve(&mut self) -> io::Result<()> {
+        self.follow_alarms();
         // What came with the last of the handshake.
         self.process();
         loop {
@@ -152,6 +157,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     }
                     if news & OVERDUE != 0 {
                         self.close_overdue();
+                    }
+                    if news & ALARM != 0 {
+                        self.follow_alarms();
                     }
                     if news & CLOSE != 0 {
                         self.close(&Exception::new(
@@ -181,7 +189,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if news & REPORT != 0 {
             self.report();
         }
-        if news & (CLOSE | STOP | WRITTEN | OVERDUE) != 0 {
+        if news & (ALARM | CLOSE | STOP | WRITTEN | OVERDUE) != 0 {
             return Poll::Ready(Ok(Event::News(news)));
         }
         if self.done {
@@ -190,19 +198,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 false => Poll::Pending,
             };
         }
+        // A client that never stops to send does not stop the clock.
+        if self.closing.is_some() && self.poll_tick(cx) {
+            return Poll::Ready(Ok(Event::Tick));
+        }
         if self.leaving && self.closing.is_none() {
             if self.is_settled() {
                 return Poll::Ready(Ok(Event::News(STOP)));
             }
-        } else if let Poll::Ready(count) = self.read(cx)? {
+        } else if self.may_read()
+            && let Poll::Ready(count) = self.read(cx)?
+        {
             return Poll::Ready(Ok(if count == 0 { Event::End } else { Event::Read }));
         }
-        if let Some(tick) = &mut self.tick
-            && tick.poll_tick(cx).is_ready()
-        {
-            return Poll::Ready(Ok(Event::Tick));
+        match self.poll_tick(cx) {
+            true => Poll::Ready(Ok(Event::Tick)),
+            false => Poll::Pending,
         }
-        Poll::Pending
+    }
+
+    fn poll_tick(&mut self, cx: &mut Context<'_>) -> bool {
+        self.tick
+            .as_mut()
+            .is_some_and(|tick| tick.poll_tick(cx).is_ready())
     }
 
     /// Writes until nothing waits or the socket takes no more, and lets consumers have messages again.
@@ -223,6 +241,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     continue;
                 }
                 std::mem::swap(&mut self.writing, &mut waiting.outbox);
+                waiting.answers = 0;
                 waiting.outbox.set_frame_max(self.frame_max);
             }
             let mut slices = [IoSlice::new(&[]); SLICES];
@@ -279,9 +298,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Does what the frames say that have been read.
     fn process(&mut self) {
         loop {
+            if let Some((chunk, place)) = self.throttle.take_held()
+                && let Err(exception) = self.frames(chunk, Some(place))
+            {
+                self.close(&exception);
+            }
+            if self.throttle.is_blocked() || self.done {
+                break;
+            }
             match self.splitter.chunk(&mut self.input) {
                 Ok(Some(chunk)) => {
-                    if let Err(exception) = self.frames(chunk) {
+                    if let Err(exception) = self.frames(chunk, None) {
                         self.close(&exception);
                     }
                 }
@@ -296,21 +323,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     break;
                 }
             }
-            if self.done {
-                break;
-            }
         }
         self.around().flush();
     }
 
-    fn frames(&mut self, mut chunk: Chunk) -> Result<(), Exception> {
-        while let Some(place) = chunk.next() {
+    /// Frames of a chunk, from the first on.
+    fn frames(&mut self, mut chunk: Chunk, mut first: Option<Place>) -> Result<(), Exception> {
+        while let Some(place) = first.take().or_else(|| chunk.next()) {
             if self.closing.is_some() {
                 // Nothing counts any more but the answer, or that the client closes, too.
                 if place.channel == 0 && place.kind == FrameKind::Method {
                     self.while_closing(&chunk, place);
                 }
                 continue;
+            }
+            if self.has_to_wait(&chunk, place) {
+                self.block(chunk, place);
+                return Ok(());
             }
             match place.channel {
                 0 => self.own_frame(&chunk, place)?,
@@ -611,6 +640,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             .output
             .lock()
             .method(0, connection::Close::from(exception));
+        // The answer has to be read.
+        self.throttle = Throttle::default();
         self.client.entry.set_state(State::Closing);
         self.closing = Some(Instant::now() + CLOSE_TIMEOUT);
         // Somebody has to look at the time.
@@ -644,7 +675,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             && self.closing.is_none()
         {
             // Two intervals without a sign of life, as RabbitMQ counts; ticks come twice in one.
-            if self.heard.elapsed() > tick.period() * 4 {
+            if self.heard.elapsed() > tick.period() * 4 && self.may_read() {
                 return Err(io::Error::new(
                     io::ErrorKind::TimedOut,
                     "missed heartbeats from client",

@@ -8,6 +8,7 @@
 //! A connection is one task, and a message never changes tasks: whoever publishes puts it into the buffers of the consumers'
 //! connections, under the queue's lock, and wakes each of them once for all that he published.
 
+pub mod alarms;
 mod arrival;
 pub mod auth;
 mod batch;

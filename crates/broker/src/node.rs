@@ -18,6 +18,7 @@ use warren_model::queue::Run;
 use warren_model::{MessageId, Meta, Millis, Name, Position, QueueId, Refusal};
 use warren_store::{AppendError, Disk, Options, Recovered, StreamId, Ticket};
 
+use crate::alarms::{Alarms, DiskLimit, MemoryLimit};
 use crate::auth::Auth;
 use crate::dead_letter;
 use crate::furniture::Furniture;
@@ -45,6 +46,10 @@ pub struct Settings {
     pub body_max: u64,
     /// How long a client may have a message without settling it.
     pub consumer_timeout: Option<Duration>,
+    /// Memory from which on publishers wait.
+    pub memory_limit: MemoryLimit,
+    /// Room on disk below which publishers wait.
+    pub disk_free_limit: DiskLimit,
     /// What a node that is new begins with.
     pub first: Furniture,
     /// Users who may log in from this host only.
@@ -63,6 +68,8 @@ impl Default for Settings {
             handshake_timeout: Duration::from_secs(10),
             body_max: BODY_SIZE_DEFAULT,
             consumer_timeout: Some(Duration::from_secs(30 * 60)),
+            memory_limit: MemoryLimit::DEFAULT,
+            disk_free_limit: DiskLimit::DEFAULT,
             first: Furniture::default(),
             loopback_users: vec!["guest".to_owned()],
             hashing: Hashing::default(),
@@ -89,6 +96,8 @@ pub struct Node {
     pub registry: Registry,
     /// Who may be connected.
     pub auth: Auth,
+    /// What is short.
+    pub alarms: Alarms,
     /// How many have places that are limited.
     pub(crate) seats: Seats,
     storage: Option<Storage>,
@@ -162,6 +171,7 @@ impl Node {
             connections: AtomicU64::new(1),
             registry: Registry::default(),
             auth: Auth::default(),
+            alarms: Alarms::default(),
             seats: Seats::default(),
             storage,
             failure,
@@ -260,6 +270,11 @@ impl Node {
         self.storage
             .as_ref()
             .is_none_or(|storage| storage.is_durable(ticket))
+    }
+
+    /// So much waits for the disk that publishers should wait, too.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.storage.as_ref().is_some_and(Storage::is_behind)
     }
 
     /// Wakes a connection when a ticket is durable.

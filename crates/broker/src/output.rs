@@ -31,6 +31,9 @@ const WAITING_MAX: usize = 512 * 1024;
 /// Octets at which they get messages again.
 const WAITING_LOW: usize = 128 * 1024;
 
+/// Octets of answers that wait for a client from which on he is not read: deliveries end before, and it is his own fault.
+pub(crate) const ANSWERS_MAX: usize = 4 << 20;
+
 /// Something waits to be sent.
 pub(crate) const SEND: u32 = 1;
 /// Somebody wants the connection closed.
@@ -43,9 +46,11 @@ pub(crate) const REPORT: u32 = 1 << 8;
 pub(crate) const WRITTEN: u32 = 1 << 3;
 /// Channels have had messages for too long.
 pub(crate) const OVERDUE: u32 = 1 << 4;
+/// Memory or disk is short, or no longer.
+pub(crate) const ALARM: u32 = 1 << 5;
 
 // Each is another bit.
-const _: () = assert!((SEND | CLOSE | STOP | WRITTEN | OVERDUE | REPORT).count_ones() == 6);
+const _: () = assert!((SEND | CLOSE | STOP | WRITTEN | OVERDUE | ALARM | REPORT).count_ones() == 7);
 
 /// The way out of a connection.
 #[derive(Debug)]
@@ -60,6 +65,8 @@ pub(crate) struct Output {
 #[derive(Debug, Default)]
 pub(crate) struct Waiting {
     pub(crate) outbox: Outbox,
+    /// Octets of the outbox that are no deliveries.
+    pub(crate) answers: usize,
     pub(crate) ledgers: ByChannel<Ledger>,
     /// Consumers that have no room until octets have left.
     parked: Vec<(Arc<Queue>, ConsumerId)>,
@@ -99,9 +106,11 @@ impl Output {
 
 impl Waiting {
     pub(crate) fn method(&mut self, channel: u16, method: impl Into<Method>) {
+        let before = self.outbox.len();
         if let Err(error) = self.outbox.method(channel, method) {
             tracing::warn!(%error, "method was not sent");
         }
+        self.answers += self.outbox.len().saturating_sub(before);
     }
 
     /// Notes what clients have now, and says whether they have had something for longer than `timeout` milliseconds.
@@ -118,14 +127,21 @@ impl Waiting {
         !self.overdue.is_empty()
     }
 
-    /// A message for the client, who does not see its `BCC`; `returns`: he sees how often it came back.
-    pub(crate) fn message(
+    /// A message that the client asked for, or has back.
+    pub(crate) fn answer(
         &mut self,
         channel: u16,
         method: &impl Carrier,
         message: &Message,
         returns: Option<u32>,
     ) {
+        let before = self.outbox.len();
+        self.message(channel, method, message, returns);
+        self.answers += self.outbox.len().saturating_sub(before);
+    }
+
+    /// A message for the client, who does not see its `BCC`; `returns`: he sees how often it came back.
+    fn message(&mut self, channel: u16, method: &impl Carrier, message: &Message, returns: Option<u32>) {
         let content = &message.content;
         let sent = match returns.is_none() && !message.blind {
             true => self.outbox.message(channel, method, content),

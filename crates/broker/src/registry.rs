@@ -381,8 +381,13 @@ impl Registry {
     /// to end.
     pub(crate) fn stop(&self) {
         self.stopping.store(true, Ordering::SeqCst);
+        self.tell(STOP);
+    }
+
+    /// Tells all connections something.
+    pub(crate) fn tell(&self, news: u32) {
         for entry in self.connections() {
-            entry.output.tell(STOP);
+            entry.output.tell(news);
         }
     }
 

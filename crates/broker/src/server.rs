@@ -11,6 +11,7 @@ use crate::node::Node;
 /// Takes clients from a listener, for ever.
 pub async fn serve(node: Arc<Node>, listener: TcpListener) {
     node.timers.start(&node);
+    node.alarms.start(&node);
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {

@@ -217,6 +217,20 @@ impl Storage {
         }
     }
 
+    pub(crate) fn is_behind(&self) -> bool {
+        self.log.is_behind()
+    }
+
+    /// Messages are refused because the disk is full.
+    pub(crate) fn is_full(&self) -> bool {
+        self.log.is_full()
+    }
+
+    /// Octets that may still be written.
+    pub(crate) fn free_octets(&self) -> std::io::Result<u64> {
+        self.log.free_octets()
+    }
+
     pub(crate) fn is_durable(&self, ticket: Ticket) -> bool {
         ticket.is_durable(self.log.durable())
     }

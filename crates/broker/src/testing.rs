@@ -9,7 +9,7 @@ use tokio::net::{TcpListener, TcpStream};
 use warren_amqp::client::{Connection, Event, Login};
 use warren_amqp::content::Properties;
 use warren_amqp::hot::Publish;
-use warren_amqp::{Method, channel, queue};
+use warren_amqp::{Method, basic, channel, queue};
 
 use crate::node::{Node, Settings};
 
@@ -19,10 +19,16 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// A node and where it listens.
 pub(crate) async fn node() -> (Arc<Node>, SocketAddr) {
     let node = Arc::new(Node::new("rabbit@test".to_owned(), Settings::default()));
+    let address = listen(&node).await;
+    (node, address)
+}
+
+/// Lets clients in.
+pub(crate) async fn listen(node: &Arc<Node>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    tokio::spawn(crate::serve(Arc::clone(&node), listener));
-    (node, address)
+    tokio::spawn(crate::serve(Arc::clone(node), listener));
+    address
 }
 
 /// Waits until something is the case.
@@ -87,6 +93,29 @@ impl Client {
             Event::Method { method, .. } => method,
             other => panic!("{other:?}"),
         }
+    }
+
+    /// Sends a method that nothing answers, on channel 1.
+    pub(crate) async fn cast(&mut self, method: impl Into<Method>) {
+        self.cast_on(1, method).await;
+    }
+
+    pub(crate) async fn cast_on(&mut self, channel: u16, method: impl Into<Method>) {
+        self.connection.outbox().method(channel, method).unwrap();
+        self.send().await;
+    }
+
+    /// Consumes on channel 1, and has to settle.
+    pub(crate) async fn consume(&mut self, queue: &'static str) {
+        let consume = basic::Consume {
+            queue: warren_amqp::ShortString::from_static(queue),
+            ..basic::Consume::default()
+        };
+        let answer = self.call(consume).await;
+        assert!(
+            matches!(answer, Method::Basic(basic::Method::ConsumeOk(_))),
+            "{answer:?}"
+        );
     }
 
     pub(crate) async fn declare(&mut self, name: &'static str) {

@@ -230,6 +230,11 @@ impl Log {
         self.shared.space.lock().full
     }
 
+    /// Whether half of what may wait for the writer does: who brings more should wait until some of it is durable.
+    pub fn is_behind(&self) -> bool {
+        self.backlog.waiting.lock().octets > self.shared.options.backlog_octets / 2
+    }
+
     /// Octets that the file system of the data directory still has for us.
     pub fn free_octets(&self) -> std::io::Result<u64> {
         self.shared.disk.free(&self.shared.directory)

@@ -250,7 +250,7 @@ impl Channel {
                     routing_key: published.routing_key,
                     message_count: u32::try_from(left).unwrap_or(u32::MAX),
                 };
-                waiting.message(
+                waiting.answer(
                     self.number,
                     &answer,
                     &entry.message,

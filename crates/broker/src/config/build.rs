@@ -164,6 +164,8 @@ fn settings(report: &mut Report, file: &Broker) -> Settings {
             default.body_max,
         ),
         consumer_timeout: default.consumer_timeout,
+        memory_limit: default.memory_limit,
+        disk_free_limit: default.disk_free_limit,
         loopback_users: match &file.loopback_users {
             Some(users) => users.iter().map(|user| user.get_ref().clone()).collect(),
             None => default.loopback_users,

@@ -151,6 +151,7 @@ pub(super) async fn open<S: AsyncRead + AsyncWrite + Unpin>(
         user,
         vhost,
         consumer_cancel_notify: start.client_properties.can("consumer_cancel_notify"),
+        blocked_notify: start.client_properties.can("connection.blocked"),
         node: Arc::clone(node),
         entry: node.registry.opened(facts, Arc::clone(&output)),
         output,

@@ -1,0 +1,266 @@
+//! Memory or disk is short: who publishes waits until it is not.
+//!
+//! ```text
+//!   every 20 to 250 ms: memory of the process ┐
+//!   every second: room on disk                ┴─▶ Alarms ── ALARM ──▶ every connection: not read once it publishes
+//! ```
+//!
+//! Connections that consume and acknowledge go on: what they do makes room.
+
+mod machine;
+#[cfg(test)]
+mod tests;
+
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::node::Node;
+use crate::output::ALARM;
+
+/// Between two looks at memory that is far from its limit, and between two that is near it: what a fast publisher brings
+/// meanwhile is above the limit.
+const FAR: Duration = Duration::from_millis(250);
+const NEAR: Duration = Duration::from_millis(20);
+/// Between two looks at the disk.
+const DISK: Duration = Duration::from_secs(1);
+
+/// How much memory the broker may use before publishers wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemoryLimit {
+    /// Millionths of what the machine has, or the control group that the process is in.
+    Millionths(u32),
+    /// Octets.
+    Octets(u64),
+}
+
+/// How much has to be free where the data is; with less, publishers wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DiskLimit {
+    /// Millionths of the memory that the machine has, or the control group.
+    MillionthsOfMemory(u32),
+    /// Octets.
+    Octets(u64),
+}
+
+impl MemoryLimit {
+    /// RabbitMQ 3.10's: two fifths.
+    pub const DEFAULT: Self = Self::Millionths(400_000);
+
+    /// In octets, of a machine with so much memory.
+    #[must_use]
+    pub fn octets(self, memory: u64) -> u64 {
+        match self {
+            Self::Millionths(part) => millionths(memory, part),
+            Self::Octets(octets) => octets,
+        }
+    }
+}
+
+impl DiskLimit {
+    /// RabbitMQ 3.10's: 50 MB.
+    pub const DEFAULT: Self = Self::Octets(50_000_000);
+
+    /// In octets, on a machine with so much memory.
+    #[must_use]
+    pub fn octets(self, memory: u64) -> u64 {
+        match self {
+            Self::MillionthsOfMemory(part) => millionths(memory, part),
+            Self::Octets(octets) => octets,
+        }
+    }
+}
+
+fn millionths(of: u64, part: u32) -> u64 {
+    u64::try_from(u128::from(of) * u128::from(part) / 1_000_000).unwrap_or(u64::MAX)
+}
+
+/// What is short.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Short {
+    /// The broker uses more memory than it may.
+    pub memory: bool,
+    /// The disk has less room than it has to.
+    pub disk: bool,
+}
+
+impl Short {
+    const MEMORY: u8 = 1;
+    const DISK: u8 = 2;
+
+    const fn of(bits: u8) -> Self {
+        Self {
+            memory: bits & Self::MEMORY != 0,
+            disk: bits & Self::DISK != 0,
+        }
+    }
+
+    const fn bits(self) -> u8 {
+        self.memory as u8 * Self::MEMORY + self.disk as u8 * Self::DISK
+    }
+
+    /// Anything.
+    #[must_use]
+    pub const fn any(self) -> bool {
+        self.memory || self.disk
+    }
+
+    /// What a client hears of it.
+    pub(crate) const fn reason(self) -> &'static str {
+        match (self.memory, self.disk) {
+            (true, true) => "low on memory & disk",
+            (false, true) => "low on disk",
+            (_, false) => "low on memory",
+        }
+    }
+}
+
+/// What was measured last, in octets, and what it is compared with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Measured {
+    /// Memory that the process has.
+    pub memory: u64,
+    /// Memory from which on publishers wait.
+    pub memory_limit: u64,
+    /// Room where the data is; nothing without a data directory.
+    pub disk: Option<u64>,
+    /// Room below which publishers wait.
+    pub disk_limit: u64,
+}
+
+/// What is short on this node, and what was measured.
+#[derive(Debug, Default)]
+pub struct Alarms {
+    short: AtomicU8,
+    memory: AtomicU64,
+    memory_limit: AtomicU64,
+    /// One more than the octets; 0: there is no disk.
+    disk: AtomicU64,
+    disk_limit: AtomicU64,
+    /// Alarms since the node started.
+    raised: AtomicU64,
+    /// Connections that were blocked since the node started.
+    pub(crate) blocked: AtomicU64,
+    runs: AtomicBool,
+}
+
+impl Alarms {
+    /// What is short now.
+    #[must_use]
+    #[inline]
+    pub fn short(&self) -> Short {
+        Short::of(self.short.load(Ordering::Relaxed))
+    }
+
+    /// What was measured last.
+    #[must_use]
+    pub fn measured(&self) -> Measured {
+        Measured {
+            memory: self.memory.load(Ordering::Relaxed),
+            memory_limit: self.memory_limit.load(Ordering::Relaxed),
+            disk: self.disk.load(Ordering::Relaxed).checked_sub(1),
+            disk_limit: self.disk_limit.load(Ordering::Relaxed),
+        }
+    }
+
+    /// How often something became short, and how often a connection had to wait for that.
+    #[must_use]
+    pub fn counts(&self) -> (u64, u64) {
+        (
+            self.raised.load(Ordering::Relaxed),
+            self.blocked.load(Ordering::Relaxed),
+        )
+    }
+
+    /// Starts the task that measures, which ends with the node. Once; after that it does nothing.
+    pub(crate) fn start(&self, node: &Arc<Node>) {
+        if !self.runs.swap(true, Ordering::AcqRel) {
+            tokio::spawn(watch(Arc::downgrade(node)));
+        }
+    }
+
+    /// Keeps what was measured. Says whether what is short is something else than before.
+    fn judge(&self, measured: Measured, is_full: bool) -> bool {
+        self.memory.store(measured.memory, Ordering::Relaxed);
+        self.memory_limit.store(measured.memory_limit, Ordering::Relaxed);
+        let disk = measured.disk.map_or(0, |octets| octets.saturating_add(1));
+        self.disk.store(disk, Ordering::Relaxed);
+        self.disk_limit.store(measured.disk_limit, Ordering::Relaxed);
+        let now = Short {
+            memory: measured.memory > measured.memory_limit,
+            disk: is_full || measured.disk.is_some_and(|free| free < measured.disk_limit),
+        };
+        let before = Short::of(self.short.swap(now.bits(), Ordering::AcqRel));
+        for (what, was, is) in [
+            ("memory", before.memory, now.memory),
+            ("disk", before.disk, now.disk),
+        ] {
+            match (was, is) {
+                (false, true) => {
+                    self.raised.fetch_add(1, Ordering::Relaxed);
+                    tracing::warn!(
+                        ?measured,
+                        "{what} resource limit alarm set: publishers are blocked"
+                    );
+                }
+                (true, false) => tracing::warn!(?measured, "{what} resource limit alarm cleared"),
+                _ => {}
+            }
+        }
+        before != now
+    }
+}
+
+async fn watch(node: Weak<Node>) {
+    let mut disk: Option<(Instant, Option<u64>, bool)> = None;
+    loop {
+        let Some(node) = node.upgrade() else { return };
+        let (free, is_full) = match disk {
+            Some((at, free, is_full)) if at.elapsed() < DISK => (free, is_full),
+            _ => {
+                let asked = Arc::clone(&node);
+                // Disks can hang.
+                let found = tokio::task::spawn_blocking(move || room(&asked)).await;
+                let (free, is_full) = found.unwrap_or_default();
+                disk = Some((Instant::now(), free, is_full));
+                (free, is_full)
+            }
+        };
+        let (settings, total) = (node.settings(), machine::memory());
+        let measured = Measured {
+            memory: machine::resident(),
+            memory_limit: settings.memory_limit.octets(total),
+            disk: free,
+            disk_limit: settings.disk_free_limit.octets(total),
+        };
+        if node.alarms.judge(measured, is_full) {
+            node.registry.tell(ALARM);
+        }
+        drop(node);
+        tokio::time::sleep(pause(measured)).await;
+    }
+}
+
+/// Room where the data is, and whether the log refuses messages.
+fn room(node: &Node) -> (Option<u64>, bool) {
+    let Some(storage) = node.storage() else {
+        return (None, false);
+    };
+    match storage.free_octets() {
+        Ok(free) => (Some(free), storage.is_full()),
+        Err(error) => {
+            tracing::warn!(%error, "room on disk is unknown");
+            (None, storage.is_full())
+        }
+    }
+}
+
+/// The nearer to the limit, the sooner it is looked again.
+fn pause(measured: Measured) -> Duration {
+    match measured.memory > measured.memory_limit / 2 {
+        true => NEAR,
+        false => FAR,
+    }
+}
