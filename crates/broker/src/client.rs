@@ -1,10 +1,13 @@
 //! Who is at the other end of a connection, and what he may do.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use warren_amqp::{MethodId, ReplyCode};
 use warren_model::meta::Access;
-use warren_model::{Name, Refusal};
+use warren_model::routing::Kind;
+use warren_model::{Meta, Name, Refusal};
 
 use crate::node::Node;
 use crate::output::Output;
@@ -25,7 +28,23 @@ pub(crate) struct Client {
     pub(crate) output: Arc<Output>,
     /// What others see of the connection.
     pub(crate) entry: Arc<Entry>,
+    pub(crate) rights: Rights,
 }
+
+/// What a client was found to be allowed, as long as nobody's rights change: what he does he mostly does again.
+#[derive(Debug, Default)]
+pub(crate) struct Rights(Mutex<Allowed>);
+
+#[derive(Debug, Default)]
+struct Allowed {
+    /// Of the users, when this was found.
+    version: u64,
+    /// The newest last.
+    known: VecDeque<(Access, bool, Box<str>)>,
+}
+
+/// Rights that are remembered of a connection.
+const RIGHTS_MAX: usize = 12;
 
 impl Client {
     /// May he do this? `kind` is `queue` or `exchange`.
@@ -33,10 +52,50 @@ impl Client {
     /// # Errors
     /// He may not.
     pub(crate) fn check(&self, access: Access, kind: &str, name: &str) -> Result<(), Refusal> {
+        let is_queue = kind == "queue";
+        let version = self.node.users_version();
+        let mut rights = self.rights.0.lock();
+        if rights.version != version {
+            rights.known.clear();
+            rights.version = version;
+        }
+        let same = |(one, queue, other): &(Access, bool, Box<str>)| {
+            *one == access && *queue == is_queue && **other == *name
+        };
+        if rights.known.iter().any(same) {
+            return Ok(());
+        }
         self.node.read(|meta| match meta.user(&self.user) {
             Some(user) => user.check(access, kind, name, &self.vhost, &self.user),
             None => Err(Refusal::access(kind, name, &self.vhost, &self.user)),
-        })
+        })?;
+        if rights.known.len() >= RIGHTS_MAX {
+            rights.known.pop_front();
+        }
+        rights.known.push_back((access, is_queue, name.into()));
+        Ok(())
+    }
+
+    /// May he use this key with an exchange, if that is one of type topic? `access` is to publish or to bind.
+    ///
+    /// # Errors
+    /// He may not.
+    pub(crate) fn check_topic(
+        &self,
+        meta: &Meta,
+        access: Access,
+        exchange: &str,
+        key: &[u8],
+    ) -> Result<(), Refusal> {
+        let found = meta.vhost(&self.vhost).and_then(|vhost| vhost.exchange(exchange));
+        let is_topic = found.is_some_and(|exchange| exchange.kind == Kind::Topic);
+        match meta.user(&self.user) {
+            Some(user) if is_topic => {
+                let key = String::from_utf8_lossy(key);
+                user.check_topic(access, exchange, &key, &self.vhost, &self.user)
+            }
+            _ => Ok(()),
+        }
     }
 }
 

@@ -86,6 +86,8 @@ pub struct Node {
     meta: RwLock<Meta>,
     /// Grows with every change of the metadata: what was derived from an older one has to be derived anew.
     version: AtomicU64,
+    /// Grows with every change of users and of what they may do.
+    users_version: AtomicU64,
     queues: RwLock<HashMap<QueueId, Arc<Queue>>>,
     pub(crate) timers: Timers,
     pub(crate) replies: Replies,
@@ -163,6 +165,7 @@ impl Node {
             settings: ArcSwap::from_pointee(settings),
             meta: RwLock::default(),
             version: AtomicU64::new(1),
+            users_version: AtomicU64::new(1),
             queues: RwLock::default(),
             timers: Timers::default(),
             replies: Replies::default(),
@@ -391,6 +394,12 @@ impl Node {
         }
     }
 
+    /// A number that is another one after every change of users and of what they may do.
+    #[must_use]
+    pub(crate) fn users_version(&self) -> u64 {
+        self.users_version.load(Ordering::Acquire)
+    }
+
     /// A queue by its number.
     #[must_use]
     pub fn queue(&self, id: QueueId) -> Option<Arc<Queue>> {
@@ -489,15 +498,20 @@ impl Node {
                     }
                 }
             }
+            Change::VhostRemoved(_) => {
+                self.users_version.fetch_add(1, Ordering::Release);
+            }
             Change::VhostAdded(_)
-            | Change::VhostRemoved(_)
             | Change::VhostChanged(_)
             | Change::ExchangeSettingsChanged(..)
             | Change::ParameterChanged(..)
             | Change::ExchangeAdded(..)
             | Change::ExchangeRemoved(..)
             | Change::BindingsChanged(..) => {}
-            Change::UserChanged(user) | Change::UserRemoved(user) => self.auth.forget(user),
+            Change::UserChanged(user) | Change::UserRemoved(user) => {
+                self.users_version.fetch_add(1, Ordering::Release);
+                self.auth.forget(user);
+            }
         }
     }
 }

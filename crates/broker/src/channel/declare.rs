@@ -269,7 +269,12 @@ fn check_binding(binding: &Binding, around: &Around<'_>) -> Result<(), Refusal> 
         Destination::Queue(name) => around.client.check(Access::Write, "queue", name)?,
         Destination::Exchange(name) => around.client.check(Access::Write, "exchange", name)?,
     }
-    around.client.check(Access::Read, "exchange", &binding.source)
+    let client = around.client;
+    client.check(Access::Read, "exchange", &binding.source)?;
+    let key = binding.key.as_bytes();
+    client
+        .node
+        .read(|meta| client.check_topic(meta, Access::Read, &binding.source, key))
 }
 
 /// A name that nobody else has: 22 characters of chance behind the prefix.

@@ -17,7 +17,7 @@ use warren_model::Name;
 use super::short;
 use crate::arrival::Arrival;
 use crate::auth::{LoginRefused, mechanisms};
-use crate::client::Client;
+use crate::client::{Client, Rights};
 use crate::node::{Node, now};
 use crate::output::Output;
 use crate::registry::Facts;
@@ -150,6 +150,7 @@ pub(super) async fn open<S: AsyncRead + AsyncWrite + Unpin>(
         number,
         user,
         vhost,
+        rights: Rights::default(),
         consumer_cancel_notify: start.client_properties.can("consumer_cancel_notify"),
         blocked_notify: start.client_properties.can("connection.blocked"),
         node: Arc::clone(node),

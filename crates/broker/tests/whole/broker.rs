@@ -10,6 +10,8 @@ use warren_broker::{Node, Settings, serve};
 /// A broker, until it is dropped.
 pub(crate) struct Broker {
     pub(crate) at: SocketAddr,
+    /// For what operators do.
+    pub(crate) node: Arc<Node>,
     _runtime: Runtime,
 }
 
@@ -27,9 +29,10 @@ impl Broker {
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let at = listener.local_addr().unwrap();
         let node = Arc::new(Node::new("rabbit@test".to_owned(), settings));
-        runtime.spawn(serve(node, listener));
+        runtime.spawn(serve(Arc::clone(&node), listener));
         Self {
             at,
+            node,
             _runtime: runtime,
         }
     }

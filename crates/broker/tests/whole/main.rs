@@ -2,12 +2,14 @@
 //!
 //! Where RabbitMQ is installed it is asked the same, so that a test which expects the wrong thing is found.
 
+mod access;
 mod agreement;
 mod broker;
 mod client;
 mod dead_letters;
 mod limits;
 mod overdue;
+mod policies;
 mod rabbitmq;
 mod replies;
 mod reply_to;
