@@ -1,11 +1,15 @@
 //! What becomes of messages that left a queue without having been settled: they are published again, to the queue's
-//! dead-letter exchange if it has one, and the disk may forget where they were.
+//! dead-letter exchange if it has one, and the disk may forget where they were. So do messages whose delay is over, to the
+//! exchange that delayed them.
 //!
 //! A dead letter may push others out of where it goes, or find no room there: it goes on until no message is left over.
 //! That ends, since a letter does not come back to a queue unless somebody rejected it on the way ([`is_cycle`]).
 
 use std::sync::Arc;
 
+use warren_amqp::Value;
+use warren_amqp::content::{self, HeaderEdit};
+use warren_amqp::table::ValueView;
 use warren_cluster::{Aftermath, Queue};
 use warren_model::death::{Death, is_cycle};
 use warren_model::queue::Reason;
@@ -47,10 +51,56 @@ struct Letters {
     count: u32,
 }
 
-/// Where dead letters of a queue go.
-struct Address {
-    exchange: Name,
-    key: Option<Name>,
+/// Where messages of a queue go that nobody settled.
+enum Address {
+    /// They are dead.
+    DeadLetters { exchange: Name, key: Option<Name> },
+    /// They waited in it for this exchange, as if they were published now.
+    Delayed { exchange: Name },
+}
+
+impl Address {
+    /// The message as it is published, and to which exchange.
+    fn letter(
+        &self,
+        queue: &Name,
+        message: &content::Message,
+        reason: Reason,
+        now: Millis,
+    ) -> Option<(content::Message, &Name)> {
+        match self {
+            Self::DeadLetters { exchange, key } => {
+                let death = Death {
+                    queue,
+                    reason,
+                    time: now,
+                    exchange,
+                    key: key.as_deref(),
+                };
+                Some((death.letter(message), exchange))
+            }
+            Self::Delayed { exchange } if reason == Reason::Expired => Some((undelayed(message), exchange)),
+            Self::Delayed { .. } => None,
+        }
+    }
+}
+
+/// Its delay is over: the header says so by being below 0, as with RabbitMQ's plugin.
+fn undelayed(message: &content::Message) -> content::Message {
+    let header = message.header();
+    let said = header.headers().and_then(|headers| headers.get("x-delay"));
+    let Some(delay) = said.and_then(ValueView::integer).filter(|delay| *delay > 0) else {
+        return message.clone();
+    };
+    let value = match i32::try_from(delay) {
+        Ok(delay) => Value::I32(-delay),
+        Err(_) => Value::I64(-delay),
+    };
+    let edited = HeaderEdit::of(header).with_header("x-delay", value).finish();
+    let publish = message.publish().unwrap_or_default();
+    // One number for another: it can be read as before.
+    let header = content::Header::read(&edited).unwrap_or(header);
+    message.republished(&publish, header)
 }
 
 impl Letters {
@@ -70,19 +120,16 @@ impl Letters {
         let Some((_, Some(address))) = &self.address else {
             return;
         };
-        let death = Death {
-            queue: &identity.name,
-            reason,
-            time: now,
-            exchange: &address.exchange,
-            key: address.key.as_deref(),
+        let written = address.letter(&identity.name, &message.content, reason, now);
+        let Some((content, exchange)) = written else {
+            return;
         };
-        let content = death.letter(&message.content);
         let Ok(letter) = Message::new(node.message_id(), content) else {
             // Only an expiration can be wrong, and there is none any more.
             return;
         };
-        let way = route(node, &identity.vhost, &letter, reason);
+        let dead = matches!(address, Address::DeadLetters { .. }).then_some(reason);
+        let way = route(node, &identity.vhost, exchange, &letter, dead);
         if way != self.way {
             self.send(now, after);
             self.queues = way.iter().filter_map(|id| node.queue(*id)).collect();
@@ -112,15 +159,21 @@ fn address(node: &Node, queue: &Queue) -> Option<Address> {
     node.read(|meta| {
         let vhost = meta.vhost(&identity.vhost)?;
         let declared = vhost.queue(&identity.name).filter(|it| it.id == identity.id)?;
-        Some(Address {
-            exchange: declared.meaning.dead_letter_exchange.clone()?,
-            key: declared.meaning.dead_letter_key.clone(),
+        let meaning = &declared.meaning;
+        if let Some(exchange) = &meaning.delayed_exchange {
+            return Some(Address::Delayed {
+                exchange: exchange.clone(),
+            });
+        }
+        Some(Address::DeadLetters {
+            exchange: meaning.dead_letter_exchange.clone()?,
+            key: meaning.dead_letter_key.clone(),
         })
     })
 }
 
-/// Which queues a letter goes to. None if there is no such exchange.
-fn route(node: &Node, vhost: &str, letter: &Message, reason: Reason) -> Vec<QueueId> {
+/// Which queues a letter goes to. None if there is no such exchange. One that is dead does not go round.
+fn route(node: &Node, vhost: &str, exchange: &str, letter: &Message, dead: Option<Reason>) -> Vec<QueueId> {
     let Some(publish) = letter.content.publish() else {
         return Vec::new();
     };
@@ -131,16 +184,16 @@ fn route(node: &Node, vhost: &str, letter: &Message, reason: Reason) -> Vec<Queu
         .map(|selection| selection.keys())
         .unwrap_or_default();
     let said = Said::new(publish.routing_key, Some(header), letter.id.sequence).with_more(&keys);
-    let exchange = String::from_utf8_lossy(publish.exchange);
     let mut way = Vec::new();
     node.read(|meta| {
         let Some(vhost) = meta.vhost(vhost) else { return };
-        vhost.route(&exchange, &said, &mut way);
-        way.retain(|id| {
-            vhost
-                .queue_name(*id)
-                .is_some_and(|name| !is_cycle(&letter.content, reason, name))
-        });
+        vhost.route(exchange, &said, &mut way);
+        if let Some(reason) = dead {
+            way.retain(|id| {
+                let name = vhost.queue_name(*id);
+                name.is_some_and(|name| !is_cycle(&letter.content, reason, name))
+            });
+        }
     });
     way
 }

@@ -9,12 +9,13 @@ use std::time::{Duration, UNIX_EPOCH};
 use arc_swap::ArcSwap;
 use parking_lot::RwLock;
 use tokio::sync::watch;
-use warren_amqp::FrameMax;
 use warren_amqp::content::BODY_SIZE_DEFAULT;
+use warren_amqp::{FrameMax, Table, Value};
 use warren_cluster::queue::{Identity, Traffic};
 use warren_cluster::{Aftermath, Queue};
 use warren_model::meta::{Change, Command, Done};
 use warren_model::queue::Run;
+use warren_model::routing::delaying_queue;
 use warren_model::{MessageId, Meta, Millis, Name, Position, QueueId, Refusal};
 use warren_store::{AppendError, Disk, Options, Recovered, StreamId, Ticket};
 
@@ -148,6 +149,10 @@ impl Node {
         match written {
             0 => node.furnish(),
             _ => node.rewrite(written)?,
+        }
+        // A crash may have come between an exchange and its queue.
+        if let Err(refusal) = node.add_delaying_queues() {
+            tracing::error!(%refusal, "an exchange cannot delay messages");
         }
         node.recover(&recovered)?;
         Ok((node, recovered))
@@ -319,7 +324,43 @@ impl Node {
     pub fn apply(&self, command: Command) -> Result<Done, Refusal> {
         let (done, ticket) = self.change(command)?;
         self.wait(ticket)?;
+        if done
+            .changes
+            .iter()
+            .any(|change| matches!(change, Change::ExchangeAdded(..)))
+        {
+            self.add_delaying_queues()?;
+        }
         Ok(done)
+    }
+
+    /// Messages wait in a queue for an exchange that delays them.
+    fn add_delaying_queues(&self) -> Result<(), Refusal> {
+        let missing: Vec<Command> = self.read(|meta| {
+            let vhosts = meta.vhosts();
+            let exchanges = vhosts.flat_map(|(vhost, it)| {
+                it.without_delaying_queue()
+                    .map(move |(name, exchange)| (vhost, name, exchange))
+            });
+            exchanges
+                .filter_map(|(vhost, name, exchange)| {
+                    Some(Command::DeclareQueue {
+                        vhost: vhost.clone(),
+                        name: delaying_queue(name)?,
+                        id: None,
+                        durable: exchange.durable,
+                        auto_delete: false,
+                        exclusive: None,
+                        arguments: Table::new().with("x-delayed-exchange", Value::text(name)),
+                    })
+                })
+                .collect()
+        });
+        for command in missing {
+            let (_, ticket) = self.change(command)?;
+            self.wait(ticket)?;
+        }
+        Ok(())
     }
 
     /// Waits until something is on disk.
@@ -463,13 +504,16 @@ impl Node {
                     durable: declared.outlives_restarts(),
                 };
                 let meaning = &declared.meaning;
-                let queue = Queue::new(
-                    identity,
-                    meaning.limits,
-                    meaning.priority_max,
-                    meaning.single_active,
-                    now(),
-                );
+                let queue = match &meaning.delayed_exchange {
+                    Some(_) => Queue::delaying(identity, meaning.limits, now()),
+                    None => Queue::new(
+                        identity,
+                        meaning.limits,
+                        meaning.priority_max,
+                        meaning.single_active,
+                        now(),
+                    ),
+                };
                 self.queues.write().insert(*id, Arc::new(queue));
                 Churn::one(&self.registry.churn.queues_created);
                 if let Some(expires) = meaning.expires {

@@ -154,8 +154,18 @@ impl Queue {
     /// An empty queue; `single`: `x-single-active-consumer`.
     #[must_use]
     pub fn new(identity: Identity, limits: Limits, priority_max: u8, single: bool, now: Millis) -> Self {
+        Self::of(identity, QueueMachine::new(limits, priority_max), single, now)
+    }
+
+    /// An empty queue that holds messages back until the delay is over that they ask for. They leave as expired ones.
+    #[must_use]
+    pub fn delaying(identity: Identity, limits: Limits, now: Millis) -> Self {
+        Self::of(identity, QueueMachine::delaying(limits), false, now)
+    }
+
+    fn of(identity: Identity, machine: QueueMachine, single: bool, now: Millis) -> Self {
         let state = State {
-            machine: QueueMachine::new(limits, priority_max),
+            machine,
             consumers: Consumers::new(single),
             traffic: Traffic::default(),
             used: now,
@@ -396,10 +406,11 @@ impl Queue {
         }
     }
 
-    /// Does the queue limit how long messages live?
+    /// Does the queue limit how long messages stay?
     #[must_use]
     pub fn has_lifetime(&self) -> bool {
-        self.state.lock().machine.limits().message_ttl.is_some()
+        let state = self.state.lock();
+        state.machine.is_delaying() || state.machine.limits().message_ttl.is_some()
     }
 
     /// Somebody declared it again.
@@ -589,6 +600,9 @@ impl State {
 
     /// A consumer who gets the next message, if there is one, and whether it is settled by that. The room for it is his.
     fn next_with_room(&mut self) -> Option<(ConsumerId, bool)> {
+        if self.machine.is_delaying() {
+            return None;
+        }
         loop {
             let id = self.consumers.next()?;
             let subscriber = self.consumers.get(id)?;

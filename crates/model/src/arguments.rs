@@ -6,6 +6,7 @@ use crate::json::{Settings, Value as Json};
 use crate::name::Name;
 use crate::queue::{Limits, Overflow};
 use crate::refusal::Refusal;
+use crate::routing::delayed_exchange;
 pub use crate::routing::integer;
 
 /// `x-queue-type`
@@ -37,6 +38,8 @@ pub struct QueueArguments {
     pub single_active: bool,
     /// `x-consumer-timeout`, milliseconds.
     pub consumer_timeout: Option<u64>,
+    /// `x-delayed-exchange`: messages wait in it for this exchange. Only the broker declares such queues.
+    pub delayed_exchange: Option<Name>,
 }
 
 impl QueueArguments {
@@ -86,6 +89,10 @@ impl QueueArguments {
             dead_letter_key,
             single_active: asked.single_active()?,
             consumer_timeout: asked.number("x-consumer-timeout", 0)?,
+            delayed_exchange: match asked.arguments.get("x-delayed-exchange").is_some() {
+                true => delayed_exchange(name).and_then(|name| Name::try_from(name).ok()),
+                false => None,
+            },
         })
     }
 }

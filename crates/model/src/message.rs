@@ -58,6 +58,18 @@ impl Clone for Written {
     }
 }
 
+/// The longest delay, milliseconds: more than 49 days.
+pub const DELAY_MAX: u64 = u32::MAX as u64 - 2;
+
+/// For how many milliseconds an exchange that delays messages is to hold this one back: the header `x-delay`, if it is a
+/// number above 0.
+#[must_use]
+pub fn delay(header: content::Header<'_>) -> Option<u64> {
+    let value = header.headers()?.get("x-delay")?.integer()?;
+    let delay = u64::try_from(value).ok().filter(|delay| *delay > 0)?;
+    Some(delay.min(DELAY_MAX))
+}
+
 /// The longest time to live: ten years.
 const EXPIRATION_MAX: u64 = 315_360_000_000;
 
@@ -90,6 +102,12 @@ impl Message {
             blind,
             written: Written::default(),
         })
+    }
+
+    /// For how many milliseconds it is to be held back by an exchange that does that.
+    #[must_use]
+    pub fn delay(&self) -> Option<u64> {
+        delay(self.content.header())
     }
 
     /// Octets of the body: what RabbitMQ counts against `x-max-length-bytes`.

@@ -13,6 +13,7 @@ mod ready;
 #[cfg(test)]
 mod tests;
 mod unacked;
+mod waiting;
 
 use std::sync::Arc;
 
@@ -21,6 +22,7 @@ use crate::time::Millis;
 use ready::Ready;
 pub use ready::Run;
 use unacked::Unacked;
+use waiting::Waiting;
 
 /// Where a message is in the order of its queue. Never used twice in the life of a queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -151,6 +153,8 @@ pub struct QueueMachine {
     limits: Limits,
     /// By priority; the last is served first. One if the queue has no priorities.
     levels: Vec<Ready>,
+    /// Of a queue that holds messages back until their delay is over. It has no levels.
+    waiting: Option<Waiting>,
     unacked: Unacked,
     next: Position,
     counts: Counts,
@@ -166,10 +170,27 @@ impl QueueMachine {
         Self {
             limits,
             levels,
+            waiting: None,
             unacked: Unacked::default(),
             next: Position(1),
             counts: Counts::default(),
         }
+    }
+
+    /// An empty queue that holds messages back until the delay is over that they ask for. They leave as expired ones.
+    #[must_use]
+    pub fn delaying(limits: Limits) -> Self {
+        Self {
+            levels: Vec::new(),
+            waiting: Some(Waiting::default()),
+            ..Self::new(limits, 0)
+        }
+    }
+
+    /// Nobody gets its messages.
+    #[must_use]
+    pub const fn is_delaying(&self) -> bool {
+        self.waiting.is_some()
     }
 
     /// How many messages there are.
@@ -297,6 +318,9 @@ impl QueueMachine {
         for level in &mut self.levels {
             level.clear(gone);
         }
+        if let Some(waiting) = &mut self.waiting {
+            waiting.clear(gone);
+        }
         self.counts.ready = 0;
         self.counts.ready_octets = 0;
         count
@@ -317,14 +341,24 @@ impl QueueMachine {
                 });
             }
         }
+        if let Some(waiting) = &mut self.waiting {
+            while waiting.deadline().is_some_and(|time| time <= now) {
+                let Some(entry) = waiting.pop() else { break };
+                self.counts.remove_ready(&entry);
+                removed.push(Removed {
+                    entry,
+                    reason: Reason::Expired,
+                });
+            }
+        }
     }
 
     /// When [`QueueMachine::expire`] has something to do.
     #[must_use]
     pub fn deadline(&self) -> Option<Millis> {
-        self.levels
-            .iter()
-            .filter_map(|level| level.first()?.expires)
+        let levels = self.levels.iter().filter_map(|level| level.first()?.expires);
+        levels
+            .chain(self.waiting.as_ref().and_then(Waiting::deadline))
             .min()
     }
 
@@ -374,15 +408,19 @@ impl QueueMachine {
     /// What should be fetched from disk: the first run of positions behind those in memory.
     #[must_use]
     pub fn missing(&self) -> Option<Run> {
-        self.levels.iter().find_map(Ready::missing)
+        match &self.waiting {
+            Some(waiting) => waiting.missing(),
+            None => self.levels.iter().find_map(Ready::missing),
+        }
     }
 
     /// Messages that were missing, in order, and the position up to which the disk was asked.
     pub fn load(&mut self, entries: Vec<Entry>, through: Position) {
-        let Some(level) = self.levels.first_mut() else {
-            return;
+        let (count, octets) = match (&mut self.waiting, self.levels.first_mut()) {
+            (Some(waiting), _) => waiting.load(entries, through),
+            (None, Some(level)) => level.load(entries, through),
+            (None, None) => return,
         };
-        let (count, octets) = level.load(entries, through);
         self.counts.ready = self.counts.ready.saturating_sub(count);
         self.counts.ready_octets = self.counts.ready_octets.saturating_sub(octets);
     }
@@ -392,8 +430,10 @@ impl QueueMachine {
         self.next = self.next.max(run.last.next());
         self.counts.ready += run.count;
         self.counts.ready_octets += run.octets;
-        if let Some(level) = self.levels.first_mut() {
-            level.append_run(run);
+        match (&mut self.waiting, self.levels.first_mut()) {
+            (Some(waiting), _) => waiting.append_run(run),
+            (None, Some(level)) => level.append_run(run),
+            (None, None) => {}
         }
     }
 
@@ -411,7 +451,8 @@ impl QueueMachine {
     /// Entries that take room in memory.
     #[must_use]
     pub fn in_memory(&self) -> usize {
-        self.levels.iter().map(Ready::in_memory).sum::<usize>() + self.unacked.len()
+        let waiting = self.waiting.as_ref().map_or(0, Waiting::in_memory);
+        self.levels.iter().map(Ready::in_memory).sum::<usize>() + self.unacked.len() + waiting
     }
 
     /// Does the queue take another message?
@@ -431,6 +472,7 @@ impl QueueMachine {
         let position = self.next;
         self.next = position.next();
         let lifetime = match (self.limits.message_ttl, message.expiration) {
+            _ if self.is_delaying() => Some(message.delay().unwrap_or(0)),
             (Some(queue), Some(own)) => Some(queue.min(own)),
             (queue, own) => queue.or(own),
         };
@@ -445,8 +487,18 @@ impl QueueMachine {
 
     fn add(&mut self, entry: Entry) {
         self.counts.add_ready(&entry);
-        if let Some(level) = self.level(&entry.message) {
+        if let Some(waiting) = &mut self.waiting {
+            waiting.add(entry);
+        } else if let Some(level) = self.level(&entry.message) {
             level.push(entry);
+        }
+    }
+
+    /// What is delivered next, or leaves next.
+    fn pop(&mut self) -> Option<Entry> {
+        match &mut self.waiting {
+            Some(waiting) => waiting.pop(),
+            None => self.levels.iter_mut().rev().find_map(Ready::pop),
         }
     }
 
@@ -478,7 +530,7 @@ impl QueueMachine {
     fn drop_beyond_limits(&mut self, removed: &mut Vec<Removed>) {
         while self.is_beyond(self.counts.ready, self.counts.ready_octets) {
             // Nothing in memory: the rest goes when it has been fetched.
-            let Some(entry) = self.levels.iter_mut().rev().find_map(Ready::pop) else {
+            let Some(entry) = self.pop() else {
                 break;
             };
             self.counts.remove_ready(&entry);

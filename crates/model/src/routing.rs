@@ -57,6 +57,22 @@ pub enum Kind {
     Delayed(Box<Self>),
 }
 
+/// What the name of a queue begins with in which messages wait for an exchange of kind [`Kind::Delayed`]; the exchange's name
+/// follows.
+const DELAYED: &str = "amq.delayed.";
+
+/// The queue in which messages wait for an exchange that delays them. Nothing if there can be no such name.
+#[must_use]
+pub fn delaying_queue(exchange: &str) -> Option<Name> {
+    Name::try_from(format!("{DELAYED}{exchange}").as_str()).ok()
+}
+
+/// The exchange for which messages wait in such a queue.
+#[must_use]
+pub fn delayed_exchange(queue: &str) -> Option<&str> {
+    queue.strip_prefix(DELAYED)
+}
+
 impl Kind {
     /// By the name that clients use. `x-delayed-message` needs the argument `x-delayed-type`.
     ///
@@ -142,6 +158,13 @@ impl<'a> Said<'a> {
     #[must_use]
     pub const fn is_by_key(&self) -> bool {
         self.by_key.get()
+    }
+
+    /// It is to be held back by an exchange that does that.
+    #[must_use]
+    pub fn is_delayed(&self) -> bool {
+        self.by_key.set(false);
+        self.header.and_then(crate::message::delay).is_some()
     }
 
     fn headers(&self) -> Option<&Table> {

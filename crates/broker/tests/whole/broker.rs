@@ -1,11 +1,13 @@
 //! A node of our own at a port that was free.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use warren_broker::{Node, Settings, serve};
+use warren_store::{Options, RealDisk};
 
 /// A broker, until it is dropped.
 pub(crate) struct Broker {
@@ -21,6 +23,20 @@ impl Broker {
     }
 
     pub(crate) fn with(settings: Settings) -> Self {
+        Self::of(|| Node::new("rabbit@test".to_owned(), settings))
+    }
+
+    /// One that finds again what it had.
+    pub(crate) fn on(directory: &Path) -> Self {
+        Self::of(|| {
+            let (disk, options) = (Arc::new(RealDisk), Options::default());
+            let name = "rabbit@test".to_owned();
+            let opened = Node::open(name, Settings::default(), directory, disk, options);
+            opened.unwrap().0
+        })
+    }
+
+    fn of(node: impl FnOnce() -> Node) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
@@ -28,7 +44,7 @@ impl Broker {
             .unwrap();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let at = listener.local_addr().unwrap();
-        let node = Arc::new(Node::new("rabbit@test".to_owned(), settings));
+        let node = Arc::new(node());
         runtime.spawn(serve(Arc::clone(&node), listener));
         Self {
             at,

@@ -14,7 +14,7 @@ use super::queue::Queue;
 use crate::json::Value;
 use crate::name::Name;
 use crate::refusal::Refusal;
-use crate::routing::{Kind, QueueId, Said, Target};
+use crate::routing::{Kind, QueueId, Said, Target, delaying_queue};
 
 /// Exchanges that are there from the beginning and stay.
 const PREDECLARED: [(&str, Kind, bool); 7] = [
@@ -136,6 +136,13 @@ impl Vhost {
                 queues.extend(said.keys().filter_map(|key| self.named(key)));
                 continue;
             }
+            if matches!(exchange.kind, Kind::Delayed(_))
+                && said.is_delayed()
+                && let Some(queue) = delaying_queue(name).and_then(|queue| self.queues.get(&queue))
+            {
+                queues.push(queue.id);
+                continue;
+            }
             found.clear();
             exchange.routes.route(said, &mut found);
             if found.is_empty() {
@@ -171,6 +178,12 @@ impl Vhost {
         }
         if name.starts_with("amq.") {
             return Err(Refusal::reserved_prefix("exchange", &name));
+        }
+        if matches!(exchange.kind, Kind::Delayed(_)) && delaying_queue(&name).is_none() {
+            return Err(Refusal::new(
+                warren_amqp::ReplyCode::PreconditionFailed,
+                format_args!("exchange name '{name}' is too long for type 'x-delayed-message'"),
+            ));
         }
         changes.push(Change::ExchangeAdded(self.name.clone(), name.clone()));
         exchange.apply(self.policies.applied(Thing::Exchange(&name)));
@@ -378,6 +391,20 @@ impl Vhost {
         }
         self.forget_target(&Target::Exchange(name.clone()), changes);
         changes.push(Change::ExchangeRemoved(self.name.clone(), name.clone()));
+        if matches!(exchange.kind, Kind::Delayed(_))
+            && let Some(queue) = delaying_queue(name)
+        {
+            // What waits for it has nowhere to go.
+            self.delete_queue(&queue, changes).ok();
+        }
+    }
+
+    /// Exchanges that delay messages and have no queue for those yet.
+    pub fn without_delaying_queue(&self) -> impl Iterator<Item = (&Name, &Exchange)> {
+        self.exchanges.iter().filter(|(name, exchange)| {
+            matches!(exchange.kind, Kind::Delayed(_))
+                && delaying_queue(name).is_some_and(|queue| !self.queues.contains_key(&queue))
+        })
     }
 
     /// Nothing leads to it any more.

@@ -435,3 +435,73 @@ fn what_is_fetched_too_late_or_beyond_what_was_asked_for_is_left_out() {
     queue.load(entries(6..=9), Position(9));
     assert_eq!((queue.in_memory(), queue.counts().ready), (2, 2));
 }
+
+fn delayed(milliseconds: i64) -> Arc<Message> {
+    let properties = Properties {
+        headers: Some(warren_amqp::Table::new().with("x-delay", warren_amqp::Value::I64(milliseconds))),
+        ..Properties::default()
+    }
+    .header(1);
+    let body = Bytes::from_static(b"x");
+    let content = content::Message::new(&Publish::default(), Header::read(&properties).unwrap(), &[body]);
+    Arc::new(Message::new(MessageId::default(), content).unwrap())
+}
+
+#[test]
+fn a_delaying_queue_lets_messages_go_by_their_time() {
+    let mut queue = QueueMachine::delaying(Limits {
+        message_ttl: Some(1),
+        ..Limits::default()
+    });
+    let mut removed = Vec::new();
+    for delay in [300, 100, 200, 100, -5] {
+        queue.publish(NOW, delayed(delay), &mut removed).unwrap();
+    }
+    assert_eq!(queue.counts().ready, 5);
+    assert!(queue.take(NOW, true, &mut removed).is_none(), "nobody gets one");
+    let mut gone = Vec::new();
+    for time in [0, 100, 250, 299, 300] {
+        queue.expire(NOW.after(time), &mut removed);
+        gone.push(
+            removed
+                .drain(..)
+                .map(|one| one.entry.position.0)
+                .collect::<Vec<_>>(),
+        );
+    }
+    // The one that has no delay left when somebody wanted to take one.
+    assert_eq!(gone, [vec![5], vec![2, 4], vec![3], vec![], vec![1]]);
+    assert_eq!((queue.counts().ready, queue.counts().ready_octets), (0, 0));
+    assert_eq!(queue.deadline(), None);
+}
+
+#[test]
+fn a_delaying_queue_reads_all_that_a_restart_finds() {
+    let mut queue = QueueMachine::delaying(Limits::default());
+    queue.recover(super::Run {
+        first: Position(1),
+        last: Position(9),
+        count: 4,
+        octets: 4,
+    });
+    queue.skip_to(Position(12));
+    let entry = |position: u64, time: u64| Entry {
+        position: Position(position),
+        message: delayed(1),
+        expires: Some(NOW.after(time)),
+        returns: 0,
+        redelivered: false,
+    };
+    assert_eq!((queue.counts().ready, queue.deadline()), (4, None));
+    queue.load(vec![entry(1, 50), entry(4, 10)], Position(4));
+    let missing = queue.missing().unwrap();
+    assert_eq!((missing.first, missing.last), (Position(5), Position(9)));
+    queue.load(vec![entry(9, 5)], Position(9));
+    assert_eq!(queue.missing(), None);
+    assert_eq!(queue.counts().ready, 3, "one was not there");
+    assert_eq!(queue.deadline(), Some(NOW.after(5)));
+    let mut gone = Vec::new();
+    assert_eq!(queue.purge(&mut gone), 3);
+    assert_eq!(queue.deadline(), None);
+    assert_eq!(queue.next_position(), Position(12));
+}
