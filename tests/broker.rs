@@ -220,6 +220,33 @@ fn a_rabbitmq_conf_runs_as_it_is_and_the_environment_wins() {
 }
 
 #[test]
+fn a_reload_says_what_is_different_and_a_wrong_file_changes_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("warren.toml");
+    let write = |text: &str| std::fs::write(&file, text).unwrap();
+    write("[broker]\nheartbeat = \"60s\"\n");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_warren"));
+    command
+        .args(["broker", "--listen", "127.0.0.1:0", "--config"])
+        .arg(&file);
+    command.arg("--data").arg(directory.path().join("data"));
+    let mut broker = Broker::run(&mut command);
+    let client = Client::connect(broker.address, "guest", "guest", "/").unwrap();
+    write("[broker]\nheartbeat = \"20s\"\nloopback_users = []\n");
+    broker.signal(Signal::SIGHUP);
+    let line = await_line(&mut broker.log, "configuration changed");
+    assert!(line.contains("heartbeat: 60s -> 20s"), "{line}");
+    let line = await_line(&mut broker.log, "configuration changed");
+    assert!(line.contains("loopback_users: guest -> "), "{line}");
+    await_line(&mut broker.log, "configuration was read again");
+    write("[broker]\nheartbeat = 20\n");
+    broker.signal(Signal::SIGHUP);
+    await_line(&mut broker.log, "the earlier one stays in force");
+    assert!(Client::connect(broker.address, "guest", "guest", "/").is_ok());
+    drop(client);
+}
+
+#[test]
 fn a_wrong_configuration_is_shown_with_its_place_and_ends_the_start() {
     let directory = tempfile::tempdir().unwrap();
     for (name, flag, text, expected) in [

@@ -11,6 +11,7 @@
 mod cookie;
 mod data;
 mod listeners;
+mod reload;
 mod serve;
 
 use std::io;
@@ -27,6 +28,7 @@ pub use listeners::ListenError;
 use crate::StorageError;
 use crate::config::{self, ConfigError, Environment, Format, Machine};
 use crate::plan::{Listener, Plan};
+use crate::tls::TlsError;
 
 /// How long tasks that are left may take to let go.
 const END_WITHIN: Duration = Duration::from_secs(1);
@@ -75,9 +77,9 @@ pub enum DaemonError {
     /// The disk failed while the broker ran.
     #[error("{0}")]
     Disk(String),
-    /// Not yet.
-    #[error("TLS is not spoken by this version: leave out `tls_listen` or `listeners.ssl`")]
-    NoTls,
+    /// Certificates that cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// An address that cannot be listened on.
     #[error(transparent)]
     Listen(#[from] ListenError),

@@ -38,6 +38,7 @@ mod storage;
 #[cfg(test)]
 mod testing;
 mod timers;
+mod tls;
 
 pub use furniture::{Furniture, Secret};
 pub use node::{Node, Settings};

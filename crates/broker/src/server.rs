@@ -1,15 +1,36 @@
-//! Listeners: each client that comes gets a task.
+//! Listeners: each client that comes gets a task, which first finds out how he came.
+
+mod introduction;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::net::TcpListener;
+use arc_swap::ArcSwap;
+use rustls::ServerConfig;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
 
 use crate::arrival::Arrival;
-use crate::connection;
+use crate::config::Network;
 use crate::node::Node;
+use crate::{connection, tls};
+
+/// What a listener asks of those who come. It may change while it listens.
+#[derive(Debug, Default)]
+pub(crate) struct Door {
+    /// Whom to believe what they say of clients.
+    pub(crate) proxies: ArcSwap<Vec<Network>>,
+    /// How TLS is spoken, where it is.
+    pub(crate) tls: Option<ArcSwap<ServerConfig>>,
+}
 
 /// Takes clients from a listener, for ever.
 pub async fn serve(node: Arc<Node>, listener: TcpListener) {
+    serve_door(node, listener, Arc::default()).await;
+}
+
+/// The same with rules.
+pub(crate) async fn serve_door(node: Arc<Node>, listener: TcpListener, door: Arc<Door>) {
     node.timers.start(&node);
     node.alarms.start(&node);
     loop {
@@ -18,19 +39,60 @@ pub async fn serve(node: Arc<Node>, listener: TcpListener) {
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!(%peer, %error, "delays of small packets stay");
                 }
-                match stream.local_addr() {
-                    Ok(local) => {
-                        let arrival = Arrival::direct(peer, local);
-                        tokio::spawn(connection::run(stream, arrival, Arc::clone(&node)));
-                    }
-                    Err(error) => tracing::debug!(%peer, %error, "client was gone at once"),
+                let Ok(local) = stream.local_addr() else {
+                    tracing::debug!(%peer, "client was gone at once");
+                    continue;
+                };
+                let (arrival, node) = (Arrival::direct(peer, local), Arc::clone(&node));
+                let proxies = door.proxies.load();
+                let is_proxy = proxies.iter().any(|network| network.contains(peer.ip()));
+                if !is_proxy && door.tls.is_none() {
+                    tokio::spawn(connection::run(stream, arrival, node));
+                } else {
+                    tokio::spawn(admit(stream, arrival, is_proxy, Arc::clone(&door), node));
                 }
             }
             Err(error) => {
                 // Mostly no file descriptor is left: others will end.
                 tracing::warn!(%error, "client was not accepted");
-                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }
     }
 }
+
+/// Hears what a proxy says of the client, and speaks TLS with him, before AMQP begins.
+async fn admit(
+    mut stream: TcpStream,
+    mut arrival: Arrival,
+    is_proxy: bool,
+    door: Arc<Door>,
+    node: Arc<Node>,
+) {
+    let (peer, patience) = (arrival.peer, node.settings().handshake_timeout);
+    if is_proxy {
+        match tokio::time::timeout(patience, introduction::hear(&mut stream, &mut arrival)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return tracing::warn!(%peer, %error, "proxy was not understood"),
+            Err(_) => return tracing::info!(%peer, "handshake took too long"),
+        }
+    }
+    let Some(config) = &door.tls else {
+        return connection::run(stream, arrival, node).await;
+    };
+    let accepted = TlsAcceptor::from(config.load_full()).accept(stream);
+    match tokio::time::timeout(patience, accepted).await {
+        Ok(Ok(stream)) => {
+            arrival.tls = Some(tls::facts(stream.get_ref().1));
+            Box::pin(connection::run(stream, arrival, node)).await;
+        }
+        Ok(Err(error)) => {
+            let error = tls::explain(&error);
+            tracing::info!(peer = %arrival.peer, error, "TLS was not agreed");
+        }
+        Err(_) => tracing::info!(peer = %arrival.peer, "handshake took too long"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

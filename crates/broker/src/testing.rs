@@ -51,7 +51,10 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) async fn open(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).await.unwrap();
+        Self::over(TcpStream::connect(address).await.unwrap()).await
+    }
+
+    pub(crate) async fn over(stream: TcpStream) -> Self {
         let connection = Connection::start(Login::plain("guest", "guest", "/", "test").unwrap());
         let mut client = Self { stream, connection };
         let opened = client.event().await;

@@ -24,7 +24,6 @@ pub mod handover;
 pub mod live;
 pub mod logs;
 pub mod plan;
-pub mod proxy_header;
 pub mod rebalance;
 pub mod record;
 pub mod resolve;
@@ -34,3 +33,5 @@ mod session;
 pub mod stats;
 pub mod tls;
 pub mod worker;
+
+pub use warren_kit::proxy_header;

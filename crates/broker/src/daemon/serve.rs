@@ -4,6 +4,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
+use rustls::ServerConfig;
+use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -13,8 +16,9 @@ use warren_store::RealDisk;
 
 use super::{DaemonError, Options, cookie, data, listeners};
 use crate::node::Node;
-use crate::plan::Plan;
-use crate::server;
+use crate::plan::{Listener, Plan};
+use crate::server::{self, Door};
+use crate::tls;
 
 /// How often the watchdog is fed.
 const TICK: Duration = Duration::from_secs(1);
@@ -31,11 +35,15 @@ pub(super) async fn start_and_serve(options: &Options, plan: Plan) -> Result<Arc
     let home = options.home.as_ref().unwrap_or(&plan.data);
     // Nobody asks for it while the node is alone.
     let _ = cookie::take(&home.join(cookie::FILE), options.environment.cookie.as_ref())?;
+    // Before anything that takes time.
+    let tls = plan.tls.as_ref().map(|tls| tls::load(tls, None)).transpose()?;
     let node = Arc::new(open(&plan, &manager)?);
     let mut daemon = Daemon {
         node,
         manager,
-        accepting: JoinSet::new(),
+        tls,
+        listening: Vec::new(),
+        options: options.clone(),
         plan,
     };
     daemon.listen()?;
@@ -72,6 +80,7 @@ fn millis(since: Instant) -> u64 {
 }
 
 struct Signals {
+    hangup: Signal,
     terminate: Signal,
     interrupt: Signal,
 }
@@ -79,41 +88,85 @@ struct Signals {
 impl Signals {
     fn listen() -> io::Result<Self> {
         Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
         })
     }
 
     /// Somebody wants the end.
-    async fn stop(&mut self) {
+    async fn stop(terminate: &mut Signal, interrupt: &mut Signal) {
         tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
         }
     }
 }
 
 /// What the loop owns.
-struct Daemon {
-    plan: Plan,
-    node: Arc<Node>,
-    manager: ServiceManager,
+pub(super) struct Daemon {
+    pub(super) options: Options,
+    pub(super) plan: Plan,
+    pub(super) node: Arc<Node>,
+    pub(super) manager: ServiceManager,
+    pub(super) tls: Option<Arc<ServerConfig>>,
+    pub(super) listening: Vec<Listening>,
+}
+
+/// A listener that is open, or accepts. It ends when it is dropped.
+pub(super) struct Listening {
+    pub(super) listener: Listener,
+    door: Arc<Door>,
+    socket: Option<TcpListener>,
     accepting: JoinSet<()>,
+}
+
+impl Listening {
+    pub(super) fn open(
+        listener: &Listener,
+        plan: &Plan,
+        tls: Option<&Arc<ServerConfig>>,
+    ) -> Result<Self, DaemonError> {
+        let tls = tls.filter(|_| listener.tls);
+        Ok(Self {
+            listener: listener.clone(),
+            door: Arc::new(Door {
+                proxies: ArcSwap::from_pointee(plan.proxies.clone()),
+                tls: tls.map(|config| ArcSwap::new(Arc::clone(config))),
+            }),
+            socket: Some(listeners::listen(listener.address)?),
+            accepting: JoinSet::new(),
+        })
+    }
+
+    /// What it asks of those who come from now on.
+    pub(super) fn change(&self, plan: &Plan, tls: Option<&Arc<ServerConfig>>) {
+        self.door.proxies.store(Arc::new(plan.proxies.clone()));
+        if let (Some(mine), Some(tls)) = (&self.door.tls, tls) {
+            mine.store(Arc::clone(tls));
+        }
+    }
 }
 
 impl Daemon {
     fn listen(&mut self) -> Result<(), DaemonError> {
-        for listener in &self.plan.listeners {
-            if listener.tls {
-                return Err(DaemonError::NoTls);
-            }
-            let socket = listeners::listen(listener.address)?;
-            let address = socket.local_addr().map_err(DaemonError::system("a listener"))?;
-            tracing::info!(%address, "listening");
-            self.accepting
-                .spawn(server::serve(Arc::clone(&self.node), socket));
+        for listener in self.plan.listeners.clone() {
+            let listening = Listening::open(&listener, &self.plan, self.tls.as_ref())?;
+            self.accept(listening);
         }
         Ok(())
+    }
+
+    pub(super) fn accept(&mut self, mut listening: Listening) {
+        if let Some(socket) = listening.socket.take() {
+            let tls = listening.listener.tls;
+            if let Ok(address) = socket.local_addr() {
+                tracing::info!(%address, tls, "listening");
+            }
+            let (node, door) = (Arc::clone(&self.node), Arc::clone(&listening.door));
+            listening.accepting.spawn(server::serve_door(node, socket, door));
+        }
+        self.listening.push(listening);
     }
 
     fn ready(&self) {
@@ -123,7 +176,7 @@ impl Daemon {
     }
 
     /// For `systemctl status`.
-    fn in_a_line(&self) -> String {
+    pub(super) fn in_a_line(&self) -> String {
         format!(
             "{} serves {} connections",
             self.node.name,
@@ -131,12 +184,13 @@ impl Daemon {
         )
     }
 
-    async fn serve(&self, signals: &mut Signals) -> Result<(), DaemonError> {
+    async fn serve(&mut self, signals: &mut Signals) -> Result<(), DaemonError> {
         let mut tick = tokio::time::interval(TICK);
         let mut failure = self.node.failure();
         loop {
             tokio::select! {
-                () = signals.stop() => return Ok(()),
+                () = Signals::stop(&mut signals.terminate, &mut signals.interrupt) => return Ok(()),
+                _ = signals.hangup.recv() => self.reload(),
                 failed = failed(&mut failure) => return Err(DaemonError::Disk(failed)),
                 _ = tick.tick() => {
                     let _ = self.manager.alive();
@@ -150,19 +204,19 @@ impl Daemon {
         let _ = self.manager.stopping();
         let started = Instant::now();
         tracing::info!(connections = self.node.registry.count(), "stopping");
-        self.accepting.shutdown().await;
+        self.listening.clear();
         let within = self.plan.stop_within;
         self.node.registry.stop();
         let gone = tokio::select! {
             gone = tokio::time::timeout(within / FINISH_PART, self.node.registry.none()) => gone.is_ok(),
-            () = signals.stop() => false,
+            () = Signals::stop(&mut signals.terminate, &mut signals.interrupt) => false,
         };
         if !gone {
             self.node.registry.stop();
             let left = within.saturating_sub(started.elapsed());
             tokio::select! {
                 _ = tokio::time::timeout(left, self.node.registry.none()) => {}
-                () = signals.stop() => {}
+                () = Signals::stop(&mut signals.terminate, &mut signals.interrupt) => {}
             }
         }
         let left = self.node.registry.count();

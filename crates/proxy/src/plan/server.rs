@@ -284,14 +284,7 @@ pub struct SendProxy {
     pub unique_id: bool,
 }
 
-/// Form of the PROXY protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ProxyVersion {
-    /// Text.
-    V1,
-    /// Binary.
-    V2,
-}
+pub use warren_kit::proxy_header::ProxyVersion;
 
 /// How hosts that have vanished are found on one side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

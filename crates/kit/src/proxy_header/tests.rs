@@ -3,7 +3,6 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use proptest::prelude::*;
 
 use super::*;
-use crate::plan::ProxyVersion;
 
 fn header(octets: &[u8]) -> Header {
     match decode(octets) {

@@ -3,8 +3,7 @@
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use super::{Facts, TlsFacts, V2_SIGNATURE, VALUE_MAX, client, crc32c, kind};
-use crate::plan::ProxyVersion;
+use super::{Facts, ProxyVersion, TlsFacts, V2_SIGNATURE, VALUE_MAX, client, crc32c, kind};
 
 /// Appends a header. Without addresses we speak for ourselves: LOCAL, or in version 1 UNKNOWN.
 ///

@@ -35,6 +35,15 @@ const VALUE_MAX: usize = 1024;
 
 const V2_SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
 
+/// Form of the PROXY protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyVersion {
+    /// Text.
+    V1,
+    /// Binary.
+    V2,
+}
+
 /// What the octets so far are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decoded {

@@ -1,0 +1,215 @@
+//! TLS of listeners: rustls, with certificates from PEM files.
+//!
+//! Deliberately absent: TLS before 1.2, renegotiation, early data (it can be replayed), and ciphers to choose from.
+
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::client::verify_server_name;
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
+use rustls::{RootCertStore, ServerConfig, ServerConnection};
+use x509_cert::Certificate;
+use x509_cert::der::Decode as _;
+
+use crate::plan::{ClientCertificates, Tls, TlsVersion};
+use crate::registry::TlsFacts;
+
+/// Why TLS cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file cannot be read, or is no PEM file.
+    #[error("{path} cannot be used: {reason}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// A directory without certificates.
+    #[error("there is no certificate in {path}: certificate, chain and key belong into PEM files there", path = .0.display())]
+    Empty(PathBuf),
+    /// No key in the file, beside it, or named.
+    #[error("there is no private key in {path}, nor in {path}.key: name its file with `key`", path = .0.display())]
+    NoKey(PathBuf),
+    /// Something that fits nothing else.
+    #[error("TLS cannot be set up: {0}")]
+    Rustls(#[from] rustls::Error),
+}
+
+/// Reads every file. Clients may go on with sessions that they began with the configuration `before`.
+pub(crate) fn load(plan: &Tls, before: Option<&ServerConfig>) -> Result<Arc<ServerConfig>, TlsError> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut keys = Vec::new();
+    for path in files(&plan.certificates)? {
+        let named = plan.key.as_deref().filter(|_| keys.is_empty());
+        keys.push(certified(&path, named, &provider)?);
+    }
+    let versions: &[&rustls::SupportedProtocolVersion] = match plan.min_version {
+        TlsVersion::V1_2 => &[&rustls::version::TLS13, &rustls::version::TLS12],
+        TlsVersion::V1_3 => &[&rustls::version::TLS13],
+    };
+    let builder =
+        ServerConfig::builder_with_provider(Arc::clone(&provider)).with_protocol_versions(versions)?;
+    let builder = match &plan.clients {
+        ClientCertificates::None => builder.with_no_client_auth(),
+        ClientCertificates::Optional(path) | ClientCertificates::Required(path) => {
+            let verifier = WebPkiClientVerifier::builder_with_provider(authorities(path)?, provider);
+            let verifier = match plan.clients {
+                ClientCertificates::Optional(_) => verifier.allow_unauthenticated(),
+                _ => verifier,
+            };
+            let verifier = verifier.build().map_err(|error| unusable(path, error))?;
+            builder.with_client_cert_verifier(verifier)
+        }
+    };
+    let mut config = builder.with_cert_resolver(Arc::new(ByName(keys)));
+    config.ticketer = match before {
+        Some(before) => Arc::clone(&before.ticketer),
+        // Its keys change every six hours by themselves.
+        None => rustls::crypto::aws_lc_rs::Ticketer::new()?,
+    };
+    Ok(Arc::new(config))
+}
+
+/// What is known of a client once the handshake is over.
+pub(crate) fn facts(connection: &ServerConnection) -> TlsFacts {
+    let certificate = connection.peer_certificates().and_then(<[_]>::first);
+    let subject = certificate.and_then(|certificate| subject(certificate));
+    let suite = connection.negotiated_cipher_suite().map(|suite| suite.suite());
+    TlsFacts {
+        protocol: match connection.protocol_version() {
+            Some(rustls::ProtocolVersion::TLSv1_3) => "tlsv1.3".to_owned(),
+            _ => "tlsv1.2".to_owned(),
+        },
+        cipher: suite.map_or_else(String::new, |suite| cipher(&format!("{suite:?}"))),
+        subject,
+    }
+}
+
+/// As RabbitMQ writes it: `CN=client,O=Warren`.
+fn subject(certificate: &[u8]) -> Option<String> {
+    let certificate = Certificate::from_der(certificate).ok()?;
+    Some(certificate.tbs_certificate().subject().to_string())
+}
+
+/// `TLS13_AES_256_GCM_SHA384` is `aes_256_gcm`.
+fn cipher(suite: &str) -> String {
+    let rest = suite
+        .strip_prefix("TLS13_")
+        .or_else(|| suite.split("_WITH_").nth(1));
+    let rest = rest.unwrap_or(suite);
+    rest.rsplit_once("_SHA")
+        .map_or(rest, |(cipher, _)| cipher)
+        .to_lowercase()
+}
+
+/// Directories stand for the `.pem` and `.crt` files in them, in the order of names.
+fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, TlsError> {
+    let mut files = Vec::new();
+    for path in paths {
+        if !path.is_dir() {
+            files.push(path.clone());
+            continue;
+        }
+        let mut inside = Vec::new();
+        for entry in std::fs::read_dir(path).map_err(|error| unusable(path, error))? {
+            let file = entry.map_err(|error| unusable(path, error))?.path();
+            if file
+                .extension()
+                .is_some_and(|extension| extension == "pem" || extension == "crt")
+            {
+                inside.push(file);
+            }
+        }
+        if inside.is_empty() {
+            return Err(TlsError::Empty(path.clone()));
+        }
+        inside.sort();
+        files.append(&mut inside);
+    }
+    Ok(files)
+}
+
+fn certified(
+    path: &Path,
+    key: Option<&Path>,
+    provider: &CryptoProvider,
+) -> Result<Arc<CertifiedKey>, TlsError> {
+    let chain = certificates(path)?;
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".key");
+    let beside = PathBuf::from(beside);
+    let place = match key {
+        Some(key) => key,
+        None if beside.is_file() => &beside,
+        None => path,
+    };
+    let key = PrivateKeyDer::from_pem_file(place).map_err(|error| match error {
+        rustls::pki_types::pem::Error::NoItemsFound => TlsError::NoKey(path.to_owned()),
+        error => unusable(place, error),
+    })?;
+    let certified = CertifiedKey::from_der(chain, key, provider).map_err(|error| unusable(path, error))?;
+    Ok(Arc::new(certified))
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let read = CertificateDer::pem_file_iter(path).map_err(|error| unusable(path, error))?;
+    let certificates: Result<Vec<_>, _> = read.collect();
+    let certificates = certificates.map_err(|error| unusable(path, error))?;
+    match certificates.is_empty() {
+        true => Err(unusable(path, "there is no certificate in it")),
+        false => Ok(certificates),
+    }
+}
+
+fn authorities(path: &Path) -> Result<Arc<RootCertStore>, TlsError> {
+    let mut store = RootCertStore::empty();
+    for certificate in certificates(path)? {
+        store.add(certificate).map_err(|error| unusable(path, error))?;
+    }
+    Ok(Arc::new(store))
+}
+
+fn unusable(path: &Path, reason: impl ToString) -> TlsError {
+    TlsError::File {
+        path: path.to_owned(),
+        reason: reason.to_string(),
+    }
+}
+
+/// The certificate for the name that a client asks for, else the first.
+#[derive(Debug)]
+struct ByName(Vec<Arc<CertifiedKey>>);
+
+impl ResolvesServerCert for ByName {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let name = hello
+            .server_name()
+            .and_then(|name| ServerName::try_from(name).ok());
+        let fitting = name.and_then(|name| self.0.iter().find(|key| is_for(key, &name)));
+        fitting.or_else(|| self.0.first()).cloned()
+    }
+}
+
+fn is_for(key: &CertifiedKey, name: &ServerName<'_>) -> bool {
+    let certificate = key
+        .cert
+        .first()
+        .and_then(|leaf| ParsedCertificate::try_from(leaf).ok());
+    certificate.is_some_and(|certificate| verify_server_name(&certificate, name).is_ok())
+}
+
+/// A handshake that failed, for the log.
+pub(crate) fn explain(error: &io::Error) -> String {
+    error
+        .get_ref()
+        .map_or_else(|| error.to_string(), ToString::to_string)
+}
