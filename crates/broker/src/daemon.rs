@@ -10,6 +10,7 @@
 
 mod cookie;
 mod data;
+mod definitions;
 mod listeners;
 mod reload;
 mod serve;
@@ -77,6 +78,14 @@ pub enum DaemonError {
     /// The disk failed while the broker ran.
     #[error("{0}")]
     Disk(String),
+    /// Definitions that cannot be added.
+    #[error("definitions in {path} cannot be used: {reason}; mend them, or leave out `definitions`", path = path.display())]
+    Definitions {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// Certificates that cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),

@@ -29,6 +29,8 @@ pub struct Plan {
     pub tls: Option<Tls>,
     /// Whom to believe what they say of clients.
     pub proxies: Vec<Network>,
+    /// What is added at the start: a file, or all `.json` files of a directory.
+    pub definitions: Option<PathBuf>,
     /// What holds for connections.
     pub settings: Settings,
     /// How long a stop may take.

@@ -69,6 +69,7 @@ pub(super) fn build(file: &Broker, machine: &Machine) -> Built<Plan> {
         listeners,
         tls,
         proxies,
+        definitions: file.definitions.clone(),
         settings,
         stop_within,
     };

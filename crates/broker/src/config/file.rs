@@ -29,6 +29,8 @@ pub struct Broker {
     /// Directory for everything that outlives the process. Default: what the service manager prepared, else
     /// `/var/lib/warren/broker` for root and `$XDG_STATE_HOME/warren/broker` for others.
     pub data: Option<PathBuf>,
+    /// File or directory of definitions (JSON) that are added at each start. Nothing is taken away by them.
+    pub definitions: Option<PathBuf>,
     /// The vhost and the user of a node that is new.
     #[serde(skip_serializing_if = "First::is_empty")]
     pub first: First,

@@ -123,7 +123,10 @@ fn differences(before: &Plan, after: &Plan) -> Vec<String> {
         format!("{:?}", after.stop_within),
         "",
     );
+    let definitions = [before, after].map(|plan| format!("{:?}", plan.definitions));
     const LATER: &str = ", from the next start on";
+    let [was, is] = definitions;
+    compare("definitions", was, is, LATER);
     compare("node_name", before.node.clone(), after.node.clone(), LATER);
     compare(
         "data",

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use warren_kit::systemd::ServiceManager;
 use warren_store::RealDisk;
 
-use super::{DaemonError, Options, cookie, data, listeners};
+use super::{DaemonError, Options, cookie, data, definitions, listeners};
 use crate::node::Node;
 use crate::plan::{Listener, Plan};
 use crate::server::{self, Door};
@@ -38,6 +38,9 @@ pub(super) async fn start_and_serve(options: &Options, plan: Plan) -> Result<Arc
     // Before anything that takes time.
     let tls = plan.tls.as_ref().map(|tls| tls::load(tls, None)).transpose()?;
     let node = Arc::new(open(&plan, &manager)?);
+    if let Some(path) = &plan.definitions {
+        definitions::load(&node, path)?;
+    }
     let mut daemon = Daemon {
         node,
         manager,

@@ -259,6 +259,29 @@ pub(super) const KEYS: &[Key] = &[
             Ok(())
         },
     ),
+    set("load_definitions", "`definitions`", |line, broker| {
+        broker.definitions = Some(PathBuf::from(line.text()));
+        Ok(())
+    }),
+    set("definitions.local.path", "`definitions`", |line, broker| {
+        broker.definitions = Some(PathBuf::from(line.text()));
+        Ok(())
+    }),
+    set(
+        "definitions.import_backend",
+        "must be `local_filesystem`",
+        |line, _| match line.text() {
+            "local_filesystem" => Ok(()),
+            other => Err((
+                format!("definitions cannot be had from \"{other}\""),
+                "write local_filesystem".to_owned(),
+            )),
+        },
+    ),
+    none(
+        "definitions.skip_if_unchanged",
+        "what is there already is found so in no time",
+    ),
     set("heartbeat", "`heartbeat`", |line, broker| {
         broker.heartbeat = Some(duration(line, Duration::from_secs(1))?);
         Ok(())
