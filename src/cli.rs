@@ -48,6 +48,13 @@ pub enum Command {
     Proxy(ProxyArguments),
     /// Run the message broker in the foreground. Without a configuration file it serves on port 5672.
     Broker(BrokerArguments),
+    /// Ask a running broker or change what it has, in rabbitmqctl's words; `warren ctl help` lists them.
+    #[command(disable_help_flag = true)]
+    Ctl {
+        /// The verb, its arguments and options.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "WORDS")]
+        words: Vec<String>,
+    },
     /// Say what is wrong with configuration files; with the files of several hosts, with them together.
     Check {
         /// warren.toml, keepalived.conf, haproxy.cfg or rabbitmq.conf, one for each host.

@@ -8,7 +8,15 @@ use std::os::unix::fs::symlink;
 use std::path::{Component, Path, PathBuf};
 
 /// Names this program answers to.
-const NAMES: [&str; 3] = ["haproxy", "keepalived", "rabbitmq-server"];
+const NAMES: [&str; 7] = [
+    "haproxy",
+    "keepalived",
+    "rabbitmq-diagnostics",
+    "rabbitmq-plugins",
+    "rabbitmq-queues",
+    "rabbitmq-server",
+    "rabbitmqctl",
+];
 
 /// Name of the program itself, by which a link is known as ours.
 const PROGRAM: &str = "warren";
@@ -128,7 +136,7 @@ mod tests {
             place
                 .make(false)
                 .unwrap()
-                .ends_with("rabbitmq-server -> ../bin/warren\n")
+                .ends_with("rabbitmqctl -> ../bin/warren\n")
         );
         assert_eq!(
             std::fs::read_link(place.link()).unwrap(),

@@ -13,6 +13,7 @@ use warren::cli::{Cli, Colour, Command, ConfigWhat, DocsWhat, ProxyVerb, haproxy
 use warren::{checking, daemonise, docs, links, roles};
 use warren_broker::config::Environment;
 use warren_ctl::View;
+use warren_ctl::broker::{self, Tool};
 use warren_ctl::proxy::{self, Proxy};
 use warren_ctl::vrrp::{self as daemon, Daemon, EventsOptions};
 use warren_kit::report::{Code, Report};
@@ -28,7 +29,11 @@ fn main() -> ExitCode {
         Some("keepalived") => as_keepalived(&arguments),
         Some("haproxy") => as_haproxy(&arguments),
         Some("rabbitmq-server") => as_rabbitmq_server(&arguments),
-        _ => as_warren(&arguments),
+        Some(name) => match Tool::of_program(name) {
+            Some(tool) => as_rabbitmq_tool(tool, &arguments),
+            None => as_warren(&arguments),
+        },
+        None => as_warren(&arguments),
     }
 }
 
@@ -69,6 +74,10 @@ fn run(cli: Cli) -> Result<ExitCode, Report> {
         Command::Broker(arguments) => {
             drop(out);
             return roles::broker(&arguments.options());
+        }
+        Command::Ctl { words } => {
+            drop(out);
+            return Ok(ask_broker(Tool::Warren, &words));
         }
         Command::Check { files, host } => {
             let colour = cli.color.on_stdout();
@@ -191,6 +200,27 @@ fn ask_proxy(
         ProxyVerb::Reload => proxy::reload(&at, view),
         ProxyVerb::Upgrade => proxy::upgrade(&at, view),
     })
+}
+
+/// `rabbitmqctl` and its kin.
+fn as_rabbitmq_tool(tool: Tool, arguments: &[OsString]) -> ExitCode {
+    let words = arguments.iter().skip(1);
+    let words: Vec<String> = words.map(|word| word.to_string_lossy().into_owned()).collect();
+    ask_broker(tool, &words)
+}
+
+fn ask_broker(tool: Tool, words: &[String]) -> ExitCode {
+    broker::run(
+        tool,
+        words,
+        &mut broker::Surroundings {
+            out: &mut io::stdout().lock(),
+            err: &mut io::stderr(),
+            colour: Colour::Auto.on_stdout(),
+            runtime_dir: None,
+        },
+    )
+    .into()
 }
 
 fn as_haproxy(arguments: &[OsString]) -> ExitCode {

@@ -225,6 +225,7 @@ pub fn broker(options: &BrokerOptions) -> Result<ExitCode, Report> {
         listen: options.listen,
         data: options.data,
         node: options.node,
+        runtime_dir: options.runtime_dir,
     }) {
         Ok(()) => Ok(ExitCode::SUCCESS),
         // With its place, and the status of a wrong configuration.

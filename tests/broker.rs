@@ -1,5 +1,8 @@
 //! `warren broker` as a process: it starts with nothing written, and ends in order.
 
+#[path = "broker/ctl.rs"]
+mod ctl;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
@@ -29,6 +32,8 @@ impl Broker {
             Command::new(env!("CARGO_BIN_EXE_warren"))
                 .args(["broker", "--listen", "127.0.0.1:0", "--data"])
                 .arg(directory.join("data"))
+                .arg("--runtime-dir")
+                .arg(directory.join("run"))
                 .args(arguments),
         )
     }

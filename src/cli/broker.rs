@@ -30,6 +30,8 @@ pub struct BrokerOptions {
     pub data: Option<PathBuf>,
     /// The node's name, whatever the configuration says.
     pub node: Option<String>,
+    /// As given; `warren_kit::runtime_dir` knows the default.
+    pub runtime_dir: Option<PathBuf>,
     /// Process number is written there.
     pub pid_file: Option<PathBuf>,
     /// Log decisions, not only state changes.
@@ -59,6 +61,9 @@ pub struct BrokerArguments {
     /// Name of this host, which also chooses the overrides of [host.NAME] [default: this host's name].
     #[arg(long, value_name = "NAME")]
     host: Option<String>,
+    /// Directory for sockets [default: $RUNTIME_DIRECTORY, or /run/warren for root].
+    #[arg(long, value_name = "DIR")]
+    runtime_dir: Option<PathBuf>,
     /// Write the process number there.
     #[arg(long, value_name = "FILE")]
     pid_file: Option<PathBuf>,
@@ -84,6 +89,7 @@ impl BrokerArguments {
             listen: self.listen,
             data: self.data,
             node: self.node_name,
+            runtime_dir: self.runtime_dir,
             pid_file: self.pid_file,
             log_detail: self.log_detail,
         }
@@ -93,7 +99,11 @@ impl BrokerArguments {
 impl BrokerOptions {
     /// The same from any working directory.
     pub fn absolute(mut self) -> io::Result<Self> {
-        let singles = [self.data.as_mut(), self.pid_file.as_mut()];
+        let singles = [
+            self.data.as_mut(),
+            self.runtime_dir.as_mut(),
+            self.pid_file.as_mut(),
+        ];
         for path in singles.into_iter().flatten().chain(&mut self.files) {
             *path = std::path::absolute(&*path)?;
         }

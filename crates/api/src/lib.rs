@@ -8,6 +8,7 @@
 //! fields that end in `_us` ([`Micros`]).
 #![forbid(unsafe_code)]
 
+pub mod broker;
 pub mod proxy;
 mod refused;
 mod time;

@@ -22,6 +22,20 @@ pub mod refusal {
     pub const NO_SUCH_ROUTER: &str = "no-such-router";
     /// There is no backend or server of that name.
     pub const NO_SUCH_SERVER: &str = "no-such-server";
+    /// There is no user of that name.
+    pub const NO_SUCH_USER: &str = "no-such-user";
+    /// There is no vhost of that name.
+    pub const NO_SUCH_VHOST: &str = "no-such-vhost";
+    /// There is no queue, connection or whatever else was named.
+    pub const NOT_FOUND: &str = "not-found";
+    /// There is one of that name already.
+    pub const EXISTS: &str = "exists";
+    /// What was named is in use, or not empty.
+    pub const IN_USE: &str = "in-use";
+    /// It is not his password.
+    pub const NOT_AUTHENTICATED: &str = "not-authenticated";
+    /// What was said cannot be.
+    pub const INVALID: &str = "invalid";
     /// No server is usable.
     pub const NOT_READY: &str = "not-ready";
     /// The configuration is wrong; the old one stays in force.

@@ -217,6 +217,7 @@ impl Channel {
             queue_name: consumer.queue.identity().name.clone(),
             id: *consumer.id.lock(),
             no_ack: consumer.no_ack,
+            arguments: consumer.arguments.get().cloned().unwrap_or_default(),
         });
         ChannelReport {
             number: self.number,

@@ -21,6 +21,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::runtime::Builder;
+use warren_kit::control::BindError;
+use warren_kit::runtime_dir::{self, RuntimeDirError};
 
 pub use cookie::CookieError;
 pub use data::default_directory;
@@ -53,6 +55,8 @@ pub struct Options {
     pub data: Option<PathBuf>,
     /// Name of the node, whatever the configuration says.
     pub node: Option<String>,
+    /// Where sockets are, if not in the usual place.
+    pub runtime_dir: Option<PathBuf>,
 }
 
 /// Why the broker does not run.
@@ -92,6 +96,12 @@ pub enum DaemonError {
     /// An address that cannot be listened on.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// There is no place for sockets.
+    #[error(transparent)]
+    RuntimeDir(#[from] RuntimeDirError),
+    /// The control socket cannot be listened on.
+    #[error(transparent)]
+    Control(#[from] BindError),
     /// Anything else the system refuses.
     #[error("{what}: {source}")]
     System {
@@ -114,12 +124,13 @@ impl DaemonError {
 /// It could not start.
 pub fn run(options: &Options) -> Result<(), DaemonError> {
     let plan = read(options)?;
+    let runtime_dir = runtime_dir::for_daemon(options.runtime_dir.as_deref())?;
     let runtime = Builder::new_multi_thread()
         .enable_all()
         .thread_name("broker")
         .build()
         .map_err(DaemonError::system("no event loop"))?;
-    let node = runtime.block_on(serve::start_and_serve(options, plan));
+    let node = runtime.block_on(serve::start_and_serve(options, plan, &runtime_dir));
     // Whoever is left has been given his time.
     runtime.shutdown_timeout(END_WITHIN);
     node.map(drop)

@@ -8,6 +8,7 @@
 //! A connection is one task, and a message never changes tasks: whoever publishes puts it into the buffers of the consumers'
 //! connections, under the queue's lock, and wakes each of them once for all that he published.
 
+pub mod about;
 pub mod alarms;
 mod arrival;
 pub mod auth;
@@ -17,6 +18,7 @@ mod channel;
 mod client;
 pub mod config;
 mod connection;
+pub mod control;
 pub mod daemon;
 mod dead_letter;
 pub mod definitions;
@@ -28,6 +30,7 @@ mod overdue;
 mod paging;
 mod password;
 pub mod plan;
+mod process;
 mod properties;
 pub mod registry;
 mod reply_to;

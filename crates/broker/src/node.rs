@@ -447,6 +447,22 @@ impl Node {
         self.queues.read().get(&id).cloned()
     }
 
+    /// How listings name something of this node, a connection (0) or one of its channels: as Erlang names processes, so
+    /// that scripts that pass such names on find nothing new.
+    #[must_use]
+    pub fn pid(&self, number: u64, channel: u64) -> String {
+        format!("<{}.{}.{number}.{channel}>", self.name, self.incarnation)
+    }
+
+    /// The connection that such a name means, if it is of this run of this node.
+    #[must_use]
+    pub fn pid_number(&self, pid: &str) -> Option<u64> {
+        let inside = pid.strip_prefix('<')?.strip_suffix('>')?;
+        let numbers = inside.strip_prefix(&format!("{}.{}.", self.name, self.incarnation))?;
+        let (number, _channel) = numbers.split_once('.')?;
+        number.parse().ok()
+    }
+
     /// All queues, in no order, and what those counted that are gone.
     #[must_use]
     pub fn queues(&self) -> (Vec<Arc<Queue>>, Traffic) {

@@ -8,8 +8,8 @@
 //!
 //! There is one lock, held to put in frames or to take all of them out; never while writing.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use atomic_waker::AtomicWaker;
 use bytes::Bytes;
@@ -192,6 +192,8 @@ pub(crate) struct Consumer {
     pub(crate) limited: Arc<AtomicBool>,
     /// Its queue is gone.
     pub(crate) gone: AtomicBool,
+    /// What was said with it: octets of a table.
+    pub(crate) arguments: OnceLock<Bytes>,
 }
 
 impl DeliverySink for Consumer {

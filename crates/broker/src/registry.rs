@@ -70,8 +70,11 @@ pub struct TlsFacts {
 }
 
 impl Facts {
-    /// What a client said of itself, as it is kept.
+    /// What a client said, as it is kept.
     pub(crate) fn octets(properties: &Table) -> Bytes {
+        if properties.is_empty() {
+            return Bytes::new();
+        }
         let mut octets = BytesMut::new();
         properties.encode(&mut octets);
         Bytes::copy_from_slice(octets.get(size_of::<u32>()..).unwrap_or_default())
@@ -80,7 +83,8 @@ impl Facts {
     /// As RabbitMQ names connections: where from and where to.
     #[must_use]
     pub fn name(&self) -> String {
-        format!("{} -> {}", self.peer, self.local)
+        let plain = |end: SocketAddr| SocketAddr::new(end.ip().to_canonical(), end.port());
+        format!("{} -> {}", plain(self.peer), plain(self.local))
     }
 
     /// What the client said of itself.
@@ -269,6 +273,8 @@ pub struct ConsumerReport {
     pub id: Option<ConsumerId>,
     /// Messages need not be settled.
     pub no_ack: bool,
+    /// What was said with it: octets of a table.
+    pub arguments: Bytes,
 }
 
 /// What happened on this node since it started.

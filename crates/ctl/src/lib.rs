@@ -4,6 +4,7 @@
 //! reads: text on a terminal or in a pipe, or the answer itself as JSON.
 #![forbid(unsafe_code)]
 
+pub mod broker;
 mod clock;
 mod paint;
 pub mod proxy;

@@ -1,7 +1,7 @@
 //! Class basic, but for what comes with every message: consumers, single fetches, limits.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use warren_amqp::hot::GetOk;
 use warren_amqp::{ReplyCode, ShortString, basic};
@@ -15,6 +15,7 @@ use super::{Around, Channel, Mode, ReplyTo, declare::generated, unimplemented};
 use crate::client::precondition;
 use crate::node::now;
 use crate::output::Consumer;
+use crate::registry::Facts;
 use crate::reply_to::REPLY_TO;
 
 impl Channel {
@@ -117,6 +118,11 @@ impl Channel {
                 format_args!("queue '{name}' in vhost '{}' in exclusive use", client.vhost),
             )
         })?;
+        if let Some(consumer) = self.consumers.get(&tag).filter(|_| !consume.arguments.is_empty()) {
+            consumer
+                .arguments
+                .get_or_init(|| Facts::octets(&consume.arguments));
+        }
         self.answer_unless(consume.no_wait, around, basic::ConsumeOk { consumer_tag: tag })?;
         // Only now: the client knows that it consumes.
         queue.unblock(now(), id, &mut around.batch.after);
@@ -198,6 +204,7 @@ impl Channel {
             id: parking_lot::Mutex::new(None),
             limited,
             gone: AtomicBool::new(false),
+            arguments: OnceLock::new(),
         });
         let sink = Arc::clone(&consumer) as Arc<dyn warren_cluster::DeliverySink>;
         let added = queue.subscribe(now(), terms, no_ack, sink);

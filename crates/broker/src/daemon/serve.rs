@@ -1,6 +1,7 @@
 //! From a plan to a broker that serves, and its end.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,10 +12,14 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use warren_api::broker::SOCKET;
+use warren_kit::control::ControlSocket;
 use warren_kit::systemd::ServiceManager;
 use warren_store::RealDisk;
 
 use super::{DaemonError, Options, cookie, data, definitions, listeners};
+use crate::about::About;
+use crate::control;
 use crate::node::Node;
 use crate::plan::{Listener, Plan};
 use crate::server::{self, Door};
@@ -28,10 +33,15 @@ const TICK: Duration = Duration::from_secs(1);
 const FINISH_PART: u32 = 2;
 
 /// Starts, serves until it is told to stop, and stops. What it gives is dropped last: that closes the log.
-pub(super) async fn start_and_serve(options: &Options, plan: Plan) -> Result<Arc<Node>, DaemonError> {
+pub(super) async fn start_and_serve(
+    options: &Options,
+    plan: Plan,
+    runtime_dir: &Path,
+) -> Result<Arc<Node>, DaemonError> {
     let manager = ServiceManager::from_environment().map_err(DaemonError::system("the service manager"))?;
     let mut signals = Signals::listen().map_err(DaemonError::system("signals cannot be waited for"))?;
     data::create(&plan.data)?;
+    let socket = ControlSocket::bind(&runtime_dir.join(SOCKET), None)?;
     let home = options.home.as_ref().unwrap_or(&plan.data);
     // Nobody asks for it while the node is alone.
     let _ = cookie::take(&home.join(cookie::FILE), options.environment.cookie.as_ref())?;
@@ -47,9 +57,17 @@ pub(super) async fn start_and_serve(options: &Options, plan: Plan) -> Result<Arc
         tls,
         listening: Vec::new(),
         options: options.clone(),
+        operators: JoinSet::new(),
+        about: Arc::new(About {
+            data_directory: Some(plan.data.clone()),
+            config_files: options.files.clone(),
+            log_files: vec!["<stderr>".to_owned()],
+            ..About::default()
+        }),
         plan,
     };
     daemon.listen()?;
+    daemon.answer_operators(socket);
     daemon.ready();
     daemon.serve(&mut signals).await?;
     Ok(daemon.stop(&mut signals).await)
@@ -114,6 +132,9 @@ pub(super) struct Daemon {
     pub(super) manager: ServiceManager,
     pub(super) tls: Option<Arc<ServerConfig>>,
     pub(super) listening: Vec<Listening>,
+    /// What answers operators: the control socket.
+    operators: JoinSet<()>,
+    about: Arc<About>,
 }
 
 /// A listener that is open, or accepts. It ends when it is dropped.
@@ -165,11 +186,21 @@ impl Daemon {
             let tls = listening.listener.tls;
             if let Ok(address) = socket.local_addr() {
                 tracing::info!(%address, tls, "listening");
+                self.about.listens(address, if tls { "amqp/ssl" } else { "amqp" });
             }
             let (node, door) = (Arc::clone(&self.node), Arc::clone(&listening.door));
             listening.accepting.spawn(server::serve_door(node, socket, door));
         }
         self.listening.push(listening);
+    }
+
+    fn answer_operators(&mut self, socket: ControlSocket) {
+        let (node, about) = (Arc::clone(&self.node), Arc::clone(&self.about));
+        self.operators.spawn(async move {
+            if let Err(error) = control::serve(node, about, socket).await {
+                tracing::error!(%error, "operators are not answered any more: restart the broker to have them answered");
+            }
+        });
     }
 
     fn ready(&self) {

@@ -1,0 +1,274 @@
+//! What operators change: users, vhosts, permissions, queues, connections.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use warren_api::broker::{Refused, Reply, Request, Secret, refusal};
+use warren_cluster::Aftermath;
+use warren_model::meta::{Command, Permissions, User};
+use warren_model::{Name, Pattern, Refusal};
+
+use super::refused;
+use crate::node::Node;
+use crate::registry::Entry;
+
+/// Carries a request out.
+pub(super) async fn act(node: &Arc<Node>, request: Request) -> Result<Reply, Refused> {
+    match request {
+        Request::AddUser { user, password } => add_user(node, &user, password),
+        Request::DeleteUser { user } => {
+            let name = existing_user(node, &user)?;
+            apply(node, Command::DeleteUser { name })
+        }
+        Request::ChangePassword { user, password } => {
+            put_user(node, &user, |known| (Some(hash(&password)), known.tags.clone()))
+        }
+        Request::ClearPassword { user } => put_user(node, &user, |known| (None, known.tags.clone())),
+        Request::AuthenticateUser { user, password } => authenticate(node, &user, &password),
+        Request::SetUserTags { user, tags } => {
+            let tags = tags.iter().map(|tag| name(tag)).collect::<Result<Vec<_>, _>>()?;
+            put_user(node, &user, |known| (known.password.clone(), tags))
+        }
+        Request::AddVhost {
+            vhost, description, ..
+        } => apply(
+            node,
+            Command::AddVhost {
+                name: name(&vhost)?,
+                description,
+            },
+        ),
+        Request::DeleteVhost { vhost } => {
+            let name = existing_vhost(node, &vhost)?;
+            let reply = apply(node, Command::DeleteVhost { name: name.clone() })?;
+            for entry in node.registry.connections() {
+                if entry.facts.vhost == name {
+                    entry.close(&format!("vhost '{name}' is deleted"));
+                }
+            }
+            Ok(reply)
+        }
+        Request::SetPermissions {
+            user,
+            vhost,
+            configure,
+            write,
+            read,
+        } => {
+            let permissions = Permissions {
+                configure: pattern(&configure)?,
+                write: pattern(&write)?,
+                read: pattern(&read)?,
+            };
+            let command = Command::SetPermissions {
+                user: existing_user(node, &user)?,
+                vhost: existing_vhost(node, &vhost)?,
+                permissions,
+            };
+            apply(node, command)
+        }
+        Request::ClearPermissions { user, vhost } => {
+            let command = Command::ClearPermissions {
+                user: existing_user(node, &user)?,
+                vhost: existing_vhost(node, &vhost)?,
+            };
+            apply(node, command)
+        }
+        Request::DeleteQueue {
+            vhost,
+            queue,
+            if_unused,
+            if_empty,
+        } => delete_queue(node, &vhost, &queue, if_unused, if_empty),
+        Request::PurgeQueue { vhost, queue } => {
+            let found = existing_queue(node, &vhost, &queue)?;
+            let mut after = Aftermath::default();
+            let count = found.purge(&mut after);
+            let written = node.carry_out(&mut after);
+            after.tell();
+            written.map_err(|error| refused(refusal::FAILED, error))?;
+            Ok(done(count))
+        }
+        Request::CloseConnection { connection, reason } => {
+            let entry = find_connection(node, &connection)?;
+            entry.close(&reason);
+            tracing::info!(connection = %entry.facts.name(), %reason, "connection is closed for an operator");
+            Ok(done(1))
+        }
+        Request::CloseConnections {
+            vhost,
+            user,
+            limit,
+            delay_us,
+            reason,
+        } => {
+            let chosen = node.registry.connections().into_iter().filter(|entry| {
+                vhost.as_ref().is_none_or(|vhost| *vhost == *entry.facts.vhost)
+                    && user.as_ref().is_none_or(|user| *user == *entry.facts.user)
+            });
+            let most = match limit {
+                0 => usize::MAX,
+                limit => usize::try_from(limit).unwrap_or(usize::MAX),
+            };
+            let chosen: Vec<Arc<Entry>> = chosen.take(most).collect();
+            for entry in &chosen {
+                entry.close(&reason);
+                let delay = Duration::from(delay_us);
+                if !delay.is_zero() {
+                    tokio::time::sleep(delay).await;
+                }
+            }
+            tracing::info!(count = chosen.len(), %reason, "connections are closed for an operator");
+            Ok(done(chosen.len() as u64))
+        }
+        Request::Stop {} => {
+            // To the loop that is told to end in this way by everybody else.
+            let ourselves = nix::unistd::getpid();
+            match nix::sys::signal::kill(ourselves, nix::sys::signal::SIGTERM) {
+                Ok(()) => Ok(done(1)),
+                Err(error) => Err(refused(refusal::FAILED, error)),
+            }
+        }
+        // Answered elsewhere.
+        Request::Status {} | Request::List { .. } => Err(refused(refusal::BAD_REQUEST, "nothing to be done")),
+    }
+}
+
+fn add_user(node: &Node, user: &str, password: Option<Secret>) -> Result<Reply, Refused> {
+    let name = name(user)?;
+    if node.read(|meta| meta.user(&name).is_some()) {
+        return Err(refused(
+            refusal::EXISTS,
+            format_args!("user \"{name}\" already exists"),
+        ));
+    }
+    let password = password.map(|password| hash(&password));
+    let tags = Vec::new();
+    apply(node, Command::PutUser { name, password, tags })
+}
+
+/// Another password or other tags for somebody.
+fn put_user(
+    node: &Node,
+    user: &str,
+    change: impl FnOnce(&User) -> (Option<warren_model::meta::PasswordHash>, Vec<Name>),
+) -> Result<Reply, Refused> {
+    let name = existing_user(node, user)?;
+    let changed = node.read(|meta| meta.user(&name).map(change));
+    let (password, tags) = changed.ok_or_else(|| no_user(user))?;
+    apply(node, Command::PutUser { name, password, tags })
+}
+
+fn hash(password: &Secret) -> warren_model::meta::PasswordHash {
+    crate::password::hash(password.0.as_bytes(), rand::random())
+}
+
+fn authenticate(node: &Node, user: &str, password: &Secret) -> Result<Reply, Refused> {
+    let kept = node.read(|meta| meta.user(user)?.password.clone());
+    match kept.is_some_and(|kept| crate::password::verify(&kept, password.0.as_bytes())) {
+        true => Ok(done(1)),
+        false => Err(refused(
+            refusal::NOT_AUTHENTICATED,
+            format_args!("user '{user}' - invalid credentials"),
+        )),
+    }
+}
+
+fn delete_queue(
+    node: &Node,
+    vhost: &str,
+    queue: &str,
+    if_unused: bool,
+    if_empty: bool,
+) -> Result<Reply, Refused> {
+    let found = existing_queue(node, vhost, queue)?;
+    let snapshot = found.snapshot();
+    if if_unused && snapshot.consumers > 0 {
+        return Err(refused(refusal::IN_USE, "Queue is in use"));
+    }
+    if if_empty && snapshot.counts.ready > 0 {
+        return Err(refused(refusal::IN_USE, "Queue is not empty"));
+    }
+    let identity = found.identity();
+    let command = Command::DeleteQueue {
+        vhost: identity.vhost.clone(),
+        name: identity.name.clone(),
+    };
+    apply(node, command)?;
+    Ok(done(snapshot.counts.ready))
+}
+
+/// By `<node.creation.number.0>`, as listings show it, or by name, if no other has it.
+fn find_connection(node: &Node, said: &str) -> Result<Arc<Entry>, Refused> {
+    let found = match node.pid_number(said) {
+        Some(number) => node.registry.connection(number),
+        None => {
+            let named = |entry: &Arc<Entry>| {
+                entry.facts.name() == said || entry.facts.given_name().as_deref() == Some(said)
+            };
+            node.registry.connections().into_iter().find(named)
+        }
+    };
+    found.ok_or_else(|| {
+        refused(
+            refusal::NOT_FOUND,
+            format_args!("there is no connection {said}: list_connections pid name shows those there are"),
+        )
+    })
+}
+
+fn existing_user(node: &Node, user: &str) -> Result<Name, Refused> {
+    match node.read(|meta| meta.user(user).is_some()) {
+        true => name(user),
+        false => Err(no_user(user)),
+    }
+}
+
+fn no_user(user: &str) -> Refused {
+    refused(
+        refusal::NO_SUCH_USER,
+        format_args!("User \"{user}\" does not exist"),
+    )
+}
+
+fn existing_vhost(node: &Node, vhost: &str) -> Result<Name, Refused> {
+    match node.read(|meta| meta.vhost(vhost).is_some()) {
+        true => name(vhost),
+        false => Err(no_vhost(vhost)),
+    }
+}
+
+pub(super) fn no_vhost(vhost: &str) -> Refused {
+    refused(
+        refusal::NO_SUCH_VHOST,
+        format_args!("Virtual host '{vhost}' does not exist"),
+    )
+}
+
+fn existing_queue(node: &Node, vhost: &str, queue: &str) -> Result<Arc<warren_cluster::Queue>, Refused> {
+    let id = node.read(|meta| Some(meta.vhost(vhost)?.queue(queue)?.id));
+    id.and_then(|id| node.queue(id))
+        .ok_or_else(|| refused(refusal::NOT_FOUND, "Queue not found"))
+}
+
+fn name(text: &str) -> Result<Name, Refused> {
+    Name::try_from(text).map_err(|error| refused(refusal::INVALID, error))
+}
+
+fn pattern(text: &str) -> Result<Pattern, Refused> {
+    Pattern::new(text).map_err(|error| refused(refusal::INVALID, error))
+}
+
+fn apply(node: &Node, command: Command) -> Result<Reply, Refused> {
+    match node.apply(command) {
+        Ok(_) => Ok(done(1)),
+        Err(Refusal { text, .. }) => Err(refused(refusal::INVALID, text)),
+    }
+}
+
+fn done(count: u64) -> Reply {
+    Reply::Done {
+        message: String::new(),
+        count,
+    }
+}

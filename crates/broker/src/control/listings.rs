@@ -1,0 +1,263 @@
+//! What there is, as rows of the columns that were asked for.
+//!
+//! A column is a function from a thing to a value, found once for a listing. Things are taken a lot at a time: metadata is
+//! locked for one lot, and one lot is in memory.
+
+mod clients;
+mod queues;
+
+use warren_api::broker::{Cell, Listing, Reply, refusal};
+use warren_kit::control::{Gone, Replies};
+use warren_model::Name;
+use warren_model::meta::{Binding, Destination, Exchange};
+
+use super::{acts, cells, refused};
+use crate::node::Node;
+
+/// Things in one line of an answer.
+const LOT: usize = 500;
+
+/// The value of a column.
+type Column<T> = fn(&T) -> Cell;
+
+/// Sends rows until there are no more.
+pub(super) async fn list(
+    node: &Node,
+    listing: &Listing,
+    columns: &[String],
+    replies: &mut Replies<'_, Reply>,
+) -> Result<(), Gone> {
+    let mut rows = Rows { replies, columns };
+    match listing {
+        Listing::Users {} => {
+            let users: Vec<_> = node.read(|meta| {
+                let users = meta.users();
+                users
+                    .map(|(name, user)| (name.clone(), user.tags.clone()))
+                    .collect()
+            });
+            rows.all(&users, user_column).await
+        }
+        Listing::Vhosts {} => {
+            let vhosts: Vec<_> = node.read(|meta| {
+                let vhosts = meta.vhosts();
+                vhosts
+                    .map(|(name, vhost)| Vhost {
+                        name: name.clone(),
+                        description: vhost.description.clone(),
+                        node: node.name.clone(),
+                    })
+                    .collect()
+            });
+            rows.all(&vhosts, vhost_column).await
+        }
+        Listing::Permissions { vhost } => {
+            let found = node.read(|meta| {
+                meta.vhost(vhost)?;
+                let users = meta.users();
+                let found = users.filter_map(|(name, user)| {
+                    let permissions = user.permissions.get(&**vhost)?.clone();
+                    Some((name.clone(), permissions))
+                });
+                Some(found.collect::<Vec<_>>())
+            });
+            match found {
+                Some(found) => rows.all(&found, permissions_column).await,
+                None => rows.refuse(acts::no_vhost(vhost)).await,
+            }
+        }
+        Listing::UserPermissions { user } => {
+            let found = node.read(|meta| {
+                let permissions = meta.user(user)?.permissions.iter();
+                Some(
+                    permissions
+                        .map(|(vhost, permissions)| (vhost.clone(), permissions.clone()))
+                        .collect::<Vec<_>>(),
+                )
+            });
+            match found {
+                Some(found) => rows.all(&found, permissions_column).await,
+                None => {
+                    let text = format!("User \"{user}\" does not exist");
+                    rows.refuse(refused(refusal::NO_SUCH_USER, text)).await
+                }
+            }
+        }
+        Listing::Exchanges { vhost } => {
+            rows.all(&exchanges(node, vhost.as_deref()), exchange_column)
+                .await
+        }
+        Listing::Bindings { vhost } => rows.all(&bindings(node, vhost.as_deref()), binding_column).await,
+        Listing::Queues { vhost } => queues::list(node, vhost.as_deref(), &mut rows).await,
+        Listing::Consumers { vhost } => clients::consumers(node, vhost.as_deref(), &mut rows).await,
+        Listing::Connections {} => clients::connections(node, &mut rows).await,
+        Listing::Channels {} => clients::channels(node, &mut rows).await,
+    }
+}
+
+/// Where rows go.
+struct Rows<'a, 'b> {
+    replies: &'a mut Replies<'b, Reply>,
+    columns: &'a [String],
+}
+
+impl Rows<'_, '_> {
+    /// A row for each thing.
+    async fn all<T: Sync>(
+        &mut self,
+        things: &[T],
+        column: fn(&str) -> Option<Column<T>>,
+    ) -> Result<(), Gone> {
+        match self.find(column) {
+            Ok(columns) => self.send(things, &columns).await,
+            Err(unknown) => self.refuse(unknown).await,
+        }
+    }
+
+    fn find<T>(
+        &self,
+        column: fn(&str) -> Option<Column<T>>,
+    ) -> Result<Vec<Column<T>>, warren_api::broker::Refused> {
+        let find = |name: &String| {
+            column(name).ok_or_else(|| {
+                let text = format!("there is no column {name}: see the help of the listing");
+                refused(refusal::BAD_REQUEST, text)
+            })
+        };
+        self.columns.iter().map(find).collect()
+    }
+
+    async fn send<T: Sync>(&mut self, things: &[T], columns: &[Column<T>]) -> Result<(), Gone> {
+        for lot in things.chunks(LOT) {
+            let row = |thing: &T| columns.iter().map(|column| column(thing)).collect();
+            let rows = lot.iter().map(row).collect();
+            self.replies.send(&Reply::Rows { rows }).await?;
+        }
+        Ok(())
+    }
+
+    async fn refuse(&mut self, refused: warren_api::broker::Refused) -> Result<(), Gone> {
+        self.replies.send(&Reply::Refused(refused)).await
+    }
+
+    /// Is this column wanted? Some cost more than others.
+    fn want(&self, columns: &[&str]) -> bool {
+        self.columns
+            .iter()
+            .any(|column| columns.contains(&column.as_str()))
+    }
+}
+
+fn user_column(column: &str) -> Option<Column<(Name, Vec<Name>)>> {
+    Some(match column {
+        "user" => |(name, _)| text(name),
+        "tags" => |(_, tags)| Cell::Words(tags.iter().map(|tag| tag.as_str().to_owned()).collect()),
+        _ => return None,
+    })
+}
+
+struct Vhost {
+    name: Name,
+    description: String,
+    node: String,
+}
+
+fn vhost_column(column: &str) -> Option<Column<Vhost>> {
+    Some(match column {
+        "name" => |vhost| text(&vhost.name),
+        "description" => |vhost| Cell::Text(vhost.description.clone()),
+        "tags" => |_| Cell::Words(Vec::new()),
+        "default_queue_type" => |_| Cell::from("undefined"),
+        "tracing" => |_| Cell::Bool(false),
+        "cluster_state" => |vhost| Cell::Text(format!("[{{{}, running}}]", vhost.node)),
+        "metadata" => |_| Cell::Nothing,
+        _ => return None,
+    })
+}
+
+type Allowed = (Name, warren_model::meta::Permissions);
+
+fn permissions_column(column: &str) -> Option<Column<Allowed>> {
+    Some(match column {
+        "user" | "vhost" => |(name, _)| text(name),
+        "configure" => |(_, permissions)| Cell::Text(permissions.configure.as_str().to_owned()),
+        "write" => |(_, permissions)| Cell::Text(permissions.write.as_str().to_owned()),
+        "read" => |(_, permissions)| Cell::Text(permissions.read.as_str().to_owned()),
+        _ => return None,
+    })
+}
+
+struct ListedExchange {
+    vhost: Name,
+    name: Name,
+    kind: String,
+    flags: [bool; 3],
+    arguments: Cell,
+}
+
+fn exchanges(node: &Node, vhost: Option<&str>) -> Vec<ListedExchange> {
+    let listed = |vhost: &Name, name: &Name, exchange: &Exchange| ListedExchange {
+        vhost: vhost.clone(),
+        name: name.clone(),
+        kind: exchange.kind.name().to_owned(),
+        flags: [exchange.durable, exchange.auto_delete, exchange.internal],
+        arguments: cells::arguments(&exchange.arguments),
+    };
+    node.read(|meta| {
+        let vhosts = meta
+            .vhosts()
+            .filter(|(name, _)| vhost.is_none_or(|vhost| vhost == name.as_str()));
+        let all = vhosts.flat_map(|(vhost, it)| {
+            it.exchanges()
+                .map(move |(name, exchange)| listed(vhost, name, exchange))
+        });
+        all.collect()
+    })
+}
+
+fn exchange_column(column: &str) -> Option<Column<ListedExchange>> {
+    Some(match column {
+        "name" => |exchange| text(&exchange.name),
+        "type" => |exchange| Cell::Text(exchange.kind.clone()),
+        "durable" => |exchange| Cell::Bool(exchange.flags[0]),
+        "auto_delete" => |exchange| Cell::Bool(exchange.flags[1]),
+        "internal" => |exchange| Cell::Bool(exchange.flags[2]),
+        "arguments" => |exchange| exchange.arguments.clone(),
+        "policy" => |_| Cell::Nothing,
+        "vhost" => |exchange| text(&exchange.vhost),
+        _ => return None,
+    })
+}
+
+fn bindings(node: &Node, vhost: Option<&str>) -> Vec<(Name, Binding)> {
+    node.read(|meta| {
+        let vhosts = meta
+            .vhosts()
+            .filter(|(name, _)| vhost.is_none_or(|vhost| vhost == name.as_str()));
+        vhosts
+            .flat_map(|(name, vhost)| vhost.bindings().map(|binding| (name.clone(), binding)))
+            .collect()
+    })
+}
+
+fn binding_column(column: &str) -> Option<Column<(Name, Binding)>> {
+    Some(match column {
+        "source_name" => |(_, binding)| text(&binding.source),
+        "source_kind" => |_| Cell::from("exchange"),
+        "destination_name" => |(_, binding)| match &binding.destination {
+            Destination::Queue(name) | Destination::Exchange(name) => text(name),
+        },
+        "destination_kind" => |(_, binding)| match &binding.destination {
+            Destination::Queue(_) => Cell::from("queue"),
+            Destination::Exchange(_) => Cell::from("exchange"),
+        },
+        "routing_key" => |(_, binding)| text(&binding.key),
+        "arguments" => |(_, binding)| cells::arguments(&binding.arguments),
+        "vhost" => |(vhost, _)| text(vhost),
+        _ => return None,
+    })
+}
+
+fn text(name: &Name) -> Cell {
+    Cell::Text(name.as_str().to_owned())
+}

@@ -1,0 +1,63 @@
+//! The node and what it is doing, on one page.
+
+use warren_api::Timestamp;
+use warren_api::broker::{Disk, Files, Memory, RABBITMQ_VERSION, Status};
+
+use crate::about::About;
+use crate::node::Node;
+use crate::process::{Process, room};
+
+pub(super) fn status(node: &Node, about: &About) -> Status {
+    let (queues, _) = node.queues();
+    let (mut ready, mut unacked, mut consumers) = (0, 0, 0);
+    for queue in &queues {
+        let snapshot = queue.snapshot();
+        ready += snapshot.counts.ready;
+        unacked += snapshot.counts.unacked;
+        consumers += snapshot.consumers as u64;
+    }
+    let connections = node.registry.connections();
+    let process = Process::now();
+    Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        rabbitmq_version: RABBITMQ_VERSION.to_owned(),
+        pid: std::process::id(),
+        node: node.name.clone(),
+        cluster_name: node.name.clone(),
+        time: Timestamp::from(warren_kit::clock::wall_clock()),
+        started: Timestamp::from(about.started),
+        ready: true,
+        data_directory: about
+            .data_directory
+            .as_ref()
+            .map(|path| path.display().to_string()),
+        config_files: about
+            .config_files
+            .iter()
+            .map(|path| path.display().to_string())
+            .collect(),
+        log_files: about.log_files.clone(),
+        alarms: Vec::new(),
+        memory: Memory {
+            resident: process.resident,
+            ..Memory::default()
+        },
+        disk: Disk {
+            free: about.data_directory.as_deref().map_or(0, room),
+            ..Disk::default()
+        },
+        files: Files {
+            open: process.files,
+            limit: process.files_max,
+            sockets: connections.len() as u64,
+        },
+        connections: connections.len() as u64,
+        channels: connections.iter().map(|entry| entry.counts.channels.get()).sum(),
+        consumers,
+        queues: queues.len() as u64,
+        vhosts: node.read(|meta| meta.vhosts().count() as u64),
+        messages_ready: ready,
+        messages_unacknowledged: unacked,
+        listeners: about.listeners.read().clone(),
+    }
+}
