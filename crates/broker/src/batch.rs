@@ -56,7 +56,8 @@ pub(crate) struct Batch {
 
 /// A message that goes this way, once it may.
 pub(crate) struct Prepared {
-    message: Message,
+    // Where it stays: a message is large enough that each move of it counts.
+    message: Arc<Message>,
     way: Arc<Way>,
     mandatory: bool,
 }
@@ -119,7 +120,7 @@ impl Batch {
         let message = Message::new(client.node.message_id(), content).map_err(precondition)?;
         selection.map_err(precondition)?;
         Ok(Prepared {
-            message,
+            message: Arc::new(message),
             way,
             mandatory,
         })
@@ -160,7 +161,7 @@ impl Batch {
             self.flush_messages();
             self.way = Some(way);
         }
-        self.messages.push((number, Arc::new(message)));
+        self.messages.push((number, message));
     }
 
     /// Does all of it, and says what became of messages to channels that want to know. Gives the ticket of what has to be
