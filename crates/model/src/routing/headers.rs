@@ -1,9 +1,14 @@
 //! Headers: the arguments of a binding are compared with the headers of a message.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use bytes::Bytes;
 use warren_amqp::{ReplyCode, Table, Value};
 
 use super::{Said, Target};
 use crate::refusal::Refusal;
+use crate::wire_table;
 
 /// How many of its arguments a binding wants to see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +28,15 @@ struct Binding {
 
 /// Bindings, each compared with each message.
 #[derive(Debug, Default)]
-pub struct Headers(Vec<Binding>);
+pub struct Headers {
+    bindings: Vec<Binding>,
+    /// Where they are, by target and arguments: a queue with thousands of bindings goes without looking at each for each.
+    places: HashMap<(Target, Bytes), Vec<usize>>,
+}
+
+fn key(arguments: &Table, target: &Target) -> (Target, Bytes) {
+    (target.clone(), wire_table::octets(arguments))
+}
 
 /// `x-match` is one of four words, or absent.
 pub(super) fn check(arguments: &Table) -> Result<(), Refusal> {
@@ -53,7 +66,9 @@ fn parse(arguments: &Table) -> Result<(Match, bool), Refusal> {
 impl Headers {
     pub(super) fn add(&mut self, arguments: &Table, target: &Target) {
         let (wants, with_x) = parse(arguments).unwrap_or((Match::All, false));
-        self.0.push(Binding {
+        let place = self.places.entry(key(arguments, target)).or_default();
+        place.push(self.bindings.len());
+        self.bindings.push(Binding {
             arguments: arguments.clone(),
             wants,
             with_x,
@@ -62,12 +77,30 @@ impl Headers {
     }
 
     pub(super) fn remove(&mut self, arguments: &Table, target: &Target) {
-        if let Some(index) = self
-            .0
-            .iter()
-            .position(|one| one.target == *target && one.arguments == *arguments)
-        {
-            self.0.swap_remove(index);
+        let Entry::Occupied(mut places) = self.places.entry(key(arguments, target)) else {
+            return;
+        };
+        let Some(index) = places.get_mut().pop() else {
+            return;
+        };
+        if places.get().is_empty() {
+            places.remove();
+        }
+        let last = self.bindings.len() - 1;
+        self.bindings.swap_remove(index);
+        // The last one is in its place now.
+        let moved = self
+            .bindings
+            .get(index)
+            .map(|moved| key(&moved.arguments, &moved.target));
+        let place = moved.and_then(|moved| {
+            self.places
+                .get_mut(&moved)?
+                .iter_mut()
+                .find(|place| **place == last)
+        });
+        if let Some(place) = place {
+            *place = index;
         }
     }
 
@@ -75,7 +108,7 @@ impl Headers {
         let none = Table::new();
         let headers = said.headers().unwrap_or(&none);
         found.extend(
-            self.0
+            self.bindings
                 .iter()
                 .filter(|binding| binding.matches(headers))
                 .map(|binding| &binding.target),
