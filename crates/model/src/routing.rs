@@ -1,8 +1,9 @@
 //! From an exchange to what its bindings lead to, one table for each kind of exchange.
 //!
-//! A table answers with every target as often as bindings lead to it; who asks removes what is double.
+//! A table may answer with a target as often as bindings lead to it; who asks removes what is double.
 
 mod direct;
+mod fanout;
 mod hash;
 mod headers;
 #[cfg(test)]
@@ -18,6 +19,7 @@ use warren_amqp::{Table, Value};
 use crate::name::Name;
 use crate::refusal::Refusal;
 use direct::Direct;
+use fanout::Fanout;
 use hash::Hash;
 use headers::Headers;
 pub use headers::integer;
@@ -206,7 +208,7 @@ pub enum Routes {
     /// `direct`
     Direct(Direct),
     /// `fanout`
-    Fanout(Vec<Target>),
+    Fanout(Fanout),
     /// `topic`
     Topic(Topic),
     /// `headers`
@@ -221,7 +223,7 @@ impl Routes {
     pub fn new(kind: &Kind, arguments: &Table) -> Self {
         match kind {
             Kind::Direct => Self::Direct(Direct::default()),
-            Kind::Fanout => Self::Fanout(Vec::new()),
+            Kind::Fanout => Self::Fanout(Fanout::default()),
             Kind::Topic => Self::Topic(Topic::default()),
             Kind::Headers => Self::Headers(Headers::default()),
             Kind::ConsistentHash => Self::One(Hash::consistent(arguments)),
@@ -247,7 +249,7 @@ impl Routes {
     pub fn add(&mut self, key: &str, arguments: &Table, target: &Target) {
         match self {
             Self::Direct(routes) => routes.add(key, target),
-            Self::Fanout(targets) => targets.push(target.clone()),
+            Self::Fanout(routes) => routes.add(target),
             Self::Topic(routes) => routes.add(key, target),
             Self::Headers(routes) => routes.add(arguments, target),
             Self::One(routes) => routes.add(key, target),
@@ -258,7 +260,7 @@ impl Routes {
     pub fn remove(&mut self, key: &str, arguments: &Table, target: &Target) {
         match self {
             Self::Direct(routes) => routes.remove(key, target),
-            Self::Fanout(targets) => remove_one(targets, target),
+            Self::Fanout(routes) => routes.remove(target),
             Self::Topic(routes) => routes.remove(key, target),
             Self::Headers(routes) => routes.remove(arguments, target),
             Self::One(routes) => routes.remove(key, target),
@@ -269,7 +271,7 @@ impl Routes {
     pub fn route<'a>(&'a self, said: &Said<'_>, found: &mut Vec<&'a Target>) {
         match self {
             Self::Direct(routes) => said.keys().for_each(|key| routes.route(key, found)),
-            Self::Fanout(targets) => found.extend(targets),
+            Self::Fanout(routes) => routes.route(found),
             Self::Topic(routes) => said.keys().for_each(|key| routes.route(key, found)),
             Self::Headers(routes) => routes.route(said, found),
             Self::One(routes) => found.extend(routes.route(said)),
