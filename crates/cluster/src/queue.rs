@@ -406,6 +406,12 @@ impl Queue {
         }
     }
 
+    /// Does only one of its consumers get messages at any time?
+    #[must_use]
+    pub fn has_single_active_consumer(&self) -> bool {
+        self.state.lock().consumers.is_single()
+    }
+
     /// Does the queue limit how long messages stay?
     #[must_use]
     pub fn has_lifetime(&self) -> bool {

@@ -19,6 +19,26 @@ pub enum QueueType {
     Quorum,
 }
 
+/// What only other types of queues have. A delivery limit we have for all types.
+const NOT_CLASSIC: [&str; 8] = [
+    "x-quorum-initial-group-size",
+    "x-dead-letter-strategy",
+    "x-max-in-memory-length",
+    "x-max-in-memory-bytes",
+    "x-queue-leader-locator",
+    "x-max-age",
+    "x-stream-max-segment-size-bytes",
+    "x-initial-cluster-size",
+];
+const NOT_QUORUM: [&str; 6] = [
+    "x-max-priority",
+    "x-queue-mode",
+    "x-queue-master-locator",
+    "x-max-age",
+    "x-stream-max-segment-size-bytes",
+    "x-initial-cluster-size",
+];
+
 /// What the arguments of a queue mean. Policies may say more.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct QueueArguments {
@@ -60,17 +80,16 @@ impl QueueArguments {
             vhost,
         };
         let kind = asked.kind()?;
-        if kind == QueueType::Quorum {
-            asked.check_quorum(durable, exclusive)?;
+        match kind {
+            QueueType::Quorum => asked.check_quorum(durable, exclusive)?,
+            QueueType::Classic => asked.check_none_of(&NOT_CLASSIC, "rabbit_classic_queue")?,
         }
         let limits = Limits {
             message_ttl: asked.number("x-message-ttl", 0)?,
             length: asked.number("x-max-length", 0)?,
             octets: asked.number("x-max-length-bytes", 0)?,
             overflow: asked.overflow()?,
-            deliveries: asked
-                .number("x-delivery-limit", 0)?
-                .map(|limit| u32::try_from(limit).unwrap_or(u32::MAX)),
+            deliveries: asked.delivery_limit()?,
         };
         let (dead_letter_exchange, dead_letter_key) = (
             asked.name("x-dead-letter-exchange")?,
@@ -198,33 +217,60 @@ impl Asked<'_> {
     }
 
     fn check_quorum(&self, durable: bool, exclusive: bool) -> Result<(), Refusal> {
-        let property = |property: &str| {
-            Err(Refusal::new(
-                ReplyCode::PreconditionFailed,
-                format_args!(
-                    "invalid property '{property}' for queue '{}' in vhost '{}'",
-                    self.name, self.vhost
-                ),
-            ))
-        };
+        let property = |property| Err(Refusal::invalid_property(property, self.name, self.vhost));
         if !durable {
             return property("non-durable");
         }
         if exclusive {
             return property("exclusive-owner");
         }
-        for argument in ["x-max-priority", "x-queue-mode", "x-queue-master-locator"] {
+        self.check_none_of(&NOT_QUORUM, "rabbit_quorum_queue")?;
+        self.number("x-quorum-initial-group-size", 1)?;
+        self.word(
+            "x-dead-letter-strategy",
+            &["at-most-once", "at-least-once"],
+            "invalid_dlx_strategy",
+        )?;
+        self.word(
+            "x-queue-leader-locator",
+            &["client-local", "balanced", "random", "least-leaders"],
+            "invalid_queue_locator_arg",
+        )
+    }
+
+    /// Arguments that this type of queue does not have.
+    fn check_none_of(&self, arguments: &[&str], kind: &str) -> Result<(), Refusal> {
+        for argument in arguments {
             if self.arguments.get(argument).is_some() {
                 return Err(Refusal::new(
                     ReplyCode::PreconditionFailed,
                     format_args!(
-                        "invalid arg '{argument}' for queue '{}' in vhost '{}' of queue type rabbit_quorum_queue",
+                        "invalid arg '{argument}' for queue '{}' in vhost '{}' of queue type {kind}",
                         self.name, self.vhost
                     ),
                 ));
             }
         }
         Ok(())
+    }
+
+    /// One of these words, or nothing.
+    fn word(&self, argument: &str, words: &[&str], why: &str) -> Result<(), Refusal> {
+        match self.arguments.get(argument) {
+            None => Ok(()),
+            Some(Value::Text(text)) if words.iter().any(|word| word.as_bytes() == text.as_ref()) => Ok(()),
+            Some(_) => Err(self.invalid(argument, why)),
+        }
+    }
+
+    /// Below 0 there is no limit.
+    fn delivery_limit(&self) -> Result<Option<u32>, Refusal> {
+        let below = self.arguments.get("x-delivery-limit").and_then(integer);
+        if below.is_some_and(|number| number < 0) {
+            return Ok(None);
+        }
+        let limit = self.number("x-delivery-limit", 0)?;
+        Ok(limit.map(|limit| u32::try_from(limit).unwrap_or(u32::MAX)))
     }
 
     fn overflow(&self) -> Result<Overflow, Refusal> {

@@ -209,6 +209,12 @@ impl<T> Consumers<T> {
         self.all.is_empty()
     }
 
+    /// Only one of them gets messages at any time.
+    #[must_use]
+    pub const fn is_single(&self) -> bool {
+        self.single.is_some()
+    }
+
     /// There is an exclusive one.
     #[must_use]
     pub const fn is_exclusive(&self) -> bool {

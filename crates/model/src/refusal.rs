@@ -62,6 +62,27 @@ impl Refusal {
         )
     }
 
+    /// A property that this type of queue does not have.
+    #[must_use]
+    pub fn invalid_property(property: &str, queue: &str, vhost: &str) -> Self {
+        Self::new(
+            ReplyCode::PreconditionFailed,
+            format_args!("invalid property '{property}' for queue '{queue}' in vhost '{vhost}'"),
+        )
+    }
+
+    /// Something that quorum queues do not do.
+    #[must_use]
+    pub fn not_with_quorum(flag: &str, queue: &str, vhost: &str) -> Self {
+        Self::new(
+            ReplyCode::NotImplemented,
+            format_args!(
+                "cannot delete queue '{queue}' in vhost '{vhost}'. queue.delete operations with {flag} flag set are not \
+                 supported by quorum queues"
+            ),
+        )
+    }
+
     /// A name that only the broker gives.
     #[must_use]
     pub fn reserved_prefix(kind: &str, name: &str) -> Self {

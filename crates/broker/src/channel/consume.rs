@@ -111,6 +111,15 @@ impl Channel {
             exclusive: consume.exclusive,
         };
         let counts = is_quorum(&client, &name);
+        if counts && self.has_common_limit(around) {
+            return Err(Refusal::new(
+                ReplyCode::NotImplemented,
+                format_args!(
+                    "queue '{name}' in vhost '{}' does not support global qos",
+                    client.vhost
+                ),
+            ));
+        }
         let added = self.add_consumer(&queue, &tag, terms, consume.no_ack, counts, around);
         let id = added.map_err(|InExclusiveUse| {
             Refusal::new(
@@ -142,6 +151,13 @@ impl Channel {
                 .extract_if(|_, consumer| consumer.gone.load(Ordering::Acquire));
             gone.for_each(|(_, consumer)| ledger.close(consumer.origin));
         }
+    }
+
+    /// `basic.qos` was said for all of the channel's consumers together.
+    fn has_common_limit(&self, around: &Around<'_>) -> bool {
+        let waiting = around.client.output.lock();
+        let ledger = waiting.ledgers.get(&self.number);
+        ledger.is_some_and(|ledger| ledger.limit() > 0)
     }
 
     /// Answers come straight to this channel from now on.
@@ -225,12 +241,22 @@ impl Channel {
         let name = self.queue_name(&get.queue)?;
         client.check(Access::Read, "queue", &name)?;
         let queue = self.usable(&name, around)?;
+        let counts = is_quorum(&client, &name);
+        if counts && queue.has_single_active_consumer() {
+            return Err(Refusal::new(
+                ReplyCode::ResourceLocked,
+                format_args!(
+                    "cannot obtain access to locked queue '{name}' in vhost '{}'. basic.get operations are not supported by \
+                     quorum queues with single active consumer",
+                    client.vhost
+                ),
+            ));
+        }
         let found = queue.get(now(), get.no_ack, &mut around.batch.after);
         let Some((entry, left)) = found else {
             around.flush();
             return self.answer(around, basic::GetEmpty::default());
         };
-        let counts = is_quorum(&client, &name);
         {
             let mut waiting = client.output.lock();
             let waiting = &mut *waiting;
@@ -325,7 +351,7 @@ pub(super) fn unsubscribe(consumer: &Consumer, around: &mut Around<'_>) {
     }
 }
 
-fn is_quorum(client: &crate::client::Client, name: &Name) -> bool {
+pub(super) fn is_quorum(client: &crate::client::Client, name: &Name) -> bool {
     client.node.read(|meta| {
         let queue = meta.vhost(&client.vhost).and_then(|vhost| vhost.queue(name));
         queue.is_some_and(|queue| queue.meaning.kind == warren_model::arguments::QueueType::Quorum)

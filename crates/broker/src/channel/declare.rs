@@ -214,6 +214,16 @@ impl Channel {
             Err(refusal) if refusal.code == warren_amqp::ReplyCode::NotFound => 0,
             Err(refusal) => return Err(refusal),
             Ok(queue) => {
+                let flag = match (delete.if_unused, delete.if_empty) {
+                    (true, _) => Some("if-unused"),
+                    (false, true) => Some("if-empty"),
+                    (false, false) => None,
+                };
+                if let Some(flag) = flag
+                    && super::consume::is_quorum(client, &name)
+                {
+                    return Err(Refusal::not_with_quorum(flag, &name, &client.vhost));
+                }
                 let snapshot = queue.snapshot();
                 if delete.if_unused && snapshot.consumers > 0 {
                     return Err(Refusal::in_use("queue", &name, &client.vhost));

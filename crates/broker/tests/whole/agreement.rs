@@ -2,7 +2,7 @@
 
 use super::rabbitmq::RabbitMq;
 use super::rules::{confirms, connections, consumers, declarations, deletions, messages, names, routing};
-use super::{dead_letters, limits, reply_to, transactions};
+use super::{dead_letters, limits, quorum, reply_to, transactions};
 
 #[test]
 fn rabbitmq_does_what_is_expected_of_us() {
@@ -20,6 +20,7 @@ fn rabbitmq_does_what_is_expected_of_us() {
         messages::scenarios::ALL,
         names::scenarios::ALL,
         routing::scenarios::ALL,
+        quorum::scenarios::ALL,
         reply_to::scenarios::ALL,
         transactions::scenarios::ALL,
     ];

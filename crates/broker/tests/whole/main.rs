@@ -11,6 +11,7 @@ mod delayed;
 mod limits;
 mod overdue;
 mod policies;
+mod quorum;
 mod rabbitmq;
 mod replies;
 mod reply_to;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use warren_amqp::{Table, Value};
 
 use super::policy::Applied;
-use crate::arguments::QueueArguments;
+use crate::arguments::{QueueArguments, QueueType};
 use crate::name::Name;
 use crate::refusal::Refusal;
 use crate::routing::QueueId;
@@ -56,6 +56,9 @@ impl Queue {
         vhost: &Name,
     ) -> Result<Self, Refusal> {
         let meaning = QueueArguments::parse(&arguments, durable, exclusive.is_some(), name, vhost)?;
+        if auto_delete && meaning.kind == QueueType::Quorum {
+            return Err(Refusal::invalid_property("auto-delete", name, vhost));
+        }
         Ok(Self {
             id,
             durable,
