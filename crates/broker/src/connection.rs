@@ -35,7 +35,7 @@ use crate::client::{Client, exception};
 use crate::node::Node;
 use crate::output::{ALARM, ANSWERS_MAX, CLOSE, OVERDUE, REPORT, STOP, WRITTEN};
 use crate::overdue;
-use crate::registry::State;
+use crate::registry::{Churn, State};
 use crate::seats::Seat;
 use throttle::Throttle;
 
@@ -53,8 +53,14 @@ pub(crate) async fn run<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, arriva
     let (peer, timeout) = (arrival.peer, node.settings().handshake_timeout);
     let opened = match tokio::time::timeout(timeout, handshake::open(&mut stream, &arrival, &node)).await {
         Ok(Ok(opened)) => opened,
-        Ok(Err(error)) => return tracing::info!(%peer, %error, "connection was not opened"),
-        Err(_) => return tracing::info!(%peer, "handshake took too long"),
+        Ok(Err(error)) => {
+            Churn::one(&node.registry.churn.connections_not_opened);
+            return tracing::info!(%peer, %error, "connection was not opened");
+        }
+        Err(_) => {
+            Churn::one(&node.registry.churn.handshakes_too_long);
+            return tracing::info!(%peer, "handshake took too long");
+        }
     };
     let (user, vhost) = (opened.client.user.clone(), opened.client.vhost.clone());
     tracing::info!(%peer, %user, %vhost, "connection opened");
@@ -659,9 +665,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         self.seat = None;
         self.around().flush();
-        self.client
-            .node
-            .forget_connection(self.client.number, &self.client.vhost);
+        self.client.node.forget_connection(self.client.number);
     }
 
     fn tick(&mut self) -> io::Result<()> {

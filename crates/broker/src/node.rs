@@ -22,6 +22,7 @@ use warren_store::{AppendError, Disk, Options, Recovered, StreamId, Ticket};
 use crate::alarms::{Alarms, DiskLimit, MemoryLimit};
 use crate::auth::Auth;
 use crate::dead_letter;
+use crate::exclusive::Exclusive;
 use crate::furniture::Furniture;
 use crate::output::Output;
 use crate::password::Hashing;
@@ -39,6 +40,8 @@ pub struct Settings {
     pub frame_max: FrameMax,
     /// The highest channel number, offered.
     pub channel_max: u16,
+    /// How many connections may be open at once.
+    pub connection_max: Option<u32>,
     /// Seconds between signs of life, offered.
     pub heartbeat: u16,
     /// How long a client may take until its connection is open.
@@ -65,6 +68,7 @@ impl Default for Settings {
         Self {
             frame_max: FrameMax::DEFAULT,
             channel_max: 2047,
+            connection_max: None,
             heartbeat: 60,
             handshake_timeout: Duration::from_secs(10),
             body_max: BODY_SIZE_DEFAULT,
@@ -103,6 +107,7 @@ pub struct Node {
     pub alarms: Alarms,
     /// How many have places that are limited.
     pub(crate) seats: Seats,
+    exclusive: Exclusive,
     storage: Option<Storage>,
     failure: watch::Receiver<Option<String>>,
     /// What was written has been read: changes are written from now on.
@@ -181,6 +186,7 @@ impl Node {
             auth: Auth::default(),
             alarms: Alarms::default(),
             seats: Seats::default(),
+            exclusive: Exclusive::default(),
             storage,
             failure,
             is_open: AtomicBool::new(false),
@@ -486,22 +492,14 @@ impl Node {
     }
 
     /// A connection is gone, and with it the queues that were its own.
-    pub(crate) fn forget_connection(&self, number: u64, vhost: &Name) {
-        let own: Vec<Name> = self.read(|meta| {
-            let queues = meta
-                .vhost(vhost)
-                .into_iter()
-                .flat_map(warren_model::meta::Vhost::queues);
-            queues
-                .filter(|(_, queue)| queue.exclusive == Some(number))
-                .map(|(name, _)| name.clone())
-                .collect()
-        });
-        for name in own {
-            if let Err(refusal) = self.apply(Command::DeleteQueue {
-                vhost: vhost.clone(),
-                name,
-            }) {
+    pub(crate) fn forget_connection(&self, number: u64) {
+        for id in self.exclusive.of(number) {
+            let found = self.read(|meta| {
+                let (vhost, name, _) = meta.queue(id)?;
+                Some((vhost.clone(), name.clone()))
+            });
+            let Some((vhost, name)) = found else { continue };
+            if let Err(refusal) = self.apply(Command::DeleteQueue { vhost, name }) {
                 tracing::warn!(%refusal, "exclusive queue stays");
             }
         }
@@ -531,12 +529,16 @@ impl Node {
                     ),
                 };
                 self.queues.write().insert(*id, Arc::new(queue));
+                if let Some(connection) = declared.exclusive {
+                    self.exclusive.add(*id, connection);
+                }
                 Churn::one(&self.registry.churn.queues_created);
                 if let Some(expires) = meaning.expires {
                     self.timers.set(now().after(expires), *id, Alarm::Unused);
                 }
             }
             Change::QueueRemoved(id) => {
+                self.exclusive.remove(*id);
                 let mut queues = self.queues.write();
                 if let Some(queue) = queues.remove(id) {
                     queue.close(after);

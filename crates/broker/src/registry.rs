@@ -284,6 +284,12 @@ pub struct Churn {
     pub connections_opened: AtomicU64,
     /// Connections that ended.
     pub connections_closed: AtomicU64,
+    /// Clients that did not get as far as an open connection: they went, spoke something else, or were refused.
+    pub connections_not_opened: AtomicU64,
+    /// Clients that took longer than [`crate::Settings::handshake_timeout`] for that.
+    pub handshakes_too_long: AtomicU64,
+    /// Attempts to accept a client that failed, mostly since no file descriptor was left.
+    pub not_accepted: AtomicU64,
     /// Channels that opened.
     pub channels_opened: AtomicU64,
     /// Channels that ended.

@@ -17,6 +17,7 @@ pub(crate) struct Seats(Mutex<Taken>);
 
 #[derive(Debug, Default)]
 struct Taken {
+    all: usize,
     vhosts: HashMap<Name, usize>,
     users: HashMap<Name, usize>,
     channels: HashMap<Name, usize>,
@@ -25,6 +26,8 @@ struct Taken {
 /// There is no place left.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub(crate) enum Full {
+    #[error("connection refused: node connection limit ({limit}) is reached")]
+    Node { limit: u32 },
     #[error("access to vhost '{vhost}' refused for user '{user}': connection limit ({limit}) is reached")]
     Vhost { vhost: Name, user: Name, limit: i64 },
     #[error("connection refused for user '{user}': user connection limit ({limit}) is reached")]
@@ -50,6 +53,11 @@ impl Seat {
         limits: (Option<i64>, Option<i64>),
     ) -> Result<Self, Full> {
         let mut taken = node.seats.0.lock();
+        if let Some(limit) = node.settings().connection_max
+            && taken.all >= limit as usize
+        {
+            return Err(Full::Node { limit });
+        }
         let count = |of: &HashMap<Name, usize>, name: &Name| of.get(name).copied().unwrap_or_default();
         if let Some(limit) = reached(limits.0, count(&taken.vhosts, vhost)) {
             let (vhost, user) = (vhost.clone(), user.clone());
@@ -59,6 +67,7 @@ impl Seat {
             let user = user.clone();
             return Err(Full::User { user, limit });
         }
+        taken.all += 1;
         *taken.vhosts.entry(vhost.clone()).or_default() += 1;
         *taken.users.entry(user.clone()).or_default() += 1;
         Ok(Self {
@@ -103,6 +112,7 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         let mut taken = self.node.seats.0.lock();
+        taken.all = taken.all.saturating_sub(1);
         leave(&mut taken.vhosts, &self.vhost, 1);
         leave(&mut taken.users, &self.user, 1);
         leave(&mut taken.channels, &self.user, self.channels);

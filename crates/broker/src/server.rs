@@ -2,17 +2,20 @@
 
 mod introduction;
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
 use crate::arrival::Arrival;
 use crate::config::Network;
 use crate::node::Node;
+use crate::registry::Churn;
 use crate::{connection, tls};
 
 /// What a listener asks of those who come. It may change while it listens.
@@ -54,6 +57,7 @@ pub(crate) async fn serve_door(node: Arc<Node>, listener: TcpListener, door: Arc
             }
             Err(error) => {
                 // Mostly no file descriptor is left: others will end.
+                Churn::one(&node.registry.churn.not_accepted);
                 tracing::warn!(%error, "client was not accepted");
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
@@ -92,6 +96,14 @@ async fn admit(
         }
         Err(_) => tracing::info!(peer = %arrival.peer, "handshake took too long"),
     }
+}
+
+/// Serves one client, however his octets come, until he goes. No listener and none of the node's clocks are needed.
+pub async fn serve_stream<S>(node: Arc<Node>, stream: S, peer: SocketAddr, local: SocketAddr)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    connection::run(stream, Arrival::direct(peer, local), node).await;
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use warren_model::{Name, Pattern};
 use super::address::{Network, listen_address};
 use super::file::{Broker, First, Tls as TlsFile};
 use super::load::Machine;
+use crate::alarms::{DiskLimit, MemoryLimit};
 use crate::furniture::{Furniture, Secret};
 use crate::node::Settings;
 use crate::password::Hashing;
@@ -151,6 +152,10 @@ fn settings(report: &mut Report, file: &Broker) -> Settings {
             0..=u16::MAX.into(),
             default.channel_max,
         ),
+        connection_max: file
+            .connection_max
+            .as_ref()
+            .map(|most| report.number("connection_max", Some(most), 0..=u32::MAX.into(), u32::MAX)),
         heartbeat: u16::try_from(heartbeat.as_secs()).unwrap_or(default.heartbeat),
         handshake_timeout: report.duration(
             "handshake_timeout",
@@ -165,14 +170,68 @@ fn settings(report: &mut Report, file: &Broker) -> Settings {
             default.body_max,
         ),
         consumer_timeout: default.consumer_timeout,
-        memory_limit: default.memory_limit,
-        disk_free_limit: default.disk_free_limit,
+        memory_limit: memory_limit(report, file.memory_limit.as_ref()),
+        disk_free_limit: disk_limit(report, file.disk_free_limit.as_ref()),
         loopback_users: match &file.loopback_users {
             Some(users) => users.iter().map(|user| user.get_ref().clone()).collect(),
             None => default.loopback_users,
         },
         first: first(report, &file.first),
         hashing: hashing.unwrap_or_default(),
+    }
+}
+
+/// Up to here a limit is a part of the memory, above it octets.
+const PARTS_MAX: f64 = 100.0;
+/// Octets that a number with a fraction tells apart.
+const OCTETS_MAX: f64 = 9e15;
+
+fn memory_limit(report: &mut Report, limit: Option<&Spanned<f64>>) -> MemoryLimit {
+    match part_or_octets(report, "memory_limit", limit, 1.0) {
+        None => MemoryLimit::DEFAULT,
+        Some(Amount::Part(part)) => MemoryLimit::Millionths(part),
+        Some(Amount::Octets(octets)) => MemoryLimit::Octets(octets),
+    }
+}
+
+fn disk_limit(report: &mut Report, limit: Option<&Spanned<f64>>) -> DiskLimit {
+    match part_or_octets(report, "disk_free_limit", limit, PARTS_MAX) {
+        None => DiskLimit::DEFAULT,
+        Some(Amount::Part(part)) => DiskLimit::MillionthsOfMemory(part),
+        Some(Amount::Octets(octets)) => DiskLimit::Octets(octets),
+    }
+}
+
+enum Amount {
+    /// Millionths.
+    Part(u32),
+    Octets(u64),
+}
+
+/// A number that is a part if it is at most `parts`, and octets if it is beyond all parts.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "it has been looked at before"
+)]
+fn part_or_octets(
+    report: &mut Report,
+    name: &str,
+    limit: Option<&Spanned<f64>>,
+    parts: f64,
+) -> Option<Amount> {
+    let limit = limit?;
+    match *limit.get_ref() {
+        part if (0.0..=parts).contains(&part) => Some(Amount::Part((part * 1e6).round() as u32)),
+        octets if (PARTS_MAX..=OCTETS_MAX).contains(&octets) => Some(Amount::Octets(octets as u64)),
+        other => {
+            report.error(
+                limit.span(),
+                format!("{name} {other} is out of range"),
+                format!("write a part of the memory, from 0 to {parts}, or a number of octets"),
+            );
+            None
+        }
     }
 }
 

@@ -46,10 +46,18 @@ pub struct Broker {
     pub handshake_timeout: Option<Spanned<HumanDuration>>,
     /// Octets of the largest frame, offered to clients. Default 131072.
     pub frame_max: Option<Spanned<i64>>,
+    /// How many connections may be open at once. Default: any number.
+    pub connection_max: Option<Spanned<i64>>,
     /// The highest channel number, offered to clients. Default 2047.
     pub channel_max: Option<Spanned<i64>>,
     /// Octets of the largest message body. Default 134217728.
     pub max_message_size: Option<Spanned<i64>>,
+    /// Memory from which on who publishes has to wait: a part of what the machine or the control group has, as `0.4`, or octets, as
+    /// `2000000000`. Default 0.4.
+    pub memory_limit: Option<Spanned<f64>>,
+    /// Room on the disk below which who publishes has to wait: octets, or a part of the memory if it is less than 100. Default
+    /// 50000000.
+    pub disk_free_limit: Option<Spanned<f64>>,
     /// How long a stop may take: half of it is for confirms that are outstanding. Default `"10s"`.
     pub stop_timeout: Option<Spanned<HumanDuration>>,
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use toml::Spanned;
 
-use super::value::{Wrong, duration, listener, number, switch, text};
+use super::value::{Wrong, duration, listener, number, octets, part, switch, text};
 use super::{Broker, Line};
 use crate::config::file::Tls;
 
@@ -63,8 +63,7 @@ const fn none(name: &'static str, why: &'static str) -> Key {
     }
 }
 
-const MEMORY: &str = "memory is not limited by a watermark";
-const DISK: &str = "publishers are refused when the disk is full, not before";
+const MEMORY: &str = "what the process has of its own is compared, several times in a second";
 const ERLANG: &str = "there is no Erlang runtime here";
 const CLUSTER: &str = "the node is alone";
 const LOG: &str = "log lines go to the journal or to standard error, and WARREN_LOG chooses their levels";
@@ -290,6 +289,16 @@ pub(super) const KEYS: &[Key] = &[
         broker.frame_max = Some(number(line)?);
         Ok(())
     }),
+    set(
+        "connection_max",
+        "`connection_max` unless `infinity`",
+        |line, broker| {
+            if line.text() != "infinity" {
+                broker.connection_max = Some(number(line)?);
+            }
+            Ok(())
+        },
+    ),
     set("channel_max", "`channel_max`", |line, broker| {
         broker.channel_max = Some(number(line)?);
         Ok(())
@@ -308,12 +317,37 @@ pub(super) const KEYS: &[Key] = &[
         "password_hashing_module",
         "new passwords are kept as salted SHA-256",
     ),
-    none("vm_memory_high_watermark.*", MEMORY),
-    none("vm_memory_high_watermark_paging_ratio", MEMORY),
+    set(
+        "vm_memory_high_watermark.relative",
+        "`memory_limit`",
+        |line, broker| {
+            broker.memory_limit = Some(part(line)?);
+            Ok(())
+        },
+    ),
+    set(
+        "vm_memory_high_watermark.absolute",
+        "`memory_limit`",
+        |line, broker| {
+            broker.memory_limit = Some(octets(line)?);
+            Ok(())
+        },
+    ),
+    none(
+        "vm_memory_high_watermark_paging_ratio",
+        "messages are on disk long before memory is short",
+    ),
     none("vm_memory_calculation_strategy", MEMORY),
     none("memory_monitor_interval", MEMORY),
     none("total_memory_available_override_value", MEMORY),
-    none("disk_free_limit.*", DISK),
+    set("disk_free_limit.relative", "`disk_free_limit`", |line, broker| {
+        broker.disk_free_limit = Some(part(line)?);
+        Ok(())
+    }),
+    set("disk_free_limit.absolute", "`disk_free_limit`", |line, broker| {
+        broker.disk_free_limit = Some(octets(line)?);
+        Ok(())
+    }),
     none("hipe_compile", ERLANG),
     none("net_ticktime", ERLANG),
     none("background_gc_enabled", ERLANG),

@@ -1,3 +1,4 @@
+use crate::alarms::{DiskLimit, MemoryLimit};
 use warren_kit::config::ConfigError;
 use warren_kit::diagnostics::SourceFile;
 
@@ -42,7 +43,10 @@ channel_max = 100
 frame_max = 8192
 max_message_size = 1000
 heartbeat = 20
+memory_monitor_interval = 2500
 vm_memory_high_watermark.relative = 0.6
+disk_free_limit.absolute = 2GB
+connection_max = 500
 ";
 
 #[test]
@@ -70,6 +74,9 @@ fn every_key_lands_in_the_plan() {
     );
     assert_eq!(settings.handshake_timeout.as_millis(), 2500);
     assert_eq!(settings.frame_max.octets(), 8192);
+    assert_eq!(settings.memory_limit, MemoryLimit::Millionths(600_000));
+    assert_eq!(settings.disk_free_limit, DiskLimit::Octets(2_000_000_000));
+    assert_eq!(settings.connection_max, Some(500));
     let first = &settings.first;
     assert_eq!((first.user.as_str(), first.vhost.as_str()), ("admin", "/shop"));
     assert_eq!(first.password.reveal(), "a # b");
@@ -80,7 +87,7 @@ fn every_key_lands_in_the_plan() {
         panic!("{warnings:#?}")
     };
     assert!(
-        warning.starts_with("rabbitmq.conf:23:1: warning: vm_memory_high_watermark.relative has no effect"),
+        warning.starts_with("rabbitmq.conf:23:1: warning: memory_monitor_interval has no effect"),
         "{warning}"
     );
 }
@@ -109,6 +116,15 @@ fn a_wrong_value_is_shown_with_its_place() {
         ("heartbeat = soon\n", "rabbitmq.conf:1:13"),
         ("listeners.tcp.1 = localhost:5672\n", "is nothing to listen on"),
         ("channel_max = 70000\n", "channel_max 70000 is out of range"),
+        (
+            "vm_memory_high_watermark.relative = 2.5\n",
+            "memory_limit 2.5 is out of range",
+        ),
+        (
+            "vm_memory_high_watermark.relative = much\n",
+            "is no part of the memory",
+        ),
+        ("disk_free_limit.absolute = 5 parsec\n", "is no number of octets"),
         ("default_permissions.read = (\n", "is not a regular expression"),
         ("listeners.ssl.1 = 5671\n", "TLS without a certificate"),
         ("just words\n", "this line has no `=`"),
