@@ -4,6 +4,8 @@
 //! queue, time.
 
 mod handshake;
+#[cfg(test)]
+mod tests;
 mod throttle;
 
 use std::future::poll_fn;

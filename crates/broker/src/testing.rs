@@ -68,6 +68,11 @@ impl Client {
         self.stream.local_addr().unwrap()
     }
 
+    /// To say anything.
+    pub(crate) const fn stream(&mut self) -> &mut TcpStream {
+        &mut self.stream
+    }
+
     pub(crate) async fn send(&mut self) {
         self.stream.write_all_buf(self.connection.outbox()).await.unwrap();
     }

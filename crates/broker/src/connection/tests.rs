@@ -1,0 +1,174 @@
+//! Clients that do not play along, and what others notice of it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use bytes::Buf;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use warren_amqp::content::Properties;
+use warren_amqp::hot::Publish;
+use warren_amqp::outbox::Outbox;
+use warren_amqp::{FrameMax, Method, basic, channel, queue};
+
+use super::ANSWERS_MAX;
+use crate::node::{Node, Settings};
+use crate::registry::State;
+use crate::testing::{Client, eventually, node};
+
+/// What others may notice: more than on an idle machine, and far less than what a stuck broker takes.
+const NOTICED: Duration = Duration::from_secs(1);
+
+/// The slowest of some answers that a client waits for.
+async fn slowest(client: &mut Client) -> Duration {
+    let mut slowest = Duration::ZERO;
+    for _ in 0..50 {
+        let started = Instant::now();
+        let answer = client.call(basic::Qos::default()).await;
+        assert!(
+            matches!(answer, Method::Basic(basic::Method::QosOk(_))),
+            "{answer:?}"
+        );
+        slowest = slowest.max(started.elapsed());
+    }
+    slowest
+}
+
+async fn half_open(address: SocketAddr, count: usize, said: &[u8]) -> Vec<TcpStream> {
+    let mut streams = Vec::new();
+    for _ in 0..count {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(said).await.unwrap();
+        streams.push(stream);
+    }
+    streams
+}
+
+#[tokio::test]
+async fn who_says_half_a_hello_is_cut_off_in_time_and_others_do_not_notice() {
+    const COUNT: usize = 150;
+    let (node, address) = node().await;
+    let mut other = Client::open(address).await;
+    let quiet = slowest(&mut other).await;
+    node.change_settings(Settings {
+        handshake_timeout: Duration::from_millis(500),
+        ..Settings::default()
+    });
+    let mut streams = half_open(address, COUNT, b"").await;
+    streams.extend(half_open(address, COUNT, b"AMQP\0").await);
+    streams.extend(half_open(address, COUNT, b"AMQP\0\0\x09\x01\x01\0\0").await);
+    let noticed = slowest(&mut other).await;
+    assert!(noticed < quiet + NOTICED, "{noticed:?} instead of {quiet:?}");
+    for mut stream in streams {
+        let mut heard = Vec::new();
+        // Cut off, however that looks.
+        let _ = stream.read_to_end(&mut heard).await;
+    }
+    let churn = &node.registry.churn;
+    eventually("all are counted", || {
+        churn.handshakes_too_long.load(Ordering::Relaxed) == 3 * COUNT as u64
+    })
+    .await;
+    assert_eq!(node.registry.count(), 1);
+}
+
+fn entry_of(node: &Arc<Node>, client: &Client) -> Arc<crate::registry::Entry> {
+    let all = node.registry.connections();
+    all.into_iter()
+        .find(|entry| entry.facts.peer == client.address())
+        .unwrap()
+}
+
+#[tokio::test]
+async fn who_never_reads_what_he_asks_for_is_not_heard_any_more() {
+    let (node, address) = node().await;
+    let mut other = Client::open(address).await;
+    let mut deaf = Client::open(address).await;
+    let entry = entry_of(&node, &deaf);
+    // Every message comes back.
+    let mut outbox = Outbox::new(FrameMax::DEFAULT);
+    let lost = Publish {
+        routing_key: b"nowhere",
+        mandatory: true,
+        ..Publish::default()
+    };
+    let body = vec![7; 4096].into();
+    for _ in 0..64 {
+        outbox.publish(1, &lost, &Properties::default(), &body).unwrap();
+    }
+    let octets = outbox.copy_to_bytes(outbox.remaining());
+    let stream = deaf.stream();
+    let mut sent = 0;
+    // Until nobody takes any more.
+    while let Ok(written) = tokio::time::timeout(Duration::from_secs(2), stream.write_all(&octets)).await {
+        written.unwrap();
+        sent += octets.len();
+        assert!(sent < 1 << 30, "it is heard for ever");
+    }
+    assert_eq!(entry.state(), State::Flow);
+    assert!(entry.unsent() < 4 * ANSWERS_MAX as u64, "{}", entry.unsent());
+    assert!(slowest(&mut other).await < NOTICED);
+    drop(deaf);
+    eventually("it is gone", || node.registry.count() == 1).await;
+}
+
+#[tokio::test]
+async fn a_client_has_so_many_channels_and_no_more() {
+    let (node, address) = node().await;
+    let mut other = Client::open(address).await;
+    let mut greedy = Client::open(address).await;
+    let most = node.settings().channel_max;
+    for number in 2..=most {
+        greedy.cast_on(number, channel::Open::default()).await;
+    }
+    for _ in 2..=most {
+        let opened = greedy.event().await;
+        assert!(
+            matches!(
+                opened,
+                warren_amqp::client::Event::Method {
+                    method: Method::Channel(channel::Method::OpenOk(_)),
+                    ..
+                }
+            ),
+            "{opened:?}"
+        );
+    }
+    assert!(slowest(&mut other).await < NOTICED);
+    greedy.cast_on(most + 1, channel::Open::default()).await;
+    let refused = greedy.event().await;
+    let warren_amqp::client::Event::Method {
+        method: Method::Connection(warren_amqp::connection::Method::Close(close)),
+        ..
+    } = refused
+    else {
+        panic!("{refused:?}");
+    };
+    assert_eq!(close.reply_code, 530);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_end_at_once_with_their_queues_hold_up_nobody() {
+    const COUNT: usize = 150;
+    let (node, address) = node().await;
+    let mut other = Client::open(address).await;
+    let mut clients = Vec::new();
+    for _ in 0..COUNT {
+        let mut client = Client::open(address).await;
+        let declare = queue::Declare {
+            exclusive: true,
+            ..queue::Declare::default()
+        };
+        client.call(declare).await;
+        clients.push(client);
+    }
+    assert_eq!(node.queues().0.len(), COUNT);
+    let quiet = slowest(&mut other).await;
+    drop(clients);
+    let noticed = slowest(&mut other).await;
+    assert!(noticed < quiet + NOTICED, "{noticed:?} instead of {quiet:?}");
+    eventually("their queues are gone", || node.queues().0.is_empty()).await;
+    assert_eq!(node.registry.count(), 1);
+}
