@@ -87,13 +87,18 @@ pub(crate) fn run(options: &Options) -> Result<bool, String> {
         site.cores
     );
 
-    let mut report = Report::default();
+    let (mut report, mut complete) = (Report::default(), true);
     let mut units = Vec::new();
     for row in ROWS {
         if options.rows.is_empty() || options.rows.iter().any(|name| name == row.name) {
-            let samples = measure(row, options, &peers, &site, &mut units)
-                .map_err(|reason| format!("{}: {reason}", row.name))?;
-            report.add(row, samples);
+            // What was measured before is not lost.
+            match measure(row, options, &peers, &site, &mut units) {
+                Ok(samples) => report.add(row, samples),
+                Err(reason) => {
+                    eprintln!("{}: {reason}", row.name);
+                    complete = false;
+                }
+            }
         }
     }
     drop(units);
@@ -104,7 +109,7 @@ pub(crate) fn run(options: &Options) -> Result<bool, String> {
             .map_err(|error| format!("{}: {error}", path.display()))?;
         println!("\nwritten to {}", path.display());
     }
-    Ok(holds)
+    Ok(holds && complete)
 }
 
 /// So many cores for the brokers, and the others for clients; with few, they share.

@@ -16,6 +16,8 @@ pub(crate) fn prepare(congestion: Option<&str>) -> Result<String, String> {
     }
     for (key, value) in [
         ("ip_local_port_range", "12000 65000"),
+        // RabbitMQ's other listeners: no client may happen to have their ports.
+        ("ip_local_reserved_ports", "15672-15692,25672"),
         ("tcp_tw_reuse", "1"),
         // Connections that have ended a while ago would make every new one search longer for a port.
         ("tcp_max_tw_buckets", "4000"),
