@@ -7,6 +7,7 @@ mod agreement;
 mod broker;
 mod client;
 mod dead_letters;
+mod definitions;
 mod delayed;
 mod limits;
 mod overdue;

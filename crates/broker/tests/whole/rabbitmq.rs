@@ -27,6 +27,15 @@ fn free_port() -> u16 {
 impl RabbitMq {
     /// Nothing where it is not installed, or where processes cannot have a namespace of their own.
     pub(crate) fn start() -> Option<Self> {
+        Self::with(None)
+    }
+
+    /// One that begins with these definitions, and listens when it has them.
+    pub(crate) fn with_definitions(definitions: &str) -> Option<Self> {
+        Self::with(Some(definitions))
+    }
+
+    fn with(definitions: Option<&str>) -> Option<Self> {
         let can = Command::new("unshare").args(["--pid", "--fork", "true"]).status();
         if !Path::new(PROGRAM).exists() || !can.is_ok_and(|status| status.success()) {
             eprintln!("RabbitMQ is not installed here, or cannot be started: it is not asked");
@@ -34,6 +43,12 @@ impl RabbitMq {
         }
         let directory = tempfile::tempdir().unwrap();
         let path = |file: &str| directory.path().join(file);
+        if let Some(definitions) = definitions {
+            let file = path("definitions.json");
+            std::fs::write(&file, definitions).unwrap();
+            let line = format!("load_definitions = {}\n", file.display());
+            std::fs::write(path("rabbitmq.conf"), line).unwrap();
+        }
         let (port, epmd, distribution) = (free_port(), free_port(), free_port());
         File::create(path("plugins"))
             .unwrap()
@@ -52,7 +67,7 @@ impl RabbitMq {
             .env("RABBITMQ_LOG_BASE", path("log"))
             .env("RABBITMQ_LOGS", "-")
             .env("RABBITMQ_ENABLED_PLUGINS_FILE", path("plugins"))
-            .env("RABBITMQ_CONFIG_FILE", path("none.conf"))
+            .env("RABBITMQ_CONFIG_FILE", path("rabbitmq.conf"))
             .env("RABBITMQ_PID_FILE", path("pid"))
             .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "+S 1:1 +sbwt none")
             .stdin(Stdio::null())
