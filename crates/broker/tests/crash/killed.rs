@@ -20,10 +20,12 @@ fn serve(directory: &Path) -> ! {
     })
 }
 
-fn spawn(directory: &Path) -> (Child, SocketAddr) {
+/// The broker as a process of its own; `environment` for it.
+pub(crate) fn spawn(directory: &Path, environment: &[(&str, &std::ffi::OsStr)]) -> (Child, SocketAddr) {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", TEST, "--nocapture"])
         .env(DIRECTORY, directory)
+        .envs(environment.iter().copied())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
@@ -56,7 +58,7 @@ fn nothing_confirmed_is_lost_when_the_broker_is_killed() {
         publishers: Arc::clone(&publishers),
     };
     for _ in 0..number("ROUNDS", 100) {
-        let (mut child, address) = spawn(directory.path());
+        let (mut child, address) = spawn(directory.path(), &[]);
         let life = Duration::from_millis(rng.random_range(0..500));
         runtime.block_on(play(&Arc::new(scene(address)), &mut rng, async {
             tokio::time::sleep(life).await;
@@ -64,7 +66,7 @@ fn nothing_confirmed_is_lost_when_the_broker_is_killed() {
             child.wait().unwrap();
         }));
     }
-    let (mut child, address) = spawn(directory.path());
+    let (mut child, address) = spawn(directory.path(), &[]);
     runtime.block_on(check(&scene(address)));
     child.kill().unwrap();
     child.wait().unwrap();

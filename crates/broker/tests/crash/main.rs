@@ -10,6 +10,8 @@
 //! `ROUNDS=` lasts longer.
 
 mod client;
+mod delayed;
+mod figures;
 mod record;
 mod work;
 
@@ -45,12 +47,16 @@ fn runtime(threads: usize) -> Runtime {
         .unwrap()
 }
 
+/// Says that segments are as large as they are elsewhere.
+const LARGE: &str = "WARREN_CRASH_LARGE";
+
 /// Small segments, so that short histories fill and free many.
 fn options() -> Options {
-    Options {
-        segment_octets: 1 << 20,
-        ..Options::default()
+    let mut options = Options::default();
+    if std::env::var_os(LARGE).is_none() {
+        options.segment_octets = 1 << 20;
     }
+    options
 }
 
 /// Opens a node, and listens.
