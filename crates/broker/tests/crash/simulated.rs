@@ -1,6 +1,9 @@
-//! The node in this process, with a disk that loses what was not synced.
+//! The node in this process, with a disk that loses what was not synced, fails, and fills up.
 
 use super::*;
+use crate::client::{Client, short};
+use warren_amqp::client::Event;
+use warren_amqp::{Method, Table, basic, queue};
 use warren_store::{SimulatedDisk, Weather};
 
 /// One node's history: some power cuts, then the end.
@@ -18,22 +21,22 @@ fn history(seed: u64) -> [usize; 4] {
     for _ in 0..rng.random_range(1..5) {
         let broker = runtime(2);
         let (node, address) = broker.block_on(start(directory, Arc::new(disk.clone())));
-        let life = disk.operations() + rng.random_range(1..200);
-        let weather = match rng.random_range(0..4) {
-            0 => Weather {
-                sync_fails_at: Some(disk.syncs() + rng.random_range(1..100)),
-                ..Weather::default()
-            },
-            _ => Weather {
-                power_cut_at: Some(life),
-                ..Weather::default()
-            },
-        };
+        let life = rng.random_range(1..200);
+        let mut weather = Weather::default();
+        match rng.random_range(0..4) {
+            0 => weather.sync_fails_at = Some(disk.syncs() + life / 2),
+            _ => weather.power_cut_at = Some(disk.operations() + life),
+        }
+        if rng.random_ratio(1, 3) {
+            // Soon there is no room for messages; what settles and declares has to be taken all the same.
+            let used: u64 = disk.files().iter().map(|(_, octets)| octets).sum();
+            weather.capacity = Some(used + rng.random_range(0..3 << 20));
+        }
         disk.set_weather(weather);
         let mut failure = node.failure();
         clients.block_on(play(&Arc::new(scene(address)), &mut rng, async {
             // The disk fails sooner or later; what is in a disk's memory is lost when the power goes, not when a sync fails.
-            let late = tokio::time::timeout(Duration::from_secs(5), failure.changed()).await;
+            let late = tokio::time::timeout(Duration::from_secs(2), failure.changed()).await;
             drop(late);
             let cut = Weather {
                 power_cut_at: Some(0),
@@ -62,4 +65,74 @@ fn nothing_confirmed_is_lost_with_the_power() {
     }
     println!("published, confirmed, delivered, settled for sure: {sums:?}");
     assert!(sums.iter().all(|sum| *sum > 0), "{sums:?}");
+}
+
+/// Publishes a persistent message, and says whether it was confirmed.
+async fn is_confirmed(client: &mut Client) -> bool {
+    client.publish("", "full", None, bytes::Bytes::from(vec![7; 60_000]));
+    loop {
+        match client.event().await.unwrap() {
+            Event::Method {
+                method: Method::Basic(basic::Method::Ack(_)),
+                ..
+            } => return true,
+            Event::Method {
+                method: Method::Basic(basic::Method::Nack(_)),
+                ..
+            } => return false,
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_messages_and_nothing_else() {
+    let disk = SimulatedDisk::default();
+    let runtime = runtime(2);
+    runtime.block_on(async {
+        let (_node, address) = start(Path::new("/data"), Arc::new(disk.clone())).await;
+        let used: u64 = disk.files().iter().map(|(_, octets)| octets).sum();
+        disk.set_weather(Weather {
+            capacity: Some(used + (3 << 20)),
+            ..Weather::default()
+        });
+        let mut client = Client::open(address).await.unwrap();
+        client.confirms().await.unwrap();
+        client.declare("full", Table::new()).await.unwrap();
+        let mut count = 0;
+        while is_confirmed(&mut client).await {
+            count += 1;
+            assert!(count < 1000, "the disk has no room for so many");
+        }
+        client.declare("another", Table::new()).await.unwrap();
+        client.bind("fan", "another").await.unwrap();
+        let delete = queue::Delete {
+            queue: short("another"),
+            ..queue::Delete::default()
+        };
+        assert!(matches!(
+            client.call(delete).await.unwrap(),
+            Method::Queue(queue::Method::DeleteOk(_))
+        ));
+        // Whoever takes what is there makes room.
+        let consume = basic::Consume {
+            queue: short("full"),
+            ..basic::Consume::default()
+        };
+        let mut consumer = Client::open(address).await.unwrap();
+        consumer.call(consume).await.unwrap();
+        tokio::spawn(async move {
+            while let Ok(event) = consumer.event().await {
+                if let Event::Message { message, .. } = event {
+                    consumer.ack(message.deliver().unwrap().delivery_tag, false);
+                }
+            }
+        });
+        let end = tokio::time::Instant::now() + Duration::from_secs(30);
+        while !is_confirmed(&mut client).await {
+            assert!(tokio::time::Instant::now() < end, "there is room again");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+    runtime.shutdown_background();
 }
