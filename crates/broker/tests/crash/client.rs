@@ -190,5 +190,6 @@ fn is_unasked(method: &Method) -> bool {
     matches!(
         method,
         Method::Basic(basic::Method::Ack(_) | basic::Method::Nack(_) | basic::Method::Cancel(_))
+            | Method::Connection(connection::Method::Blocked(_) | connection::Method::Unblocked(_))
     )
 }

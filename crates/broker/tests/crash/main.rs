@@ -25,6 +25,7 @@ use rand::prelude::*;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
+use warren_broker::alarms::DiskLimit;
 use warren_broker::{Node, Settings};
 use warren_store::{Disk, Options};
 
@@ -61,13 +62,12 @@ fn options() -> Options {
 
 /// Opens a node, and listens.
 async fn start(directory: &Path, disk: Arc<dyn Disk>) -> (Arc<Node>, SocketAddr) {
-    let opened = Node::open(
-        "rabbit@crash".to_owned(),
-        Settings::default(),
-        directory,
-        disk,
-        options(),
-    );
+    let settings = Settings {
+        // Disks of these tests are small: only a full one is short.
+        disk_free_limit: DiskLimit::Octets(0),
+        ..Settings::default()
+    };
+    let opened = Node::open("rabbit@crash".to_owned(), settings, directory, disk, options());
     let (node, _) = opened.unwrap();
     let node = Arc::new(node);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

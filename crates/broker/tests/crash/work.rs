@@ -111,6 +111,8 @@ pub(crate) async fn publish(scene: Arc<Scene>, mut rng: StdRng) -> Result<(), Go
                     }
                     continue;
                 }
+                // There is no room, or there is again.
+                Method::Connection(_) => continue,
                 other => panic!("{other:?}"),
             };
             for number in settled {
@@ -160,6 +162,10 @@ pub(crate) async fn consume(scene: Arc<Scene>, mut rng: StdRng) -> Result<(), Go
                 method: Method::Basic(basic::Method::Nack(_)),
                 ..
             } => marked = None,
+            Event::Method {
+                method: Method::Connection(_),
+                ..
+            } => {}
             // The queue is gone.
             _ => return client.close().await,
         }
