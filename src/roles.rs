@@ -226,6 +226,7 @@ pub fn broker(options: &BrokerOptions) -> Result<ExitCode, Report> {
         data: options.data,
         node: options.node,
         runtime_dir: options.runtime_dir,
+        metrics: options.metrics,
     }) {
         Ok(()) => Ok(ExitCode::SUCCESS),
         // With its place, and the status of a wrong configuration.

@@ -32,6 +32,8 @@ pub struct BrokerOptions {
     pub node: Option<String>,
     /// As given; `warren_kit::runtime_dir` knows the default.
     pub runtime_dir: Option<PathBuf>,
+    /// Where metrics are served.
+    pub metrics: Option<SocketAddr>,
     /// Process number is written there.
     pub pid_file: Option<PathBuf>,
     /// Log decisions, not only state changes.
@@ -64,6 +66,9 @@ pub struct BrokerArguments {
     /// Directory for sockets [default: $RUNTIME_DIRECTORY, or /run/warren for root].
     #[arg(long, value_name = "DIR")]
     runtime_dir: Option<PathBuf>,
+    /// Serve metrics for Prometheus here, e.g. 127.0.0.1:15692. Off unless given.
+    #[arg(long, value_name = "ADDRESS")]
+    metrics: Option<SocketAddr>,
     /// Write the process number there.
     #[arg(long, value_name = "FILE")]
     pid_file: Option<PathBuf>,
@@ -90,6 +95,7 @@ impl BrokerArguments {
             data: self.data,
             node: self.node_name,
             runtime_dir: self.runtime_dir,
+            metrics: self.metrics,
             pid_file: self.pid_file,
             log_detail: self.log_detail,
         }

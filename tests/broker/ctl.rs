@@ -1,6 +1,8 @@
 //! `rabbitmqctl` and its kin against a broker of ours, beside what RabbitMQ 3.10.8's own printed for the same words on a node
 //! that had just been reset (`fixtures/ctl`): lines of standard output begin with `1|`, those of standard error with `2|`.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -16,8 +18,8 @@ struct Step {
     status: i32,
 }
 
-fn recorded(tool: &str) -> Vec<Step> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/ctl/{tool}.txt"));
+fn recorded(file: &str) -> Vec<Step> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/ctl/{file}.txt"));
     let text = std::fs::read_to_string(path).unwrap();
     let (mut steps, mut step) = (Vec::new(), Step::default());
     for line in text.lines() {
@@ -44,8 +46,13 @@ struct Place {
 
 impl Place {
     fn new() -> Self {
+        Self::with(&[])
+    }
+
+    fn with(arguments: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let broker = Broker::start(directory.path(), &["--node-name", "rabbit@vm"]);
+        let arguments = [&["--node-name", "rabbit@vm"], arguments].concat();
+        let broker = Broker::start(directory.path(), &arguments);
         for name in ["rabbitmqctl", "rabbitmq-diagnostics", "rabbitmq-plugins"] {
             symlink(env!("CARGO_BIN_EXE_warren"), directory.path().join(name)).unwrap();
         }
@@ -92,9 +99,9 @@ fn comparable(mut step: Step) -> Step {
 }
 
 #[track_caller]
-fn compare(tool: &str) {
+fn compare(tool: &str, file: &str) {
     let place = Place::new();
-    let steps = recorded(tool);
+    let steps = recorded(file);
     assert!(steps.len() > 10, "only {} steps were recorded", steps.len());
     let mut different = Vec::new();
     for recorded in steps {
@@ -109,12 +116,13 @@ fn compare(tool: &str) {
 
 #[test]
 fn rabbitmqctl_says_and_returns_what_rabbitmqs_does() {
-    compare("rabbitmqctl");
+    compare("rabbitmqctl", "rabbitmqctl");
+    compare("rabbitmqctl", "policies");
 }
 
 #[test]
 fn diagnostics_say_and_return_what_rabbitmqs_do() {
-    compare("rabbitmq-diagnostics");
+    compare("rabbitmq-diagnostics", "rabbitmq-diagnostics");
 }
 
 #[test]
@@ -174,4 +182,119 @@ fn a_broker_that_is_told_to_stop_has_ended_when_that_is_done() {
     assert!(output.status.success(), "{output:?}");
     let output = place.run("rabbitmqctl", &["ping"]);
     assert_eq!(output.status.code(), Some(69));
+}
+
+#[test]
+fn definitions_that_were_exported_are_taken_by_another_broker() {
+    let (one, other) = (Place::new(), Place::new());
+    let file = one.directory.path().join("definitions.json");
+    let file = file.to_str().unwrap();
+    for words in [
+        &["add_user", "admin", "123"][..],
+        &["set_permissions", "-p", "/", "admin", ".*", ".*", ".*"],
+        &["set_policy", "-p", "/", "ha-all", ".+", r#"{"ha-mode": "all"}"#],
+        &["export_definitions", file],
+    ] {
+        let output = one.run("rabbitmqctl", words);
+        assert!(output.status.success(), "{words:?}: {output:?}");
+    }
+    let output = other.run("rabbitmqctl", &["import_definitions", file]);
+    assert!(output.status.success(), "{output:?}");
+    let output = other.run("rabbitmqctl", &["-q", "authenticate_user", "admin", "123"]);
+    assert_eq!(output.stdout, b"Success\n");
+    for words in [&["list_permissions"][..], &["list_policies"], &["list_users"]] {
+        assert_eq!(
+            one.run("rabbitmqctl", words).stdout,
+            other.run("rabbitmqctl", words).stdout
+        );
+    }
+}
+
+/// What RabbitMQ's dashboards and alert rules ask for.
+const MUST: [&str; 48] = [
+    "build_info",
+    "identity_info",
+    "connections",
+    "channels",
+    "consumers",
+    "queues",
+    "connections_opened_total",
+    "connections_closed_total",
+    "channels_opened_total",
+    "channels_closed_total",
+    "queues_declared_total",
+    "queues_created_total",
+    "queues_deleted_total",
+    "queue_messages",
+    "queue_messages_ready",
+    "queue_messages_unacked",
+    "process_open_fds",
+    "process_max_fds",
+    "process_resident_memory_bytes",
+    "process_open_tcp_sockets",
+    "process_max_tcp_sockets",
+    "resident_memory_limit_bytes",
+    "disk_space_available_bytes",
+    "disk_space_available_limit_bytes",
+    "erlang_uptime_seconds",
+    "alarms_memory_used_watermark",
+    "alarms_free_disk_space_watermark",
+    "alarms_file_descriptor_limit",
+    "auth_attempts_total",
+    "auth_attempts_succeeded_total",
+    "auth_attempts_failed_total",
+    "global_consumers",
+    "global_publishers",
+    "global_messages_received_total",
+    "global_messages_received_confirm_total",
+    "global_messages_routed_total",
+    "global_messages_unroutable_dropped_total",
+    "global_messages_unroutable_returned_total",
+    "global_messages_confirmed_total",
+    "global_messages_delivered_total",
+    "global_messages_delivered_consume_auto_ack_total",
+    "global_messages_delivered_consume_manual_ack_total",
+    "global_messages_delivered_get_auto_ack_total",
+    "global_messages_delivered_get_manual_ack_total",
+    "global_messages_get_empty_total",
+    "global_messages_redelivered_total",
+    "global_messages_acknowledged_total",
+    "queue_messages_published_total",
+];
+
+fn scrape(place: &Place, path: &str) -> String {
+    let output = place.run("rabbitmq-diagnostics", &["listeners", "-q"]);
+    let listeners = String::from_utf8(output.stdout).unwrap();
+    let line = listeners
+        .lines()
+        .find(|line| line.contains("prometheus"))
+        .unwrap();
+    let port = line.split("port: ").nth(1).unwrap().split(',').next().unwrap();
+    let mut stream = TcpStream::connect(("127.0.0.1", port.parse().unwrap())).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[test]
+fn dashboards_of_rabbitmq_find_their_metrics() {
+    let place = Place::with(&["--metrics", "127.0.0.1:0"]);
+    let page = scrape(&place, "/metrics");
+    assert!(page.starts_with("HTTP/1.1 200"), "{page}");
+    for name in MUST {
+        let line = |line: &&str| {
+            line.strip_prefix("rabbitmq_")
+                .and_then(|rest| rest.strip_prefix(name))
+                .is_some_and(|rest| rest.starts_with([' ', '{']))
+        };
+        assert!(page.lines().any(|it| line(&it)), "no rabbitmq_{name}");
+    }
+    assert!(scrape(&place, "/nothing").starts_with("HTTP/1.1 404"));
+    let detailed = scrape(&place, "/metrics/detailed?family=queue_coarse_metrics");
+    assert!(
+        detailed.contains("# TYPE rabbitmq_detailed_queue_messages gauge"),
+        "{detailed}"
+    );
+    assert!(!detailed.contains("detailed_connection"), "{detailed}");
 }

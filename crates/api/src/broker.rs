@@ -83,6 +83,34 @@ pub enum Request {
         user: String,
         vhost: String,
     },
+    /// A policy, or with `operator` one that only lowers what users may have.
+    SetPolicy {
+        vhost: String,
+        name: String,
+        pattern: String,
+        /// An object of JSON.
+        definition: String,
+        priority: i64,
+        /// `queues`, `exchanges` or `all`
+        apply_to: String,
+        #[serde(default)]
+        operator: bool,
+    },
+    ClearPolicy {
+        vhost: String,
+        name: String,
+        #[serde(default)]
+        operator: bool,
+    },
+    /// Adds what a file of definitions says to what there is.
+    ImportDefinitions {
+        definitions: String,
+    },
+    /// All definitions, or those of one vhost: [`Reply::Definitions`].
+    ExportDefinitions {
+        #[serde(default)]
+        vhost: Option<String>,
+    },
     DeleteQueue {
         vhost: String,
         queue: String,
@@ -139,6 +167,13 @@ pub enum Reply {
     Rows {
         rows: Vec<Vec<Cell>>,
     },
+    Definitions {
+        /// JSON as RabbitMQ writes it.
+        definitions: String,
+        /// What could not be carried, a sentence each.
+        #[serde(default)]
+        notes: Vec<String>,
+    },
     /// It is done.
     Done {
         /// What was, in a sentence, or nothing.
@@ -147,6 +182,9 @@ pub enum Reply {
         /// To how many things it was done, where that is not known beforehand.
         #[serde(default)]
         count: u64,
+        /// What was not done, a sentence each.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        notes: Vec<String>,
     },
     /// It is not, and nothing has changed.
     Refused(Refused),

@@ -25,6 +25,7 @@ pub mod definitions;
 mod exclusive;
 mod furniture;
 mod ledger;
+pub mod metrics;
 mod node;
 mod output;
 mod overdue;

@@ -469,9 +469,9 @@ impl Node {
         number.parse().ok()
     }
 
-    /// All queues, in no order, and what those counted that are gone.
+    /// All queues, in no order, and what those counted that are gone: classic ones, quorum ones.
     #[must_use]
-    pub fn queues(&self) -> (Vec<Arc<Queue>>, Traffic) {
+    pub fn queues(&self) -> (Vec<Arc<Queue>>, [Traffic; 2]) {
         let queues = self.queues.read();
         (queues.values().cloned().collect(), self.registry.retired())
     }
@@ -516,6 +516,7 @@ impl Node {
                     vhost: vhost.clone(),
                     name: name.clone(),
                     durable: declared.outlives_restarts(),
+                    kind: declared.meaning.kind,
                 };
                 let meaning = &declared.meaning;
                 let queue = match &meaning.delayed_exchange {
@@ -547,7 +548,8 @@ impl Node {
                         storage.spill.remove(*id);
                     }
                     // Under the lock under which sums are made.
-                    self.registry.retire(queue.snapshot().traffic);
+                    self.registry
+                        .retire(queue.identity().kind, queue.snapshot().traffic);
                     Churn::one(&self.registry.churn.queues_deleted);
                 }
             }

@@ -24,6 +24,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 use warren_amqp::Table;
 use warren_cluster::queue::Traffic;
+use warren_model::arguments::QueueType;
 use warren_model::{ConsumerId, Millis, Name, QueueId};
 
 use crate::output::{CLOSE, OVERDUE, Output, REPORT, STOP};
@@ -351,7 +352,7 @@ pub struct Registry {
     /// What happened.
     pub churn: Churn,
     /// What queues counted that are gone.
-    retired: Mutex<Traffic>,
+    retired: Mutex<[Traffic; 2]>,
     /// The broker stops.
     stopping: AtomicBool,
     /// A connection has ended.
@@ -417,11 +418,15 @@ impl Registry {
     }
 
     /// A queue is gone. What it counted stays in the sums.
-    pub(crate) fn retire(&self, traffic: Traffic) {
-        add_traffic(&mut self.retired.lock(), traffic);
+    pub(crate) fn retire(&self, kind: QueueType, traffic: Traffic) {
+        let [classic, quorum] = &mut *self.retired.lock();
+        match kind {
+            QueueType::Classic => add_traffic(classic, traffic),
+            QueueType::Quorum => add_traffic(quorum, traffic),
+        }
     }
 
-    pub(crate) fn retired(&self) -> Traffic {
+    pub(crate) fn retired(&self) -> [Traffic; 2] {
         *self.retired.lock()
     }
 

@@ -48,6 +48,7 @@ impl Replies {
             vhost: vhost.clone(),
             name: name.clone(),
             durable: false,
+            kind: warren_model::arguments::QueueType::Classic,
         };
         let limits = Limits {
             length: Some(WAITING_MAX),

@@ -77,6 +77,8 @@ pub struct Identity {
     pub name: Name,
     /// Persistent messages in it are kept on disk.
     pub durable: bool,
+    /// Its type, by which what it counts is told apart.
+    pub kind: warren_model::arguments::QueueType,
 }
 
 /// How many messages went which way since the queue is there.

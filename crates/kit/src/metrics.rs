@@ -67,9 +67,63 @@ where
     F: Fn() -> T + Send + Sync + 'static,
     T: Future<Output = String> + Send + 'static,
 {
+    let page = move |asked: &Asked<'_>| (asked.path == "/metrics").then(&text);
+    serve_pages(content_type, listener, timeouts, page).await
+}
+
+/// What a server asks for.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    pub path: &'a str,
+    pub query: Option<&'a str>,
+}
+
+impl Asked<'_> {
+    /// The values of a parameter, which may come more than once.
+    pub fn values(&self, name: &str) -> Vec<String> {
+        let pairs = self.query.unwrap_or_default().split('&');
+        pairs
+            .filter_map(|pair| pair.split_once('='))
+            .filter(|(said, _)| *said == name)
+            .map(|(_, value)| decoded(value))
+            .collect()
+    }
+}
+
+/// Without `%2F` and `+`.
+fn decoded(text: &str) -> String {
+    let mut octets = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(octet) = rest.next() {
+        octets.push(match octet {
+            b'+' => b' ',
+            b'%' => {
+                let digits = [rest.next().unwrap_or(b'0'), rest.next().unwrap_or(b'0')];
+                let number = std::str::from_utf8(&digits).ok();
+                number
+                    .and_then(|digits| u8::from_str_radix(digits, 16).ok())
+                    .unwrap_or(b'?')
+            }
+            other => other,
+        });
+    }
+    String::from_utf8_lossy(&octets).into_owned()
+}
+
+/// Several pages: `page` gives what makes one, or nothing where there is none.
+pub async fn serve_pages<F, T>(
+    content_type: &'static str,
+    listener: TcpListener,
+    timeouts: Timeouts,
+    page: F,
+) -> io::Result<()>
+where
+    F: Fn(&Asked<'_>) -> Option<T> + Send + Sync + 'static,
+    T: Future<Output = String> + Send + 'static,
+{
     listener.set_nonblocking(true)?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    let text = Arc::new(text);
+    let text = Arc::new(page);
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -91,7 +145,7 @@ where
 
 async fn converse<F, T>(content_type: &'static str, stream: TcpStream, timeouts: Timeouts, text: Arc<F>)
 where
-    F: Fn() -> T,
+    F: Fn(&Asked<'_>) -> Option<T>,
     T: Future<Output = String>,
 {
     let answer = service_fn(|request: Request<Incoming>| {
@@ -112,24 +166,28 @@ async fn answer<T>(
     content_type: &'static str,
     request: &Request<Incoming>,
     patience: Duration,
-    text: impl Fn() -> T,
+    page: impl Fn(&Asked<'_>) -> Option<T>,
 ) -> Response<String>
 where
     T: Future<Output = String>,
 {
-    let (status, body) = match (request.uri().path(), request.method()) {
-        ("/metrics", &Method::GET | &Method::HEAD) => match timeout(patience, text()).await {
+    let asked = Asked {
+        path: request.uri().path(),
+        query: request.uri().query(),
+    };
+    let (status, body) = match (page(&asked), request.method()) {
+        (Some(text), &Method::GET | &Method::HEAD) => match timeout(patience, text).await {
             Ok(text) => (StatusCode::OK, text),
             Err(_) => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 format!("no metrics within {patience:?}: the daemon is busy or hangs; see its log\n"),
             ),
         },
-        ("/metrics", _) => (
+        (Some(_), _) => (
             StatusCode::METHOD_NOT_ALLOWED,
             "only GET is possible here\n".to_owned(),
         ),
-        _ => (StatusCode::NOT_FOUND, "there is only /metrics here\n".to_owned()),
+        (None, _) => (StatusCode::NOT_FOUND, "there is only /metrics here\n".to_owned()),
     };
     let mut response = Response::new(body);
     *response.status_mut() = status;

@@ -31,6 +31,11 @@ pub enum Listing {
     },
     Connections {},
     Channels {},
+    /// Policies of a vhost, or those of operators.
+    Policies {
+        vhost: String,
+        operator: bool,
+    },
 }
 
 impl Listing {
@@ -158,6 +163,7 @@ impl Listing {
                 "connected_at",
                 "user_provided_name",
             ],
+            Self::Policies { .. } => &["vhost", "name", "pattern", "apply-to", "definition", "priority"],
             Self::Channels {} => &[
                 "pid",
                 "connection",

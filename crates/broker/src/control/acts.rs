@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use warren_api::broker::{Refused, Reply, Request, Secret, refusal};
 use warren_cluster::Aftermath;
-use warren_model::meta::{Command, Permissions, User};
+use warren_model::meta::{ApplyTo, Author, Command, Permissions, Policy, User};
 use warren_model::{Name, Pattern, Refusal};
 
 use super::refused;
@@ -74,6 +74,53 @@ pub(super) async fn act(node: &Arc<Node>, request: Request) -> Result<Reply, Ref
             };
             apply(node, command)
         }
+        Request::SetPolicy {
+            vhost,
+            name: policy_name,
+            pattern,
+            definition,
+            priority,
+            apply_to,
+            operator,
+        } => {
+            let vhost = existing_vhost(node, &vhost)?;
+            let definition = serde_json::from_str(&definition)
+                .map_err(|_| refused(refusal::INVALID, "JSON decoding error. Reason: badarg"))?;
+            let author = author(operator);
+            let policy = ApplyTo::parse(&apply_to)
+                .and_then(|apply_to| Policy::new(author, &pattern, apply_to, definition, priority))
+                .map_err(|refusal| refused(refusal::INVALID, refusal.text))?;
+            apply(
+                node,
+                Command::SetPolicy {
+                    vhost,
+                    name: name(&policy_name)?,
+                    author,
+                    policy,
+                },
+            )
+        }
+        Request::ClearPolicy {
+            vhost,
+            name: policy_name,
+            operator,
+        } => apply(
+            node,
+            Command::ClearPolicy {
+                vhost: name(&vhost)?,
+                name: name(&policy_name)?,
+                author: author(operator),
+            },
+        ),
+        Request::ImportDefinitions { definitions } => import(node, definitions).await,
+        Request::ExportDefinitions { vhost } => {
+            let export = node.export_definitions(vhost.as_deref());
+            let export = export.ok_or_else(|| no_vhost(vhost.as_deref().unwrap_or_default()))?;
+            Ok(Reply::Definitions {
+                definitions: export.definitions.to_string(),
+                notes: export.lost,
+            })
+        }
         Request::DeleteQueue {
             vhost,
             queue,
@@ -132,6 +179,28 @@ pub(super) async fn act(node: &Arc<Node>, request: Request) -> Result<Reply, Ref
         // Answered elsewhere.
         Request::Status {} | Request::List { .. } => Err(refused(refusal::BAD_REQUEST, "nothing to be done")),
     }
+}
+
+const fn author(operator: bool) -> Author {
+    match operator {
+        true => Author::Operator,
+        false => Author::User,
+    }
+}
+
+/// Waits for the disk at the end: where nobody else waits.
+async fn import(node: &Arc<Node>, definitions: String) -> Result<Reply, Refused> {
+    let importing = Arc::clone(node);
+    let imported =
+        tokio::task::spawn_blocking(move || importing.import_definitions(&definitions, None)).await;
+    let imported = imported
+        .map_err(|error| refused(refusal::FAILED, error))?
+        .map_err(|error| refused(refusal::BAD_REQUEST, error))?;
+    Ok(Reply::Done {
+        message: String::new(),
+        count: imported.done as u64,
+        notes: imported.refused,
+    })
 }
 
 fn add_user(node: &Node, user: &str, password: Option<Secret>) -> Result<Reply, Refused> {
@@ -270,5 +339,6 @@ fn done(count: u64) -> Reply {
     Reply::Done {
         message: String::new(),
         count,
+        notes: Vec::new(),
     }
 }

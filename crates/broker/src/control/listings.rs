@@ -9,7 +9,7 @@ mod queues;
 use warren_api::broker::{Cell, Listing, Reply, refusal};
 use warren_kit::control::{Gone, Replies};
 use warren_model::Name;
-use warren_model::meta::{Binding, Destination, Exchange};
+use warren_model::meta::{Author, Binding, Destination, Exchange, Policy};
 
 use super::{acts, cells, refused};
 use crate::node::Node;
@@ -81,6 +81,22 @@ pub(super) async fn list(
                     let text = format!("User \"{user}\" does not exist");
                     rows.refuse(refused(refusal::NO_SUCH_USER, text)).await
                 }
+            }
+        }
+        Listing::Policies { vhost, operator } => {
+            let author = if *operator { Author::Operator } else { Author::User };
+            let found = node.read(|meta| {
+                let policies = meta.vhost(vhost)?.policies(author);
+                let found = policies.map(|(name, policy)| ListedPolicy {
+                    vhost: vhost.clone(),
+                    name: name.clone(),
+                    policy: policy.clone(),
+                });
+                Some(found.collect::<Vec<_>>())
+            });
+            match found {
+                Some(found) => rows.all(&found, policy_column).await,
+                None => rows.refuse(acts::no_vhost(vhost)).await,
             }
         }
         Listing::Exchanges { vhost } => {
@@ -187,7 +203,26 @@ fn permissions_column(column: &str) -> Option<Column<Allowed>> {
     })
 }
 
+struct ListedPolicy {
+    vhost: String,
+    name: Name,
+    policy: Policy,
+}
+
+fn policy_column(column: &str) -> Option<Column<ListedPolicy>> {
+    Some(match column {
+        "vhost" => |it| Cell::Text(it.vhost.clone()),
+        "name" => |it| text(&it.name),
+        "pattern" => |it| Cell::Text(it.policy.pattern.as_str().to_owned()),
+        "apply-to" => |it| Cell::from(it.policy.apply_to.as_str()),
+        "definition" => |it| Cell::Text(serde_json::Value::Object(it.policy.definition.clone()).to_string()),
+        "priority" => |it| Cell::Integer(it.policy.priority),
+        _ => return None,
+    })
+}
+
 struct ListedExchange {
+    policy: Option<Name>,
     vhost: Name,
     name: Name,
     kind: String,
@@ -202,6 +237,10 @@ fn exchanges(node: &Node, vhost: Option<&str>) -> Vec<ListedExchange> {
         kind: exchange.kind.name().to_owned(),
         flags: [exchange.durable, exchange.auto_delete, exchange.internal],
         arguments: cells::arguments(&exchange.arguments),
+        policy: exchange
+            .applied
+            .as_ref()
+            .and_then(|applied| applied.policy.clone()),
     };
     node.read(|meta| {
         let vhosts = meta
@@ -223,7 +262,7 @@ fn exchange_column(column: &str) -> Option<Column<ListedExchange>> {
         "auto_delete" => |exchange| Cell::Bool(exchange.flags[1]),
         "internal" => |exchange| Cell::Bool(exchange.flags[2]),
         "arguments" => |exchange| exchange.arguments.clone(),
-        "policy" => |_| Cell::Nothing,
+        "policy" => |exchange| exchange.policy.as_ref().map_or(Cell::Nothing, text),
         "vhost" => |exchange| text(&exchange.vhost),
         _ => return None,
     })

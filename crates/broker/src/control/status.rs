@@ -1,7 +1,7 @@
 //! The node and what it is doing, on one page.
 
 use warren_api::Timestamp;
-use warren_api::broker::{Disk, Files, Memory, RABBITMQ_VERSION, Status};
+use warren_api::broker::{Alarm, Disk, Files, Memory, RABBITMQ_VERSION, Status};
 
 use crate::about::About;
 use crate::node::Node;
@@ -18,6 +18,7 @@ pub(super) fn status(node: &Node, about: &About) -> Status {
     }
     let connections = node.registry.connections();
     let process = Process::now();
+    let measured = node.alarms.measured();
     Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         rabbitmq_version: RABBITMQ_VERSION.to_owned(),
@@ -37,14 +38,15 @@ pub(super) fn status(node: &Node, about: &About) -> Status {
             .map(|path| path.display().to_string())
             .collect(),
         log_files: about.log_files.clone(),
-        alarms: Vec::new(),
+        alarms: alarms(node),
         memory: Memory {
             resident: process.resident,
-            ..Memory::default()
+            limit: measured.memory_limit,
+            watermark: String::new(),
         },
         disk: Disk {
             free: about.data_directory.as_deref().map_or(0, room),
-            ..Disk::default()
+            limit: measured.disk_limit,
         },
         files: Files {
             open: process.files,
@@ -60,4 +62,15 @@ pub(super) fn status(node: &Node, about: &About) -> Status {
         messages_unacknowledged: unacked,
         listeners: about.listeners.read().clone(),
     }
+}
+
+fn alarms(node: &Node) -> Vec<Alarm> {
+    let short = node.alarms.short();
+    [("memory", short.memory), ("disk", short.disk)]
+        .into_iter()
+        .filter(|(_, is_short)| *is_short)
+        .map(|(resource, _)| Alarm {
+            resource: resource.to_owned(),
+        })
+        .collect()
 }

@@ -1,6 +1,7 @@
 //! From a plan to a broker that serves, and its end.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +21,7 @@ use warren_store::RealDisk;
 use super::{DaemonError, Options, cookie, data, definitions, listeners};
 use crate::about::About;
 use crate::control;
+use crate::metrics;
 use crate::node::Node;
 use crate::plan::{Listener, Plan};
 use crate::server::{self, Door};
@@ -68,6 +70,9 @@ pub(super) async fn start_and_serve(
     };
     daemon.listen()?;
     daemon.answer_operators(socket);
+    if let Some(address) = options.metrics {
+        daemon.serve_metrics(address)?;
+    }
     daemon.ready();
     daemon.serve(&mut signals).await?;
     Ok(daemon.stop(&mut signals).await)
@@ -192,6 +197,21 @@ impl Daemon {
             listening.accepting.spawn(server::serve_door(node, socket, door));
         }
         self.listening.push(listening);
+    }
+
+    fn serve_metrics(&mut self, address: SocketAddr) -> Result<(), DaemonError> {
+        let failed = |source| listeners::ListenError { address, source };
+        let listener = std::net::TcpListener::bind(address).map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        tracing::info!(%address, "serving metrics");
+        self.about.listens(address, "http/prometheus");
+        let (node, about) = (Arc::clone(&self.node), Arc::clone(&self.about));
+        self.operators.spawn(async move {
+            if let Err(error) = metrics::serve(node, about, listener).await {
+                tracing::error!(%error, "metrics are not served any more: restart the broker to have them served");
+            }
+        });
+        Ok(())
     }
 
     fn answer_operators(&mut self, socket: ControlSocket) {

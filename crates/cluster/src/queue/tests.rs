@@ -57,6 +57,7 @@ fn queue(limits: Limits) -> Arc<Queue> {
         vhost: name("/"),
         name: name("q"),
         durable: true,
+        kind: warren_model::arguments::QueueType::Classic,
     };
     Arc::new(Queue::new(identity, limits, 0, false, NOW))
 }

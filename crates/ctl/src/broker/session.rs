@@ -126,6 +126,24 @@ impl<'a, 'b> Session<'a, 'b> {
         }
     }
 
+    /// All definitions, and what they could not carry.
+    pub(super) fn definitions(&self, vhost: Option<String>) -> Result<(String, Vec<String>), Failure> {
+        match self.ask(&Request::ExportDefinitions { vhost })? {
+            Ok(Reply::Definitions { definitions, notes }) => Ok((definitions, notes)),
+            Ok(_) => Err(unexpected()),
+            Err(refused) => Err(Failure::refused(&refused)),
+        }
+    }
+
+    /// Says what was not taken.
+    pub(super) fn import(&self, definitions: String) -> Result<Vec<String>, Failure> {
+        match self.ask(&Request::ImportDefinitions { definitions })? {
+            Ok(Reply::Done { notes, .. }) => Ok(notes),
+            Ok(_) => Err(unexpected()),
+            Err(refused) => Err(Failure::refused(&refused)),
+        }
+    }
+
     /// Has something done.
     pub(super) fn change(&self, request: &Request) -> Result<u64, Failure> {
         self.try_change(request)?

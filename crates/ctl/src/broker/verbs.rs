@@ -7,6 +7,7 @@ mod lists;
 mod node;
 mod operations;
 mod plugins;
+mod policies;
 
 use warren_api::broker::Listing;
 
@@ -91,7 +92,7 @@ struct Group {
     verbs: &'static [Verb],
 }
 
-static GROUPS: [Group; 9] = [
+static GROUPS: [Group; 10] = [
     Group {
         tools: &[
             Tool::Ctl,
@@ -125,6 +126,10 @@ static GROUPS: [Group; 9] = [
     Group {
         tools: &[Tool::Ctl, Tool::Warren],
         verbs: &operations::VERBS,
+    },
+    Group {
+        tools: &[Tool::Ctl, Tool::Warren],
+        verbs: &policies::VERBS,
     },
     Group {
         tools: &[Tool::Diagnostics, Tool::Queues, Tool::Warren],

@@ -139,11 +139,24 @@ fn column(column: &str) -> Option<Column<Listed>> {
         "exclusive_consumer_tag" | "single_active_consumer_tag" => {
             |queue| Cell::text(queue.chosen.as_ref().map(|(_, tag)| tag.clone()))
         }
+        "policy" => |queue| {
+            let applied = queue.declared.applied.as_ref();
+            let policy = applied.and_then(|applied| applied.policy.as_ref());
+            policy.map_or(Cell::Nothing, text)
+        },
+        "operator_policy" => |queue| {
+            let applied = queue.declared.applied.as_ref();
+            let policy = applied.and_then(|applied| applied.operator_policy.as_ref());
+            policy.map_or(Cell::Nothing, text)
+        },
+        "effective_policy_definition" => |queue| {
+            let applied = queue.declared.applied.as_ref();
+            Cell::text(
+                applied.map(|applied| serde_json::Value::Object(applied.definition.clone()).to_string()),
+            )
+        },
         // Nobody keeps count of these, or there are no mirrors to be told of.
-        "policy"
-        | "operator_policy"
-        | "effective_policy_definition"
-        | "messages_persistent"
+        "messages_persistent"
         | "message_bytes_ram"
         | "message_bytes_persistent"
         | "head_message_timestamp"
