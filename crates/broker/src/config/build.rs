@@ -121,6 +121,9 @@ fn named_node(report: &mut Report, name: &Spanned<String>, host: &str) -> String
     text.clone()
 }
 
+/// Ten years, as with other times of messages.
+const CONSUMER_TIMEOUT_MAX: Duration = Duration::from_secs(315_360_000);
+
 fn settings(report: &mut Report, file: &Broker) -> Settings {
     const HASHES: [(&str, Hashing); 3] = [
         ("sha256", Hashing::Sha256),
@@ -169,7 +172,13 @@ fn settings(report: &mut Report, file: &Broker) -> Settings {
             1..=i64::try_from(BODY_SIZE_MAX).unwrap_or(i64::MAX),
             default.body_max,
         ),
-        consumer_timeout: default.consumer_timeout,
+        consumer_timeout: Some(report.duration(
+            "consumer_timeout",
+            file.consumer_timeout.as_ref(),
+            Duration::ZERO..=CONSUMER_TIMEOUT_MAX,
+            default.consumer_timeout.unwrap_or_default(),
+        ))
+        .filter(|timeout| !timeout.is_zero()),
         memory_limit: memory_limit(report, file.memory_limit.as_ref()),
         disk_free_limit: disk_limit(report, file.disk_free_limit.as_ref()),
         loopback_users: match &file.loopback_users {

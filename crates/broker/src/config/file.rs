@@ -44,6 +44,9 @@ pub struct Broker {
     pub heartbeat: Option<Spanned<HumanDuration>>,
     /// How long a client may take until its connection is open. Default `"10s"`.
     pub handshake_timeout: Option<Spanned<HumanDuration>>,
+    /// How long a client may have a message without settling it; then its channel is closed and the message goes to others.
+    /// `"0s"`: for ever. Default `"30m"`.
+    pub consumer_timeout: Option<Spanned<HumanDuration>>,
     /// Octets of the largest frame, offered to clients. Default 131072.
     pub frame_max: Option<Spanned<i64>>,
     /// How many connections may be open at once. Default: any number.

@@ -311,6 +311,10 @@ pub(super) const KEYS: &[Key] = &[
         broker.handshake_timeout = Some(duration(line, MILLISECOND)?);
         Ok(())
     }),
+    set("consumer_timeout", "`consumer_timeout`", |line, broker| {
+        broker.consumer_timeout = Some(duration(line, MILLISECOND)?);
+        Ok(())
+    }),
     none("auth_mechanisms.$number", "PLAIN and AMQPLAIN are offered"),
     none("auth_backends.*", "users are kept by the broker itself"),
     none(

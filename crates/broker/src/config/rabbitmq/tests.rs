@@ -39,6 +39,7 @@ default_user_tags.administrator = true
 default_permissions.read = ^public
 heartbeat = 30
 handshake_timeout = 2500
+consumer_timeout = 3600000
 channel_max = 100
 frame_max = 8192
 max_message_size = 1000
@@ -73,6 +74,7 @@ fn every_key_lands_in_the_plan() {
         (20, 100, 1000)
     );
     assert_eq!(settings.handshake_timeout.as_millis(), 2500);
+    assert_eq!(settings.consumer_timeout.unwrap().as_secs(), 3600);
     assert_eq!(settings.frame_max.octets(), 8192);
     assert_eq!(settings.memory_limit, MemoryLimit::Millionths(600_000));
     assert_eq!(settings.disk_free_limit, DiskLimit::Octets(2_000_000_000));
@@ -87,7 +89,7 @@ fn every_key_lands_in_the_plan() {
         panic!("{warnings:#?}")
     };
     assert!(
-        warning.starts_with("rabbitmq.conf:23:1: warning: memory_monitor_interval has no effect"),
+        warning.starts_with("rabbitmq.conf:24:1: warning: memory_monitor_interval has no effect"),
         "{warning}"
     );
 }
@@ -98,7 +100,7 @@ fn the_translation_means_the_same() {
     let text = translate(&loaded);
     let again = load_toml_text(SourceFile::new("warren.toml", text.clone()), &machine()).unwrap();
     assert_eq!(again.plan, loaded.plan, "{text}");
-    assert!(text.contains("# rabbitmq.conf:23:1: warning"), "{text}");
+    assert!(text.contains("# rabbitmq.conf:24:1: warning"), "{text}");
 }
 
 #[test]
