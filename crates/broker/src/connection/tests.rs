@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use warren_amqp::content::Properties;
 use warren_amqp::hot::Publish;
 use warren_amqp::outbox::Outbox;
-use warren_amqp::{FrameMax, Method, basic, channel, queue};
+use warren_amqp::{FrameMax, Method, basic, channel, exchange, queue};
 
 use super::ANSWERS_MAX;
 use crate::node::{Node, Settings};
@@ -26,9 +26,15 @@ async fn slowest(client: &mut Client) -> Duration {
     let mut slowest = Duration::ZERO;
     for _ in 0..50 {
         let started = Instant::now();
-        let answer = client.call(basic::Qos::default()).await;
+        // Looks at the metadata, as whoever publishes after a change.
+        let declare = exchange::Declare {
+            exchange: super::short("amq.topic"),
+            passive: true,
+            ..exchange::Declare::default()
+        };
+        let answer = client.call(declare).await;
         assert!(
-            matches!(answer, Method::Basic(basic::Method::QosOk(_))),
+            matches!(answer, Method::Exchange(exchange::Method::DeclareOk(_))),
             "{answer:?}"
         );
         slowest = slowest.max(started.elapsed());
@@ -171,4 +177,39 @@ async fn connections_that_end_at_once_with_their_queues_hold_up_nobody() {
     assert!(noticed < quiet + NOTICED, "{noticed:?} instead of {quiet:?}");
     eventually("their queues are gone", || node.queues().0.is_empty()).await;
     assert_eq!(node.registry.count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queue_with_ten_thousand_bindings_goes_without_holding_up_others() {
+    let (node, address) = node().await;
+    let mut other = Client::open(address).await;
+    let mut owner = Client::open(address).await;
+    owner.declare("bound").await;
+    for number in 0..10_000_u32 {
+        let routing_key = format!("k.{number}.*");
+        let bind = queue::Bind {
+            queue: super::short("bound"),
+            exchange: super::short("amq.topic"),
+            routing_key: super::short(&routing_key),
+            no_wait: true,
+            ..queue::Bind::default()
+        };
+        owner.cast(bind).await;
+    }
+    owner.call(basic::Qos::default()).await;
+    let bindings =
+        |node: &Node| node.read(|meta| meta.vhost("/").map_or(0, |vhost| vhost.bindings().count()));
+    // One is that to the default exchange.
+    assert_eq!(bindings(&node), 10_001);
+    let quiet = slowest(&mut other).await;
+    let delete = queue::Delete {
+        queue: super::short("bound"),
+        no_wait: true,
+        ..queue::Delete::default()
+    };
+    owner.cast(delete).await;
+    let noticed = slowest(&mut other).await;
+    println!("{noticed:?} instead of {quiet:?}");
+    assert!(noticed < quiet + NOTICED, "{noticed:?} instead of {quiet:?}");
+    eventually("it is gone", || bindings(&node) == 0).await;
 }
