@@ -23,6 +23,8 @@ struct Broker {
     process: Child,
     log: BufReader<ChildStderr>,
     address: SocketAddr,
+    /// Where its control socket is.
+    _runtime: tempfile::TempDir,
 }
 
 impl Broker {
@@ -39,6 +41,8 @@ impl Broker {
     }
 
     fn run(command: &mut Command) -> Self {
+        let runtime = tempfile::tempdir().unwrap();
+        command.env("RUNTIME_DIRECTORY", runtime.path());
         let mut process = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut log = BufReader::new(process.stderr.take().unwrap());
         let line = await_line(&mut log, "listening");
@@ -49,6 +53,7 @@ impl Broker {
             process,
             log,
             address,
+            _runtime: runtime,
         }
     }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Parser;
 use warren::config::{self, Format};
+use warren_broker::config as broker;
 use warren_proxy::config as proxy;
 
 fn root() -> &'static Path {
@@ -50,6 +51,15 @@ fn every_configuration_in_the_guides_loads_on_both_hosts() {
                 }
                 if block.contains("[proxy") {
                     let loaded = proxy::load(&file, proxy::Format::Toml, host);
+                    let loaded = loaded.unwrap_or_else(|error| panic!("{place}:\n{error}"));
+                    assert_eq!(loaded.render_warnings(false), "", "{place}");
+                }
+                if block.contains("[broker") {
+                    let machine = broker::Machine {
+                        host: host.to_owned(),
+                        data: directory.path().into(),
+                    };
+                    let loaded = broker::load_toml(&file, &machine);
                     let loaded = loaded.unwrap_or_else(|error| panic!("{place}:\n{error}"));
                     assert_eq!(loaded.render_warnings(false), "", "{place}");
                 }

@@ -35,7 +35,12 @@ fn run(program: &str, arguments: &[&str]) -> Option<String> {
 fn systemd_finds_nothing_to_complain_about() {
     let directory = tempfile::tempdir().unwrap();
     let mut files = Vec::new();
-    for name in ["warren-vrrp.service", "warren-proxy.service", "warren.target"] {
+    for name in [
+        "warren-vrrp.service",
+        "warren-proxy.service",
+        "warren-broker.service",
+        "warren.target",
+    ] {
         let text = std::fs::read_to_string(units().join(name)).unwrap();
         // Verifying looks for the program, which is not installed here.
         let text = text.replace("/usr/bin/warren", env!("CARGO_BIN_EXE_warren"));
@@ -54,7 +59,11 @@ fn systemd_finds_nothing_to_complain_about() {
 
 #[test]
 fn the_daemons_are_exposed_no_more_than_they_must() {
-    for name in ["warren-vrrp.service", "warren-proxy.service"] {
+    for name in [
+        "warren-vrrp.service",
+        "warren-proxy.service",
+        "warren-broker.service",
+    ] {
         let unit = units().join(name).display().to_string();
         let threshold = format!("--threshold={EXPOSURE_MAX}");
         run(
@@ -72,9 +81,13 @@ fn the_user_can_be_made() {
 
 #[test]
 fn the_units_start_the_daemons_with_flags_that_exist() {
-    let text = ["warren-vrrp.service", "warren-proxy.service"]
-        .map(|name| std::fs::read_to_string(units().join(name)).unwrap())
-        .concat();
+    let text = [
+        "warren-vrrp.service",
+        "warren-proxy.service",
+        "warren-broker.service",
+    ]
+    .map(|name| std::fs::read_to_string(units().join(name)).unwrap())
+    .concat();
     let commands = text
         .lines()
         .filter_map(|line| line.split_once("=/usr/bin/warren "))
@@ -85,6 +98,7 @@ fn the_units_start_the_daemons_with_flags_that_exist() {
                     "--use-file=/etc/keepalived/keepalived.conf",
                 )
                 .replace("$WARREN_PROXY_OPTIONS", "--use-file=/etc/haproxy/haproxy.cfg")
+                .replace("$WARREN_BROKER_OPTIONS", "--use-file=/etc/rabbitmq/rabbitmq.conf")
         });
     let mut count = 0;
     for arguments in commands {
@@ -93,5 +107,5 @@ fn the_units_start_the_daemons_with_flags_that_exist() {
         warren::cli::Cli::try_parse_from(words).unwrap_or_else(|error| panic!("{error}"));
         count += 1;
     }
-    assert_eq!(count, 3, "ExecStart of both, ExecStopPost of one");
+    assert_eq!(count, 4, "ExecStart of all, ExecStopPost of one");
 }

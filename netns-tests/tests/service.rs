@@ -1,5 +1,6 @@
 //! The shipped unit under a real systemd, and the daemon as the ordinary user that the unit makes of it.
 
+mod broker;
 pub(crate) mod manager;
 
 use std::fs;

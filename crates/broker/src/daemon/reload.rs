@@ -90,6 +90,38 @@ fn differences(before: &Plan, after: &Plan) -> Vec<String> {
         new.body_max.to_string(),
         "",
     );
+    let limits = [old, new].map(|settings| {
+        (
+            settings.memory_limit,
+            settings.disk_free_limit,
+            settings.consumer_timeout,
+        )
+    });
+    let [(memory, disk, timeout), (memory_now, disk_now, timeout_now)] = limits;
+    compare(
+        "connection_max",
+        format!("{:?}", old.connection_max),
+        format!("{:?}", new.connection_max),
+        "",
+    );
+    compare(
+        "memory_limit",
+        format!("{memory:?}"),
+        format!("{memory_now:?}"),
+        "",
+    );
+    compare(
+        "disk_free_limit",
+        format!("{disk:?}"),
+        format!("{disk_now:?}"),
+        "",
+    );
+    compare(
+        "consumer_timeout",
+        format!("{timeout:?}"),
+        format!("{timeout_now:?}"),
+        "",
+    );
     compare(
         "loopback_users",
         old.loopback_users.join(" "),
