@@ -135,9 +135,12 @@ impl Client {
                 outbox.advance(count);
             }
             let mut buffer = [0; 4096];
-            match self.stream.read(&mut buffer).unwrap() {
-                0 => return Ok(None),
-                count => self.connection.input().extend_from_slice(&buffer[..count]),
+            match self.stream.read(&mut buffer) {
+                Ok(0) => return Ok(None),
+                Ok(count) => self.connection.input().extend_from_slice(&buffer[..count]),
+                // The process may be gone before its socket has been emptied.
+                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return Ok(None),
+                Err(error) => panic!("{error}"),
             }
         }
     }
