@@ -5,7 +5,7 @@
 //!     "global_parameters": [..], "policies": [..], "queues": [..], "exchanges": [..], "bindings": [..] }
 //! ```
 //!
-//! Reading makes [`Command`](crate::meta::Command)s, which add and never take away. Nothing is changed by a file that cannot be
+//! Reading makes [`Command`]s, which add and never take away. Nothing is changed by a file that cannot be
 //! read as a whole; what a broker then refuses of it, such as another queue of the same name, is said with its name.
 
 mod export;

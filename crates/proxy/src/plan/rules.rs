@@ -268,7 +268,7 @@ pub struct RedirectOptions {
     pub ignore_empty: bool,
 }
 
-/// Text with %[samples], compiled.
+/// Text with `%[samples]`, compiled.
 pub type Template = Arc<Format>;
 
 /// A change of the head.
