@@ -187,6 +187,8 @@ impl Batch {
             }
         }
         let written = client.node.carry_out(&mut self.after);
+        // Who is told that a message went nowhere may rely on it: not before what led it there is on disk.
+        let change = client.node.change_under_way();
         for published in self.published.drain(..).filter(|published| published.confirm > 0) {
             if let Some(confirms) = confirms.get_mut(&published.channel) {
                 let (lost, ticket) = match written {
@@ -194,7 +196,8 @@ impl Batch {
                     Err(_) => (true, None),
                 };
                 let refused = published.refused || (lost && published.placed);
-                confirms.done(published.confirm, refused, ticket.filter(|_| published.placed));
+                let ticket = if published.placed { ticket } else { change };
+                confirms.done(published.confirm, refused, ticket);
             }
         }
         self.say(client, confirms);

@@ -280,6 +280,11 @@ impl Node {
         self.storage.as_ref()
     }
 
+    /// The last change of the metadata, as long as it is not on disk.
+    pub(crate) fn change_under_way(&self) -> Option<Ticket> {
+        self.storage.as_ref()?.change_under_way()
+    }
+
     pub(crate) fn is_durable(&self, ticket: Ticket) -> bool {
         self.storage
             .as_ref()

@@ -12,6 +12,7 @@
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use thiserror::Error;
@@ -76,6 +77,8 @@ pub(crate) struct Storage {
     waiting: Arc<Waiting>,
     /// Position of the next command.
     next_command: Mutex<u64>,
+    /// The last command's ticket and one; what could not be written is [`u64::MAX`], which no log reaches.
+    last_change: AtomicU64,
     /// Messages that need not outlive the process, and do not fit into its memory.
     pub(crate) spill: Spill,
 }
@@ -121,6 +124,7 @@ impl Storage {
                 log,
                 waiting,
                 next_command: Mutex::new(next),
+                last_change: AtomicU64::new(0),
                 spill,
             },
             recovered,
@@ -155,9 +159,17 @@ impl Storage {
         push_command(&mut batch, command, *next)?;
         gone.iter().for_each(|queue| batch.remove(StreamId(queue.0)));
         batch.essential();
-        let ticket = self.log.append(batch)?;
+        let appended = self.log.append(batch);
+        let last = appended.as_ref().map_or(u64::MAX, |ticket| ticket.0 + 1);
+        self.last_change.store(last, Ordering::Release);
         *next += 1;
-        Ok(ticket)
+        Ok(appended?)
+    }
+
+    /// The last change of the metadata, as long as it is not on disk. What became of a message by it is not for ever yet.
+    pub(crate) fn change_under_way(&self) -> Option<Ticket> {
+        let last = self.last_change.load(Ordering::Acquire).checked_sub(1)?;
+        Some(Ticket(last)).filter(|ticket| !self.is_durable(*ticket))
     }
 
     /// Writes all commands anew, if the log has become long with those that no longer mean anything.
