@@ -4,8 +4,8 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use toml::Spanned;
-use warren_kit::config::{self, Built, ConfigError, Invalid, Report, Role, Sources, read};
-use warren_kit::diagnostics::{Diagnostic, SourceFile};
+use warren_kit::config::{self, Built, ConfigError, Report, Role, Sources, read};
+use warren_kit::diagnostics::SourceFile;
 
 use super::build::build;
 use super::environment::Environment;
@@ -86,11 +86,7 @@ pub fn load_rabbitmq(
     environment: &Environment,
     machine: &Machine,
 ) -> Result<Loaded, ConfigError> {
-    let mut sources = Sources::default();
-    for path in files(paths)? {
-        sources.add(read(&path)?);
-    }
-    load_sources(sources, environment, machine)
+    load_sources(Sources::read(paths, "conf")?, environment, machine)
 }
 
 /// The same for text that is at hand, without an environment.
@@ -119,45 +115,8 @@ fn load_sources(
     let written = secrets(&file);
     environment.apply(&mut file, &mut sources, &mut report);
     sources.hide(written.into_iter());
-    let mut found = Vec::new();
-    let warnings = report.finish().map_err(|errors| found.extend(errors));
-    match (warnings, build(&file, machine)) {
-        (Ok(mut warnings), Ok((plan, more))) => {
-            warnings.extend(more);
-            return Ok(Loaded::new(plan, file, warnings, sources));
-        }
-        (Ok(warnings), Err(more)) => {
-            found.extend(warnings);
-            found.extend(more);
-        }
-        // Warnings about what was read in part would be echoes.
-        (Err(()), built) => found.extend(built.err().into_iter().flatten().filter(Diagnostic::is_error)),
-    }
-    Err(Invalid::new(sources, found).into())
-}
-
-fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, ConfigError> {
-    let mut files = Vec::new();
-    for path in paths {
-        if !path.is_dir() {
-            files.push(path.clone());
-            continue;
-        }
-        let unreadable = |source| ConfigError::Unreadable {
-            path: path.clone(),
-            source,
-        };
-        let mut inside = Vec::new();
-        for entry in std::fs::read_dir(path).map_err(unreadable)? {
-            let file = entry.map_err(unreadable)?.path();
-            if file.extension().is_some_and(|extension| extension == "conf") {
-                inside.push(file);
-            }
-        }
-        inside.sort();
-        files.extend(inside);
-    }
-    Ok(files)
+    let built = build(&file, machine);
+    Loaded::concluded(report.finish(), built, file, sources)
 }
 
 /// Where the secrets of a file stand.

@@ -65,6 +65,34 @@ impl<Plan, File> Loaded<Plan, File> {
         }
     }
 
+    /// What came of reading files of another format (its warnings, or what is wrong with it) and of planning what was read.
+    ///
+    /// # Errors
+    /// One of the two went wrong.
+    pub fn concluded(
+        read: Result<Vec<Diagnostic>, Vec<Diagnostic>>,
+        built: Built<Plan>,
+        file: File,
+        sources: Sources,
+    ) -> Result<Self, ConfigError> {
+        let found = match (read, built) {
+            (Ok(mut warnings), Ok((plan, more))) => {
+                warnings.extend(more);
+                return Ok(Self::new(plan, file, warnings, sources));
+            }
+            (Ok(mut found), Err(more)) => {
+                found.extend(more);
+                found
+            }
+            // Warnings about what was read in part would be echoes.
+            (Err(mut found), built) => {
+                found.extend(built.err().into_iter().flatten().filter(Diagnostic::is_error));
+                found
+            }
+        };
+        Err(Invalid::new(sources, found).into())
+    }
+
     /// The warnings with carets; empty if there are none.
     #[must_use]
     pub fn render_warnings(&self, colour: bool) -> String {

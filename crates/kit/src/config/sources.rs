@@ -1,7 +1,9 @@
 //! The files of a configuration as one text, so that a place is a number whatever file it is in.
 
 use std::ops::Range;
+use std::path::{Path, PathBuf};
 
+use super::{ConfigError, read};
 use crate::diagnostics::{Diagnostic, SourceFile};
 
 /// The files a configuration consists of, one after the other: spans count through all of them.
@@ -19,6 +21,25 @@ impl Sources {
         let mut sources = Self::default();
         sources.add(file);
         sources
+    }
+
+    /// Files in this order, and of a directory those with this extension in the order of their names, without hidden ones.
+    ///
+    /// # Errors
+    /// One of them cannot be read.
+    pub fn read(paths: &[PathBuf], extension: &str) -> Result<Self, ConfigError> {
+        let mut sources = Self::default();
+        for path in paths {
+            let files = if path.is_dir() {
+                files_of(path, extension)?
+            } else {
+                vec![path.clone()]
+            };
+            for file in files {
+                sources.add(read(&file)?);
+            }
+        }
+        Ok(sources)
     }
 
     /// The files, each with the place of its first octet.
@@ -105,6 +126,25 @@ impl Sources {
 
 fn shift(span: &Range<usize>, base: usize) -> Range<usize> {
     span.start.saturating_sub(base)..span.end.saturating_sub(base)
+}
+
+fn files_of(directory: &Path, extension: &str) -> Result<Vec<PathBuf>, ConfigError> {
+    let unreadable = |source| ConfigError::Unreadable {
+        path: directory.to_owned(),
+        source,
+    };
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(directory).map_err(unreadable)? {
+        let file = entry.map_err(unreadable)?.path();
+        let hidden = file
+            .file_name()
+            .is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
+        if !hidden && file.extension().is_some_and(|other| other == extension) {
+            files.push(file);
+        }
+    }
+    files.sort();
+    Ok(files)
 }
 
 #[cfg(test)]

@@ -5,8 +5,8 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use nix::sys::resource::{Resource, getrlimit};
-use warren_kit::config::{self, Built, ConfigError, Invalid, Role, Sources, read};
-use warren_kit::diagnostics::{Diagnostic, SourceFile};
+use warren_kit::config::{self, Built, ConfigError, Role, Sources, read};
+use warren_kit::diagnostics::SourceFile;
 
 use super::build::build;
 use super::file::{CheckUse, Proxy, Section, ServerUse, StatsUse};
@@ -106,10 +106,7 @@ impl Role for Toml<'_> {
 /// The same for haproxy.cfg: files in this order, and of a directory those called `*.cfg` in the order of their names,
 /// as `haproxy -f` reads them.
 pub fn load_haproxy(paths: &[PathBuf], machine: &Machine) -> Result<Loaded, ConfigError> {
-    let mut sources = Sources::default();
-    for path in files(paths)? {
-        sources.add(read(&path)?);
-    }
+    let sources = Sources::read(paths, "cfg")?;
     load_haproxy_sources(sources, machine, &|name| std::env::var(name).ok())
 }
 
@@ -126,48 +123,8 @@ fn load_haproxy_sources(
     let imported = haproxy::read(&sources, environment);
     let file = imported.file;
     sources.hide(secrets(&file).into_iter());
-    let mut found = Vec::new();
-    let warnings = imported.diagnostics.map_err(|errors| found.extend(errors));
-    match (warnings, build(&file, Origin::Haproxy, machine)) {
-        (Ok(mut warnings), Ok((plan, more))) => {
-            warnings.extend(more);
-            return Ok(Loaded::new(plan, file, warnings, sources));
-        }
-        (Ok(warnings), Err(more)) => {
-            found.extend(warnings);
-            found.extend(more);
-        }
-        // Warnings about what was read in part would be echoes.
-        (Err(()), built) => found.extend(built.err().into_iter().flatten().filter(Diagnostic::is_error)),
-    }
-    Err(Invalid::new(sources, found).into())
-}
-
-fn files(paths: &[PathBuf]) -> Result<Vec<PathBuf>, ConfigError> {
-    let mut files = Vec::new();
-    for path in paths {
-        if !path.is_dir() {
-            files.push(path.clone());
-            continue;
-        }
-        let unreadable = |source| ConfigError::Unreadable {
-            path: path.clone(),
-            source,
-        };
-        let mut inside = Vec::new();
-        for entry in std::fs::read_dir(path).map_err(unreadable)? {
-            let name = entry.map_err(unreadable)?.file_name();
-            let visible = name
-                .to_str()
-                .is_some_and(|name| name.ends_with(".cfg") && !name.starts_with('.'));
-            if visible {
-                inside.push(path.join(name));
-            }
-        }
-        inside.sort();
-        files.extend(inside);
-    }
-    Ok(files)
+    let built = build(&file, Origin::Haproxy, machine);
+    Loaded::concluded(imported.diagnostics, built, file, sources)
 }
 
 /// Where the secrets of a file stand.
