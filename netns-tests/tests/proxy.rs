@@ -23,7 +23,9 @@ mod vanished;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use warren_lab::{Broker, Host, Network, Proxy, ProxyFlavour, Session, SyslogSink, eventually};
+use warren_lab::{
+    Broker, Host, Network, Process, Proxy, ProxyFlavour, Session, SyslogSink, eventually, warren_binary,
+};
 
 /// Runs each test against HAProxy and against ours.
 macro_rules! for_both {
@@ -84,6 +86,42 @@ impl Place {
             proxy,
             network,
         }
+    }
+
+    /// Ours in mode amqp with all servers, ready: `global` are lines of `[proxy]`, `listen` of the proxy `rabbitmq`, and
+    /// `defaults` what its servers have besides a quick check.
+    pub(crate) fn start_amqp(&self, global: &str, listen: &str, defaults: &str) -> Process {
+        let servers: String = self
+            .servers
+            .iter()
+            .map(|server| format!("{} = \"{}:5672\"\n", server.broker.name(), server.address))
+            .collect();
+        let file = self.proxy.write(
+            "warren.toml",
+            &format!(
+                "[proxy]\n{global}\n[proxy.listen.rabbitmq]\nbind = \"*:{PORT}\"\n{listen}\ntimeouts = {{ check = \"300ms\" }}\n\
+                 server_defaults = {{ {defaults} check = {{ interval = \"200ms\" }} }}\n[proxy.listen.rabbitmq.servers]\n{servers}"
+            ),
+        );
+        let mut command = std::process::Command::new(warren_binary());
+        command.args(["proxy", "--config"]).arg(file);
+        command.args(["--runtime-dir", "/run/warren"]);
+        let proxy = self.proxy.spawn_command(command);
+        eventually(PATIENCE, "it answers those who ask how it is", || {
+            let log = proxy.log();
+            if log.contains("ready") { Ok(()) } else { Err(log) }
+        });
+        proxy
+    }
+
+    /// `warren proxy` with these words, on the proxy's host.
+    #[track_caller]
+    pub(crate) fn type_in(&self, words: &str) -> String {
+        let binary = warren_binary();
+        self.proxy.sh(&format!(
+            "{} proxy {words} --runtime-dir /run/warren",
+            binary.display()
+        ))
     }
 
     /// Where clients connect.

@@ -1,10 +1,9 @@
 //! Mode amqp of warren.toml, which HAProxy does not have: connections end in their own language, and checks speak it.
 
-use std::process::Command;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
-use warren_lab::{End, Process, Session, eventually, holds_for, warren_binary};
+use warren_lab::{End, Process, Session, eventually, holds_for};
 
 use super::{PATIENCE, Place};
 
@@ -17,43 +16,14 @@ struct Amqp {
 impl Amqp {
     fn new() -> Self {
         let place = Place::new();
-        let servers: String = place
-            .servers
-            .iter()
-            .map(|server| format!("{} = \"{}:5672\"\n", server.broker.name(), server.address))
-            .collect();
-        let file = place.proxy.write(
-            "warren.toml",
-            &format!(
-                "[proxy.listen.rabbitmq]\nbind = \"*:5670\"\ntimeouts = {{ check = \"300ms\" }}\n\
-                 server_defaults = {{ check = {{ interval = \"200ms\" }} }}\n[proxy.listen.rabbitmq.servers]\n{servers}"
-            ),
-        );
-        let mut command = Command::new(warren_binary());
-        command.args(["proxy", "--config"]).arg(file);
-        command.args(["--runtime-dir", "/run/warren"]);
-        let proxy = place.proxy.spawn_command(command);
-        let it = Self { proxy, place };
-        eventually(PATIENCE, "it answers those who ask how it is", || {
-            let log = it.proxy.log();
-            if log.contains("ready") { Ok(()) } else { Err(log) }
-        });
-        it
-    }
-
-    #[track_caller]
-    fn type_in(&self, words: &str) -> String {
-        let binary = warren_binary();
-        self.place.proxy.sh(&format!(
-            "{} proxy {words} --runtime-dir /run/warren",
-            binary.display()
-        ))
+        let proxy = place.start_amqp("", "", "");
+        Self { proxy, place }
     }
 
     #[track_caller]
     fn eventually_says(&self, server: &str, wanted: &str) {
         eventually(PATIENCE, &format!("{server} is {wanted}"), || {
-            let text = self.type_in("status");
+            let text = self.place.type_in("status");
             let line = text.lines().find(|line| line.contains(server)).map(str::to_owned);
             if line.is_some_and(|line| line.contains(wanted)) {
                 Ok(())
@@ -68,11 +38,11 @@ impl Amqp {
 fn a_drained_server_sends_its_clients_away_in_their_own_language() {
     let it = Amqp::new();
     let (leaving, mut staying) = (it.place.session_at("rabbitmq1"), it.place.session_at("rabbitmq2"));
-    it.type_in("drain rabbitmq/rabbitmq1");
+    it.place.type_in("drain rabbitmq/rabbitmq1");
     assert_eq!(leaving.end(PATIENCE), End::Closed(320));
     staying.exchange(1000).unwrap();
     assert!(!it.place.servers_of(6).contains(&"rabbitmq1".to_owned()));
-    it.type_in("resume rabbitmq/rabbitmq1");
+    it.place.type_in("resume rabbitmq/rabbitmq1");
     eventually(PATIENCE, "it is used again", || {
         let servers = it.place.servers_of(3);
         if servers.contains(&"rabbitmq1".to_owned()) {

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use warren_lab::{End, Process, Session, eventually, warren_binary};
+use warren_lab::{End, Process, Session, eventually};
 
 use super::{PATIENCE, Place};
 
@@ -18,38 +18,12 @@ struct Three {
 impl Three {
     fn new(global: &str, listen: &str) -> Self {
         let place = Place::new();
-        let servers: String = place
-            .servers
-            .iter()
-            .map(|server| format!("{} = \"{}:5672\"\n", server.broker.name(), server.address))
-            .collect();
-        let file = place.proxy.write(
-            "warren.toml",
-            &format!(
-                "[proxy]\nthreads = 3\n{global}\n[proxy.listen.rabbitmq]\nbind = \"*:5670\"\nbalance = \"leastconn\"\n\
-                 {listen}\ntimeouts = {{ check = \"300ms\" }}\n\
-                 server_defaults = {{ slow_start = \"0s\", check = {{ interval = \"200ms\" }} }}\n[proxy.listen.rabbitmq.servers]\n{servers}"
-            ),
+        let proxy = place.start_amqp(
+            &format!("threads = 3\n{global}"),
+            &format!("balance = \"leastconn\"\n{listen}"),
+            "slow_start = \"0s\",",
         );
-        let mut command = std::process::Command::new(warren_binary());
-        command.args(["proxy", "--config"]).arg(file);
-        command.args(["--runtime-dir", "/run/warren"]);
-        let proxy = place.proxy.spawn_command(command);
-        let it = Self { proxy, place };
-        eventually(PATIENCE, "it answers those who ask how it is", || {
-            let log = it.proxy.log();
-            if log.contains("ready") { Ok(()) } else { Err(log) }
-        });
-        it
-    }
-
-    #[track_caller]
-    fn type_in(&self, words: &str) -> String {
-        let binary = warren_binary();
-        self.place.proxy.sh(&format!(
-            "{} proxy {words} --runtime-dir /run/warren",
-            binary.display()
-        ))
+        Self { proxy, place }
     }
 
     fn sessions(&self) -> Vec<Session> {
@@ -97,7 +71,7 @@ fn a_drained_server_loses_so_many_per_second_whoever_serves_them() {
         .into_iter()
         .partition(|session| session.server() == "rabbitmq1");
     assert_eq!(leaving.len(), CLIENTS / 3);
-    it.type_in("drain rabbitmq/rabbitmq1");
+    it.place.type_in("drain rabbitmq/rabbitmq1");
     let ends = ends(&leaving);
     assert_all_were_told(&ends);
     // Thirty at thirty per second; the first three, one of each worker, have not waited.
@@ -179,7 +153,7 @@ fn a_server_that_returns_gets_its_share_of_idle_clients_of_every_worker() {
     let it = Three::new("", "rebalance = { after = \"1s\", idle = \"1s\", rate = 100 }");
     it.place.broker("rabbitmq3").tell("refuse");
     eventually(PATIENCE, "it is out", || {
-        let text = it.type_in("status");
+        let text = it.place.type_in("status");
         let line = text.lines().find(|line| line.contains("rabbitmq3"));
         if line.is_some_and(|line| line.contains("DOWN")) {
             Ok(())
