@@ -84,12 +84,13 @@ impl Watch {
         if deadline > now {
             return;
         }
-        self.looked = now;
+        let looked = std::mem::replace(&mut self.looked, now);
         let all = std::mem::take(&mut self.all);
         let before = std::mem::take(&mut self.under_way);
         for session in sessions {
             let common = &session.common;
-            let lately = common.activity.iter().any(|at| at + 2 * period >= now);
+            // Measured from the look before: this one may be late.
+            let lately = common.activity.iter().any(|at| at + 2 * period >= looked);
             for (side, endpoint) in ends(common) {
                 let key = (common.place(), side);
                 let known = before.get(&key);
@@ -155,8 +156,9 @@ impl Signs {
             return None;
         }
         Some(Self {
-            // Without either what is counted are keepalive's probes, and the kernel's business.
-            under_way: info.unacked > 0 || info.backoff > 0,
+            // What waits for room was not sent, and is not asked about either before its timer has run for the first
+            // time. Without anything what is counted are keepalive's probes, and the kernel's business.
+            under_way: info.unacked > 0 || info.unsent > 0,
             unanswered: u32::from(info.retransmits) + u32::from(info.probes),
             silent: u64::from(info.last_ack_recv),
         })
@@ -183,7 +185,7 @@ const SYN_SENT: i32 = 2;
 const SYN_RECEIVED: i32 = 3;
 const CLOSED: i32 = 7;
 
-/// `struct tcp_info` of linux/tcp.h as far as every kernel has it.
+/// `struct tcp_info` of linux/tcp.h as far as every kernel since 4.6 has it.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default)]
 struct TcpInfo {
@@ -203,9 +205,13 @@ struct TcpInfo {
     last_ack_recv: u32,
     path: [u32; 10],
     total_retrans: u32,
+    octets: [u64; 4],
+    segments: [u32; 2],
+    unsent: u32,
+    min_rtt: u32,
 }
 
-const _: () = assert!(size_of::<TcpInfo>() == 104);
+const _: () = assert!(size_of::<TcpInfo>() == 152);
 
 #[derive(Clone, Copy, Debug)]
 struct TcpInfoOption;
@@ -274,6 +280,21 @@ mod tests {
             ..signs(3, 90_000)
         };
         assert_eq!(idle.judge(since, 60_000, 30_000), Judgement::Idle);
+    }
+
+    /// The kernel waits for longer than most looks before it asks for the first time.
+    #[test]
+    fn what_waits_for_room_is_under_way_before_anybody_was_asked() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let _outside = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut inside, _) = listener.accept().unwrap();
+        inside.set_nonblocking(true).unwrap();
+        while inside.write(&[7; 100_000]).is_ok() {}
+        let endpoint = Endpoint::accepted(inside.into());
+        for _ in 0..100 {
+            assert!(Signs::of(&endpoint).unwrap().under_way);
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
     }
 
     #[test]
