@@ -5,6 +5,10 @@
 //! ```
 //!
 //! Whatever looks at queues or changes them flushes first, so that a client finds done what it asked for.
+//!
+//! A message that is refused was refused before any queue had it, but for one case: of several queues that it went to, one
+//! has no room (`x-overflow`). The others have it all the same then, as with RabbitMQ. So the disk is asked first whether
+//! it takes messages, and what could not be written in spite of its answer is not said to be refused: the connection ends.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -31,6 +35,15 @@ const WAYS_MAX: usize = 4096;
 #[derive(Debug)]
 struct Way {
     queues: Vec<Arc<Queue>>,
+    /// What is persistent has to be on disk in one of them.
+    durable: bool,
+}
+
+impl Way {
+    fn to(queues: Vec<Arc<Queue>>) -> Self {
+        let durable = queues.iter().any(|queue| queue.identity().durable);
+        Self { queues, durable }
+    }
 }
 
 /// What is to be done to queues.
@@ -44,14 +57,27 @@ pub(crate) struct Batch {
     /// Messages that go the same way.
     way: Option<Arc<Way>>,
     messages: Vec<(u32, Arc<Message>)>,
+    /// Octets of messages for which the disk had room.
+    promised: u64,
     /// What the messages of this batch are to their publisher, by their numbers.
     published: Vec<Published>,
     pub(crate) acks: Acks,
     pub(crate) after: Aftermath,
     /// What the connection is woken for.
     awaited: Option<Ticket>,
+    /// What the last flush did not bring to where it should be.
+    pub(crate) failed: Failed,
     /// The log has to have come this far before more is read: it was behind.
     behind: Option<Ticket>,
+}
+
+/// What became of messages that did not get to where they should.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Failed {
+    /// A queue did not take one, or the disk had no room.
+    pub(crate) refused: bool,
+    /// Queues have some that cannot be written: nobody knows what becomes of them.
+    pub(crate) lost: bool,
 }
 
 /// A message that goes this way, once it may.
@@ -148,7 +174,7 @@ impl Batch {
             counts.returned.add(u64::from(mandatory));
             counts.dropped.add(u64::from(!mandatory));
             if mandatory {
-                self.flush_messages();
+                self.flush_messages(client);
                 give_back(client, channel, &message);
             }
             return;
@@ -158,7 +184,7 @@ impl Batch {
             .as_ref()
             .is_some_and(|current| Arc::ptr_eq(current, &way))
         {
-            self.flush_messages();
+            self.flush_messages(client);
             self.way = Some(way);
         }
         self.messages.push((number, message));
@@ -175,7 +201,8 @@ impl Batch {
         confirms: &mut ByChannel<Confirms>,
     ) -> Result<Option<Ticket>, AppendError> {
         self.acks.flush(client, &mut self.after);
-        self.flush_messages();
+        self.flush_messages(client);
+        self.failed.refused = !self.after.refused.is_empty();
         for number in self.after.refused.drain(..) {
             if let Some(published) = self.published.get_mut(number as usize) {
                 published.refused = true;
@@ -186,18 +213,21 @@ impl Batch {
                 published.placed = true;
             }
         }
-        let written = client.node.carry_out(&mut self.after);
+        let promised = std::mem::take(&mut self.promised) > 0;
+        let written = client.node.carry_out_promised(&mut self.after, promised);
         // Who is told that a message went nowhere may rely on it: not before what led it there is on disk.
         let change = client.node.change_under_way();
         for published in self.published.drain(..).filter(|published| published.confirm > 0) {
             if let Some(confirms) = confirms.get_mut(&published.channel) {
-                let (lost, ticket) = match written {
-                    Ok(ticket) => (false, ticket),
-                    Err(_) => (true, None),
+                let ticket = match (published.placed, &written) {
+                    (false, _) => change,
+                    (true, Ok(ticket)) => *ticket,
+                    (true, Err(_)) => {
+                        self.failed.lost = true;
+                        break;
+                    }
                 };
-                let refused = published.refused || (lost && published.placed);
-                let ticket = if published.placed { ticket } else { change };
-                confirms.done(published.confirm, refused, ticket);
+                confirms.done(published.confirm, published.refused, ticket);
             }
         }
         self.say(client, confirms);
@@ -243,8 +273,11 @@ impl Batch {
         self.awaited = first;
     }
 
-    fn flush_messages(&mut self) {
+    fn flush_messages(&mut self, client: &Client) {
         let Some(way) = self.way.take() else { return };
+        if way.durable {
+            self.ask_the_disk(client);
+        }
         let now = now();
         match way.queues.as_slice() {
             [queue] => queue.publish(now, self.messages.drain(..), &mut self.after),
@@ -261,9 +294,21 @@ impl Batch {
         }
     }
 
+    /// Messages that have to be on disk, and for which there is no room, go nowhere.
+    fn ask_the_disk(&mut self, client: &Client) {
+        let persistent = self.messages.iter().filter(|(_, message)| message.persistent);
+        let octets: u64 = persistent.map(|(_, message)| message.content.size() as u64).sum();
+        if octets == 0 || client.node.has_room(self.promised + octets) {
+            self.promised += octets;
+            return;
+        }
+        let refused = self.messages.extract_if(.., |(_, message)| message.persistent);
+        self.after.refused.extend(refused.map(|(number, _)| number));
+    }
+
     fn way(&mut self, client: &Client, content: &content::Message) -> Result<Arc<Way>, Refusal> {
         let Some(publish) = content.publish() else {
-            return Ok(Arc::new(Way { queues: Vec::new() }));
+            return Ok(Arc::new(Way::to(Vec::new())));
         };
         let version = client.node.version();
         if version != self.version {
@@ -337,7 +382,7 @@ fn find(
             }
         }
     }
-    Ok((Way { queues }, said.is_by_key()))
+    Ok((Way::to(queues), said.is_by_key()))
 }
 
 /// `mandatory`: nobody wants the message, and its publisher has it again.

@@ -333,6 +333,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
         }
         self.around().flush();
+        if std::mem::take(&mut self.batch.failed).lost {
+            self.close(&Exception::new(
+                ReplyCode::InternalError,
+                "messages cannot be written",
+                MethodId::NONE,
+            ));
+        }
     }
 
     /// Frames of a chunk, from the first on.

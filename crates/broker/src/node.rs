@@ -248,7 +248,16 @@ impl Node {
     /// # Errors
     /// Messages cannot be written: none of them is safe.
     pub(crate) fn carry_out(self: &Arc<Self>, after: &mut Aftermath) -> Result<Option<Ticket>, AppendError> {
-        let written = self.write_out(after);
+        self.carry_out_promised(after, false)
+    }
+
+    /// As [`Node::carry_out`]; `promised`: what was published is among it, and [`Node::has_room`] said that it can be written.
+    pub(crate) fn carry_out_promised(
+        self: &Arc<Self>,
+        after: &mut Aftermath,
+        promised: bool,
+    ) -> Result<Option<Ticket>, AppendError> {
+        let written = self.write_out(after, promised);
         for (queue, run) in after.missing.drain(..) {
             crate::paging::fetch(self, queue, run);
         }
@@ -259,14 +268,14 @@ impl Node {
     }
 
     /// All of that but what has to be brought from the disk, or to be put there.
-    fn write_out(&self, after: &mut Aftermath) -> Result<Option<Ticket>, AppendError> {
+    fn write_out(&self, after: &mut Aftermath, promised: bool) -> Result<Option<Ticket>, AppendError> {
         dead_letter::publish(self, now(), after);
         after.refused.clear();
         for (queue, time) in after.deadlines.drain(..) {
             self.timers.set(time, queue, Alarm::Messages);
         }
         match &self.storage {
-            Some(storage) => storage.write(after),
+            Some(storage) => storage.write(after, promised),
             None => {
                 after.placed.clear();
                 after.settled.clear();
@@ -289,6 +298,13 @@ impl Node {
         self.storage
             .as_ref()
             .is_none_or(|storage| storage.is_durable(ticket))
+    }
+
+    /// Does the disk take messages of so many octets?
+    pub(crate) fn has_room(&self, octets: u64) -> bool {
+        self.storage
+            .as_ref()
+            .is_none_or(|storage| storage.has_room(octets))
     }
 
     /// So much waits for the disk that publishers should wait, too.
@@ -410,7 +426,7 @@ impl Node {
                 (done, self.record(record, &gone)?)
             }
         };
-        if let Err(error) = self.write_out(&mut after) {
+        if let Err(error) = self.write_out(&mut after, false) {
             tracing::error!(%error, "what a change leads to is not on disk");
         }
         for (queue, run) in after.missing.drain(..) {

@@ -79,6 +79,7 @@ pub(crate) struct Storage {
     next_command: Mutex<u64>,
     /// The last command's ticket and one; what could not be written is [`u64::MAX`], which no log reaches.
     last_change: AtomicU64,
+    segment_octets: u64,
     /// Messages that need not outlive the process, and do not fit into its memory.
     pub(crate) spill: Spill,
 }
@@ -98,6 +99,7 @@ impl Storage {
         failed: watch::Sender<Option<String>>,
     ) -> Result<(Self, Recovered), StorageError> {
         let spill = Spill::new(directory, &disk, &options)?;
+        let segment_octets = options.segment_octets;
         let waiting: Arc<Waiting> = Arc::default();
         let told = Arc::clone(&waiting);
         let (log, recovered) = Log::open(directory, disk, options, move |progress| match progress {
@@ -125,6 +127,7 @@ impl Storage {
                 waiting,
                 next_command: Mutex::new(next),
                 last_change: AtomicU64::new(0),
+                segment_octets,
                 spill,
             },
             recovered,
@@ -189,9 +192,20 @@ impl Storage {
         Ok(())
     }
 
-    /// Writes what a batch of queue operations has to leave on disk. Nothing if that is nothing.
-    pub(crate) fn write(&self, after: &mut Aftermath) -> Result<Option<Ticket>, AppendError> {
+    /// Does the disk take messages of so many octets? Who has heard so writes them with `promised`.
+    pub(crate) fn has_room(&self, octets: u64) -> bool {
+        // What fits into a segment has its room taken beforehand.
+        let fits = || self.log.free_octets().is_ok_and(|free| free / 2 > octets);
+        !self.log.is_full() && (octets <= self.segment_octets / 2 || fits())
+    }
+
+    /// Writes what a batch of queue operations has to leave on disk. Nothing if that is nothing. `promised`: there was room
+    /// when queues got the messages, and so they are written.
+    pub(crate) fn write(&self, after: &mut Aftermath, promised: bool) -> Result<Option<Ticket>, AppendError> {
         let mut batch = self.log.batch();
+        if promised {
+            batch.essential();
+        }
         place(&mut batch, &mut after.placed);
         settle(&mut batch, &mut after.settled);
         for gone in after.purged.drain(..) {
@@ -381,13 +395,6 @@ fn place(batch: &mut Batch, placed: &mut [Placed]) {
 
 pub(crate) fn push_message(batch: &mut Batch, message: &Message, time: Millis, places: &[Place]) {
     let content = &message.content;
-    let Some(publish) = content.publish() else { return };
-    let (Ok(exchange), Ok(key)) = (
-        u8::try_from(publish.exchange.len()),
-        u8::try_from(publish.routing_key.len()),
-    ) else {
-        return;
-    };
     let body: Vec<bytes::Bytes> = content.pieces_of_body().collect();
     batch.message(warren_store::Message {
         id: warren_store::MessageId {
@@ -397,10 +404,8 @@ pub(crate) fn push_message(batch: &mut Batch, message: &Message, time: Millis, p
         places,
         head: &[
             &time.0.to_be_bytes(),
-            &[exchange],
-            publish.exchange,
-            &[key],
-            publish.routing_key,
+            // Both short strings as they lie on the wire: there is none that does not fit.
+            content.address(),
             content.header().payload(),
         ],
         body: &body,

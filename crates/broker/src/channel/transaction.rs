@@ -110,6 +110,9 @@ impl Channel {
             tracing::error!(%error, "transaction is not on disk");
             Refusal::new(ReplyCode::InternalError, "the transaction cannot be written")
         })?;
+        if around.batch.failed.refused {
+            return Err(precondition("partial tx completion"));
+        }
         if let Some(commits) = around.confirms.get_mut(&self.number) {
             let number = commits.next();
             commits.done(number, false, ticket);

@@ -70,7 +70,7 @@ fn nothing_confirmed_is_lost_when_the_broker_is_killed() {
     runtime.block_on(check(&scene(address)));
     child.kill().unwrap();
     child.wait().unwrap();
-    let [published, confirmed, delivered, flushed] = record.sums();
+    let [published, confirmed, delivered, flushed, _] = record.sums();
     println!(
         "published {published}, confirmed {confirmed}, delivered {delivered}, settled for sure {flushed}"
     );

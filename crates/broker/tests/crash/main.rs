@@ -4,7 +4,7 @@
 //! back, go away, purge and delete. The broker is killed at a random moment and started again, many times; at last every
 //! queue is emptied. Then: nothing that was confirmed and not settled is missing; nothing comes that was not published; each
 //! consumer sees what is new of a publisher in order; what comes twice says so; what was settled, with something confirmed
-//! after it on the same connection, does not come back.
+//! after it on the same connection, does not come back; what was refused nobody ever sees.
 //!
 //! Once with a process and SIGKILL, once with a disk that loses whatever was not synced. `SEED=` starts with another seed,
 //! `ROUNDS=` lasts longer.

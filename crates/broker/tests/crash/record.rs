@@ -37,6 +37,8 @@ impl Id {
 #[derive(Clone, Copy, Debug, Default)]
 struct Fate {
     confirmed: bool,
+    /// Its publisher was told that nobody gets it.
+    refused: bool,
     deliveries: u32,
     /// In which life of the broker it was delivered last.
     life: u32,
@@ -75,11 +77,23 @@ impl Record {
         self.change(queue, id, |fate| fate.confirmed = true);
     }
 
+    /// None of its queues rejects what others take: so nobody has it, nor ever will.
+    pub(crate) fn refused(&self, queue: &'static str, id: Id) {
+        self.change(queue, id, |fate| {
+            assert_eq!(
+                fate.deliveries, 0,
+                "{queue} had delivered {id:?}, which was refused"
+            );
+            fate.refused = true;
+        });
+    }
+
     pub(crate) fn delivered(&self, queue: &'static str, id: Id, redelivered: bool, order: &mut Order) {
         let mut fates = self.fates.lock();
         let Some(fate) = fates.get_mut(&(queue, id)) else {
             panic!("{queue} delivers {id:?}, which nobody published");
         };
+        assert!(!fate.refused, "{queue} delivers {id:?}, which was refused");
         fate.deliveries += 1;
         assert!(
             redelivered || fate.deliveries == 1,
@@ -133,8 +147,8 @@ impl Record {
         );
     }
 
-    /// How many there were in all: published, confirmed, delivered, flushed.
-    pub(crate) fn sums(&self) -> [usize; 4] {
+    /// How many there were in all: published, confirmed, delivered, flushed, refused.
+    pub(crate) fn sums(&self) -> [usize; 5] {
         let fates = self.fates.lock();
         let count = |is: fn(&Fate) -> bool| fates.values().filter(|fate| is(fate)).count();
         [
@@ -142,6 +156,7 @@ impl Record {
             count(|fate| fate.confirmed),
             count(|fate| fate.deliveries > 0),
             count(|fate| fate.flushed),
+            count(|fate| fate.refused),
         ]
     }
 

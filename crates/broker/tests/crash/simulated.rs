@@ -7,7 +7,7 @@ use warren_amqp::{Method, Table, basic, connection, queue};
 use warren_store::{SimulatedDisk, Weather};
 
 /// One node's history: some power cuts, then the end.
-fn history(seed: u64) -> [usize; 4] {
+fn history(seed: u64) -> [usize; 5] {
     let mut rng = StdRng::seed_from_u64(seed);
     let mut disk = SimulatedDisk::default();
     let (record, publishers) = (Arc::<Record>::default(), Arc::<AtomicU32>::default());
@@ -57,13 +57,13 @@ fn history(seed: u64) -> [usize; 4] {
 #[test]
 fn nothing_confirmed_is_lost_with_the_power() {
     let first = number("SEED", 1);
-    let mut sums = [0; 4];
+    let mut sums = [0; 5];
     for seed in first..first + number("SEEDS", 30) {
         println!("SEED={seed}");
         let more = history(seed);
         sums.iter_mut().zip(more).for_each(|(sum, more)| *sum += more);
     }
-    println!("published, confirmed, delivered, settled for sure: {sums:?}");
+    println!("published, confirmed, delivered, settled for sure, refused: {sums:?}");
     assert!(sums.iter().all(|sum| *sum > 0), "{sums:?}");
 }
 
@@ -139,6 +139,86 @@ fn a_full_disk_refuses_messages_and_nothing_else() {
             }
         });
         publish_until(&mut client, true).await;
+    });
+    runtime.shutdown_background();
+}
+
+/// What nobody settles, for a client that fills the disk.
+async fn hear(client: &mut Client) -> Option<bool> {
+    loop {
+        match client.event().await.ok()? {
+            Event::Method {
+                method: Method::Basic(basic::Method::Ack(_)),
+                ..
+            } => return Some(true),
+            Event::Method {
+                method: Method::Basic(basic::Method::Nack(_)),
+                ..
+            } => return Some(false),
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn what_a_full_disk_refuses_nobody_gets() {
+    let disk = SimulatedDisk::default();
+    let runtime = runtime(2);
+    runtime.block_on(async {
+        let (_node, address) = start(Path::new("/data"), Arc::new(disk.clone())).await;
+        let used: u64 = disk.files().iter().map(|(_, octets)| octets).sum();
+        disk.set_weather(Weather {
+            capacity: Some(used + (2 << 20)),
+            ..Weather::default()
+        });
+        let mut client = Client::open(address).await.unwrap();
+        client.confirms().await.unwrap();
+        client.declare("taken", Table::new()).await.unwrap();
+        // Whoever waits for messages gets them from whoever publishes, before anything is written.
+        let mut consumer = Client::open(address).await.unwrap();
+        let consume = basic::Consume {
+            queue: short("taken"),
+            ..basic::Consume::default()
+        };
+        consumer.call(consume).await.unwrap();
+        let (mut taken, mut refused) = (Vec::new(), 0);
+        for number in 0..1000_u32 {
+            // The largest need a segment to themselves, for which there may be no room though there is for others.
+            let size = if number % 10 == 9 { 3 << 20 } else { 50_000 };
+            let mut body = number.to_be_bytes().to_vec();
+            body.resize(size, 7);
+            client.publish("", "taken", None, body.into());
+            match hear(&mut client).await {
+                Some(true) => taken.push(number),
+                Some(false) => refused += 1,
+                None => panic!("{number} was neither taken nor refused"),
+            }
+            if refused == 50 {
+                break;
+            }
+        }
+        assert!(!taken.is_empty());
+        assert_eq!(refused, 50);
+        for expected in taken {
+            let Event::Message { message, .. } = consumer.event().await.unwrap() else {
+                panic!("no message");
+            };
+            let body = message.whole_body();
+            assert_eq!(
+                body[..4],
+                expected.to_be_bytes(),
+                "refused, and delivered all the same"
+            );
+        }
+        // Nothing comes behind them: the next answer is that of the next question.
+        let qos = basic::Qos::default();
+        let answer = consumer.ask(qos, |event| {
+            panic!("refused, and delivered all the same: {event:?}")
+        });
+        assert!(matches!(
+            answer.await.unwrap(),
+            Method::Basic(basic::Method::QosOk(_))
+        ));
     });
     runtime.shutdown_background();
 }

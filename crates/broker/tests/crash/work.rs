@@ -107,7 +107,8 @@ pub(crate) async fn publish(scene: Arc<Scene>, mut rng: StdRng) -> Result<(), Go
                 Method::Basic(basic::Method::Ack(ack)) => confirms.settle(ack.delivery_tag, ack.multiple),
                 Method::Basic(basic::Method::Nack(nack)) => {
                     for number in confirms.settle(nack.delivery_tag, nack.multiple) {
-                        sent.remove(&number);
+                        let (id, queues) = sent.remove(&number).unwrap();
+                        queues.iter().for_each(|queue| scene.record.refused(queue, id));
                     }
                     continue;
                 }

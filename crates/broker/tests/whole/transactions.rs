@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use warren_amqp::client::Event;
 use warren_amqp::content::Properties;
 use warren_amqp::hot::Publish;
-use warren_amqp::{basic, channel, queue, tx};
+use warren_amqp::{Value, basic, channel, queue, tx};
 
 use super::client::{Client, Ended, short};
 use super::words::body;
@@ -203,6 +203,67 @@ fn prefetch_counts_until_the_commit(at: SocketAddr) {
     assert_eq!(bodies, ["2"]);
 }
 
+fn a_transaction_fails_if_a_queue_refuses_a_message_of_it(at: SocketAddr) {
+    let mut client = Client::open(at);
+    client.queue("tx.open", []);
+    client.queue(
+        "tx.full",
+        [
+            ("x-max-length", Value::I32(0)),
+            ("x-overflow", Value::text("reject-publish")),
+        ],
+    );
+    client.select();
+    client.text("tx.open", "taken");
+    client.text("tx.full", "refused");
+    client.send(1, tx::Commit {});
+    let Err(Ended::Closed {
+        code, text, method, ..
+    }) = client.next()
+    else {
+        panic!("it was committed");
+    };
+    assert_eq!((code, method), (406, tx::Commit::ID));
+    assert_eq!(text, "PRECONDITION_FAILED - partial tx completion");
+    client.open_channel(1);
+    assert_eq!(client.drain("tx.open"), ["taken"], "other queues have theirs");
+    assert_eq!(client.count("tx.full"), 0);
+}
+
+fn what_goes_nowhere_comes_back_at_the_commit(at: SocketAddr) {
+    let mut client = Client::open(at);
+    client.queue("tx.somewhere", []);
+    client.select();
+    let publish = |key: &'static [u8]| Publish {
+        routing_key: key,
+        mandatory: true,
+        ..Publish::default()
+    };
+    for (key, text) in [
+        (&b"tx.nowhere"[..], &b"1"[..]),
+        (b"tx.somewhere", b"2"),
+        (b"tx.nowhere", b"3"),
+    ] {
+        client.publish(&publish(key), &Properties::default(), text);
+    }
+    client.send(1, basic::Qos::default());
+    assert!(
+        matches!(client.next(), Ok(Event::Method { method, .. }) if method.id() == basic::QosOk::ID),
+        "nothing comes back before"
+    );
+    client.send(1, tx::Commit {});
+    for text in ["1", "3"] {
+        let message = client.message();
+        assert_eq!(message.returned().unwrap().reply_code, 312);
+        assert_eq!(body(&message), text);
+    }
+    assert!(
+        matches!(client.next(), Ok(Event::Method { method, .. }) if method.id() == tx::CommitOk::ID),
+        "after that it is committed"
+    );
+    assert_eq!(client.drain("tx.somewhere"), ["2"]);
+}
+
 pub(crate) mod scenarios {
     super::super::words::scenarios![
         messages_are_there_when_they_are_committed,
@@ -213,5 +274,7 @@ pub(crate) mod scenarios {
         a_queue_may_go_before_the_commit,
         a_missing_exchange_is_found_at_once,
         prefetch_counts_until_the_commit,
+        a_transaction_fails_if_a_queue_refuses_a_message_of_it,
+        what_goes_nowhere_comes_back_at_the_commit,
     ];
 }
