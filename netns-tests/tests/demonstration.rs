@@ -1,4 +1,4 @@
-//! `scripts/up`, typed as the README says: the address moves for a plain TCP client, and nothing stays.
+//! `scripts/up`, typed as it says: the address moves for a plain TCP client, clients publish through it, and nothing stays.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -46,15 +46,20 @@ impl Up {
 
     #[track_caller]
     fn type_in(&self, words: &str) -> String {
-        let output = self.try_type(words);
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(
-            output.status.success(),
-            "scripts/up {words}: {}\n{said}{}",
-            output.status,
-            String::from_utf8_lossy(&output.stderr)
-        );
-        said
+        said(&format!("scripts/up {words}"), &self.try_type(words))
+    }
+
+    /// A line as it was printed, for the shell to take apart.
+    #[track_caller]
+    fn type_line(&self, line: &str) -> String {
+        let command = self.command("");
+        let mut shell = Command::new("sh");
+        shell.args(["-c", line]).stdin(Stdio::null());
+        shell.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(".."));
+        for (name, value) in command.get_envs() {
+            shell.env(name, value.expect("variables are set, not removed"));
+        }
+        said(line, &shell.output().expect("sh starts"))
     }
 
     /// A plain TCP client in the network of the demonstration, at the witness that tells its host.
@@ -83,6 +88,18 @@ impl Drop for Up {
         let _ = self.try_type("--down");
         let _ = fs::remove_dir_all(&self.0);
     }
+}
+
+#[track_caller]
+fn said(line: &str, output: &Output) -> String {
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        output.status.success(),
+        "{line}: {}\n{said}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
+    said
 }
 
 fn processes_that_mention(path: &Path) -> Vec<String> {
@@ -137,6 +154,93 @@ fn the_address_moves_for_a_plain_client_when_the_service_behind_it_dies() {
     up.type_in("--down");
     up.left_nothing();
     assert!(!up.try_type("ask").status.success());
+}
+
+#[test]
+fn everything_that_it_prints_to_try_works_as_typed() {
+    let up = Up::new("printed");
+    let introduction = up.type_in("--detach");
+    let lines: Vec<&str> = introduction
+        .lines()
+        .filter_map(|line| line.strip_prefix("  "))
+        .filter(|line| line.starts_with("scripts/up "))
+        .map(|line| line.split("  ").next().expect("a first part"))
+        .collect();
+    assert!(lines.len() >= 16, "{lines:#?}");
+    for line in lines {
+        // What goes on until somebody ends it, and what needs a terminal.
+        if ["scripts/up events", "scripts/up shell"].contains(&line) {
+            continue;
+        }
+        let answer = up.type_line(line);
+        println!("{line}\n{answer}");
+        let expected = match line.split(' ').skip(1).collect::<Vec<_>>()[..] {
+            ["shell", "amqp-declare-queue", ..] => "orders",
+            ["shell", "amqp-get", ..] => "one",
+            ["ctl", "q1", ..] => "Listing connections ...",
+            ["ask"] => "q1, through a",
+            ["status"] => "--- b: its proxy runs",
+            ["proxy", "a", "stop"] => "answers from a, then b; ",
+            ["server", "q1", "stop"] => "answers from ",
+            ["kill", "a"] => "answers from ",
+            ["--down"] => "everything is down",
+            _ => "",
+        };
+        assert!(answer.contains(expected), "{line}: {answer}");
+    }
+    up.left_nothing();
+}
+
+#[test]
+fn a_broker_that_dies_has_what_it_confirmed_once_it_is_back_and_knows_whose_connections_it_has() {
+    let up = Up::new("broker");
+    up.type_in("--detach");
+    let url = format!("--url=amqp://shop:shop@{VIP}");
+    up.type_in(&format!("shell amqp-declare-queue {url} -d -q orders"));
+    up.type_in(&format!("shell amqp-publish {url} -r orders -p -b kept"));
+    let guest = up.try_type(&format!(
+        "shell amqp-get --url=amqp://guest:guest@{VIP} -q orders"
+    ));
+    assert!(
+        String::from_utf8_lossy(&guest.stderr).contains("403"),
+        "guest comes from this host only: {guest:?}"
+    );
+    let mut consumer = up
+        .command(&format!("shell amqp-consume {url} -q orders cat"))
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("scripts/up starts");
+    let mut delivered = [0; 4];
+    std::io::Read::read_exact(&mut consumer.stdout.take().expect("a pipe"), &mut delivered).unwrap();
+    assert_eq!(&delivered, b"kept");
+    let connections = up.type_in("ctl q1 list_connections user peer_host");
+    assert!(connections.contains("shop\t198.18.77.3"), "{connections}");
+    consumer.kill().unwrap();
+    consumer.wait().unwrap();
+
+    up.type_in(&format!("shell amqp-publish {url} -r orders -p -b later"));
+    up.type_in("server q1 stop");
+    eventually(Duration::from_secs(10), "q2 takes over", || {
+        let answer = up.type_in("ask");
+        if answer.starts_with("q2") {
+            Ok(())
+        } else {
+            Err(answer)
+        }
+    });
+    up.type_in("server q1 start");
+    eventually(Duration::from_secs(10), "q1 is back", || {
+        let answer = up.type_in("ask");
+        if answer.starts_with("q1") {
+            Ok(())
+        } else {
+            Err(answer)
+        }
+    });
+    let kept = up.type_in(&format!("shell amqp-consume {url} -q orders -c 1 cat"));
+    assert_eq!(kept, "later");
+    up.type_in("--down");
+    up.left_nothing();
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! `lab up`: the demonstration. Two hosts share an address, a proxy on each, three servers behind them, a client that notices.
+//! `lab up`: the demonstration. Two hosts share an address, a proxy on each, three brokers behind them, a client that notices.
 //!
 //! One process, the [`keeper`], holds the machines and answers requests on a socket in the demonstration's directory; the
 //! commands here send one request each. In the foreground the keeper lives as long as the terminal's process does (its
@@ -28,7 +28,8 @@ pub(crate) const USAGE: &str =
        scripts/up ask                          which server a client at the shared address gets, through which host
        scripts/up status                       who is active, since when and why
        scripts/up proxy HOST stop|start        the proxy on a or b dies, or is back
-       scripts/up server NAME stop|start       the server q1, q2 or q3 dies, or is back
+       scripts/up server NAME stop|start       the broker on q1, q2 or q3 dies, or is back
+       scripts/up ctl NAME VERB...             what rabbitmqctl would say or do on q1, q2 or q3
        scripts/up worker HOST                  kill -9 of the daemon's worker
        scripts/up kill HOST, scripts/up boot HOST   the power fails, and is back
        scripts/up events                       what happens, live
@@ -52,6 +53,7 @@ pub(crate) fn run(directory: &Path, words: &[&str]) -> Result<ExitCode, String> 
             }
             Ok(ExitCode::SUCCESS)
         }
+        ["ctl", server, verb @ ..] => Err(control(directory, server, verb)?),
         ["shell", command @ ..] => Err(shell(directory, command)?),
         options => start(directory, options),
     }
@@ -143,25 +145,33 @@ fn start_keeper(
 }
 
 fn introduction(directory: &Path) -> String {
-    let vip = keeper::VIP;
-    let port = warren_lab::Broker::PORT;
+    let (vip, port, user) = (keeper::VIP, keeper::PORT, keeper::USER);
+    let url = format!("--url=amqp://{user}:{user}@{vip}");
     format!(
-        "Two hosts, a and b, share {vip}. Each runs a proxy: AMQP clients connect to {vip}:{port} and get one of the servers
-q1, q2 and q3, which behave like RabbitMQ as far as a proxy can tell. The statistics page is http://{vip}:8100/
-(from this machine with --host-address; else: scripts/up shell curl http://{vip}:8100/).
+        "Two hosts, a and b, share {vip}. Each runs a proxy: AMQP clients connect to {vip}:{port} as {user}, with the password
+{user}, and get the broker on q1. Those on q2 and q3 serve while it is dead; each is a broker by itself. The statistics page is
+http://{vip}:8100/ (from this machine with --host-address; else: scripts/up shell curl http://{vip}:8100/).
 
+  scripts/up shell amqp-declare-queue {url} -d -q orders
+  scripts/up shell amqp-publish {url} -r orders -p -b one
+  scripts/up shell amqp-get {url} -q orders
+                               a message of a client at {vip}
+  scripts/up ctl q1 list_connections user peer_host
+                               who is connected to a broker; ctl q1 help lists what else there is
   scripts/up ask               which server a client at {vip} gets, through which host
   scripts/up status            who is active, since when and why
   scripts/up proxy a stop      the proxy on a dies: see who answers, and what a client noticed
   scripts/up proxy a start     it is back
-  scripts/up server q1 stop    a server dies, and with start it is back
+  scripts/up server q1 stop    a broker dies, and with start it is back with all it has confirmed
+  scripts/up server q1 start
   scripts/up worker b          kill -9 of a daemon's worker: its guard starts another
-  scripts/up kill a            the power of a fails; scripts/up boot a brings it back
+  scripts/up kill a            the power of a fails; boot brings it back
+  scripts/up boot a
   scripts/up events            what happens, live
   scripts/up shell             a shell in the client's network
   scripts/up --down            end
 
-Both hosts run the same file, a copy of {}\n",
+Every host runs the same file, a copy of {}\n",
         directory.join("warren.toml").display()
     )
 }
@@ -232,6 +242,17 @@ fn follow_one(name: &str, runtime: &Path) {
         }
     }
     let _ = follower.wait();
+}
+
+/// Becomes `warren ctl` beside a broker; answers why it could not.
+fn control(directory: &Path, server: &str, verb: &[&str]) -> Result<String, String> {
+    let places = places(directory)?;
+    let runtime = places["servers"][server]
+        .as_str()
+        .ok_or_else(|| format!("there is no server {server}, only q1, q2 and q3"))?;
+    let mut control = Command::new(warren_binary());
+    control.arg("ctl").args(verb).env("RUNTIME_DIRECTORY", runtime);
+    Ok(format!("warren ctl: {}", control.exec()))
 }
 
 /// Becomes a shell in the client's network; answers why it could not.

@@ -47,13 +47,19 @@ impl Session {
 
     /// Logs in on a connection that is there already.
     pub fn log_in(stream: TcpStream, patience: Duration) -> io::Result<Self> {
+        Self::log_in_as("guest", "guest", stream, patience)
+    }
+
+    /// The same as somebody else.
+    pub fn log_in_as(user: &str, password: &str, stream: TcpStream, patience: Duration) -> io::Result<Self> {
         stream.set_read_timeout(Some(patience))?;
         stream.set_write_timeout(Some(patience))?;
         stream.set_nodelay(true)?;
         (&stream).write_all(&HEADER)?;
         let start = expect(&stream, START)?;
         let client = table(&[("product", "lab"), ("version", "1"), ("connection_name", "lab")]);
-        let start_ok = [client, short("PLAIN"), long(b"\0guest\0guest"), short("en_US")].concat();
+        let response = long(format!("\0{user}\0{password}").as_bytes());
+        let start_ok = [client, short("PLAIN"), response, short("en_US")].concat();
         Frame::method(START_OK, &start_ok).write(&stream)?;
         let tune = expect(&stream, TUNE)?;
         Frame::method(TUNE_OK, &tune).write(&stream)?;

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{SigSet, Signal};
 use serde_json::json;
-use warren_lab::{Broker, Host, Network, Process, Session, now, warren_binary};
+use warren_lab::{Host, Network, Process, Session, now, warren_binary};
 
 use super::{request, service};
 
@@ -34,7 +34,12 @@ const SERVERS: [(&str, &str); 3] = [
     ("q3", "198.18.77.13/24"),
 ];
 
-const CONFIGURATION: &str = r#"# Both hosts run this file.
+/// Where clients of the shared address come in, and brokers listen.
+pub(crate) const PORT: u16 = 5672;
+/// Who may come from other hosts than the broker's, and his password.
+pub(crate) const USER: &str = "shop";
+
+const CONFIGURATION: &str = r#"# Every host runs this file: a and b the failover daemon and the proxy, q1, q2 and q3 the broker.
 [vrrp.router.VI_1]
 interface = "eth0"
 vrid = 51
@@ -50,17 +55,27 @@ priority = 250
 
 [proxy.listen.rabbitmq]
 bind = "*:5672"
-server_defaults = { check = { interval = "500ms", rise = 2, fall = 2 } }
+mode = "amqp"
 
+# Brokers are told whose connection it is.
+[proxy.listen.rabbitmq.server_defaults]
+send_proxy = "v2"
+check = { interval = "500ms", rise = 2, fall = 2 }
+
+# Each is a broker by itself, so that all clients belong to the same one.
 [proxy.listen.rabbitmq.servers]
 q1 = "198.18.77.11:5672"
-q2 = "198.18.77.12:5672"
-q3 = "198.18.77.13:5672"
+q2 = { address = "198.18.77.12:5672", backup = true }
+q3 = { address = "198.18.77.13:5672", backup = true }
 
 [proxy.listen.statistics]
 bind = "*:8100"
 mode = "http"
 stats = { uri = "/", admin = true }
+
+[broker]
+proxies = ["198.18.77.1", "198.18.77.2"]
+first = { user = "shop", password = "shop" }
 "#;
 
 /// How long the demonstration may take to come up, and how long a failure is watched.
@@ -128,7 +143,7 @@ struct Machine {
 
 struct Demonstration {
     machines: BTreeMap<&'static str, Option<Machine>>,
-    servers: BTreeMap<&'static str, (Option<Broker>, Host)>,
+    servers: BTreeMap<&'static str, (Option<Process>, Host)>,
     client: Host,
     network: Network,
     configuration: PathBuf,
@@ -151,8 +166,8 @@ impl Demonstration {
             configuration,
         };
         for (name, address) in SERVERS {
-            let host = place.network.host_with(name, &[address]);
-            place.servers.insert(name, (Some(Broker::start(&host)), host));
+            let host = place.host(name, address);
+            place.servers.insert(name, (Some(start_broker(&host)), host));
         }
         for (name, address) in HOSTS {
             let machine = place.boot(name, address);
@@ -163,11 +178,7 @@ impl Demonstration {
     }
 
     fn boot(&self, name: &str, address: &str) -> Machine {
-        let host = self.network.host_with(name, &[address]);
-        // The host has a /run of its own, where the directory of the demonstration may be.
-        let configuration = std::fs::read_to_string(&self.configuration).expect("the file is there");
-        host.write("warren.toml", &configuration);
-        std::fs::create_dir_all(runtime(&host)).expect("a runtime directory");
+        let host = self.host(name, address);
         let proxy = start_proxy(&host);
         let mut command = warren(&host, &["vrrp", "--no-syslog", "--log-console"]);
         command.args(["--host", name]);
@@ -177,6 +188,16 @@ impl Demonstration {
             _witness: start_witness(&host),
             host,
         }
+    }
+
+    /// A host with the configuration, where nothing runs yet.
+    fn host(&self, name: &str, address: &str) -> Host {
+        let host = self.network.host_with(name, &[address]);
+        // The host has a /run of its own, where the directory of the demonstration may be.
+        let configuration = std::fs::read_to_string(&self.configuration).expect("the file is there");
+        host.write("warren.toml", &configuration);
+        std::fs::create_dir_all(runtime(&host)).expect("a runtime directory");
+        host
     }
 
     fn carry_out(&mut self, words: &[&str]) -> Result<String, String> {
@@ -237,7 +258,7 @@ impl Demonstration {
                 if broker.is_some() {
                     return Err(format!("the server {name} is running"));
                 }
-                *broker = Some(Broker::start(host));
+                *broker = Some(start_broker(host));
                 Ok(format!("the server {name} runs\n"))
             }
             other => Err(format!("not understood: {other:?}")),
@@ -250,7 +271,7 @@ impl Demonstration {
             .ok_or_else(|| format!("there is no host {name}, only a and b"))
     }
 
-    fn server(&mut self, name: &str) -> Result<&mut (Option<Broker>, Host), String> {
+    fn server(&mut self, name: &str) -> Result<&mut (Option<Process>, Host), String> {
         self.servers
             .get_mut(name)
             .ok_or_else(|| format!("there is no server {name}, only q1, q2 and q3"))
@@ -306,7 +327,12 @@ impl Demonstration {
             .iter()
             .map(|(name, machine)| (name, machine.as_ref().map(|machine| runtime(&machine.host))))
             .collect();
-        json!({ "client": self.client.init(), "hosts": hosts }).to_string()
+        let servers: BTreeMap<_, _> = self
+            .servers
+            .iter()
+            .map(|(name, (_, host))| (name, runtime(host)))
+            .collect();
+        json!({ "client": self.client.init(), "hosts": hosts, "servers": servers }).to_string()
     }
 
     /// Lets something fail while a client connects again and again, and tells what the client noticed.
@@ -353,6 +379,13 @@ fn start_proxy(host: &Host) -> Process {
     host.spawn_command(warren(host, &["proxy", "--host", host.name()]))
 }
 
+/// What it keeps is there again when it is started again.
+fn start_broker(host: &Host) -> Process {
+    let mut command = warren(host, &["broker", "--host", host.name()]);
+    command.arg("--data").arg(host.directory().join("data"));
+    host.spawn_command(command)
+}
+
 fn start_witness(host: &Host) -> Process {
     let this = std::env::current_exe().expect("this program knows its path");
     host.spawn(this, &["serve", host.name()])
@@ -360,9 +393,10 @@ fn start_witness(host: &Host) -> Process {
 
 /// Logs in at the shared address: the name of the host it is on, and of the server behind.
 fn ask(patience: Duration) -> io::Result<(String, String)> {
-    let entry = SocketAddr::from((VIP, Broker::PORT));
-    let session = Session::log_in(TcpStream::connect_timeout(&entry, patience)?, patience)?;
-    let server = session.server().to_owned();
+    let entry = SocketAddr::from((VIP, PORT));
+    let stream = TcpStream::connect_timeout(&entry, patience)?;
+    let session = Session::log_in_as(USER, USER, stream, patience)?;
+    let server = session.server().trim_start_matches("rabbit@").to_owned();
     session.close()?;
     let witness = SocketAddr::from((VIP, service::PORT));
     let stream = TcpStream::connect_timeout(&witness, patience)?;
