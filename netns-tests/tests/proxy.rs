@@ -5,6 +5,7 @@
 mod amqp;
 mod appliance;
 mod balancing;
+mod crowd;
 mod failures;
 mod farewells;
 mod formats;

@@ -19,18 +19,22 @@ const SESSIONS: usize = 8000;
 const CLIENTS: usize = 8;
 const CLIENTS_THAT_DO_NOT_READ: u64 = 25;
 
-fn eight_thousand_sessions_at_a_time(flavour: ProxyFlavour) {
+/// As many as the open-file limit lets a proxy have, which is raised: eight thousand on an ordinary host.
+pub(super) fn as_many_as_may_be() -> usize {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
-    let sessions = SESSIONS.min((hard as usize).saturating_sub(1000) / 2);
-    let place = Place::new();
-    let text = place
-        .configuration("", "", CHECK)
-        .replace("maxconn 4096", "maxconn 9000")
-        .replace("maxconn 2000", "maxconn 9000");
-    let proxy = Proxy::start(flavour, &place.proxy, &text);
-    let before = proxy.process.usage().resident;
-    let mut held: Vec<Session> = std::thread::scope(|scope| {
+    SESSIONS.min((hard as usize).saturating_sub(1000) / 2)
+}
+
+/// A configuration with room for them.
+pub(super) fn with_room(text: &str) -> String {
+    text.replace("maxconn 4096", "maxconn 9000")
+        .replace("maxconn 2000", "maxconn 9000")
+}
+
+/// So many clients, who stay.
+pub(super) fn crowd(place: &Place, sessions: usize) -> Vec<Session> {
+    std::thread::scope(|scope| {
         let clients: Vec<_> = (0..CLIENTS)
             .map(|_| {
                 scope.spawn(|| {
@@ -44,7 +48,16 @@ fn eight_thousand_sessions_at_a_time(flavour: ProxyFlavour) {
             .into_iter()
             .flat_map(|client| client.join().unwrap())
             .collect()
-    });
+    })
+}
+
+fn eight_thousand_sessions_at_a_time(flavour: ProxyFlavour) {
+    let sessions = as_many_as_may_be();
+    let place = Place::new();
+    let text = with_room(&place.configuration("", "", CHECK));
+    let proxy = Proxy::start(flavour, &place.proxy, &text);
+    let before = proxy.process.usage().resident;
+    let mut held = crowd(&place, sessions);
     assert_eq!(
         proxy.statistics().number("rabbitmq", "FRONTEND", "scur"),
         held.len() as u64

@@ -14,10 +14,10 @@ use super::{CHECK, PATIENCE, Place, eventually_status};
 const UPGRADES: usize = 10;
 
 /// A proxy whose binary can be replaced.
-struct Installed {
-    place: Place,
+pub(super) struct Installed {
+    pub(super) place: Place,
     binary: PathBuf,
-    first: Process,
+    pub(super) first: Process,
 }
 
 impl Installed {
@@ -26,7 +26,7 @@ impl Installed {
     }
 
     /// With a configuration that is changed before it is used.
-    fn start_with(server: &str, change: impl FnOnce(String) -> String) -> Self {
+    pub(super) fn start_with(server: &str, change: impl FnOnce(String) -> String) -> Self {
         let place = Place::new();
         let binary = place.proxy.directory().join("installed");
         std::fs::copy(warren_binary(), &binary).unwrap();
@@ -50,14 +50,14 @@ impl Installed {
         Self { place, binary, first }
     }
 
-    fn upgrade(&self) -> std::process::Output {
+    pub(super) fn upgrade(&self) -> std::process::Output {
         self.place
             .proxy
             .try_sh(&format!("{} proxy upgrade", warren_binary().display()))
     }
 
     /// The process that answers.
-    fn answering(&self) -> String {
+    pub(super) fn answering(&self) -> String {
         let socket = warren_lab::Proxy::socket(&self.place.proxy);
         let ask = format!(
             "echo 'show info' | socat - {} | sed -n 's/^Pid: //p'",
