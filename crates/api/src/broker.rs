@@ -6,6 +6,7 @@
 
 mod cell;
 mod listing;
+mod setting;
 
 use std::fmt;
 
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Micros, Timestamp};
 pub use cell::{Argument, Cell};
 pub use listing::Listing;
+pub use setting::Setting;
 
 pub use crate::refused::{Refused, refusal};
 
@@ -101,6 +103,10 @@ pub enum Request {
         name: String,
         #[serde(default)]
         operator: bool,
+    },
+    /// Something is set, or taken away.
+    Set {
+        setting: Setting,
     },
     /// Adds what a file of definitions says to what there is.
     ImportDefinitions {

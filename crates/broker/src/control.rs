@@ -6,6 +6,7 @@
 mod acts;
 mod cells;
 mod listings;
+mod settings;
 mod status;
 
 use std::io;

@@ -16,6 +16,28 @@ pub enum Listing {
     UserPermissions {
         user: String,
     },
+    /// Who may use which routing keys with which exchange of a vhost.
+    TopicPermissions {
+        vhost: String,
+    },
+    /// Which routing keys a user may use where.
+    UserTopicPermissions {
+        user: String,
+    },
+    /// What one vhost may have, or those that may not have as much as they like.
+    VhostLimits {
+        vhost: Option<String>,
+    },
+    /// What one user may have, or those who may not have as much as they like.
+    UserLimits {
+        user: Option<String>,
+    },
+    /// Runtime parameters of a vhost: limits and operator policies are among them.
+    Parameters {
+        vhost: String,
+    },
+    /// Runtime parameters of the whole broker.
+    GlobalParameters {},
     /// Of one vhost, or of all.
     Exchanges {
         vhost: Option<String>,
@@ -55,6 +77,12 @@ impl Listing {
             ],
             Self::Permissions { .. } => &["user", "configure", "write", "read"],
             Self::UserPermissions { .. } => &["vhost", "configure", "write", "read"],
+            Self::TopicPermissions { .. } => &["user", "exchange", "write", "read"],
+            Self::UserTopicPermissions { .. } => &["vhost", "exchange", "write", "read"],
+            Self::VhostLimits { .. } => &["vhost", "limits"],
+            Self::UserLimits { .. } => &["user", "limits"],
+            Self::Parameters { .. } => &["component", "name", "value"],
+            Self::GlobalParameters {} => &["name", "value"],
             Self::Exchanges { .. } => &[
                 "name",
                 "type",

@@ -8,7 +8,7 @@ use warren_cluster::Aftermath;
 use warren_model::meta::{ApplyTo, Author, Command, Permissions, Policy, User};
 use warren_model::{Name, Pattern, Refusal};
 
-use super::refused;
+use super::{refused, settings};
 use crate::node::Node;
 use crate::registry::Entry;
 
@@ -20,9 +20,9 @@ pub(super) async fn act(node: &Arc<Node>, request: Request) -> Result<Reply, Ref
             let name = existing_user(node, &user)?;
             apply(node, Command::DeleteUser { name })
         }
-        Request::ChangePassword { user, password } => {
-            put_user(node, &user, |known| (Some(hash(&password)), known.tags.clone()))
-        }
+        Request::ChangePassword { user, password } => put_user(node, &user, |known| {
+            (Some(node.hash_password(&password.0)), known.tags.clone())
+        }),
         Request::ClearPassword { user } => put_user(node, &user, |known| (None, known.tags.clone())),
         Request::AuthenticateUser { user, password } => authenticate(node, &user, &password),
         Request::SetUserTags { user, tags } => {
@@ -30,14 +30,10 @@ pub(super) async fn act(node: &Arc<Node>, request: Request) -> Result<Reply, Ref
             put_user(node, &user, |known| (known.password.clone(), tags))
         }
         Request::AddVhost {
-            vhost, description, ..
-        } => apply(
-            node,
-            Command::AddVhost {
-                name: name(&vhost)?,
-                description,
-            },
-        ),
+            vhost,
+            description,
+            tags,
+        } => add_vhost(node, &vhost, description, &tags),
         Request::DeleteVhost { vhost } => {
             let name = existing_vhost(node, &vhost)?;
             let reply = apply(node, Command::DeleteVhost { name: name.clone() })?;
@@ -112,6 +108,7 @@ pub(super) async fn act(node: &Arc<Node>, request: Request) -> Result<Reply, Ref
                 author: author(operator),
             },
         ),
+        Request::Set { setting } => settings::set(node, setting),
         Request::ImportDefinitions { definitions } => import(node, definitions).await,
         Request::ExportDefinitions { vhost } => {
             let export = node.export_definitions(vhost.as_deref());
@@ -211,7 +208,7 @@ fn add_user(node: &Node, user: &str, password: Option<Secret>) -> Result<Reply, 
             format_args!("user \"{name}\" already exists"),
         ));
     }
-    let password = password.map(|password| hash(&password));
+    let password = password.map(|password| node.hash_password(&password.0));
     let tags = Vec::new();
     apply(node, Command::PutUser { name, password, tags })
 }
@@ -228,13 +225,35 @@ fn put_user(
     apply(node, Command::PutUser { name, password, tags })
 }
 
-fn hash(password: &Secret) -> warren_model::meta::PasswordHash {
-    crate::password::hash(password.0.as_bytes(), rand::random())
+/// Nothing if there is one of this name.
+fn add_vhost(node: &Node, vhost: &str, description: String, tags: &[String]) -> Result<Reply, Refused> {
+    let name_of_it = name(vhost)?;
+    if node.read(|meta| meta.vhost(vhost).is_some()) {
+        return Ok(done(0));
+    }
+    let tags = tags.iter().map(|tag| name(tag)).collect::<Result<Vec<_>, _>>()?;
+    let added = apply(
+        node,
+        Command::AddVhost {
+            name: name_of_it.clone(),
+            description: description.clone(),
+        },
+    )?;
+    match tags.is_empty() {
+        true => Ok(added),
+        false => apply(
+            node,
+            Command::DescribeVhost {
+                name: name_of_it,
+                description,
+                tags,
+            },
+        ),
+    }
 }
 
 fn authenticate(node: &Node, user: &str, password: &Secret) -> Result<Reply, Refused> {
-    let kept = node.read(|meta| meta.user(user)?.password.clone());
-    match kept.is_some_and(|kept| crate::password::verify(&kept, password.0.as_bytes())) {
+    match node.authenticate(user, &password.0) {
         true => Ok(done(1)),
         false => Err(refused(
             refusal::NOT_AUTHENTICATED,
@@ -286,21 +305,21 @@ fn find_connection(node: &Node, said: &str) -> Result<Arc<Entry>, Refused> {
     })
 }
 
-fn existing_user(node: &Node, user: &str) -> Result<Name, Refused> {
+pub(super) fn existing_user(node: &Node, user: &str) -> Result<Name, Refused> {
     match node.read(|meta| meta.user(user).is_some()) {
         true => name(user),
         false => Err(no_user(user)),
     }
 }
 
-fn no_user(user: &str) -> Refused {
+pub(super) fn no_user(user: &str) -> Refused {
     refused(
         refusal::NO_SUCH_USER,
         format_args!("User \"{user}\" does not exist"),
     )
 }
 
-fn existing_vhost(node: &Node, vhost: &str) -> Result<Name, Refused> {
+pub(super) fn existing_vhost(node: &Node, vhost: &str) -> Result<Name, Refused> {
     match node.read(|meta| meta.vhost(vhost).is_some()) {
         true => name(vhost),
         false => Err(no_vhost(vhost)),
@@ -320,7 +339,7 @@ fn existing_queue(node: &Node, vhost: &str, queue: &str) -> Result<Arc<warren_cl
         .ok_or_else(|| refused(refusal::NOT_FOUND, "Queue not found"))
 }
 
-fn name(text: &str) -> Result<Name, Refused> {
+pub(super) fn name(text: &str) -> Result<Name, Refused> {
     Name::try_from(text).map_err(|error| refused(refusal::INVALID, error))
 }
 
@@ -328,7 +347,7 @@ fn pattern(text: &str) -> Result<Pattern, Refused> {
     Pattern::new(text).map_err(|error| refused(refusal::INVALID, error))
 }
 
-fn apply(node: &Node, command: Command) -> Result<Reply, Refused> {
+pub(super) fn apply(node: &Node, command: Command) -> Result<Reply, Refused> {
     match node.apply(command) {
         Ok(_) => Ok(done(1)),
         Err(Refusal { text, .. }) => Err(refused(refusal::INVALID, text)),

@@ -5,11 +5,12 @@
 
 mod clients;
 mod queues;
+mod settings;
 
 use warren_api::broker::{Cell, Listing, Reply, refusal};
 use warren_kit::control::{Gone, Replies};
 use warren_model::Name;
-use warren_model::meta::{Author, Binding, Destination, Exchange, Policy};
+use warren_model::meta::{Binding, Destination, Exchange};
 
 use super::{acts, cells, refused};
 use crate::node::Node;
@@ -45,6 +46,7 @@ pub(super) async fn list(
                     .map(|(name, vhost)| Vhost {
                         name: name.clone(),
                         description: vhost.description.clone(),
+                        tags: words(&vhost.tags),
                         node: node.name.clone(),
                     })
                     .collect()
@@ -77,28 +79,16 @@ pub(super) async fn list(
             });
             match found {
                 Some(found) => rows.all(&found, permissions_column).await,
-                None => {
-                    let text = format!("User \"{user}\" does not exist");
-                    rows.refuse(refused(refusal::NO_SUCH_USER, text)).await
-                }
+                None => rows.refuse(acts::no_user(user)).await,
             }
         }
-        Listing::Policies { vhost, operator } => {
-            let author = if *operator { Author::Operator } else { Author::User };
-            let found = node.read(|meta| {
-                let policies = meta.vhost(vhost)?.policies(author);
-                let found = policies.map(|(name, policy)| ListedPolicy {
-                    vhost: vhost.clone(),
-                    name: name.clone(),
-                    policy: policy.clone(),
-                });
-                Some(found.collect::<Vec<_>>())
-            });
-            match found {
-                Some(found) => rows.all(&found, policy_column).await,
-                None => rows.refuse(acts::no_vhost(vhost)).await,
-            }
-        }
+        Listing::TopicPermissions { .. }
+        | Listing::UserTopicPermissions { .. }
+        | Listing::VhostLimits { .. }
+        | Listing::UserLimits { .. }
+        | Listing::Policies { .. }
+        | Listing::Parameters { .. }
+        | Listing::GlobalParameters {} => settings::list(node, listing, &mut rows).await,
         Listing::Exchanges { vhost } => {
             rows.all(&exchanges(node, vhost.as_deref()), exchange_column)
                 .await
@@ -167,7 +157,7 @@ impl Rows<'_, '_> {
 fn user_column(column: &str) -> Option<Column<(Name, Vec<Name>)>> {
     Some(match column {
         "user" => |(name, _)| text(name),
-        "tags" => |(_, tags)| Cell::Words(tags.iter().map(|tag| tag.as_str().to_owned()).collect()),
+        "tags" => |(_, tags)| Cell::Words(words(tags)),
         _ => return None,
     })
 }
@@ -175,6 +165,7 @@ fn user_column(column: &str) -> Option<Column<(Name, Vec<Name>)>> {
 struct Vhost {
     name: Name,
     description: String,
+    tags: Vec<String>,
     node: String,
 }
 
@@ -182,7 +173,7 @@ fn vhost_column(column: &str) -> Option<Column<Vhost>> {
     Some(match column {
         "name" => |vhost| text(&vhost.name),
         "description" => |vhost| Cell::Text(vhost.description.clone()),
-        "tags" => |_| Cell::Words(Vec::new()),
+        "tags" => |vhost| Cell::Words(vhost.tags.clone()),
         "default_queue_type" => |_| Cell::from("undefined"),
         "tracing" => |_| Cell::Bool(false),
         "cluster_state" => |vhost| Cell::Text(format!("[{{{}, running}}]", vhost.node)),
@@ -199,24 +190,6 @@ fn permissions_column(column: &str) -> Option<Column<Allowed>> {
         "configure" => |(_, permissions)| Cell::Text(permissions.configure.as_str().to_owned()),
         "write" => |(_, permissions)| Cell::Text(permissions.write.as_str().to_owned()),
         "read" => |(_, permissions)| Cell::Text(permissions.read.as_str().to_owned()),
-        _ => return None,
-    })
-}
-
-struct ListedPolicy {
-    vhost: String,
-    name: Name,
-    policy: Policy,
-}
-
-fn policy_column(column: &str) -> Option<Column<ListedPolicy>> {
-    Some(match column {
-        "vhost" => |it| Cell::Text(it.vhost.clone()),
-        "name" => |it| text(&it.name),
-        "pattern" => |it| Cell::Text(it.policy.pattern.as_str().to_owned()),
-        "apply-to" => |it| Cell::from(it.policy.apply_to.as_str()),
-        "definition" => |it| Cell::Text(serde_json::Value::Object(it.policy.definition.clone()).to_string()),
-        "priority" => |it| Cell::Integer(it.policy.priority),
         _ => return None,
     })
 }
@@ -299,4 +272,8 @@ fn binding_column(column: &str) -> Option<Column<(Name, Binding)>> {
 
 fn text(name: &Name) -> Cell {
     Cell::Text(name.as_str().to_owned())
+}
+
+fn words(names: &[Name]) -> Vec<String> {
+    names.iter().map(|name| name.as_str().to_owned()).collect()
 }

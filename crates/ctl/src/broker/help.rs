@@ -51,13 +51,17 @@ pub(super) fn overview(tool: Tool, colour: bool) -> String {
         tool.program()
     );
     let width = verbs::of(tool).map(|verb| verb.name.len()).max().unwrap_or(0);
-    let mut section = "";
+    let mut sections: Vec<&str> = Vec::new();
     for verb in verbs::of(tool) {
-        if verb.section != section {
-            section = verb.section;
-            page += &format!("\n{}:\n\n", paint.strong(section));
+        if !sections.contains(&verb.section) {
+            sections.push(verb.section);
         }
-        page += &format!("   {:width$}  {}\n", verb.name, verb.summary);
+    }
+    for section in sections {
+        page += &format!("\n{}:\n\n", paint.strong(section));
+        for verb in verbs::of(tool).filter(|verb| verb.section == section) {
+            page += &format!("   {:width$}  {}\n", verb.name, verb.summary);
+        }
     }
     page + &format!(
         "\nUse '{} help <command>' to learn more about a specific command",

@@ -1,5 +1,6 @@
 //! A verb at work: what was said, the broker it is said to, and where output goes.
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use warren_kit::control::{Address, Client};
 use super::Surroundings;
 use super::command_line::CommandLine;
 use super::failure::{DATA, Failure, SOFTWARE, USAGE};
-use super::output::{Format, Table};
+use super::output::{self, Format, Table};
 use super::verbs::Verb;
 use crate::Error;
 
@@ -152,7 +153,39 @@ impl<'a, 'b> Session<'a, 'b> {
 
     /// Prints a listing.
     pub(super) fn list(&mut self, listing: Listing, columns: &[&str]) -> Result<(), Failure> {
-        let mut table = self.table(columns)?;
+        let table = self.table(columns)?;
+        self.print(listing, columns, table)
+    }
+
+    /// Prints a listing whose table has never had headers.
+    pub(super) fn list_without_headers(&mut self, listing: Listing, columns: &[&str]) -> Result<(), Failure> {
+        let table = Table::new(self.format()?, columns, false, self.around.colour);
+        self.print(listing, columns, table)
+    }
+
+    fn print(&mut self, listing: Listing, columns: &[&str], mut table: Table) -> Result<(), Failure> {
+        self.each(listing, columns, |row, out| Ok(table.row(row, out)?))?;
+        table.end(self.around.out)?;
+        Ok(())
+    }
+
+    /// The only value that a listing has.
+    pub(super) fn only(&mut self, listing: Listing, column: &str) -> Result<String, Failure> {
+        let mut found = Vec::new();
+        self.each(listing, &[column], |row, _| {
+            found.extend(row);
+            Ok(())
+        })?;
+        Ok(found.first().map(output::text).unwrap_or_default())
+    }
+
+    /// Does something with every row of a listing, when it comes.
+    fn each(
+        &mut self,
+        listing: Listing,
+        columns: &[&str],
+        mut row: impl FnMut(Vec<Cell>, &mut dyn Write) -> Result<(), Failure>,
+    ) -> Result<(), Failure> {
         let request = Request::List {
             listing,
             columns: columns.iter().map(|column| (*column).to_owned()).collect(),
@@ -163,14 +196,11 @@ impl<'a, 'b> Session<'a, 'b> {
             .map_err(|error| Failure::daemon(&self.address.name, &error))?;
         for answer in answers {
             match answer.map_err(|error| Failure::daemon(&self.address.name, &error))? {
-                Reply::Rows { rows } => rows
-                    .into_iter()
-                    .try_for_each(|row| table.row(row, self.around.out))?,
+                Reply::Rows { rows } => rows.into_iter().try_for_each(|it| row(it, self.around.out))?,
                 Reply::Refused(refused) => return Err(Failure::refused(&refused)),
                 _ => return Err(unexpected()),
             }
         }
-        table.end(self.around.out)?;
         Ok(())
     }
 

@@ -3,11 +3,14 @@
 mod accounts;
 mod checks;
 mod clustering;
+mod limits;
 mod lists;
 mod node;
 mod operations;
+mod parameters;
 mod plugins;
 mod policies;
+mod topics;
 
 use warren_api::broker::Listing;
 
@@ -92,7 +95,7 @@ struct Group {
     verbs: &'static [Verb],
 }
 
-static GROUPS: [Group; 10] = [
+static GROUPS: &[Group] = &[
     Group {
         tools: &[
             Tool::Ctl,
@@ -114,6 +117,18 @@ static GROUPS: [Group; 10] = [
     Group {
         tools: &[Tool::Ctl, Tool::Warren],
         verbs: &accounts::VERBS,
+    },
+    Group {
+        tools: &[Tool::Ctl, Tool::Warren],
+        verbs: &limits::VERBS,
+    },
+    Group {
+        tools: &[Tool::Ctl, Tool::Warren],
+        verbs: &topics::VERBS,
+    },
+    Group {
+        tools: &[Tool::Ctl, Tool::Warren],
+        verbs: &parameters::VERBS,
     },
     Group {
         tools: &[Tool::Ctl, Tool::Diagnostics, Tool::Warren],

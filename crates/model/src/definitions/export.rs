@@ -133,26 +133,29 @@ fn objects(definitions: &mut Settings, vhosts: &[(&Name, &Vhost)]) {
     definitions.insert("bindings".into(), each(bindings_of));
 }
 
-/// Limits and operator policies are parameters here.
 fn parameters_of(name: &Name, vhost: &Vhost) -> Vec<Value> {
-    let parameter = |component: &str, parameter: &str, value: Value| json!({"vhost": &**name, "component": component, "name": parameter, "value": value});
+    let one = |(component, parameter, value)| json!({"vhost": &**name, "component": component, "name": parameter, "value": value});
+    parameters_in(vhost).into_iter().map(one).collect()
+}
+
+/// The parameters of a vhost as RabbitMQ sees them, by component and name: limits and operator policies are among them.
+#[must_use]
+pub fn parameters_in(vhost: &Vhost) -> Vec<(String, String, Value)> {
     let limits = (vhost.limits != VhostLimits::default()).then(|| {
-        parameter(
-            parameters::VHOST_LIMITS,
-            "limits",
-            Value::Object(vhost.limits.to_settings()),
-        )
+        let limits = Value::Object(vhost.limits.to_settings());
+        (parameters::VHOST_LIMITS.to_owned(), "limits".to_owned(), limits)
     });
     let operators = vhost.policies(Author::Operator).map(|(policy, it)| {
-        parameter(
-            parameters::OPERATOR_POLICY,
-            policy,
-            Value::Object(policy_settings(it)),
+        let settings = Value::Object(policy_settings(it));
+        (
+            parameters::OPERATOR_POLICY.to_owned(),
+            policy.to_string(),
+            settings,
         )
     });
     let others = vhost
         .parameters()
-        .map(|(component, name, value)| parameter(component, name, value.clone()));
+        .map(|(component, name, value)| (component.to_string(), name.to_string(), value.clone()));
     limits.into_iter().chain(operators).chain(others).collect()
 }
 

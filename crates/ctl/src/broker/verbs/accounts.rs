@@ -336,6 +336,6 @@ pub(super) fn no_such_user(refused: &Refused, user: &str) -> Failure {
     }
 }
 
-fn unknown_user(user: &str) -> Failure {
+pub(super) fn unknown_user(user: &str) -> Failure {
     Failure::new(UNAVAILABLE, format_args!("{{:no_such_user, \"{user}\"}}"))
 }

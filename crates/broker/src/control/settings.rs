@@ -1,0 +1,174 @@
+//! What operators set beside users, vhosts and policies: topic permissions, limits, parameters.
+
+use serde_json::{Map, Value};
+use warren_api::broker::{Refused, Reply, Setting, refusal};
+use warren_model::Refusal;
+use warren_model::meta::{Command, TopicPermissions, UserLimits, VhostLimits, parameters};
+
+use super::acts::{apply, existing_user, existing_vhost, name, no_user, no_vhost};
+use super::refused;
+use crate::node::Node;
+
+/// Sets something, or takes it away.
+pub(super) fn set(node: &Node, setting: Setting) -> Result<Reply, Refused> {
+    match setting {
+        Setting::TopicPermissions {
+            user,
+            vhost,
+            exchange,
+            write,
+            read,
+        } => {
+            let permissions = TopicPermissions {
+                write: topic_pattern(&write)?,
+                read: topic_pattern(&read)?,
+            };
+            let command = Command::SetTopicPermissions {
+                user: existing_user(node, &user)?,
+                vhost: existing_vhost(node, &vhost)?,
+                exchange: name(&exchange)?,
+                permissions,
+            };
+            apply(node, command)
+        }
+        Setting::NoTopicPermissions {
+            user,
+            vhost,
+            exchange,
+        } => {
+            let command = Command::ClearTopicPermissions {
+                user: existing_user(node, &user)?,
+                vhost: existing_vhost(node, &vhost)?,
+                exchange: exchange.as_deref().map(name).transpose()?,
+            };
+            apply(node, command)
+        }
+        Setting::VhostLimits { vhost, limits } => vhost_limits(node, &vhost, limits.as_deref()),
+        Setting::UserLimits { user, limits } => {
+            let known = user_limits(node, &user)?;
+            let limits = known.parse(&object(&limits)?).map_err(invalid)?;
+            let user = name(&user)?;
+            apply(node, Command::SetUserLimits { user, limits })
+        }
+        Setting::NoUserLimit { user, limit } => {
+            let mut limits = user_limits(node, &user)?;
+            match limit.as_str() {
+                "all" => limits = UserLimits::default(),
+                "max-connections" => limits.connections = None,
+                "max-channels" => limits.channels = None,
+                // What there is not is not there any more.
+                _ => {}
+            }
+            let user = name(&user)?;
+            apply(node, Command::SetUserLimits { user, limits })
+        }
+        Setting::Parameter {
+            vhost,
+            component,
+            name,
+            value,
+        } => parameter(node, vhost.as_deref(), &component, &name, value.as_deref()),
+        Setting::VhostTags { vhost, tags } => {
+            let known = node.read(|meta| meta.vhost(&vhost).map(|it| it.description.clone()));
+            let description = known.ok_or_else(|| no_vhost(&vhost))?;
+            let tags = tags.iter().map(|tag| name(tag)).collect::<Result<Vec<_>, _>>()?;
+            let command = Command::DescribeVhost {
+                name: name(&vhost)?,
+                description,
+                tags,
+            };
+            apply(node, command)
+        }
+    }
+}
+
+/// Nothing takes them away.
+fn vhost_limits(node: &Node, vhost: &str, said: Option<&str>) -> Result<Reply, Refused> {
+    let known = node.read(|meta| meta.vhost(vhost).map(|it| it.limits));
+    let limits = match (said, known) {
+        (Some(_), None) => return Err(no_vhost(vhost)),
+        (None, known) if known.unwrap_or_default() == VhostLimits::default() => return Err(missing()),
+        (None, _) => VhostLimits::default(),
+        (Some(said), Some(_)) => VhostLimits::parse(&object(said)?).map_err(invalid)?,
+    };
+    let vhost = name(vhost)?;
+    apply(node, Command::SetVhostLimits { vhost, limits })
+}
+
+fn user_limits(node: &Node, user: &str) -> Result<UserLimits, Refused> {
+    node.read(|meta| meta.user(user).map(|it| it.limits))
+        .ok_or_else(|| no_user(user))
+}
+
+/// Nothing takes it away. Limits of a vhost are a parameter, too; policies are not.
+fn parameter(
+    node: &Node,
+    vhost: Option<&str>,
+    component: &str,
+    parameter: &str,
+    value: Option<&str>,
+) -> Result<Reply, Refused> {
+    match (vhost, component) {
+        (Some(vhost), parameters::VHOST_LIMITS) => return vhost_limits(node, vhost, value),
+        (Some(_), "policy" | parameters::OPERATOR_POLICY) => {
+            let done = if value.is_some() { "set" } else { "cleared" };
+            let text = format!("policies may not be {done} using this method");
+            return Err(refused(refusal::INVALID, text));
+        }
+        _ => {}
+    }
+    let parameter = name(parameter)?;
+    let component = match component {
+        "" => warren_model::Name::empty(),
+        component => name(component)?,
+    };
+    let vhost = match (vhost, value) {
+        (Some(vhost), Some(_)) => Some(existing_vhost(node, vhost)?),
+        // Where there is no vhost there is no parameter.
+        (Some(vhost), None) => Some(existing_vhost(node, vhost).map_err(|_| missing())?),
+        (None, _) => None,
+    };
+    let command = match value {
+        Some(value) => Command::SetParameter {
+            vhost,
+            component,
+            name: parameter,
+            value: json(value)?,
+        },
+        None => Command::ClearParameter {
+            vhost,
+            component,
+            name: parameter,
+        },
+    };
+    apply(node, command)
+}
+
+fn topic_pattern(text: &str) -> Result<warren_model::Pattern, Refused> {
+    warren_model::Pattern::new(text).map_err(|error| {
+        let text = format!("{{:invalid_regexp, \"{}\", {{'{}', 0}}}}", error.text, error.why);
+        refused(refusal::INVALID, text)
+    })
+}
+
+fn json(text: &str) -> Result<Value, Refused> {
+    serde_json::from_str(text).map_err(|_| refused(refusal::INVALID, "JSON decoding error. Reason: badarg"))
+}
+
+fn object(text: &str) -> Result<Map<String, Value>, Refused> {
+    match json(text)? {
+        Value::Object(object) => Ok(object),
+        other => Err(refused(
+            refusal::INVALID,
+            format_args!("{other} is no object of JSON: say {{\"max-connections\": 10}}, for example"),
+        )),
+    }
+}
+
+fn missing() -> Refused {
+    refused(refusal::NOT_FOUND, "Parameter does not exist")
+}
+
+fn invalid(refusal: Refusal) -> Refused {
+    refused(refusal::INVALID, refusal.text)
+}
