@@ -2,3 +2,5 @@
 
 mod clients;
 mod node;
+mod pair;
+mod proxied;

@@ -24,6 +24,12 @@ pub(super) struct Node<'a> {
 
 impl<'a> Node<'a> {
     pub(super) fn start(flavour: Flavour, host: &'a Host) -> Self {
+        Self::start_with(flavour, host, "")
+    }
+
+    /// With a rabbitmq.conf, which both read.
+    pub(super) fn start_with(flavour: Flavour, host: &'a Host, configuration: &str) -> Self {
+        host.write("rabbitmq.conf", configuration);
         let process = match flavour {
             Flavour::RabbitMq => rabbitmq(host),
             Flavour::Warren => warren(host),
@@ -38,6 +44,11 @@ impl<'a> Node<'a> {
     }
 
     /// Nobody is told, nothing is flushed.
+    pub(super) fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    /// The same, and it starts with what is there.
     pub(super) fn kill_and_start(&mut self) {
         self.process.kill();
         self.process = match self.flavour {
@@ -51,6 +62,21 @@ impl<'a> Node<'a> {
             Flavour::Warren => warren(self.host),
         };
         self.listens();
+    }
+
+    /// `rabbitmqctl` of the broker's own kind.
+    #[track_caller]
+    pub(super) fn control(&self, words: &str) -> String {
+        match self.flavour {
+            Flavour::RabbitMq => self.host.sh(&format!(
+                "HOME={} RABBITMQ_NODENAME=rabbit@localhost /usr/lib/rabbitmq/bin/rabbitmqctl {words}",
+                self.host.directory().display()
+            )),
+            Flavour::Warren => {
+                let binary = warren_lab::warren_binary();
+                self.host.sh(&format!("{} ctl {words}", binary.display()))
+            }
+        }
     }
 
     pub(super) fn log(&self) -> String {
@@ -69,6 +95,8 @@ fn warren(host: &Host) -> Process {
     let mut command = Command::new(warren_lab::warren_binary());
     command
         .arg("broker")
+        .arg("-f")
+        .arg(host.directory().join("rabbitmq.conf"))
         .arg("--data")
         .arg(host.directory().join("data"));
     host.spawn_command(command)
@@ -85,7 +113,7 @@ fn rabbitmq(host: &Host) -> Process {
         .env("RABBITMQ_LOG_BASE", path("log"))
         .env("RABBITMQ_LOGS", "-")
         .env("RABBITMQ_ENABLED_PLUGINS_FILE", path("enabled_plugins"))
-        .env("RABBITMQ_CONFIG_FILE", path("none.conf"))
+        .env("RABBITMQ_CONFIG_FILE", path("rabbitmq.conf"))
         .env("RABBITMQ_PID_FILE", path("pid"))
         // One scheduler that does not spin.
         .env("RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS", "+S 1:1 +sbwt none");
