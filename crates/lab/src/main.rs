@@ -10,7 +10,7 @@ use std::process::ExitCode;
 const USAGE: &str = "usage: lab bench vrrp [--quick] [--only keepalived|warren] [--part failover|start|hostile|scale]... [--json FILE]
        lab bench proxy [--quick] [--row NAME]... [--only haproxy|tuned|newer|warren]... [--json FILE]
                        [--warren BINARY] [--haproxy BINARY] [--pairs N] [--seconds S] [--congestion NAME]
-       lab bench broker [--quick] [--row NAME]... [--only rabbitmq|lavinmq|warren]... [--json FILE]
+       lab bench broker [--quick] [--row NAME]... [--only rabbitmq|lavinmq|floor|warren]... [--json FILE]
                         [--warren BINARY] [--lavinmq BINARY] [--data DIRECTORY] [--cores N] [--samples N] [--seconds S]
 
 Measures the daemons in namespaces of this machine; needs root (or `unshare -Ur`), keepalived, haproxy or rabbitmq-server,
@@ -27,6 +27,13 @@ fn main() -> ExitCode {
                 .parse()
                 .map_err(std::io::Error::other)
                 .and_then(|address| warren_lab::amqp::server::serve(name, address, Path::new(control)));
+            return end(served.map(|()| ExitCode::SUCCESS));
+        }
+        ["floor", address] => {
+            let served = address
+                .parse()
+                .map_err(std::io::Error::other)
+                .and_then(bench::broker::floor::serve);
             return end(served.map(|()| ExitCode::SUCCESS));
         }
         ["keep", directory, options @ ..] => {

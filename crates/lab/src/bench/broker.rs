@@ -1,5 +1,7 @@
 //! The broker's benchmark: RabbitMQ, LavinMQ and warren with the same clients, on the same cores, in the same run.
 //!
+//! Beside them is a server that does nothing but to answer ([`floor`]): what is left of a figure above its own is the broker's.
+//!
 //! Everything is on the loopback of a network namespace of its own. The brokers run at the same time on cores that nothing
 //! else of the benchmark uses, and get traffic in turns. The figure is the processor time of all processes of a broker for
 //! each message: what it can do in a second follows from it, and it can be measured while others use the machine. Busy
@@ -9,6 +11,7 @@
 //! Deliberately absent: a network, and clients that think.
 
 mod client;
+pub(crate) mod floor;
 mod load;
 mod measure;
 mod peer;
@@ -55,7 +58,7 @@ pub(crate) fn run(options: &Options) -> Result<bool, String> {
     }
     if let Some(name) = options.only.iter().find(|name| Peer::by_name(name).is_none()) {
         return Err(format!(
-            "there is no broker {name}; there are: rabbitmq lavinmq warren"
+            "there is no broker {name}; there are: rabbitmq lavinmq floor warren"
         ));
     }
     let wanted = |peer: &Peer| options.only.is_empty() || options.only.iter().any(|name| name == peer.name());
@@ -142,7 +145,11 @@ fn measure(
         // It gets the port of the one that has been used so far.
         units.clear();
     }
-    let mut order = peers.to_vec();
+    let mut order: Vec<Peer> = peers
+        .iter()
+        .copied()
+        .filter(|peer| row.work.suits(*peer))
+        .collect();
     let mut samples = Samples::new();
     for turn in 0..turns {
         for &peer in &order {

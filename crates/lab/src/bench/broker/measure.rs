@@ -20,6 +20,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const CHURN: usize = 2;
 const CONNECTIONS: usize = 1000;
 const QUEUES: usize = 2000;
+/// Clients that declare very many.
+const DECLARERS: usize = 16;
 /// Messages of the deep queue.
 const DEEP: u64 = 1_000_000;
 /// How long memory may take to settle.
@@ -62,7 +64,8 @@ pub(crate) fn sample(work: &Work, unit: &mut Unit, window: Duration) -> Result<S
             figure,
             ..Sample::default()
         }),
-        Work::Recovery => deep(unit).and_then(|_| {
+        Work::Recovery(queues) => declare_many(unit, *queues).and_then(|()| {
+            deep(unit)?;
             unit.crash().map_err(io::Error::other)?;
             Ok(Sample {
                 figure: unit.ready_after.as_secs_f64(),
@@ -241,6 +244,26 @@ fn queues(unit: &Unit, time: bool) -> io::Result<Sample> {
         },
         rate: QUEUES as f64 / took.as_secs_f64(),
         ..Sample::default()
+    })
+}
+
+/// Durable queues, by several clients at once: each waits for the disk.
+fn declare_many(unit: &Unit, count: usize) -> io::Result<()> {
+    let address = unit.address();
+    let declare = |first: usize| -> io::Result<()> {
+        let mut client = Client::with_channel(address, PATIENCE)?;
+        (first..count)
+            .step_by(DECLARERS)
+            .try_for_each(|number| client.declare(&format!("lab.many.{number}"), true))?;
+        client.close()
+    };
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..DECLARERS)
+            .map(|first| scope.spawn(move || declare(first)))
+            .collect();
+        threads
+            .into_iter()
+            .try_for_each(|thread| thread.join().map_err(|_| io::Error::other("a client panicked"))?)
     })
 }
 

@@ -22,17 +22,20 @@ pub(crate) enum Peer {
     Rabbitmq,
     /// One whose binary was given.
     Lavinmq,
-    /// Ours.
+    /// One that does nothing but to answer: [`super::floor`].
+    Floor,
+    /// Ours, as an operator starts it: it logs, and serves metrics.
     Warren,
 }
 
 impl Peer {
-    pub(crate) const ALL: [Self; 3] = [Self::Rabbitmq, Self::Lavinmq, Self::Warren];
+    pub(crate) const ALL: [Self; 4] = [Self::Rabbitmq, Self::Lavinmq, Self::Floor, Self::Warren];
 
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Rabbitmq => "rabbitmq",
             Self::Lavinmq => "lavinmq",
+            Self::Floor => "floor",
             Self::Warren => "warren",
         }
     }
@@ -47,6 +50,7 @@ impl Peer {
             Self::Rabbitmq => 5672,
             Self::Lavinmq => 5673,
             Self::Warren => 5674,
+            Self::Floor => 5675,
         }
     }
 }
@@ -184,10 +188,16 @@ fn spawn(peer: Peer, site: &Site, directory: &tempfile::TempDir) -> Result<Child
             command.arg(format!("--amqp-port={}", peer.port()));
             command.arg(format!("--data-dir={}", path("data").display()));
         }
+        Peer::Floor => {
+            command.arg(std::env::current_exe().map_err(|error| error.to_string())?);
+            command.args(["floor", &format!("127.0.0.1:{}", peer.port())]);
+        }
         Peer::Warren => {
             command.arg(given(&site.warren)?);
             command.args(["broker", "--listen", &format!("127.0.0.1:{}", peer.port())]);
+            command.args(["--metrics", "127.0.0.1:15674"]);
             command.arg("--data").arg(path("data"));
+            command.arg("--runtime-dir").arg(path("run"));
         }
     }
     let output = File::options()

@@ -29,6 +29,7 @@ impl Report {
             "",
             "RabbitMQ",
             "LavinMQ",
+            "floor",
             "Warren",
             "95 % interval",
             "must hold",
@@ -57,6 +58,7 @@ impl Report {
                 row.title.to_owned(),
                 cell(Peer::Rabbitmq),
                 cell(Peer::Lavinmq),
+                cell(Peer::Floor),
                 cell(Peer::Warren),
                 ours.map_or_else(String::new, |of| {
                     format!("{}-{}", number(of.low), number(of.high))

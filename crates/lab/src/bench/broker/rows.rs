@@ -1,6 +1,7 @@
 //! What is measured, and what must hold.
 
 use super::load::{Acks, Plan, Route};
+use super::peer::Peer;
 
 /// A line of the table.
 #[derive(Debug)]
@@ -59,8 +60,8 @@ pub(crate) enum Work {
     Queues,
     /// A million messages of 1 KiB in a durable queue: memory.
     Deep,
-    /// The same, killed: until a client can log in again.
-    Recovery,
+    /// The same beside so many durable queues, killed: until a client can log in again.
+    Recovery(usize),
     /// A paced stream of confirmed messages: what the median waits beyond one fdatasync of this disk.
     Paced(Plan),
 }
@@ -69,6 +70,20 @@ impl Work {
     /// What it leaves behind would change what others find.
     pub(crate) const fn needs_a_fresh_process(&self) -> bool {
         !matches!(self, Self::Stream(_) | Self::Churn | Self::Paced(_))
+    }
+
+    /// Whether it makes sense to ask this of a broker.
+    pub(crate) fn suits(&self, peer: Peer) -> bool {
+        match (peer, self) {
+            // It knows one queue, and keeps nothing.
+            (Peer::Floor, Self::Stream(plan)) => {
+                plan.publishers == 1 && plan.consumers < 2 && plan.route == Route::Default && !plan.persistent
+            }
+            (Peer::Floor, work) => matches!(work, Self::Churn | Self::Connections),
+            // An hour.
+            (Peer::Rabbitmq | Peer::Lavinmq, Self::Recovery(queues)) => *queues == 0,
+            _ => true,
+        }
     }
 }
 
@@ -113,5 +128,7 @@ pub(crate) const ROWS: &[Row] = &[
     Row { name: "deep", title: "1 M × 1 KiB persistent: resident after fill", unit: Unit::Megabytes, limit: 64.0, aim: 40.0,
           work: Work::Deep },
     Row { name: "recovery", title: "the same, kill -9, ready again", unit: Unit::Seconds, limit: 1.0, aim: 0.3,
-          work: Work::Recovery },
+          work: Work::Recovery(0) },
+    Row { name: "many", title: "the same beside 100 000 durable queues, kill -9, ready again", unit: Unit::Seconds, limit: 5.0, aim: 2.0,
+          work: Work::Recovery(100_000) },
 ];
