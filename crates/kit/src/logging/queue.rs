@@ -1,6 +1,9 @@
 //! A bounded buffer of log lines, and the thread that writes them.
 //!
 //! A terminal that was stopped with Ctrl-S or a full pipe stops that thread and nobody else.
+//!
+//! A line that comes alone is written at once. After a write the thread rests for [`REST`], so that a storm of lines,
+//! thousands of clients that connect, wakes it and writes some hundred times a second and not for each of them.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -11,6 +14,10 @@ use tracing_subscriber::fmt::MakeWriter;
 
 /// Some thousand lines.
 const BYTES_MAX: usize = 256 << 10;
+
+/// Between two writes, unless so much has come that there may soon be no room.
+const REST: Duration = Duration::from_millis(10);
+const BYTES_ENOUGH: usize = BYTES_MAX / 4;
 
 /// Locked memory counts every byte of a stack, and writing takes little.
 const STACK_BYTES: usize = 64 << 10;
@@ -28,6 +35,8 @@ struct Shared {
 struct Lines {
     bytes: Vec<u8>,
     dropped: u64,
+    /// From how many bytes on the thread wants to be woken, if it sleeps.
+    wakes_at: Option<usize>,
     closing: bool,
     done: bool,
 }
@@ -49,18 +58,24 @@ impl Queue {
             return;
         }
         lines.bytes.extend_from_slice(line);
-        drop(lines);
-        self.0.changed.notify_all();
+        let is_enough = lines.wakes_at.is_some_and(|enough| lines.bytes.len() >= enough);
+        if is_enough {
+            lines.wakes_at = None;
+            drop(lines);
+            self.0.changed.notify_all();
+        }
     }
 
     /// Everything there is, and how many lines were dropped after it; `None` at the end.
     fn take(&self) -> Option<(Vec<u8>, u64)> {
-        let lines = self.lines();
+        let mut lines = self.lines();
+        lines.wakes_at = Some(1);
         let mut lines = self
             .0
             .changed
             .wait_while(lines, |lines| lines.bytes.is_empty() && !lines.closing)
             .unwrap_or_else(PoisonError::into_inner);
+        lines.wakes_at = None;
         if lines.bytes.is_empty() {
             return None;
         }
@@ -68,6 +83,13 @@ impl Queue {
             std::mem::take(&mut lines.bytes),
             std::mem::take(&mut lines.dropped),
         ))
+    }
+
+    fn rest(&self) {
+        let mut lines = self.lines();
+        lines.wakes_at = Some(BYTES_ENOUGH);
+        let is_little = |lines: &mut Lines| lines.bytes.len() < BYTES_ENOUGH && !lines.closing;
+        drop(self.0.changed.wait_timeout_while(lines, REST, is_little));
     }
 
     fn write_out(&self, mut output: impl Write) {
@@ -81,6 +103,7 @@ impl Queue {
                 );
             }
             let _ = output.flush();
+            self.rest();
         }
         self.lines().done = true;
         self.0.changed.notify_all();
@@ -184,6 +207,31 @@ mod tests {
         let bytes = received.iter().flatten().collect::<Vec<u8>>();
         let text = String::from_utf8_lossy(&bytes);
         assert!(text.contains("log lines were dropped here: the console did not take them"));
+    }
+
+    #[test]
+    fn a_storm_of_lines_is_written_many_at_a_time() {
+        let (go, stopped) = sync_channel(1000);
+        let (written, received) = sync_channel(1000);
+        (0..1000).for_each(|_| go.send(()).unwrap());
+        let queue = Queue::new();
+        let writer = QueueWriter::start(
+            queue.clone(),
+            Stopped { go: stopped, written },
+            Duration::from_secs(10),
+        )
+        .unwrap();
+        queue.push(b"the first comes at once\n");
+        assert_eq!(received.recv().unwrap(), b"the first comes at once\n");
+        (0..500).for_each(|_| queue.push(b"and then many\n"));
+        drop(writer);
+        let writes: Vec<Vec<u8>> = received.try_iter().collect();
+        assert_eq!(
+            writes.concat().len(),
+            500 * b"and then many\n".len(),
+            "none is lost"
+        );
+        assert!(writes.len() < 100, "{} writes", writes.len());
     }
 
     #[test]
