@@ -12,6 +12,7 @@ const USAGE: &str = "usage: lab bench vrrp [--quick] [--only keepalived|warren] 
                        [--warren BINARY] [--haproxy BINARY] [--pairs N] [--seconds S] [--congestion NAME]
        lab bench broker [--quick] [--row NAME]... [--only rabbitmq|lavinmq|floor|warren]... [--json FILE]
                         [--warren BINARY] [--lavinmq BINARY] [--data DIRECTORY] [--cores N] [--samples N] [--seconds S]
+                        [--congestion NAME]
 
 Measures the daemons in namespaces of this machine; needs root (or `unshare -Ur`), keepalived, haproxy or rabbitmq-server,
 iproute2 and nftables, and a warren binary next to this one (or WARREN_BIN, or --warren).";
@@ -128,6 +129,7 @@ fn broker<'a>(arguments: &mut impl Iterator<Item = &'a str>) -> Result<bench::br
             "--only" => options.only.push(value(option, arguments)?.to_owned()),
             "--cores" => options.cores = Some(number(option, arguments)?),
             "--samples" => options.samples = Some(number(option, arguments)?),
+            "--congestion" => options.congestion = Some(value(option, arguments)?.to_owned()),
             "--seconds" => options.seconds = Some(number(option, arguments)?),
             other => return Err(format!("unknown option {other}")),
         }

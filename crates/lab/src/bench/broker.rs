@@ -45,6 +45,8 @@ pub(crate) struct Options {
     /// How often each broker is measured.
     pub(crate) samples: Option<usize>,
     pub(crate) seconds: Option<f64>,
+    /// Of TCP, for all of them.
+    pub(crate) congestion: Option<String>,
 }
 
 /// Measures; answers whether everything that must hold does.
@@ -67,7 +69,7 @@ pub(crate) fn run(options: &Options) -> Result<bool, String> {
         .filter(wanted)
         .filter(|peer| *peer != Peer::Lavinmq || options.lavinmq.is_some())
         .collect();
-    let congestion = place::prepare(None)?;
+    let congestion = place::prepare(options.congestion.as_deref())?;
     let (brokers, clients) = share(options.cores.unwrap_or(1));
     cores::stay_among(&clients);
     let own = |path: &PathBuf| {
