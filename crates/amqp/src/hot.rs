@@ -182,6 +182,30 @@ impl Carrier for Deliver<'_> {
     }
 }
 
+/// `basic.deliver` of a message that was published, with [`crate::content::Message::address`] as it came: both methods have
+/// exchange and routing key in the same form, so that neither has to be read for it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Forward<'a> {
+    /// For which consumer.
+    pub consumer_tag: &'a [u8],
+    /// How the client names it when it settles it.
+    pub delivery_tag: u64,
+    /// It was delivered before.
+    pub redelivered: bool,
+    /// Exchange and routing key.
+    pub address: &'a [u8],
+}
+
+impl Carrier for Forward<'_> {
+    fn write(&self, out: &mut BytesMut) {
+        out.put_slice(&[0, 60, 0, 60]);
+        short(self.consumer_tag, out);
+        out.put_u64(self.delivery_tag);
+        out.put_u8(self.redelivered.into());
+        out.put_slice(self.address);
+    }
+}
+
 /// `basic.get-ok`
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct GetOk<'a> {

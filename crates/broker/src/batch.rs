@@ -10,11 +10,10 @@
 //! has no room (`x-overflow`). The others have it all the same then, as with RabbitMQ. So the disk is asked first whether
 //! it takes messages, and what could not be written in spite of its answer is not said to be refused: the connection ends.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use warren_amqp::hot::Return;
+use warren_amqp::hot::{Publish, Return};
 use warren_amqp::{ReplyCode, content};
 use warren_cluster::{Aftermath, Queue};
 use warren_model::meta::Access;
@@ -22,6 +21,7 @@ use warren_model::routing::Said;
 use warren_model::{Message, Refusal, Selection};
 use warren_store::{AppendError, Ticket};
 
+use crate::by_address::ByAddress;
 use crate::by_channel::ByChannel;
 use crate::channel::confirm::Confirms;
 use crate::channel::settle::Acks;
@@ -50,7 +50,7 @@ impl Way {
 #[derive(Default)]
 pub(crate) struct Batch {
     /// Ways by address, of the metadata of this version.
-    ways: HashMap<Bytes, Arc<Way>>,
+    ways: ByAddress<Arc<Way>>,
     version: u64,
     /// The way of the last message.
     last: Option<(Bytes, Arc<Way>)>,
@@ -126,18 +126,13 @@ impl Batch {
         client: &Client,
         content: content::Message,
     ) -> Result<Prepared, Refusal> {
-        let publish = content.publish().unwrap_or_default();
-        if publish.immediate {
+        if content.is_immediate() {
             return Err(Refusal::new(ReplyCode::NotImplemented, "immediate=true"));
         }
-        let mandatory = publish.mandatory;
+        let mandatory = content.is_mandatory();
         let selection = Selection::of(content.header());
         let way = match &selection {
-            Ok(Some(selection)) => {
-                let keys = selection.keys();
-                let found = find(client, publish.exchange, publish.routing_key, &keys, &content)?;
-                Arc::new(found.0)
-            }
+            Ok(Some(selection)) => Arc::new(find(client, &selection.keys(), &content)?.0),
             Ok(None) | Err(_) => self.way(client, &content)?,
         };
         if let Some(user) = content.header().user_id() {
@@ -307,9 +302,6 @@ impl Batch {
     }
 
     fn way(&mut self, client: &Client, content: &content::Message) -> Result<Arc<Way>, Refusal> {
-        let Some(publish) = content.publish() else {
-            return Ok(Arc::new(Way::to(Vec::new())));
-        };
         let version = client.node.version();
         if version != self.version {
             self.ways.clear();
@@ -328,7 +320,7 @@ impl Batch {
             self.last = Some((last.clone(), Arc::clone(way)));
             return Ok(Arc::clone(way));
         }
-        let (way, by_key) = find(client, publish.exchange, publish.routing_key, &[], content)?;
+        let (way, by_key) = find(client, &[], content)?;
         let way = Arc::new(way);
         if by_key {
             if self.ways.len() >= WAYS_MAX {
@@ -342,14 +334,16 @@ impl Batch {
     }
 }
 
-/// Where a message goes, and whether all with its exchange and key go there.
-fn find(
-    client: &Client,
-    exchange: &[u8],
-    key: &[u8],
-    more: &[Bytes],
-    content: &content::Message,
-) -> Result<(Way, bool), Refusal> {
+/// Where a message goes, by its own routing key and `more`, and whether all with its exchange and key go there.
+fn find(client: &Client, more: &[Bytes], content: &content::Message) -> Result<(Way, bool), Refusal> {
+    let Some(Publish {
+        exchange,
+        routing_key: key,
+        ..
+    }) = content.publish()
+    else {
+        return Ok((Way::to(Vec::new()), false));
+    };
     let name = String::from_utf8_lossy(exchange);
     client.check(Access::Write, "exchange", &name)?;
     let header = content.header();

@@ -13,6 +13,7 @@ pub mod alarms;
 mod arrival;
 pub mod auth;
 mod batch;
+mod by_address;
 mod by_channel;
 mod channel;
 mod client;

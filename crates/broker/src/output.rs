@@ -17,7 +17,7 @@ use parking_lot::{Mutex, MutexGuard};
 use warren_amqp::FrameMax;
 use warren_amqp::basic;
 use warren_amqp::content::{Header, HeaderEdit};
-use warren_amqp::hot::{Carrier, Deliver};
+use warren_amqp::hot::{Carrier, Forward};
 use warren_amqp::outbox::Outbox;
 use warren_amqp::{Method, ShortString, Value};
 use warren_cluster::{Delivery, DeliverySink, Queue, Room};
@@ -232,16 +232,11 @@ impl DeliverySink for Consumer {
             true => ledger.next_tag(),
             false => ledger.deliver(self.origin, delivery.position),
         };
-        let content = &delivery.message.content;
-        let Some(published) = content.publish() else {
-            return Room::Left;
-        };
-        let deliver = Deliver {
+        let deliver = Forward {
             consumer_tag: &self.tag,
             delivery_tag,
             redelivered: delivery.redelivered,
-            exchange: published.exchange,
-            routing_key: published.routing_key,
+            address: delivery.message.content.address(),
         };
         let returns = Some(delivery.returns).filter(|returns| self.counts && *returns > 0);
         waiting.message(self.channel, &deliver, delivery.message, returns);

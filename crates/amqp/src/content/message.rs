@@ -93,6 +93,23 @@ impl Message {
         method.get(6..method.len().saturating_sub(1)).unwrap_or_default()
     }
 
+    /// To be returned if no queue wants it; only of one that was published.
+    #[must_use]
+    pub fn is_mandatory(&self) -> bool {
+        self.publish_bits() & 1 != 0
+    }
+
+    /// To be returned if no consumer wants it now; only of one that was published.
+    #[must_use]
+    pub fn is_immediate(&self) -> bool {
+        self.publish_bits() & 2 != 0
+    }
+
+    /// The last octet of basic.publish, which was read as a whole when the message was put together.
+    fn publish_bits(&self) -> u8 {
+        self.method().last().copied().unwrap_or_default()
+    }
+
     /// How it was delivered, if it was.
     #[must_use]
     pub fn deliver(&self) -> Option<Deliver<'_>> {
@@ -213,6 +230,24 @@ pub(super) fn append_header(octets: &mut BytesMut, header: &[u8]) -> (usize, usi
 mod tests {
     use super::*;
     use crate::content::Properties;
+
+    #[test]
+    fn what_a_publisher_wishes_is_found_without_reading_the_rest() {
+        let header = Properties::default().header(0);
+        for (mandatory, immediate) in [(false, false), (true, false), (false, true), (true, true)] {
+            let publish = Publish {
+                exchange: b"logs",
+                routing_key: b"a.b",
+                mandatory,
+                immediate,
+            };
+            let message = Message::new(&publish, Header::read(&header).unwrap(), &[]);
+            assert_eq!(
+                (message.is_mandatory(), message.is_immediate()),
+                (mandatory, immediate)
+            );
+        }
+    }
 
     #[test]
     fn an_address_is_that_of_one_exchange_and_one_key() {
