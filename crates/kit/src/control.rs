@@ -17,7 +17,7 @@ pub mod server;
 pub mod socket;
 
 pub use client::{Address, Client, ClientError};
-pub use server::{Gone, Limits, Problem, Replies, Service, serve};
+pub use server::{Closing, Gone, Limits, Problem, Replies, Service, serve, serve_until};
 pub use socket::{BindError, ControlSocket};
 
 /// Who is at the other end, as the kernel tells it.

@@ -21,10 +21,13 @@ mod words;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+use warren_kit::control::Closing;
 
 pub(crate) use add::make as make_server;
 pub(crate) use change::tell;
+pub(crate) use socket::address;
 pub use socket::{BindError, Listener};
 
 use crate::check::Servers;
@@ -50,22 +53,41 @@ pub struct Context {
 }
 
 /// Serves a socket until dropped. Whoever comes may do what `level` says; silence ends a conversation after `timeout`.
-pub async fn serve(context: Context, listener: Listener, level: SocketLevel, timeout: Duration) {
+/// Once it is asked to close, only those are served who had connected before.
+pub async fn serve(
+    context: Context,
+    listener: Listener,
+    level: SocketLevel,
+    timeout: Duration,
+    mut closing: mpsc::Receiver<Closing>,
+) {
     let places = Arc::new(Semaphore::new(CLIENTS_MAX));
-    let mut clients = tokio::task::JoinSet::new();
+    let mut clients = JoinSet::new();
+    let receive = |clients: &mut JoinSet<()>, stream| {
+        let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
+            return;
+        };
+        let context = context.clone();
+        clients.spawn(async move {
+            // A client that breaks off is no news.
+            let _ = conversation::converse(&context, stream, level, timeout).await;
+            drop(place);
+        });
+    };
     loop {
         tokio::select! {
             Some(_) = clients.join_next() => {}
-            accepted = listener.accept() => match accepted {
-                Ok(stream) => {
-                    let Ok(place) = Arc::clone(&places).try_acquire_owned() else { continue };
-                    let context = context.clone();
-                    clients.spawn(async move {
-                        // A client that breaks off is no news.
-                        let _ = conversation::converse(&context, stream, level, timeout).await;
-                        drop(place);
-                    });
+            Some(closed) = closing.recv() => {
+                while let Ok(stream) = listener.waiting() {
+                    receive(&mut clients, stream);
                 }
+                drop(listener);
+                let _ = closed.send(());
+                while clients.join_next().await.is_some() {}
+                return;
+            }
+            accepted = listener.accept() => match accepted {
+                Ok(stream) => receive(&mut clients, stream),
                 Err(error) => {
                     tracing::warn!(%error, "could not accept a client of a stats socket");
                     // Out of file descriptors, most likely: asking again at once would only burn the processor.

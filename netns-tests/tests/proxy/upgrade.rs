@@ -223,20 +223,49 @@ fn a_proxy_that_is_not_root_any_more_is_upgraded_again_and_again() {
     for _ in 0..3 {
         let before = installed.answering();
         assert_eq!(host.sh(&format!("stat -c %U /proc/{before}")).trim(), "nobody");
-        // What is on its way to the process that has retired is answered by it.
-        eventually(PATIENCE, "it is upgraded", || {
-            let said = installed.upgrade();
-            if said.status.success() { Ok(()) } else { Err(said) }
-        });
-        eventually(PATIENCE, "another process answers", || {
-            let now = installed.answering();
-            if now.is_empty() || now == before {
-                Err(now)
-            } else {
-                Ok(())
-            }
-        });
+        let said = installed.upgrade();
+        assert!(said.status.success(), "{said:?}");
+        assert_ne!(installed.answering(), before);
         session.exchange(3000).unwrap();
+    }
+}
+
+/// At every socket of operators, whether it was made again or is the same one.
+#[test]
+fn who_asks_after_an_upgrade_asks_the_successor() {
+    for user in ["root", "nobody"] {
+        let installed = Installed::start_with(CHECK, |text| {
+            text.replace(
+                "maxconn 4096",
+                &format!(
+                    "maxconn 4096\n    user {user}\n    stats socket ipv4@127.0.0.1:9999 level operator"
+                ),
+            )
+        });
+        let host = &installed.place.proxy;
+        host.sh(&format!("chmod 755 {}", host.directory().display()));
+        let (binary, directory) = (warren_binary(), host.directory());
+        // Each of them many times, at once when it is done; one line for every answer.
+        let ask = format!(
+            "for i in $(seq 10); do \
+             echo 'show info' | socat -t 10 - {0}/stats.sock | sed -n 's/^Pid: //p'; \
+             echo 'show info' | socat -t 10 - tcp:127.0.0.1:9999 | sed -n 's/^Pid: //p'; \
+             {1} proxy status | sed -n 's/.*process \\([0-9]*\\) .*/\\1/p'; done",
+            directory.display(),
+            binary.display()
+        );
+        for _ in 0..5 {
+            let before = installed.answering();
+            let said = host.sh(&format!("{} proxy upgrade && {{ {ask}; }}", binary.display()));
+            let answers: Vec<&str> = said.lines().skip(1).collect();
+            let now = installed.answering();
+            assert_ne!(now, before);
+            assert_eq!(
+                answers,
+                vec![now.as_str(); 30],
+                "{user}: before it was {before}\n{said}"
+            );
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use serde::de::DeserializeOwned;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Interest};
 use tokio::net::UnixStream;
 use tokio::net::unix::{ReadHalf, WriteHalf};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
@@ -101,23 +102,49 @@ fn reply_line<R: Serialize>(reply: &R) -> Vec<u8> {
     line
 }
 
+/// Asks for a socket to be closed, and is answered once whoever had connected before is being served and nobody else
+/// will be.
+pub type Closing = oneshot::Sender<()>;
+
 /// Serves until dropped; then every connection is cut and the socket's file removed.
 pub async fn serve<S: Service>(socket: ControlSocket, limits: Limits, service: S) -> io::Result<()> {
+    let (_open, never) = mpsc::channel(1);
+    serve_until(never, socket, limits, service).await
+}
+
+/// The same for a socket that has a successor: once it is closed, those who are connected are served to the end.
+pub async fn serve_until<S: Service>(
+    mut closing: mpsc::Receiver<Closing>,
+    socket: ControlSocket,
+    limits: Limits,
+    service: S,
+) -> io::Result<()> {
     let listener = socket.listener()?;
     let service = Arc::new(service);
     let mut connections = JoinSet::new();
+    let receive = |connections: &mut JoinSet<()>, stream: UnixStream| {
+        if connections.len() < limits.connections_max {
+            connections.spawn(converse(stream, limits, service.clone()));
+        } else {
+            // A fresh socket's buffer takes one line without waiting.
+            let problem = Problem::TooManyConnections(limits.connections_max);
+            let _ = stream.try_write(&reply_line(&service.refused(problem)));
+        }
+    };
     loop {
         tokio::select! {
             Some(_) = connections.join_next() => {}
+            Some(closed) = closing.recv() => {
+                while let Some(stream) = socket.waiting()? {
+                    receive(&mut connections, stream);
+                }
+                drop((listener, socket));
+                let _ = closed.send(());
+                while connections.join_next().await.is_some() {}
+                return Ok(());
+            }
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) if connections.len() < limits.connections_max => {
-                    connections.spawn(converse(stream, limits, service.clone()));
-                }
-                Ok((stream, _)) => {
-                    // A fresh socket's buffer takes one line without waiting.
-                    let problem = Problem::TooManyConnections(limits.connections_max);
-                    let _ = stream.try_write(&reply_line(&service.refused(problem)));
-                }
+                Ok((stream, _)) => receive(&mut connections, stream),
                 Err(error) => {
                     tracing::warn!(%error, path = %socket.path().display(), "could not accept a control connection");
                     // Out of file descriptors, most likely: asking again at once would only burn the processor.

@@ -111,6 +111,18 @@ impl ControlSocket {
         &self.path
     }
 
+    /// Somebody who has connected already, if there is anybody.
+    pub(super) fn waiting(&self) -> io::Result<Option<tokio::net::UnixStream>> {
+        match self.listener.accept() {
+            Ok((stream, _)) => {
+                stream.set_nonblocking(true)?;
+                tokio::net::UnixStream::from_std(stream).map(Some)
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     pub(super) fn listener(&self) -> io::Result<tokio::net::UnixListener> {
         tokio::net::UnixListener::from_std(self.listener.try_clone()?)
     }

@@ -3,13 +3,14 @@
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
 use std::time::Duration;
 
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use warren_kit::control::Closing;
 
 use super::listeners::Sockets;
-use crate::plan::{BindAddress, Global, SocketAddress, StatsSocket};
+use crate::plan::{BindAddress, Global, StatsSocket};
 use crate::runtime::{self, BindError, Context, Listener};
 
 /// Stats sockets that listen, by their lines; not served yet.
@@ -23,11 +24,13 @@ pub(super) struct Doors {
     open: HashMap<StatsSocket, Open>,
 }
 
-/// One that is served, and its socket for a successor if it is a unix socket.
+/// One that is served.
 #[derive(Debug)]
 struct Open {
     task: JoinHandle<()>,
-    socket: Option<(PathBuf, OwnedFd)>,
+    /// For a successor.
+    socket: Option<OwnedFd>,
+    closing: mpsc::Sender<Closing>,
 }
 
 impl Doors {
@@ -46,25 +49,32 @@ impl Doors {
         }
     }
 
+    /// For asking each of them to serve nobody else. A successor's sockets are of the same addresses.
+    pub(super) fn closings(&self) -> impl Iterator<Item = &mpsc::Sender<Closing>> {
+        self.open.values().map(|open| &open.closing)
+    }
+
     /// What commands are about.
     pub(super) const fn context(&self) -> &Context {
         &self.context
     }
 
     fn serve(&mut self, socket: StatsSocket, listener: Listener) {
-        let shared = listener.share();
-        let served = runtime::serve(self.context.clone(), listener, socket.level, self.timeout);
+        let shared = listener.share().ok();
+        let (closing, closed) = mpsc::channel(1);
+        let served = runtime::serve(self.context.clone(), listener, socket.level, self.timeout, closed);
         let open = Open {
             task: tokio::spawn(served),
             socket: shared,
+            closing,
         };
         self.open.insert(socket, open);
     }
 
-    /// Unix sockets, by their paths.
-    pub(super) fn shared(&self) -> impl Iterator<Item = (&PathBuf, &OwnedFd)> {
-        let sockets = self.open.values().filter_map(|open| open.socket.as_ref());
-        sockets.map(|(path, socket)| (path, socket))
+    /// The sockets, by their addresses.
+    pub(super) fn shared(&self) -> impl Iterator<Item = (BindAddress, &OwnedFd)> {
+        let sockets = self.open.iter();
+        sockets.filter_map(|(socket, open)| Some((runtime::address(socket), open.socket.as_ref()?)))
     }
 
     /// Opens what this configuration adds, or takes it from `former` if it may not; nothing has changed if one of them
@@ -76,11 +86,8 @@ impl Doors {
             .filter(|socket| !self.open.contains_key(*socket));
         new.map(|socket| {
             let inherited = || {
-                let SocketAddress::Unix(path) = &socket.address else {
-                    return None;
-                };
-                let listener = former.get(&BindAddress::Unix(path.clone()))?;
-                Listener::inherited(listener.try_clone().ok()?, path).ok()
+                let listener = former.get(&runtime::address(socket))?;
+                Listener::inherited(listener.try_clone().ok()?, &socket.address).ok()
             };
             let listener = Listener::bind(socket).or_else(|error| inherited().ok_or(error))?;
             Ok((socket.clone(), listener))

@@ -12,6 +12,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use warren_api::proxy::{Reply, Request, refusal};
+use warren_kit::control::Closing;
 use warren_kit::systemd::ServiceManager;
 
 use super::control::{Wish, refused};
@@ -44,8 +45,7 @@ pub(super) struct Daemon {
     pub(super) keyring: Keyring,
     /// Clients of each listener; they outlive a reload.
     pub(super) loads: HashMap<BindAddress, Arc<Gauge>>,
-    /// The control socket, with its path, for a successor.
-    pub(super) control: Option<(PathBuf, OwnedFd)>,
+    pub(super) control: Option<ControlDoor>,
     /// The stats sockets.
     pub(super) doors: Doors,
     pub(super) manager: ServiceManager,
@@ -69,6 +69,13 @@ pub(super) struct Daemon {
     pub(super) site: Arc<Site>,
     /// Checks, names, control socket: what runs beside the loop and ends with it.
     pub(super) tasks: JoinSet<io::Result<()>>,
+}
+
+/// The control socket as a successor needs it.
+pub(super) struct ControlDoor {
+    pub(super) path: PathBuf,
+    pub(super) socket: OwnedFd,
+    pub(super) closing: mpsc::Sender<Closing>,
 }
 
 struct Signals {

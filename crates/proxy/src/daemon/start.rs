@@ -11,7 +11,7 @@ use tokio::runtime::Builder;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use warren_kit::clock::wall_clock;
-use warren_kit::control::{self as socket, BindError, ControlSocket, Limits};
+use warren_kit::control::{self as socket, BindError, Closing, ControlSocket, Limits};
 use warren_kit::metrics;
 use warren_kit::runtime_dir;
 use warren_kit::systemd::ServiceManager;
@@ -19,7 +19,7 @@ use warren_kit::systemd::ServiceManager;
 use super::control::{Control, Wish};
 use super::doors::Doors;
 use super::listeners::Sockets;
-use super::serve::Daemon;
+use super::serve::{ControlDoor, Daemon};
 use super::takeover::{self, Door};
 use super::{DaemonError, Options, limits, privileges, reload};
 use crate::check::{self, Servers};
@@ -232,27 +232,39 @@ fn start(options: Options, plan: Plan, bound: Bound, addresses: &Addresses) -> R
         live,
         workers,
     };
-    if let Some(inherited) = inherited {
-        daemon.adopt(inherited)?;
-    }
-    // From here on a former process has retired: what fails is a pity, and no reason to leave its clients alone.
+    let confirm = match &inherited {
+        Some(inherited) => daemon.adopt(inherited)?,
+        None => false,
+    };
+    // From here on a former process has let go: what fails is a pity, and no reason to leave its clients alone.
     let opened = daemon.open_doors(&plan.global, &former);
     match opened {
         Err(error) if took_over => tracing::error!(%error, "not everything could be opened"),
         opened => opened?,
     }
     daemon.serve_metrics(&plan.global, took_over)?;
-    let inherited = former.named(warren_api::proxy::SOCKET, &daemon.sockets);
-    let control = control_socket(&daemon.options, &plan.global, took_over, inherited)?;
-    daemon.control = control
-        .as_ref()
-        .and_then(|control| Some((control.path().to_owned(), control.share().ok()?)));
+    let old = former.named(warren_api::proxy::SOCKET, &daemon.sockets);
+    let control = control_socket(&daemon.options, &plan.global, took_over, old)?;
+    let (closing, closed) = mpsc::channel(1);
+    daemon.control = control.as_ref().and_then(|control| {
+        Some(ControlDoor {
+            path: control.path().to_owned(),
+            socket: control.share().ok()?,
+            closing,
+        })
+    });
+    // Whoever asks something from now on asks here: the former process may say that it is done.
+    if let Some(inherited) = inherited.filter(|_| confirm)
+        && let Err(error) = inherited.confirm()
+    {
+        tracing::error!(%error, "the former process has not heard that its sessions are here");
+    }
     privileges::drop_to(
         plan.global.user.as_deref(),
         plan.global.group.as_deref(),
         daemon.pid_file.as_deref(),
     )?;
-    daemon.start_tasks(control, wishes);
+    daemon.start_tasks(control.map(|control| (control, closed)), wishes);
     // Last, so that whoever is served finds the sockets there, and nobody is served by root who should not be.
     if !took_over {
         daemon.listen();
@@ -261,8 +273,8 @@ fn start(options: Options, plan: Plan, bound: Bound, addresses: &Addresses) -> R
 }
 
 impl Daemon {
-    /// Takes over the sessions of a former process.
-    fn adopt(&mut self, inherited: Inherited) -> Result<(), DaemonError> {
+    /// Takes over the sessions of a former process. Says whether it waits to hear that all is well.
+    fn adopt(&mut self, inherited: &Inherited) -> Result<bool, DaemonError> {
         let listeners = self.listeners();
         let mut accepted = false;
         let accept = || {
@@ -270,7 +282,9 @@ impl Daemon {
             self.workers
                 .broadcast(&Command::Listen(Arc::new(listeners.clone())));
         };
-        match inherited.adopt(&self.live, &self.workers, &listeners, accept) {
+        let adopted = inherited.adopt(&self.live, &self.workers, &listeners, accept);
+        let all = adopted.is_ok();
+        match adopted {
             Ok(adopted) => {
                 tracing::info!(
                     sessions = adopted.sessions,
@@ -290,7 +304,7 @@ impl Daemon {
         for former in self.options.former.iter().filter(|former| former.end) {
             takeover::signal(*former);
         }
-        Ok(())
+        Ok(all)
     }
 
     fn open_doors(&mut self, global: &Global, former: &Sockets) -> Result<(), DaemonError> {
@@ -327,15 +341,19 @@ impl Daemon {
         Ok(())
     }
 
-    fn start_tasks(&mut self, control: Option<ControlSocket>, wishes: mpsc::Sender<Wish>) {
-        if let Some(control) = control {
+    fn start_tasks(
+        &mut self,
+        control: Option<(ControlSocket, mpsc::Receiver<Closing>)>,
+        wishes: mpsc::Sender<Wish>,
+    ) {
+        if let Some((control, closed)) = control {
             let service = Control {
                 live: Arc::clone(&self.live),
                 workers: self.workers.clone(),
                 wishes,
             };
             self.tasks
-                .spawn(async { socket::serve(control, Limits::default(), service).await });
+                .spawn(socket::serve_until(closed, control, Limits::default(), service));
         }
         let site = Arc::clone(&self.site);
         self.tasks.spawn(endless(async move { site.keep().await }));

@@ -111,10 +111,29 @@ impl Daemon {
 
     /// The control socket and the stats sockets: a successor that is not root any more may not be able to make them.
     fn operators_sockets(&self) -> Vec<(BindAddress, OwnedFd)> {
-        let control = self.control.iter().map(|(path, socket)| (path, socket));
+        let control = self.control.iter();
+        let control = control.map(|control| (BindAddress::Unix(control.path.clone()), &control.socket));
         let all = control.chain(self.doors.shared());
-        all.filter_map(|(path, socket)| Some((BindAddress::Unix(path.clone()), socket.try_clone().ok()?)))
+        all.filter_map(|(address, socket)| Some((address, socket.try_clone().ok()?)))
             .collect()
+    }
+
+    /// Has the sockets of operators closed, which the successor has or has replaced. Over when whoever comes from now on
+    /// comes to it.
+    fn close_operators_sockets(&mut self) -> impl Future<Output = ()> + use<> {
+        let control = self.control.take().map(|control| control.closing);
+        let mut closed = Vec::new();
+        for closing in control.iter().chain(self.doors.closings()) {
+            let (sender, receiver) = oneshot::channel();
+            // One that serves no more is closed.
+            let _ = closing.try_send(sender);
+            closed.push(receiver);
+        }
+        async {
+            for closed in closed {
+                let _ = closed.await;
+            }
+        }
     }
 
     /// A successor is in the middle of taking: nothing else may change.
@@ -183,6 +202,7 @@ impl Daemon {
             took_ms = took,
             "handed over"
         );
+        let closed = self.close_operators_sockets();
         if let Some(upgrade) = self.upgrade.take() {
             // Said by this process, which is the main one: the service manager believes it whatever NotifyAccess says,
             // and hears of it before this process ends.
@@ -190,12 +210,15 @@ impl Daemon {
                 let _ = self.manager.main_process(pid);
             }
             if let Some(answer) = upgrade.answer {
-                let _ = answer.send(done(&text, Vec::new()));
+                // Whoever hears of it and asks something next asks the successor.
+                tokio::spawn(async move {
+                    closed.await;
+                    let _ = answer.send(done(&text, Vec::new()));
+                });
             }
         }
         // Paths of sockets belong to the successor: nothing is removed.
         self.sockets = Sockets::default();
-        self.control = None;
         self.pid_file = None;
         self.workers.broadcast(&Command::Listen(Arc::default()));
         self.workers.broadcast(&Command::Retire);

@@ -36,7 +36,7 @@ pub(super) enum ToOld {
     Prepared,
     /// It has the sessions of the last message, except those with these places in it.
     Taken(Vec<u32>),
-    /// It serves.
+    /// It serves, operators included.
     Ready,
 }
 

@@ -85,13 +85,13 @@ impl Inherited {
     /// The old process serves on with what was not acknowledged; what has arrived lives here. The caller had better end
     /// if `accept` was not called, and had better not if it was.
     pub fn adopt(
-        self,
+        &self,
         live: &Live,
         workers: &Workers,
         listeners: &[Listener],
         accept: impl FnOnce(),
     ) -> Result<Adopted, HandoverError> {
-        let Self { wire, .. } = self;
+        let wire = &self.wire;
         let places = Places::new(live, listeners);
         wire.send(&ToOld::Prepared, &[])?;
         match wire.receive()?.0 {
@@ -101,12 +101,21 @@ impl Inherited {
             }
         }
         let mut accept = Some(accept);
-        let adopted = receive(&wire, live, workers, &places, &mut accept);
+        let adopted = receive(wire, live, workers, &places, &mut accept);
         // Whatever went wrong, some sessions may be here by now, and somebody has to serve.
         if let Some(accept) = accept {
             accept();
         }
         adopted
+    }
+
+    /// Tells the old process that this one serves, operators included: it retires. To be called after
+    /// [`Inherited::adopt`].
+    ///
+    /// # Errors
+    /// It is not there any more, or does not listen.
+    pub fn confirm(self) -> Result<(), HandoverError> {
+        Ok(self.wire.send(&ToOld::Ready, &[])?)
     }
 }
 
@@ -138,7 +147,6 @@ fn receive(
             (ToNew::Done(state, pid, left), _) => {
                 (adopted.pid, adopted.left) = (pid, left);
                 state.count(live);
-                wire.send(&ToOld::Ready, &[])?;
                 return Ok(adopted);
             }
             (ToNew::Known(..) | ToNew::Quiet(_), _) => return Err(HandoverError::Unexpected),

@@ -93,6 +93,7 @@ impl Process {
                 let adopted = inherited
                     .adopt(&next.live, &next.workers, &next.listeners, || next.accept())
                     .unwrap();
+                inherited.confirm().unwrap();
                 (next, adopted)
             });
             let given = give(&self.workers, &self.live, &self.listeners, &[], ours).unwrap();

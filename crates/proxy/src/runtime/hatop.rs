@@ -23,7 +23,13 @@ async fn hatop_shows_the_servers() {
     let context = context();
     fixture::checked(&context.live, "rabbit", "r2", "L4CON", "Connection refused");
     let listener = Listener::bind(&socket(&path)).unwrap();
-    let served = serve(context, listener, SocketLevel::Admin, Duration::from_secs(30));
+    let served = serve(
+        context,
+        listener,
+        SocketLevel::Admin,
+        Duration::from_secs(30),
+        super::tests::never(),
+    );
     tokio::spawn(served);
     let screen = tokio::task::spawn_blocking(move || screen(&path.display().to_string()));
     let screen = screen.await.unwrap();

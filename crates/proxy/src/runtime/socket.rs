@@ -4,13 +4,14 @@
 //! to the process before us until the moment we take over, and never to what a killed process has left behind.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use tokio::net::{TcpListener, UnixListener};
+use rustix::net::{SocketFlags, accept_with};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
-use crate::plan::{SocketAddress, StatsSocket};
+use crate::plan::{BindAddress, SocketAddress, StatsSocket};
 
 /// A socket that commands can be sent to.
 #[derive(Debug)]
@@ -57,23 +58,40 @@ impl Listener {
         }
     }
 
-    /// A unix socket of a predecessor, which listens at `path`.
+    /// The socket of a predecessor, which listens there.
     ///
     /// # Errors
     /// There is no event loop for it.
-    pub fn inherited(listener: OwnedFd, path: &Path) -> io::Result<Self> {
-        let listener = std::os::unix::net::UnixListener::from(listener);
-        listener.set_nonblocking(true)?;
-        Ok(Self::Unix(UnixListener::from_std(listener)?, path.to_owned()))
+    pub fn inherited(listener: OwnedFd, address: &SocketAddress) -> io::Result<Self> {
+        match address {
+            SocketAddress::Unix(path) => {
+                let listener = std::os::unix::net::UnixListener::from(listener);
+                listener.set_nonblocking(true)?;
+                Ok(Self::Unix(UnixListener::from_std(listener)?, path.clone()))
+            }
+            SocketAddress::Tcp(_) => {
+                let listener = std::net::TcpListener::from(listener);
+                listener.set_nonblocking(true)?;
+                TcpListener::from_std(listener).map(Self::Tcp)
+            }
+        }
     }
 
-    /// A unix socket once more, and its path: for a successor.
-    #[must_use]
-    pub fn share(&self) -> Option<(PathBuf, OwnedFd)> {
-        match self {
-            Self::Unix(listener, path) => Some((path.clone(), listener.as_fd().try_clone_to_owned().ok()?)),
-            Self::Tcp(_) => None,
-        }
+    /// The same socket once more, for a successor.
+    ///
+    /// # Errors
+    /// There are too many open files.
+    pub fn share(&self) -> io::Result<OwnedFd> {
+        self.as_fd().try_clone_to_owned()
+    }
+
+    /// Somebody who has connected already; an error if there is nobody.
+    pub(super) fn waiting(&self) -> io::Result<Box<dyn Stream>> {
+        let accepted = accept_with(self.as_fd(), SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
+        Ok(match self {
+            Self::Unix(..) => Box::new(UnixStream::from_std(accepted.into())?),
+            Self::Tcp(_) => Box::new(TcpStream::from_std(accepted.into())?),
+        })
     }
 
     pub(super) async fn accept(&self) -> io::Result<Box<dyn Stream>> {
@@ -81,6 +99,23 @@ impl Listener {
             Self::Unix(listener, _) => Box::new(listener.accept().await?.0),
             Self::Tcp(listener) => Box::new(listener.accept().await?.0),
         })
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Unix(listener, _) => listener.as_fd(),
+            Self::Tcp(listener) => listener.as_fd(),
+        }
+    }
+}
+
+/// As successors are told of it.
+pub(crate) fn address(socket: &StatsSocket) -> BindAddress {
+    match &socket.address {
+        SocketAddress::Unix(path) => BindAddress::Unix(path.clone()),
+        SocketAddress::Tcp(address) => BindAddress::Tcp(*address),
     }
 }
 

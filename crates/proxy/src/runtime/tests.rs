@@ -28,7 +28,7 @@ pub(crate) fn context() -> Context {
 
 pub(crate) fn of(plan: crate::plan::Plan) -> Context {
     let live = Arc::new(Live::new(Arc::new(plan)));
-    let (visits, _) = tokio::sync::mpsc::channel(1);
+    let (visits, _) = mpsc::channel(1);
     let settings = Settings {
         visits,
         log: Box::new(|_| Box::new(NoLog)),
@@ -318,12 +318,17 @@ async fn stick_tables_are_shown_filtered_and_cleared() {
     assert!(said(&context, "show table").await.contains("used:0"));
 }
 
+/// Nobody asks for the socket to be closed.
+pub(super) fn never() -> mpsc::Receiver<Closing> {
+    mpsc::channel(1).1
+}
+
 /// A client of a socket that is served.
 async fn client(level: SocketLevel, timeout: Duration) -> (UnixStream, tempfile::TempDir) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("s");
     let listener = Listener::bind(&socket(&path)).unwrap();
-    tokio::spawn(serve(context(), listener, level, timeout));
+    tokio::spawn(serve(context(), listener, level, timeout, never()));
     (UnixStream::connect(&path).await.unwrap(), directory)
 }
 
@@ -398,7 +403,7 @@ async fn a_socket_left_behind_is_replaced_and_a_living_one_taken_over() {
     let second = Listener::bind(&socket(&path)).unwrap();
     let mode = std::fs::metadata(&path).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o640);
-    tokio::spawn(serve(context(), second, SocketLevel::User, PATIENT));
+    tokio::spawn(serve(context(), second, SocketLevel::User, PATIENT, never()));
     let mut stream = UnixStream::connect(&path).await.unwrap();
     assert_eq!(exchange(&mut stream, "show cli level\n").await, "user\n\n");
     drop(first);
@@ -431,7 +436,7 @@ async fn a_tcp_socket_is_served_alike() {
         panic!("{listener:?}")
     };
     let address = tcp.local_addr().unwrap();
-    tokio::spawn(serve(context(), listener, SocketLevel::User, PATIENT));
+    tokio::spawn(serve(context(), listener, SocketLevel::User, PATIENT, never()));
     let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
     stream.write_all(b"show version\n").await.unwrap();
     let mut answer = String::new();
