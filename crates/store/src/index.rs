@@ -268,6 +268,21 @@ impl Index {
         dead
     }
 
+    /// Segments that are not open, oldest first.
+    pub(crate) fn sealed(&self) -> impl Iterator<Item = (u32, Use)> {
+        let all = self.segments.iter().map(|(id, used)| (*id, *used));
+        all.filter(|(id, _)| *id != self.open)
+    }
+
+    /// How many segments a checkpoint at the end of the open one would free.
+    pub(crate) fn dead(&self) -> usize {
+        let dead = self
+            .segments
+            .values()
+            .filter(|used| used.live == 0 && used.octets > 0);
+        dead.count()
+    }
+
     /// Up to `count` messages of a stream from a position on.
     pub(crate) fn find(&self, stream: StreamId, from: u64, count: usize) -> Vec<Found> {
         let Some(stream) = self.streams.get(&stream) else {

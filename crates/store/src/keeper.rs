@@ -1,27 +1,29 @@
-//! What can wait: slot files and checkpoints of sealed segments, freeing segments, having spares, copying forward.
+//! What can wait: slot files and checkpoints of sealed segments, freeing segments, having spares, and (`forward`) copying what is left in
+//! nearly empty segments.
 //!
 //! Not a thread itself, so that tests can drive it step by step.
 
-use std::collections::BTreeSet;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use crate::format::{Place, SEGMENT_HEADER};
+use crate::format::SEGMENT_HEADER;
+use crate::index::Use;
 use crate::shared::{Kind, Shared, Spare, Task, fatal};
 use crate::statistics::add;
-use crate::{Batch, Durability, Fatal, Message, checkpoint, disk, slots};
+use crate::{Durability, Fatal, checkpoint, disk, slots};
+use forward::Forward;
 
-/// Octets of messages in one batch that is copied forward.
-const COPY_OCTETS: u64 = 256 << 10;
+mod forward;
+
 /// Segments with nothing live in them are worth ending the open one early if there are so many.
 const DEAD_MAX: usize = 4;
+/// While the disk is full that many are: one takes the place of the open one, what is left is gained.
+const TOGETHER: usize = 2;
 
 pub(crate) struct Keeper {
     shared: Arc<Shared>,
-    /// Segments that could not be copied completely, because something in them is damaged.
-    unreadable: BTreeSet<u32>,
-    copy_wanted: bool,
+    forward: Forward,
     over: bool,
 }
 
@@ -29,8 +31,7 @@ impl Keeper {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         Self {
             shared,
-            unreadable: BTreeSet::new(),
-            copy_wanted: false,
+            forward: Forward::default(),
             over: false,
         }
     }
@@ -69,7 +70,7 @@ impl Keeper {
                 for segment in dead {
                     self.free(segment)?;
                 }
-                self.copy_wanted = true;
+                self.forward.wanted = true;
             }
             Task::End => self.over = true,
         }
@@ -101,14 +102,16 @@ impl Keeper {
             }
         }
         let full = self.shared.space.lock().full;
-        let index = self.shared.index.lock();
-        let dead = index
-            .segments
-            .values()
-            .filter(|used| used.live == 0 && used.places > 0)
-            .count();
-        drop(index);
-        if dead >= DEAD_MAX || (full && dead > 0) {
+        let dead = match full {
+            // The open segment is worth as much as any other: another has to take its place.
+            true => self.shared.index.lock().dead() >= TOGETHER,
+            false => {
+                let index = self.shared.index.lock();
+                let dead = |used: &&Use| used.live == 0 && used.places > 0;
+                index.segments.values().filter(dead).count() >= DEAD_MAX
+            }
+        };
+        if dead {
             self.shared.seal_wanted.store(true, Relaxed);
         }
         Ok(())
@@ -140,7 +143,7 @@ impl Keeper {
 
     /// A segment that no checkpoint refers to becomes a spare, or is removed.
     fn free(&mut self, segment: u32) -> Result<(), Fatal> {
-        self.unreadable.remove(&segment);
+        self.forward.forget(segment);
         let shared = &self.shared;
         let path = shared.path(Kind::Frames, segment);
         let file = shared.forget_files(segment);
@@ -171,73 +174,6 @@ impl Keeper {
             }
             _ => Ok(()),
         }
-    }
-
-    /// After a checkpoint: batches that write again what is left in one nearly empty segment, so that the next checkpoint can free it.
-    pub(crate) fn copy_forward(&mut self) -> Vec<Batch> {
-        if !std::mem::take(&mut self.copy_wanted) || self.shared.space.lock().full {
-            return Vec::new();
-        }
-        let index = self.shared.index.lock();
-        // The newest are left alone: what is in them may well be settled soon.
-        let newest = index.segments.keys().rev().nth(2).copied().unwrap_or(0);
-        let below = self.shared.options.copy_below;
-        let nearly_empty = index.segments.range(..newest).find(|(id, used)| {
-            let few = used.live > 0 && used.live.saturating_mul(below) < used.places;
-            few && !self.unreadable.contains(id)
-        });
-        let Some((&segment, _)) = nearly_empty else {
-            return Vec::new();
-        };
-        let mut left = Vec::new();
-        for (id, stream) in &index.streams {
-            let inside = stream.spans.iter().filter(|span| span.segment == segment);
-            left.extend(inside.map(|span| (*id, *span)));
-        }
-        drop(index);
-        let mut places = Vec::new();
-        for (stream, span) in left {
-            match self.shared.slots_of(segment, span.at, span.count) {
-                Ok(slots) => places.extend(slots.into_iter().map(|slot| (slot, stream))),
-                Err(_) => {
-                    self.unreadable.insert(segment);
-                }
-            }
-        }
-        places.sort_unstable_by_key(|(slot, stream)| (slot.offset, *stream));
-        let mut batches = vec![Batch::new()];
-        for same in places.chunk_by(|(one, _), (other, _)| one.offset == other.offset) {
-            let Some((slot, stream)) = same.first() else {
-                continue;
-            };
-            let Ok(stored) = self.shared.read_one(segment, *slot, *stream) else {
-                // Left where it is, for whoever fetches it to be told.
-                self.unreadable.insert(segment);
-                continue;
-            };
-            let places: Vec<_> = (same.iter())
-                .map(|(slot, stream)| Place {
-                    stream: *stream,
-                    position: slot.position,
-                    tag: slot.tag,
-                })
-                .collect();
-            if batches.last().is_some_and(|batch| batch.octets() >= COPY_OCTETS) {
-                batches.push(Batch::new());
-            }
-            if let Some(batch) = batches.last_mut() {
-                batch.moved(Message {
-                    id: stored.id,
-                    places: &places,
-                    head: &[&stored.head],
-                    body: &[stored.body],
-                });
-                add(&self.shared.counters.moved, 1);
-            }
-        }
-        batches.retain(|batch| !batch.is_empty());
-        batches.iter_mut().for_each(Batch::sum);
-        batches
     }
 }
 

@@ -554,3 +554,104 @@ fn a_full_disk_never_ends_the_log_and_loses_nothing() {
     });
     assert!(*refused.lock() > 0 || std::env::var_os("SEED").is_some());
 }
+
+/// Whoever takes what is there makes room, however little room there is and wherever the few things are that stay: two segments beside the
+/// reserve are enough.
+#[test]
+fn a_full_disk_has_room_again_when_messages_were_taken() {
+    for segments in 5..9 {
+        each_seed(20, |seed| {
+            let mut world = World::new(seed);
+            world.options.segment_octets = 8 * SEGMENT;
+            let reserve = world.options.spares as u64 - 3;
+            world.disk.set_weather(Weather {
+                capacity: Some(world.options.segment_octets * (segments + reserve) + (32 << 10)),
+                ..Weather::default()
+            });
+            let mut life = world.start().unwrap();
+            let kept = StreamId(77);
+            let mut position = 0;
+            for round in 0..6 {
+                // Few large messages, and among them one small thing after another that stays.
+                let filled = (0..200).any(|_| {
+                    life.append(place_batch(StreamId(1), position, 6000));
+                    if world.dice.one_in(8) {
+                        life.append(place_batch(kept, position, 10));
+                    }
+                    position += 1;
+                    life.rest();
+                    life.shared.space.lock().full
+                });
+                assert!(filled, "round {round}");
+                let mut batch = Batch::new();
+                batch.settle(StreamId(1), &[0..=position]);
+                life.append(batch);
+                let freed = (0..50).any(|_| {
+                    life.rest();
+                    !life.shared.space.lock().full
+                });
+                assert!(
+                    freed,
+                    "round {round} with {segments} segments: {:?}",
+                    world.disk.files()
+                );
+            }
+        });
+    }
+}
+
+/// A message of one stream.
+fn place_batch(stream: StreamId, position: u64, size: usize) -> Batch {
+    let mut batch = Batch::new();
+    let (id, tag) = (MessageId::default(), 0);
+    let (places, body) = (
+        [Place {
+            stream,
+            position,
+            tag,
+        }],
+        [Bytes::from(vec![7; size])],
+    );
+    batch.message(Message {
+        id,
+        places: &places,
+        head: &[],
+        body: &body,
+    });
+    batch
+}
+
+impl Life {
+    fn append(&mut self, mut batch: Batch) {
+        batch.sum();
+        while !self.shared.may_write() {
+            self.keep();
+        }
+        self.writer
+            .commit(&mut [Submitted { batch, room: None }])
+            .unwrap();
+    }
+
+    fn keep(&mut self) {
+        self.keeper.prepare().unwrap();
+        while self.keeper.step().unwrap() {
+            self.keeper.prepare().unwrap();
+        }
+    }
+
+    /// What the threads do when nothing comes.
+    fn rest(&mut self) {
+        self.keep();
+        for batch in self.keeper.copy_forward() {
+            self.append(batch);
+        }
+        if self
+            .shared
+            .seal_wanted
+            .swap(false, std::sync::atomic::Ordering::Relaxed)
+        {
+            self.writer.seal(true).unwrap();
+        }
+        self.keep();
+    }
+}
