@@ -37,6 +37,7 @@ mod process;
 mod properties;
 pub mod registry;
 mod reply_to;
+mod returns;
 mod seats;
 mod server;
 mod spill;

@@ -11,7 +11,7 @@ use parking_lot::RwLock;
 use tokio::sync::watch;
 use warren_amqp::content::BODY_SIZE_DEFAULT;
 use warren_amqp::{FrameMax, Table, Value};
-use warren_cluster::queue::{Identity, Traffic};
+use warren_cluster::queue::{Identity, Past, Traffic};
 use warren_cluster::{Aftermath, Queue};
 use warren_model::meta::{Change, Command, Done};
 use warren_model::queue::Run;
@@ -28,6 +28,7 @@ use crate::output::Output;
 use crate::password::Hashing;
 use crate::registry::{Churn, Registry};
 use crate::reply_to::Replies;
+use crate::returns;
 use crate::seats::Seats;
 use crate::storage::{Storage, StorageError};
 use crate::timers::{Alarm, Timers};
@@ -145,7 +146,11 @@ impl Node {
             node.change(command).ok();
         }
         // Transient queues had numbers, too, which are in no command that was kept.
-        let last = recovered.streams.iter().map(|state| state.stream.0).max();
+        let queues = recovered.streams.iter().map(|state| state.stream);
+        let last = queues
+            .filter(|stream| *stream != returns::STREAM)
+            .map(|stream| stream.0)
+            .max();
         node.change(Command::NumberQueuesAfter {
             last: last.unwrap_or_default(),
         })
@@ -205,10 +210,12 @@ impl Node {
         let Some(storage) = &self.storage else {
             return Ok(());
         };
+        let mut left = storage.left(recovered)?;
+        let mut returned = Vec::new();
         for state in recovered
             .streams
             .iter()
-            .filter(|state| state.stream != StreamId::METADATA)
+            .filter(|state| ![StreamId::METADATA, returns::STREAM].contains(&state.stream))
         {
             let id = QueueId(state.stream.0);
             let Some(queue) = self.queue(id) else {
@@ -222,19 +229,53 @@ impl Node {
                 count: state.messages,
                 octets: state.octets,
             });
+            let past = left.of(id, run.map_or(next, |run| run.first), next);
+            returned.extend(past.returned(id));
             match run {
                 // Which of them comes first depends on what is in them.
                 Some(run) if queue.has_priorities() => {
-                    queue.recover_entries(next, storage.all(id, run.first));
+                    queue.recover_entries(next, past, storage.all(id, run.first));
                 }
-                run => queue.recover(next, run),
+                run => queue.recover(next, past, run),
             }
             if queue.has_lifetime() {
                 // To know when the first of them ends, it has to be fetched.
                 self.timers.set(now(), id, Alarm::Messages);
             }
         }
+        if !left.is_empty() {
+            // That the last process ended in order is not to be found again if this one does not.
+            let written = storage.rewrite_returned(None, returned)?;
+            storage.wait(written).map_err(AppendError::from)?;
+        }
         Ok(())
+    }
+
+    /// Nobody gets messages any more; what has to be known of them when the next process starts is on disk. The last thing
+    /// that is done with a node, and without it the next process takes all messages for seen.
+    pub fn stop(&self) {
+        let Some(storage) = &self.storage else { return };
+        let queues = self.queues().0;
+        let pasts: Vec<(QueueId, Past)> = queues
+            .iter()
+            .filter(|queue| queue.identity().durable)
+            .map(|queue| (queue.identity().id, queue.past(true)))
+            .collect();
+        if let Err(error) = storage.stop(&pasts) {
+            tracing::error!(%error, "who has seen which messages is not on disk");
+        }
+    }
+
+    /// Writes anew how often messages came back, in place of all records before one.
+    fn rewrite_returned(&self, before: u64) {
+        let Some(storage) = &self.storage else { return };
+        let queues = self.queues().0;
+        let kept = queues.iter().filter(|queue| queue.identity().durable);
+        let mut returned = Vec::new();
+        kept.for_each(|queue| returned.extend(queue.past(false).returned(queue.identity().id)));
+        if let Err(error) = storage.rewrite_returned(Some(before), returned) {
+            tracing::error!(%error, "how often messages came back is not written anew");
+        }
     }
 
     /// Why nothing can be written any more, as soon as that is so: the process has to end.
@@ -257,7 +298,12 @@ impl Node {
         after: &mut Aftermath,
         promised: bool,
     ) -> Result<Option<Ticket>, AppendError> {
+        let returned = !after.returned.is_empty();
         let written = self.write_out(after, promised);
+        if returned && let Some(before) = self.storage.as_ref().and_then(Storage::has_many_returned) {
+            let node = Arc::clone(self);
+            tokio::task::spawn_blocking(move || node.rewrite_returned(before));
+        }
         for (queue, run) in after.missing.drain(..) {
             crate::paging::fetch(self, queue, run);
         }
@@ -280,6 +326,7 @@ impl Node {
                 after.placed.clear();
                 after.settled.clear();
                 after.purged.clear();
+                after.returned.clear();
                 Ok(None)
             }
         }

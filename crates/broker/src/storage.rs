@@ -20,6 +20,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::watch;
 use warren_amqp::content::{self, Header};
 use warren_amqp::hot::Publish;
+use warren_cluster::queue::{Past, Returned};
 use warren_cluster::{Aftermath, Placed};
 use warren_model::meta::Command;
 use warren_model::{Entry, Message, MessageId, Millis, Position, QueueId};
@@ -30,6 +31,7 @@ use warren_store::{
 
 use crate::node::now;
 use crate::output::{Output, WRITTEN};
+use crate::returns::{self, Left, Returns};
 use crate::spill::Spill;
 
 /// No time to live.
@@ -80,6 +82,8 @@ pub(crate) struct Storage {
     /// The last command's ticket and one; what could not be written is [`u64::MAX`], which no log reaches.
     last_change: AtomicU64,
     segment_octets: u64,
+    /// What is to be known of messages besides.
+    returns: Returns,
     /// Messages that need not outlive the process, and do not fit into its memory.
     pub(crate) spill: Spill,
 }
@@ -128,6 +132,7 @@ impl Storage {
                 next_command: Mutex::new(next),
                 last_change: AtomicU64::new(0),
                 segment_octets,
+                returns: Returns::default(),
                 spill,
             },
             recovered,
@@ -203,8 +208,14 @@ impl Storage {
     /// when queues got the messages, and so they are written.
     pub(crate) fn write(&self, after: &mut Aftermath, promised: bool) -> Result<Option<Ticket>, AppendError> {
         let mut batch = self.log.batch();
-        if promised {
+        if promised || after.placed.is_empty() {
             batch.essential();
+        }
+        match self.is_full() {
+            // What is settled needs the room more.
+            true => after.returned.clear(),
+            false if after.returned.is_empty() => {}
+            false => self.returns.push(&mut batch, &mut after.returned),
         }
         place(&mut batch, &mut after.placed);
         settle(&mut batch, &mut after.settled);
@@ -225,6 +236,36 @@ impl Storage {
         let ticket = appended?;
         placed.for_each(|one| one.message.written.set(ticket.0));
         Ok(Some(ticket))
+    }
+
+    /// Reads what the last process left besides messages.
+    pub(crate) fn left(&self, recovered: &Recovered) -> Result<Left, ReadError> {
+        let state = recovered
+            .streams
+            .iter()
+            .find(|state| state.stream == returns::STREAM);
+        self.returns.read(&self.log, state.map_or(1, |state| state.next))
+    }
+
+    /// Is it time for [`Storage::rewrite_returned`], and before which record?
+    pub(crate) fn has_many_returned(&self) -> Option<u64> {
+        self.returns.are_many()
+    }
+
+    /// What was known of messages besides is what is `left`.
+    pub(crate) fn rewrite_returned(
+        &self,
+        before: Option<u64>,
+        left: Vec<Returned>,
+    ) -> Result<Ticket, AppendError> {
+        let before = before.unwrap_or_else(|| self.returns.next());
+        self.returns.rewrite(&self.log, before, left)
+    }
+
+    /// The process ends in order: what a later one should know of messages is on disk then.
+    pub(crate) fn stop(&self, pasts: &[(QueueId, Past)]) -> Result<(), AppendError> {
+        let ticket = self.returns.stop(&self.log, pasts)?;
+        Ok(self.log.wait(ticket)?)
     }
 
     /// A queue and its messages are gone.

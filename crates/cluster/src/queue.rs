@@ -5,17 +5,20 @@
 //! woken for a message but one for each connection and batch.
 
 mod aftermath;
+mod past;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use warren_model::arguments::QueueType;
 use warren_model::consumers::{ConsumerId, Consumers, InExclusiveUse, Terms};
 use warren_model::queue::{Counts, Entry, Limits, Position, QueueMachine, Refused, Removed, Run};
 use warren_model::{Message, Millis, Name, QueueId};
 
-pub use aftermath::{Aftermath, Placed, Purged};
+pub use aftermath::{Aftermath, Placed, Purged, Returned};
+pub use past::Past;
 
 /// A message for a consumer.
 #[derive(Clone, Copy, Debug)]
@@ -78,7 +81,7 @@ pub struct Identity {
     /// Persistent messages in it are kept on disk.
     pub durable: bool,
     /// Its type, by which what it counts is told apart.
-    pub kind: warren_model::arguments::QueueType,
+    pub kind: QueueType,
 }
 
 /// How many messages went which way since the queue is there.
@@ -147,8 +150,10 @@ struct State {
     /// When it will be told the time ([`Queue::expire`]), as far as it asked for that.
     alarm: Option<Millis>,
     gone: bool,
-    /// What is before it was there before a restart.
-    recovered: Position,
+    /// Nobody gets messages any more.
+    stopped: bool,
+    /// What is known of messages that are still to be read.
+    past: Past,
     removed: Vec<Removed>,
 }
 
@@ -175,7 +180,8 @@ impl Queue {
             paging: false,
             alarm: None,
             gone: false,
-            recovered: Position(0),
+            stopped: false,
+            past: Past::default(),
             removed: Vec::new(),
         };
         Self {
@@ -292,7 +298,19 @@ impl Queue {
     ) {
         let mut state = self.state.lock();
         let state = &mut *state;
-        state.machine.requeue(positions, delivered, &mut state.removed);
+        let counts = self.identity.durable && self.counts(state.machine.limits());
+        let back = |entry: &Entry| {
+            if counts && delivered && entry.message.persistent {
+                after.returned.push(Returned {
+                    queue: self.identity.id,
+                    position: entry.position,
+                    returns: entry.returns,
+                });
+            }
+        };
+        state
+            .machine
+            .requeue(positions, delivered, back, &mut state.removed);
         state.has_room_again(consumer, positions.len());
         self.finish(state, now, after);
     }
@@ -302,6 +320,9 @@ impl Queue {
         let mut state = self.state.lock();
         let state = &mut *state;
         state.used = now;
+        if state.stopped {
+            return None;
+        }
         let entry = state.machine.take(now, no_ack, &mut state.removed);
         match &entry {
             None => state.traffic.got_empty += 1,
@@ -504,35 +525,46 @@ impl Queue {
         if state.gone {
             return;
         }
-        for entry in entries
-            .iter_mut()
-            .take_while(|entry| entry.position < state.recovered)
-        {
-            entry.redelivered = true;
-        }
+        entries.iter_mut().for_each(|entry| state.past.tell(entry));
         state.machine.load(entries, through);
         self.finish(state, now, after);
     }
 
-    /// Messages that a restart found, and where new ones go. Somebody may have seen them. Only before anybody uses the queue.
-    pub fn recover(&self, next: Position, runs: impl IntoIterator<Item = Run>) {
+    /// Messages that a restart found, and where new ones go. Only before anybody uses the queue.
+    pub fn recover(&self, next: Position, past: Past, runs: impl IntoIterator<Item = Run>) {
         let mut state = self.state.lock();
         for run in runs {
             state.machine.recover(run);
         }
         state.machine.skip_to(next);
-        state.recovered = next;
+        state.past = past;
     }
 
     /// The same for a queue whose messages are not in the order in which they came.
-    pub fn recover_entries(&self, next: Position, entries: Vec<Entry>) {
+    pub fn recover_entries(&self, next: Position, mut past: Past, entries: Vec<Entry>) {
         let mut state = self.state.lock();
         for mut entry in entries {
-            entry.redelivered = true;
+            past.tell(&mut entry);
             state.machine.recover_entry(entry);
         }
         state.machine.skip_to(next);
-        state.recovered = next;
+        state.past = past;
+    }
+
+    /// What has to be known of its messages when a later process reads them. `stop`: nobody gets any from now on.
+    pub fn past(&self, stop: bool) -> Past {
+        let mut state = self.state.lock();
+        state.stopped |= stop;
+        let returns = match self.counts(state.machine.limits()) {
+            true => state.machine.returned().collect(),
+            false => Vec::new(),
+        };
+        state.past.clone().with(state.machine.seen().collect(), returns)
+    }
+
+    /// Does it matter how often a message came back?
+    fn counts(&self, limits: Limits) -> bool {
+        self.identity.kind == QueueType::Quorum || limits.deliveries.is_some()
     }
 
     /// `x-max-priority`.
@@ -608,7 +640,7 @@ impl State {
 
     /// A consumer who gets the next message, if there is one, and whether it is settled by that. The room for it is his.
     fn next_with_room(&mut self) -> Option<(ConsumerId, bool)> {
-        if self.machine.is_delaying() {
+        if self.stopped || self.machine.is_delaying() {
             return None;
         }
         loop {

@@ -285,8 +285,14 @@ impl QueueMachine {
     }
 
     /// Messages that somebody had go to where they were; `delivered`: he may have seen them. Those that came back
-    /// too often leave.
-    pub fn requeue(&mut self, positions: &mut [Position], delivered: bool, removed: &mut Vec<Removed>) {
+    /// too often leave; the others are shown to `back`.
+    pub fn requeue(
+        &mut self,
+        positions: &mut [Position],
+        delivered: bool,
+        mut back: impl FnMut(&Entry),
+        removed: &mut Vec<Removed>,
+    ) {
         // From the last to the first, so that each goes to the very front.
         positions.sort_unstable_by(|one, other| other.cmp(one));
         for position in positions.iter() {
@@ -304,6 +310,7 @@ impl QueueMachine {
                 });
                 continue;
             }
+            back(&entry);
             self.counts.add_ready(&entry);
             if let Some(level) = self.level(&entry.message) {
                 level.put_back(entry);
@@ -366,6 +373,20 @@ impl QueueMachine {
     pub fn set_limits(&mut self, limits: Limits, removed: &mut Vec<Removed>) {
         self.limits = limits;
         self.drop_beyond_limits(removed);
+    }
+
+    /// Messages in memory that somebody may have seen: those that consumers have, and those that came back.
+    pub fn seen(&self) -> impl Iterator<Item = Position> {
+        let back = self.ready().filter(|entry| entry.redelivered);
+        back.map(|entry| entry.position).chain(self.unacked())
+    }
+
+    /// Messages in memory that came back, and how often they did.
+    pub fn returned(&self) -> impl Iterator<Item = (Position, u32)> {
+        let entries = self.ready().chain(self.unacked.entries());
+        entries
+            .filter(|entry| entry.returns > 0)
+            .map(|entry| (entry.position, entry.returns))
     }
 
     /// Positions that somebody has.
@@ -453,6 +474,12 @@ impl QueueMachine {
     pub fn in_memory(&self) -> usize {
         let waiting = self.waiting.as_ref().map_or(0, Waiting::in_memory);
         self.levels.iter().map(Ready::in_memory).sum::<usize>() + self.unacked.len() + waiting
+    }
+
+    /// Messages in memory that nobody has.
+    fn ready(&self) -> impl Iterator<Item = &Entry> {
+        let waiting = self.waiting.iter().flat_map(Waiting::entries);
+        self.levels.iter().flat_map(Ready::entries).chain(waiting)
     }
 
     /// Does the queue take another message?

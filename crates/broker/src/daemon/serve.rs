@@ -277,6 +277,7 @@ impl Daemon {
         if left > 0 {
             tracing::warn!(connections = left, "connections were cut at the end");
         }
+        self.node.stop();
         tracing::info!(elapsed_ms = millis(started), "stopped");
         self.node
     }

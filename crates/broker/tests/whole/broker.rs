@@ -36,6 +36,12 @@ impl Broker {
         })
     }
 
+    /// Ends it in order: a client that is still there has had what it has. One that is only dropped may as well have been
+    /// killed.
+    pub(crate) fn stop(self) {
+        self.node.stop();
+    }
+
     fn of(node: impl FnOnce() -> Node) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)

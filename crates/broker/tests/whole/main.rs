@@ -16,6 +16,7 @@ mod quorum;
 mod rabbitmq;
 mod replies;
 mod reply_to;
+mod restarts;
 mod rules;
 mod transactions;
 mod words;

@@ -35,6 +35,17 @@ pub struct Purged {
     pub last: Position,
 }
 
+/// A message that came back, where that is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Returned {
+    /// To which queue.
+    pub queue: QueueId,
+    /// Where.
+    pub position: Position,
+    /// How often by now.
+    pub returns: u32,
+}
+
 /// What queues leave to whoever did something to them.
 #[derive(Default)]
 pub struct Aftermath {
@@ -48,6 +59,8 @@ pub struct Aftermath {
     pub settled: Vec<(QueueId, Position)>,
     /// Positions in a row that the disk may forget.
     pub purged: Vec<Purged>,
+    /// Messages that came back so often that a later process has to know.
+    pub returned: Vec<Returned>,
     /// Messages that left without having been settled: dead letters if the queue has a dead-letter exchange. The disk may
     /// forget them when those are there.
     pub removed: Vec<(Arc<Queue>, Removed)>,
@@ -94,6 +107,7 @@ impl Aftermath {
             && self.turned_away.is_empty()
             && self.settled.is_empty()
             && self.purged.is_empty()
+            && self.returned.is_empty()
             && self.removed.is_empty()
             && self.paged.is_empty()
             && self.missing.is_empty()

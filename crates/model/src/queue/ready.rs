@@ -246,6 +246,14 @@ impl Ready {
         *self = Self::default();
     }
 
+    /// Entries in memory, in no order.
+    pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.returned
+            .values()
+            .chain(self.head.iter())
+            .chain(self.tail.iter())
+    }
+
     /// Entries that take room in memory.
     pub(super) fn in_memory(&self) -> usize {
         self.returned.len() + self.head.len() + self.tail.len()

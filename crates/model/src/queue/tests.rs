@@ -77,8 +77,8 @@ fn what_comes_back_goes_to_where_it_was() {
     for _ in 0..4 {
         queue.take(NOW, false, &mut removed);
     }
-    queue.requeue(&mut [Position(4)], true, &mut removed);
-    queue.requeue(&mut [Position(1), Position(3)], true, &mut removed);
+    queue.requeue(&mut [Position(4)], true, |_| {}, &mut removed);
+    queue.requeue(&mut [Position(1), Position(3)], true, |_| {}, &mut removed);
     let first = queue.take(NOW, false, &mut removed).unwrap();
     assert!(first.redelivered);
     assert_eq!((first.position, first.returns), (Position(1), 1));
@@ -107,7 +107,7 @@ fn the_oldest_go_when_there_are_too_many() {
     queue.publish(NOW, Arc::new(message(1)), &mut removed).unwrap();
     assert!(removed.is_empty(), "unacked messages do not count");
     let mut all = [Position(3), Position(4), Position(5)];
-    queue.requeue(&mut all, true, &mut removed);
+    queue.requeue(&mut all, true, |_| {}, &mut removed);
     assert_eq!(reasons(&removed), [(3, Reason::MaxLength)]);
 }
 
@@ -235,11 +235,11 @@ fn what_comes_back_too_often_leaves() {
     let mut removed = Vec::new();
     for _ in 0..2 {
         queue.take(NOW, false, &mut removed).unwrap();
-        queue.requeue(&mut [Position(1)], true, &mut removed);
+        queue.requeue(&mut [Position(1)], true, |_| {}, &mut removed);
     }
     assert!(removed.is_empty());
     queue.take(NOW, false, &mut removed).unwrap();
-    queue.requeue(&mut [Position(1)], true, &mut removed);
+    queue.requeue(&mut [Position(1)], true, |_| {}, &mut removed);
     assert_eq!(reasons(&removed), [(1, Reason::DeliveryLimit)]);
     assert_eq!(queue.counts(), super::Counts::default());
 }
@@ -252,7 +252,7 @@ fn a_purge_leaves_what_somebody_has() {
     for _ in 0..5 {
         queue.take(NOW, false, &mut removed);
     }
-    queue.requeue(&mut [Position(2)], true, &mut removed);
+    queue.requeue(&mut [Position(2)], true, |_| {}, &mut removed);
     let mut gone = Vec::new();
     assert_eq!(queue.purge(&mut gone), 6);
     assert_eq!(gone, [(Position(2), Position(2)), (Position(6), Position(10))]);
@@ -380,7 +380,7 @@ proptest! {
                     ready.extend(&back);
                     ready.sort_unstable();
                     let mut back: Vec<Position> = back.into_iter().map(Position).collect();
-                    queue.requeue(&mut back, true, &mut removed);
+                    queue.requeue(&mut back, true, |_| {}, &mut removed);
                 }
                 Step::Purge => {
                     let mut gone = Vec::new();

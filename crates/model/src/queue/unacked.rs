@@ -23,6 +23,10 @@ impl Unacked {
         self.0.keys().copied()
     }
 
+    pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.0.values()
+    }
+
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }

@@ -67,6 +67,10 @@ impl Waiting {
         *self = Self::default();
     }
 
+    pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.values()
+    }
+
     pub(super) fn in_memory(&self) -> usize {
         self.entries.len()
     }

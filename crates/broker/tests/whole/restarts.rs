@@ -1,0 +1,196 @@
+//! What a restart leaves of messages besides the messages: who may have seen them, and how often they came back.
+//!
+//! RabbitMQ 3.10, stopped and killed by hand, does the same but for two things: a quorum queue counts what clients had when
+//! it was killed, and says of the rest that it is new; and it gives what came back in the order in which it did.
+
+use std::path::Path;
+use std::time::Instant;
+
+use warren_amqp::content::{DeliveryMode, Properties};
+use warren_amqp::{Value, queue};
+
+use super::broker::Broker;
+use super::client::{Client, short};
+use super::words::{PATIENCE, body, headers, table};
+
+/// Bodies, whether they say that somebody may have seen them, and `x-delivery-count`, in order.
+type Seen = Vec<(String, bool, Option<i64>)>;
+
+fn declare<const N: usize>(client: &mut Client, name: &str, arguments: [(&str, Value); N]) {
+    client.declare(queue::Declare {
+        queue: short(name),
+        durable: true,
+        arguments: table(arguments),
+        ..queue::Declare::default()
+    });
+}
+
+fn put(client: &mut Client, queue: &str, text: &str) {
+    client.put(queue, &Properties::of(DeliveryMode::Persistent), text);
+}
+
+fn take(client: &mut Client, queue: &str) -> u64 {
+    client
+        .wait_for_unacked(queue, false)
+        .get_ok()
+        .unwrap()
+        .delivery_tag
+}
+
+/// Of six messages the first came back four times, the second once, and the third is still with a client.
+fn use_up(client: &mut Client, queue: &str) {
+    for number in 0..6 {
+        put(client, queue, &number.to_string());
+    }
+    for _ in 0..3 {
+        let tag = take(client, queue);
+        client.reject(tag, true);
+    }
+    let tags = [(); 3].map(|()| take(client, queue));
+    client.reject(tags[1], true);
+    client.reject(tags[0], true);
+    assert_eq!(client.end(1), None);
+}
+
+fn seen(client: &mut Client, queue: &str) -> Seen {
+    let messages = (0..6).map(|_| client.wait_for_unacked(queue, false));
+    let seen = messages.map(|message| {
+        let headers = match message.header().headers() {
+            Some(_) => headers(&message),
+            None => warren_amqp::Table::new(),
+        };
+        let count = match headers.get("x-delivery-count") {
+            Some(Value::I64(count)) => Some(*count),
+            _ => None,
+        };
+        (body(&message), message.get_ok().unwrap().redelivered, count)
+    });
+    seen.collect()
+}
+
+fn expected(redelivered: [bool; 6], counts: Option<[i64; 6]>) -> Seen {
+    let line = |number: usize| {
+        let count = counts.map(|counts| counts[number]);
+        (number.to_string(), redelivered[number], count)
+    };
+    (0..6).map(line).collect()
+}
+
+fn used_up(directory: &Path) -> (Broker, Client) {
+    let broker = Broker::on(directory);
+    let mut client = Client::open(broker.at);
+    declare(&mut client, "re.classic", []);
+    declare(
+        &mut client,
+        "re.quorum",
+        [("x-queue-type", Value::text("quorum"))],
+    );
+    for queue in ["re.classic", "re.quorum"] {
+        use_up(&mut client, queue);
+    }
+    (broker, client)
+}
+
+#[test]
+fn what_was_seen_is_known_after_an_end_in_order() {
+    let directory = tempfile::tempdir().unwrap();
+    let (broker, client) = used_up(directory.path());
+    // What a client has goes back with it.
+    drop(client);
+    let mut other = Client::open(broker.at);
+    for queue in ["re.classic", "re.quorum"] {
+        let deadline = Instant::now() + PATIENCE;
+        while other.count(queue) < 6 {
+            assert!(Instant::now() < deadline, "{queue} does not have them back");
+        }
+    }
+    broker.stop();
+    for round in 0..2 {
+        let broker = Broker::on(directory.path());
+        let mut client = Client::open(broker.at);
+        let redelivered = [true, true, true, false, false, false];
+        let counts = [4, 1, 1, 0, 0, 0];
+        if round == 1 {
+            let classic = seen(&mut client, "re.classic");
+            assert_eq!(classic, expected(redelivered, None));
+            let quorum = seen(&mut client, "re.quorum");
+            assert_eq!(quorum, expected(redelivered, Some(counts)));
+        }
+        // The first time nobody has looked, and so it is as before.
+        broker.stop();
+    }
+    // This time a client had all of it.
+    let broker = Broker::on(directory.path());
+    let mut client = Client::open(broker.at);
+    assert_eq!(seen(&mut client, "re.classic"), expected([true; 6], None));
+}
+
+#[test]
+fn everything_may_have_been_seen_after_a_crash() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(used_up(directory.path()));
+    // Once more: that a process before this one ended in order means nothing.
+    Broker::on(directory.path()).stop();
+    drop(Broker::on(directory.path()));
+    let broker = Broker::on(directory.path());
+    let mut client = Client::open(broker.at);
+    assert_eq!(seen(&mut client, "re.classic"), expected([true; 6], None));
+    let counts = [4, 1, 0, 0, 0, 0];
+    assert_eq!(seen(&mut client, "re.quorum"), expected([true; 6], Some(counts)));
+}
+
+#[test]
+fn a_restart_does_not_let_a_message_come_back_more_often() {
+    for kind in ["classic", "quorum"] {
+        let directory = tempfile::tempdir().unwrap();
+        let limited = [
+            ("x-queue-type", Value::text(kind)),
+            ("x-delivery-limit", Value::I32(2)),
+            ("x-dead-letter-exchange", Value::text("")),
+            ("x-dead-letter-routing-key", Value::text("re.dead")),
+        ];
+        for life in 0..3 {
+            let broker = Broker::on(directory.path());
+            let mut client = Client::open(broker.at);
+            declare(&mut client, "re.dead", []);
+            declare(&mut client, "re.limited", limited.clone());
+            if life == 0 {
+                put(&mut client, "re.limited", "unwanted");
+            }
+            let tag = take(&mut client, "re.limited");
+            client.reject(tag, true);
+            assert_eq!(client.end(1), None);
+            let left = u32::from(life < 2);
+            assert_eq!(client.count("re.limited"), left, "{kind}, life {life}");
+            match life {
+                0 => drop(broker),
+                1 => broker.stop(),
+                _ => assert_eq!(body(&client.wait_for("re.dead")), "unwanted", "{kind}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn a_count_is_known_however_often_it_was_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let broker = Broker::on(directory.path());
+    let mut client = Client::open(broker.at);
+    declare(&mut client, "re.busy", [("x-queue-type", Value::text("quorum"))]);
+    put(&mut client, "re.busy", "comes back");
+    // More often than is written down before it is written anew.
+    const TIMES: i64 = 20_000;
+    for _ in 0..TIMES {
+        let tag = take(&mut client, "re.busy");
+        client.reject(tag, true);
+    }
+    assert_eq!(client.end(1), None);
+    drop((client, broker));
+    let broker = Broker::on(directory.path());
+    let mut client = Client::open(broker.at);
+    let message = client.wait_for_unacked("re.busy", false);
+    assert_eq!(
+        headers(&message).get("x-delivery-count"),
+        Some(&Value::I64(TIMES))
+    );
+}
