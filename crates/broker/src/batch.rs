@@ -26,7 +26,7 @@ use crate::by_channel::ByChannel;
 use crate::channel::confirm::Confirms;
 use crate::channel::settle::Acks;
 use crate::client::{Client, precondition};
-use crate::node::now;
+use crate::clock::now;
 
 /// Ways that are remembered; beyond that all are forgotten.
 const WAYS_MAX: usize = 4096;

@@ -276,7 +276,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Consumers may have messages again.
     fn unblock(&mut self, consumers: Vec<(Arc<Queue>, ConsumerId)>) {
         for (queue, id) in consumers {
-            queue.unblock(crate::node::now(), id, &mut self.batch.after);
+            queue.unblock(crate::clock::now(), id, &mut self.batch.after);
         }
         self.around().flush();
     }

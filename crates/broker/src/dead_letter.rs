@@ -16,6 +16,7 @@ use warren_model::queue::Reason;
 use warren_model::routing::Said;
 use warren_model::{Message, Millis, Name, QueueId, Selection};
 
+use crate::clock::time_of_day;
 use crate::node::Node;
 
 /// Publishes the dead letters among what queues left to be done. New messages are among what is placed then, and messages
@@ -66,14 +67,14 @@ impl Address {
         queue: &Name,
         message: &content::Message,
         reason: Reason,
-        now: Millis,
+        time: Millis,
     ) -> Option<(content::Message, &Name)> {
         match self {
             Self::DeadLetters { exchange, key } => {
                 let death = Death {
                     queue,
                     reason,
-                    time: now,
+                    time,
                     exchange,
                     key: key.as_deref(),
                 };
@@ -120,7 +121,7 @@ impl Letters {
         let Some((_, Some(address))) = &self.address else {
             return;
         };
-        let written = address.letter(&identity.name, &message.content, reason, now);
+        let written = address.letter(&identity.name, &message.content, reason, time_of_day());
         let Some((content, exchange)) = written else {
             return;
         };

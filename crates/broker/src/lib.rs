@@ -17,6 +17,7 @@ mod by_address;
 mod by_channel;
 mod channel;
 mod client;
+mod clock;
 pub mod config;
 mod connection;
 pub mod control;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::RwLock;
@@ -16,11 +16,12 @@ use warren_cluster::{Aftermath, Queue};
 use warren_model::meta::{Change, Command, Done};
 use warren_model::queue::Run;
 use warren_model::routing::delaying_queue;
-use warren_model::{MessageId, Meta, Millis, Name, Position, QueueId, Refusal};
+use warren_model::{MessageId, Meta, Name, Position, QueueId, Refusal};
 use warren_store::{AppendError, Disk, Options, Recovered, StreamId, Ticket};
 
 use crate::alarms::{Alarms, DiskLimit, MemoryLimit};
 use crate::auth::Auth;
+use crate::clock::{now, time_of_day};
 use crate::dead_letter;
 use crate::exclusive::Exclusive;
 use crate::furniture::Furniture;
@@ -119,7 +120,7 @@ impl Node {
     /// A node in memory only: what it knows and has is gone when it ends. It begins with what [`Settings::first`] says.
     #[must_use]
     pub fn new(name: String, settings: Settings) -> Self {
-        let node = Self::empty(name, settings, None, watch::channel(None).1, now().0);
+        let node = Self::empty(name, settings, None, watch::channel(None).1, time_of_day().0);
         node.furnish();
         node
     }
@@ -238,9 +239,13 @@ impl Node {
                 }
                 run => queue.recover(next, past, run),
             }
-            if queue.has_lifetime() {
-                // To know when the first of them ends, it has to be fetched.
-                self.timers.set(now(), id, Alarm::Messages);
+            match run {
+                // All of them have to be read, or have been.
+                Some(_) if queue.is_delaying() || queue.has_priorities() => {
+                    self.timers.set(now(), id, Alarm::Messages);
+                }
+                Some(run) => self.timers.look(id, run.first),
+                None => {}
             }
         }
         if !left.is_empty() {
@@ -654,13 +659,4 @@ fn not_written(error: &dyn std::error::Error) -> Refusal {
         warren_amqp::ReplyCode::InternalError,
         "the change cannot be written",
     )
-}
-
-/// The time, as messages and queues know it.
-#[must_use]
-pub(crate) fn now() -> Millis {
-    let since = warren_kit::clock::wall_clock()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    Millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }

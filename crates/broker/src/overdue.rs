@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use warren_amqp::{Exception, MethodId, ReplyCode};
 
-use crate::node::{Node, now};
+use crate::clock::now;
+use crate::node::Node;
 
 /// The longest time between two looks: RabbitMQ's.
 const LOOK: Duration = Duration::from_secs(60);

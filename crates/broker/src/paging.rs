@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use warren_cluster::{Aftermath, Queue};
-use warren_model::Position;
 use warren_model::queue::Run;
+use warren_model::{Position, QueueId};
 use warren_store::ReadError;
 
-use crate::node::{Node, now};
+use crate::clock::now;
+use crate::node::Node;
+use crate::timers::Alarm;
 
 /// Messages fetched at once, at most.
 const MESSAGES: usize = 2048;
@@ -69,6 +71,22 @@ pub(crate) fn fetch(node: &Arc<Node>, queue: Arc<Queue>, run: Run) {
         }
         after.tell();
     });
+}
+
+/// Looks at first messages that a restart found, which end at their time even if nobody uses their queue.
+pub(crate) fn look(node: &Node, first: Vec<(QueueId, Position)>) {
+    let Some(storage) = node.storage() else { return };
+    for (queue, position) in first {
+        match storage.fetch(queue, position, 1, 1) {
+            Ok((entries, _)) => {
+                if let Some(time) = entries.first().and_then(|entry| entry.expires) {
+                    node.timers.set(time, queue, Alarm::Messages);
+                }
+            }
+            // Who brings it into memory will see.
+            Err(_) => node.timers.set(now(), queue, Alarm::Messages),
+        }
+    }
 }
 
 /// # Errors

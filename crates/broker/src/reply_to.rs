@@ -20,7 +20,7 @@ use warren_model::queue::Limits;
 use warren_model::{Name, QueueId, Refusal};
 
 use crate::channel::generated;
-use crate::node::now;
+use crate::clock::now;
 
 /// What clients consume from and give as their address.
 pub(crate) const REPLY_TO: &str = "amq.rabbitmq.reply-to";

@@ -13,7 +13,7 @@ use warren_store::{
     AppendError, Batch, Disk, Durability, Log, OpenError, Options, Place, ReadError, Stored, StreamId,
 };
 
-use crate::node::now;
+use crate::clock::{now, time_of_day};
 use crate::storage::{FOR_EVER, lifetime, push_message};
 
 /// In the data directory.
@@ -61,13 +61,13 @@ impl Spill {
             AppendError::Full
         })?;
         self.queues.lock().insert(queue);
-        let time = now();
+        let (time, now) = (time_of_day(), now());
         let mut batch = Batch::new();
         for entry in entries {
             let place = Place {
                 stream: StreamId(queue.0),
                 position: entry.position.0,
-                tag: entry.expires.map_or(FOR_EVER, |end| lifetime(time, end)),
+                tag: entry.expires.map_or(FOR_EVER, |end| lifetime(now, end)),
             };
             push_message(&mut batch, &entry.message, time, &[place]);
         }

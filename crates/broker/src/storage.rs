@@ -29,7 +29,7 @@ use warren_store::{
     StreamId, Ticket,
 };
 
-use crate::node::now;
+use crate::clock::{at_time_of_day, now, time_of_day};
 use crate::output::{Output, WRITTEN};
 use crate::returns::{self, Left, Returns};
 use crate::spill::Spill;
@@ -411,13 +411,13 @@ fn place(batch: &mut Batch, placed: &mut [Placed]) {
     if placed.is_empty() {
         return;
     }
-    let time = now();
+    let (time, now) = (time_of_day(), now());
     // Those of several queues lie apart.
     placed.sort_by_key(|one| (one.number, Arc::as_ptr(&one.message)));
     let mut places: Vec<Place> = Vec::new();
     let mut rest = placed.iter().peekable();
     while let Some(one) = rest.next() {
-        let lifetime = one.expires.map_or(FOR_EVER, |end| lifetime(time, end));
+        let lifetime = one.expires.map_or(FOR_EVER, |end| lifetime(now, end));
         places.push(Place {
             stream: StreamId(one.queue.0),
             position: one.position.0,
@@ -454,14 +454,14 @@ pub(crate) fn push_message(batch: &mut Batch, message: &Message, time: Millis, p
 }
 
 /// Time to live as a place has room for it, one more than milliseconds; what lives longer than 49 days lives for ever.
-pub(crate) fn lifetime(came: Millis, ends: Millis) -> u32 {
-    u32::try_from(ends.0.saturating_sub(came.0).saturating_add(1)).unwrap_or(FOR_EVER)
+pub(crate) fn lifetime(now: Millis, ends: Millis) -> u32 {
+    u32::try_from(ends.0.saturating_sub(now.0).saturating_add(1)).unwrap_or(FOR_EVER)
 }
 
 /// A message of a queue as it was written; nothing if it is none, which only another program can have written.
 fn entry(stored: Stored) -> Option<Entry> {
     let (time, rest) = stored.head.split_first_chunk::<8>()?;
-    let came = Millis(u64::from_be_bytes(*time));
+    let came = at_time_of_day(Millis(u64::from_be_bytes(*time)));
     let (exchange, rest) = short(rest)?;
     let (routing_key, rest) = short(rest)?;
     let header = Header::read(rest).ok()?;

@@ -14,11 +14,12 @@ use tokio::sync::Notify;
 use warren_cluster::{Aftermath, Queue};
 use warren_model::meta::Command;
 use warren_model::queue::Run;
-use warren_model::{Millis, QueueId};
+use warren_model::{Millis, Position, QueueId};
 
-use crate::node::{Node, now};
+use crate::clock::now;
+use crate::node::Node;
 
-/// The longest sleep: whoever sets the clock is noticed after that.
+/// The longest sleep: that the host was suspended is noticed after that.
 const SLEEP_MAX: Duration = Duration::from_secs(10);
 
 /// What a queue waits for.
@@ -37,6 +38,8 @@ pub(crate) struct Timers {
     due: Mutex<BinaryHeap<Reverse<(Millis, QueueId, Alarm)>>>,
     /// When queues may have been out of use for too long: one time for each that counts.
     unused: Mutex<HashMap<QueueId, Millis>>,
+    /// First messages that a restart found: when their time ends nobody knows yet.
+    unseen: Mutex<Vec<(QueueId, Position)>>,
     /// What has to be brought from the disk.
     missing: Mutex<Vec<(Arc<Queue>, Run)>>,
     /// Something is earlier than all that was waited for.
@@ -63,6 +66,11 @@ impl Timers {
         }
     }
 
+    /// Finds out soon when a message that a restart found ends.
+    pub(crate) fn look(&self, queue: QueueId, first: Position) {
+        self.unseen.lock().push((queue, first));
+    }
+
     /// Brings messages from the disk, soon.
     pub(crate) fn fetch(&self, queue: Arc<Queue>, run: Run) {
         self.missing.lock().push((queue, run));
@@ -72,6 +80,8 @@ impl Timers {
     /// Starts the task, which ends with the node. Once; after that it does nothing.
     pub(crate) fn start(&self, node: &Arc<Node>) {
         if !self.runs.swap(true, Ordering::AcqRel) {
+            let (unseen, seen_by) = (std::mem::take(&mut *self.unseen.lock()), Arc::clone(node));
+            tokio::task::spawn_blocking(move || crate::paging::look(&seen_by, unseen));
             tokio::spawn(run(Arc::downgrade(node)));
             tokio::spawn(crate::overdue::run(Arc::downgrade(node)));
         }

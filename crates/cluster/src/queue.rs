@@ -435,11 +435,10 @@ impl Queue {
         self.state.lock().consumers.is_single()
     }
 
-    /// Does the queue limit how long messages stay?
+    /// Does it hold messages back until their delay is over?
     #[must_use]
-    pub fn has_lifetime(&self) -> bool {
-        let state = self.state.lock();
-        state.machine.is_delaying() || state.machine.limits().message_ttl.is_some()
+    pub fn is_delaying(&self) -> bool {
+        self.state.lock().machine.is_delaying()
     }
 
     /// Somebody declared it again.

@@ -13,7 +13,7 @@ use warren_model::{Name, Refusal};
 
 use super::{Around, Channel, Mode, ReplyTo, declare::generated, unimplemented};
 use crate::client::precondition;
-use crate::node::now;
+use crate::clock::now;
 use crate::output::Consumer;
 use crate::registry::Facts;
 use crate::reply_to::REPLY_TO;

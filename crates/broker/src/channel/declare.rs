@@ -11,7 +11,7 @@ use warren_model::{Name, Refusal};
 
 use super::{Around, Channel, to_name, unimplemented};
 use crate::client::precondition;
-use crate::node::now;
+use crate::clock::now;
 use crate::registry::Churn;
 
 impl Channel {

@@ -9,8 +9,8 @@ use warren_model::{ConsumerId, Position, Refusal};
 
 use super::{Around, Channel, Mode};
 use crate::client::{Client, precondition};
+use crate::clock::now;
 use crate::ledger::{Ledger, UnknownTag, Unsettled};
-use crate::node::now;
 
 /// What becomes of settled messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -18,7 +18,8 @@ use super::short;
 use crate::arrival::Arrival;
 use crate::auth::{LoginRefused, mechanisms};
 use crate::client::{Client, Rights};
-use crate::node::{Node, now};
+use crate::clock::time_of_day;
+use crate::node::Node;
 use crate::output::Output;
 use crate::registry::Facts;
 use crate::seats::Seat;
@@ -143,7 +144,7 @@ pub(super) async fn open<S: AsyncRead + AsyncWrite + Unpin>(
         frame_max: frame_max.octets(),
         channel_max,
         heartbeat: tune.heartbeat,
-        since: now(),
+        since: time_of_day(),
         properties: Facts::octets(&start.client_properties),
     };
     let client = Client {

@@ -113,19 +113,23 @@ impl Client {
         priority: Option<u8>,
         body: Bytes,
     ) {
+        let properties = Properties {
+            delivery_mode: Some(mode),
+            priority,
+            ..Properties::default()
+        };
+        self.publish_with(exchange, key, &properties, body);
+    }
+
+    pub(crate) fn publish_with(&mut self, exchange: &str, key: &str, properties: &Properties, body: Bytes) {
         let publish = Publish {
             exchange: exchange.as_bytes(),
             routing_key: key.as_bytes(),
             mandatory: false,
             immediate: false,
         };
-        let properties = Properties {
-            delivery_mode: Some(mode),
-            priority,
-            ..Properties::default()
-        };
         let outbox = self.connection.outbox();
-        outbox.publish(1, &publish, &properties, &body).unwrap();
+        outbox.publish(1, &publish, properties, &body).unwrap();
     }
 
     pub(crate) fn ack(&mut self, tag: u64, multiple: bool) {

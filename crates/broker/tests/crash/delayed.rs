@@ -18,10 +18,10 @@ int fdatasync(int file) { usleep(200000); return syscall(SYS_fdatasync, file); }
 int fsync(int file) { usleep(200000); return syscall(SYS_fsync, file); }
 ";
 
-/// A library that gets between the process and its libc.
-fn shim(directory: &Path) -> std::path::PathBuf {
-    let (source, library) = (directory.join("slow.c"), directory.join("slow.so"));
-    std::fs::write(&source, SHIM).unwrap();
+/// A library that gets between a process and its libc.
+pub(crate) fn compile(directory: &Path, text: &str) -> std::path::PathBuf {
+    let (source, library) = (directory.join("shim.c"), directory.join("shim.so"));
+    std::fs::write(&source, text).unwrap();
     let compiled = Command::new("cc")
         .args(["-shared", "-fPIC", "-o"])
         .args([&library, &source])
@@ -52,7 +52,7 @@ async fn confirmed(client: &mut Client, mode: u8) -> Duration {
 #[test]
 fn nothing_is_confirmed_before_fdatasync_has_returned() {
     let directory = tempfile::tempdir().unwrap();
-    let shim = shim(directory.path());
+    let shim = compile(directory.path(), SHIM);
     let (mut child, address) = spawn(
         &directory.path().join("data"),
         &[("LD_PRELOAD", shim.as_os_str())],

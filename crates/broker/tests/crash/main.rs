@@ -10,6 +10,7 @@
 //! `ROUNDS=` lasts longer.
 
 mod client;
+mod clock;
 mod delayed;
 mod figures;
 mod record;

@@ -4,14 +4,14 @@
 //! it was killed, and says of the rest that it is new; and it gives what came back in the order in which it did.
 
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use warren_amqp::content::{DeliveryMode, Properties};
 use warren_amqp::{Value, queue};
 
 use super::broker::Broker;
 use super::client::{Client, short};
-use super::words::{PATIENCE, body, headers, table};
+use super::words::{PATIENCE, body, dying_into, headers, table};
 
 /// Bodies, whether they say that somebody may have seen them, and `x-delivery-count`, in order.
 type Seen = Vec<(String, bool, Option<i64>)>;
@@ -137,6 +137,52 @@ fn everything_may_have_been_seen_after_a_crash() {
     assert_eq!(seen(&mut client, "re.classic"), expected([true; 6], None));
     let counts = [4, 1, 0, 0, 0, 0];
     assert_eq!(seen(&mut client, "re.quorum"), expected([true; 6], Some(counts)));
+}
+
+/// One queue whose first message ends soon, one whose second does, and where they go then.
+#[test]
+fn a_message_that_a_restart_found_ends_though_nobody_uses_its_queue() {
+    let directory = tempfile::tempdir().unwrap();
+    let broker = Broker::on(directory.path());
+    let mut client = Client::open(broker.at);
+    let persistent = |text: &str| Properties {
+        expiration: Some(short(text)),
+        ..Properties::of(DeliveryMode::Persistent)
+    };
+    for queue in ["re.dead.first", "re.dead.second"] {
+        declare(&mut client, queue, []);
+    }
+    let [exchange, _] = dying_into("");
+    for (queue, dead) in [("re.first", "re.dead.first"), ("re.second", "re.dead.second")] {
+        declare(
+            &mut client,
+            queue,
+            [exchange.clone(), ("x-dead-letter-routing-key", Value::text(dead))],
+        );
+    }
+    let started = Instant::now();
+    client.select_confirms();
+    client.put("re.first", &persistent("1000"), "ends");
+    client.put("re.first", &persistent("1000"), "ends as well");
+    client.put("re.first", &persistent("600000"), "stays");
+    client.put("re.second", &persistent("600000"), "before it");
+    client.put("re.second", &persistent("1000"), "waits for the one before");
+    client.hear(5);
+    drop((client, broker));
+    let broker = Broker::on(directory.path());
+    let mut client = Client::open(broker.at);
+    for text in ["ends", "ends as well"] {
+        assert_eq!(body(&client.wait_for("re.dead.first")), text);
+    }
+    assert!(started.elapsed() >= Duration::from_secs(1), "too early");
+    assert_eq!((client.count("re.first"), client.count("re.second")), (1, 2));
+    assert_eq!(client.count("re.dead.second"), 0);
+    // What is before it goes, and then it goes, too.
+    assert_eq!(body(&client.wait_for("re.second")), "before it");
+    assert_eq!(
+        body(&client.wait_for("re.dead.second")),
+        "waits for the one before"
+    );
 }
 
 #[test]
