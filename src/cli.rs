@@ -8,6 +8,7 @@ pub mod haproxy;
 pub mod keepalived;
 mod proxy;
 pub mod rabbitmq;
+mod run;
 mod vrrp;
 
 use std::io::{self, IsTerminal};
@@ -19,6 +20,7 @@ use warren_kit::terminal::wants_colour;
 
 pub use broker::{BrokerArguments, BrokerOptions};
 pub use proxy::{APART, Former, ProxyArguments, ProxyOptions, ProxyVerb};
+pub use run::{RunArguments, RunOptions, RunVerb};
 pub use vrrp::{Log, Mode, VrrpArguments, VrrpOptions};
 
 /// One highly available message broker: virtual addresses that move to a living host when theirs dies.
@@ -48,6 +50,8 @@ pub enum Command {
     Proxy(ProxyArguments),
     /// Run the message broker in the foreground. Without a configuration file it serves on port 5672.
     Broker(BrokerArguments),
+    /// Run every role that the configuration file has, each in a process of its own: for containers, and to try things out.
+    Run(RunArguments),
     /// Ask a running broker or change what it has, in rabbitmqctl's words; `warren ctl help` lists them.
     #[command(disable_help_flag = true)]
     Ctl {

@@ -24,6 +24,7 @@ pub mod program;
 mod protocol;
 mod realtime;
 pub mod roles;
+pub mod run;
 mod status;
 pub mod track;
 mod wire;

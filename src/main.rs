@@ -9,12 +9,13 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use warren::cli::keepalived::{Errand, Keepalived};
-use warren::cli::{Cli, Colour, Command, ConfigWhat, DocsWhat, ProxyVerb, haproxy, rabbitmq};
-use warren::{checking, daemonise, docs, links, roles};
+use warren::cli::{Cli, Colour, Command, ConfigWhat, DocsWhat, ProxyVerb, RunVerb, haproxy, rabbitmq};
+use warren::{checking, daemonise, docs, links, roles, run as supervisor};
 use warren_broker::config::Environment;
 use warren_ctl::View;
 use warren_ctl::broker::{self, Tool};
 use warren_ctl::proxy::{self, Proxy};
+use warren_ctl::run::Supervisor;
 use warren_ctl::vrrp::{self as daemon, Daemon, EventsOptions};
 use warren_kit::report::{Code, Report};
 use warren_kit::runtime_dir;
@@ -23,6 +24,7 @@ use warren_kit::runtime_dir;
 const CONFIG_TEST_FAILED: u8 = 3;
 
 fn main() -> ExitCode {
+    supervisor::belong_to_supervisor();
     let arguments: Vec<OsString> = std::env::args_os().collect();
     let called = arguments.first().map(PathBuf::from).unwrap_or_default();
     match called.file_name().and_then(OsStr::to_str) {
@@ -75,6 +77,13 @@ fn run(cli: Cli) -> Result<ExitCode, Report> {
             drop(out);
             return roles::broker(&arguments.options());
         }
+        Command::Run(arguments) => match arguments.verb.clone() {
+            None => {
+                drop(out);
+                return supervisor::run(&arguments.options());
+            }
+            Some(verb) => return ask_supervisor(&verb, &arguments.daemon(), cli.color, &mut out),
+        },
         Command::Ctl { words } => {
             drop(out);
             return Ok(ask_broker(Tool::Warren, &words));
@@ -168,6 +177,26 @@ fn finished(answer: Result<(), warren_ctl::Error>) -> Result<ExitCode, Report> {
         Err(error) if error.is_permission() => Err(Report::new(Code::Permission, error)),
         Err(error) => Err(error.into()),
     }
+}
+
+/// The verbs that a running supervisor answers.
+fn ask_supervisor(
+    verb: &RunVerb,
+    place: &warren::cli::Daemon,
+    colour: Colour,
+    out: &mut dyn Write,
+) -> Result<ExitCode, Report> {
+    let runtime_dir = runtime_dir::for_client(place.runtime_dir.as_deref(), warren_api::run::SOCKET)?;
+    let at = Supervisor { runtime_dir };
+    let view = &mut View {
+        out,
+        colour: colour.on_stdout(),
+        json: matches!(verb, RunVerb::Status { json: true }),
+    };
+    finished(match verb {
+        RunVerb::Status { .. } => warren_ctl::run::status(&at, view),
+        RunVerb::Reload => warren_ctl::run::reload(&at),
+    })
 }
 
 /// The verbs that a running proxy answers.

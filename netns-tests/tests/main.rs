@@ -9,6 +9,7 @@ mod pair;
 mod proxy;
 mod recovery;
 mod reload;
+mod run;
 mod scale;
 mod service;
 mod statics;

@@ -11,6 +11,7 @@
 pub mod broker;
 pub mod proxy;
 mod refused;
+pub mod run;
 mod time;
 pub mod vrrp;
 

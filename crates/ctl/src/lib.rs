@@ -8,6 +8,7 @@ pub mod broker;
 mod clock;
 mod paint;
 pub mod proxy;
+pub mod run;
 pub mod vrrp;
 
 use std::io::{self, Write};
