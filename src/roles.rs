@@ -226,6 +226,7 @@ pub fn broker(options: &BrokerOptions) -> Result<ExitCode, Report> {
         data: options.data,
         node: options.node,
         runtime_dir: options.runtime_dir,
+        log: if log.journal { "<journal>" } else { "<stderr>" }.into(),
         metrics: options.metrics,
     }) {
         Ok(()) => Ok(ExitCode::SUCCESS),

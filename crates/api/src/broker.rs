@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Micros, Timestamp};
 pub use cell::{Argument, Cell};
 pub use listing::Listing;
-pub use setting::Setting;
+pub use setting::{Setting, Watermark};
 
 pub use crate::refused::{Refused, refusal};
 
@@ -132,6 +132,16 @@ pub enum Request {
         vhost: String,
         queue: String,
     },
+    /// Listeners for clients are closed, or opened again. Done when they are.
+    Listeners {
+        open: bool,
+    },
+    /// Listeners are closed and clients are told to go: before an upgrade.
+    Drain {},
+    /// The end of that.
+    Revive {},
+    /// Logins are counted from nothing.
+    ResetLogins {},
     /// A connection, as listings name it by `pid` or `name`; its client hears the reason.
     CloseConnection {
         connection: String,
@@ -212,6 +222,8 @@ pub struct Status {
     pub started: Timestamp,
     /// Whether clients are served.
     pub ready: bool,
+    /// Whether the node has been drained and not revived.
+    pub maintenance: bool,
     pub data_directory: Option<String>,
     pub config_files: Vec<String>,
     pub log_files: Vec<String>,
@@ -227,6 +239,18 @@ pub struct Status {
     pub messages_ready: u64,
     pub messages_unacknowledged: u64,
     pub listeners: Vec<Listener>,
+    /// Of listeners with TLS.
+    pub certificates: Vec<Certificate>,
+}
+
+/// A certificate that clients are shown.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Certificate {
+    pub file: String,
+    /// `CN=broker,O=Warren`
+    pub subject: String,
+    pub expires: Timestamp,
 }
 
 /// Something is short, and publishers are held back.
@@ -235,6 +259,7 @@ pub struct Status {
 pub struct Alarm {
     /// `memory` or `disk`
     pub resource: String,
+    pub since: Timestamp,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

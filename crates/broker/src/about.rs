@@ -1,10 +1,11 @@
 //! What is known of the process around a node: where it listens, where its files are. For people; nothing depends on it.
 
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
 use parking_lot::RwLock;
-use warren_api::broker::Listener;
+use warren_api::broker::{Certificate, Listener};
 
 /// The process around a node.
 #[derive(Debug)]
@@ -17,8 +18,8 @@ pub struct About {
     pub config_files: Vec<PathBuf>,
     /// Where it logs, in words or as paths.
     pub log_files: Vec<String>,
-    /// A name that the cluster keeps for ever.
-    pub cluster_id: String,
+    /// What clients are shown where TLS is spoken.
+    pub certificates: RwLock<Vec<Certificate>>,
     /// Where it listens. Complete before clients are served.
     pub listeners: RwLock<Vec<Listener>>,
 }
@@ -30,7 +31,7 @@ impl Default for About {
             data_directory: None,
             config_files: Vec::new(),
             log_files: Vec::new(),
-            cluster_id: String::new(),
+            certificates: RwLock::default(),
             listeners: RwLock::default(),
         }
     }
@@ -45,15 +46,26 @@ impl About {
     }
 
     /// It listens here now: `amqp`, `amqp/ssl`, `http/prometheus`.
-    pub fn listens(&self, address: std::net::SocketAddr, protocol: &str) {
-        let interface = match address.ip() {
-            std::net::IpAddr::V4(ip) => ip.to_string(),
-            std::net::IpAddr::V6(ip) => format!("[{ip}]"),
-        };
+    pub fn listens(&self, address: SocketAddr, protocol: &str) {
         self.listeners.write().push(Listener {
-            interface,
+            interface: interface(address),
             port: address.port(),
             protocol: protocol.to_owned(),
         });
+    }
+
+    /// It does not listen here any more.
+    pub fn listens_no_more(&self, address: SocketAddr) {
+        let interface = interface(address);
+        self.listeners
+            .write()
+            .retain(|listener| (&listener.interface, listener.port) != (&interface, address.port()));
+    }
+}
+
+fn interface(address: SocketAddr) -> String {
+    match address.ip() {
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("[{ip}]"),
     }
 }

@@ -13,7 +13,7 @@ mod tests;
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
@@ -139,6 +139,8 @@ pub struct Alarms {
     /// One more than the octets; 0: there is no disk.
     disk: AtomicU64,
     disk_limit: AtomicU64,
+    /// When memory became short, and when the disk did, in microseconds since 1970.
+    since: [AtomicU64; 2],
     /// Alarms since the node started.
     raised: AtomicU64,
     /// Connections that were blocked since the node started.
@@ -174,6 +176,14 @@ impl Alarms {
         )
     }
 
+    /// When memory became short the last time, or the disk.
+    #[must_use]
+    pub fn since(&self, disk: bool) -> SystemTime {
+        let [memory, of_disk] = &self.since;
+        let since = if disk { of_disk } else { memory };
+        UNIX_EPOCH + Duration::from_micros(since.load(Ordering::Relaxed))
+    }
+
     /// Starts the task that measures, which ends with the node. Once; after that it does nothing.
     pub(crate) fn start(&self, node: &Arc<Node>) {
         if !self.runs.swap(true, Ordering::AcqRel) {
@@ -193,12 +203,15 @@ impl Alarms {
             disk: is_full || measured.disk.is_some_and(|free| free < measured.disk_limit),
         };
         let before = Short::of(self.short.swap(now.bits(), Ordering::AcqRel));
-        for (what, was, is) in [
-            ("memory", before.memory, now.memory),
-            ("disk", before.disk, now.disk),
+        for (what, was, is, since) in [
+            ("memory", before.memory, now.memory, &self.since[0]),
+            ("disk", before.disk, now.disk, &self.since[1]),
         ] {
             match (was, is) {
                 (false, true) => {
+                    let at = warren_kit::clock::wall_clock().duration_since(UNIX_EPOCH);
+                    let micros = u64::try_from(at.unwrap_or_default().as_micros());
+                    since.store(micros.unwrap_or(u64::MAX), Ordering::Relaxed);
                     self.raised.fetch_add(1, Ordering::Relaxed);
                     tracing::warn!(
                         ?measured,

@@ -61,6 +61,15 @@ pub struct Attempts {
     pub slowed: AtomicU64,
 }
 
+impl Attempts {
+    /// Counts from nothing.
+    pub(crate) fn reset(&self) {
+        for count in [&self.total, &self.succeeded, &self.failed, &self.slowed] {
+            count.store(0, Ordering::Relaxed);
+        }
+    }
+}
+
 /// Why somebody may not log in. The client hears nothing of the reason.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum LoginRefused {

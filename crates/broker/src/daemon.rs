@@ -57,6 +57,8 @@ pub struct Options {
     pub node: Option<String>,
     /// Where sockets are, if not in the usual place.
     pub runtime_dir: Option<PathBuf>,
+    /// Where it logs, for whoever asks: a file, or in RabbitMQ's manner `<stderr>`.
+    pub log: String,
     /// Where metrics are served; nowhere unless given.
     pub metrics: Option<SocketAddr>,
 }

@@ -26,6 +26,7 @@ mod dead_letter;
 pub mod definitions;
 mod exclusive;
 mod furniture;
+mod gate;
 mod ledger;
 pub mod metrics;
 mod node;

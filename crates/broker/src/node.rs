@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use parking_lot::RwLock;
 use tokio::sync::watch;
 use warren_amqp::content::BODY_SIZE_DEFAULT;
@@ -25,6 +27,7 @@ use crate::clock::{now, time_of_day};
 use crate::dead_letter;
 use crate::exclusive::Exclusive;
 use crate::furniture::Furniture;
+use crate::gate::Gate;
 use crate::output::Output;
 use crate::password::Hashing;
 use crate::registry::{Churn, Registry};
@@ -84,6 +87,10 @@ impl Default for Settings {
     }
 }
 
+/// Parameters of the whole broker that say what its cluster is called, and what it is known by.
+const CLUSTER_NAME: &str = "cluster_name";
+const CLUSTER_ID: &str = "internal_cluster_id";
+
 /// A broker's node.
 #[derive(Debug)]
 pub struct Node {
@@ -109,6 +116,8 @@ pub struct Node {
     pub alarms: Alarms,
     /// How many have places that are limited.
     pub(crate) seats: Seats,
+    /// Whether clients may come in.
+    pub(crate) gate: Gate,
     exclusive: Exclusive,
     storage: Option<Storage>,
     failure: watch::Receiver<Option<String>>,
@@ -122,6 +131,7 @@ impl Node {
     pub fn new(name: String, settings: Settings) -> Self {
         let node = Self::empty(name, settings, None, watch::channel(None).1, time_of_day().0);
         node.furnish();
+        node.identify();
         node
     }
 
@@ -161,6 +171,7 @@ impl Node {
             0 => node.furnish(),
             _ => node.rewrite(written)?,
         }
+        node.identify();
         // A crash may have come between an exchange and its queue.
         if let Err(refusal) = node.add_delaying_queues() {
             tracing::error!(%refusal, "an exchange cannot delay messages");
@@ -192,6 +203,7 @@ impl Node {
             auth: Auth::default(),
             alarms: Alarms::default(),
             seats: Seats::default(),
+            gate: Gate::default(),
             exclusive: Exclusive::default(),
             storage,
             failure,
@@ -368,6 +380,43 @@ impl Node {
     pub(crate) fn tell_when_durable(&self, ticket: Ticket, output: &Arc<Output>) {
         if let Some(storage) = &self.storage {
             storage.tell(ticket, output);
+        }
+    }
+
+    /// What the cluster is called: as an operator said, or like the node.
+    #[must_use]
+    pub fn cluster_name(&self) -> String {
+        self.global_text(CLUSTER_NAME)
+            .unwrap_or_else(|| self.name.clone())
+    }
+
+    /// What the cluster is known by for ever, whatever it is called.
+    #[must_use]
+    pub fn cluster_id(&self) -> String {
+        self.global_text(CLUSTER_ID).unwrap_or_default()
+    }
+
+    fn global_text(&self, name: &str) -> Option<String> {
+        self.read(|meta| Some(meta.parameter(name)?.as_str()?.to_owned()))
+    }
+
+    /// A cluster that has nothing to be known by is given something, as RabbitMQ writes it.
+    fn identify(&self) {
+        if self.read(|meta| meta.parameter(CLUSTER_ID).is_some()) {
+            return;
+        }
+        let id = URL_SAFE_NO_PAD.encode(rand::random::<[u8; 16]>());
+        let Ok(name) = Name::try_from(CLUSTER_ID) else {
+            return;
+        };
+        let command = Command::SetParameter {
+            vhost: None,
+            component: Name::empty(),
+            name,
+            value: format!("rabbitmq-cluster-id-{id}").into(),
+        };
+        if let Err(refusal) = self.apply(command) {
+            tracing::error!(%refusal, "the cluster has no permanent id");
         }
     }
 

@@ -79,6 +79,22 @@ pub(crate) fn load(plan: &Tls, before: Option<&ServerConfig>) -> Result<Arc<Serv
     Ok(Arc::new(config))
 }
 
+/// The certificates that clients are shown, for whoever has to renew them. What cannot be read is left out: [`load`] says why.
+pub(crate) fn shown(plan: &Tls) -> Vec<warren_api::broker::Certificate> {
+    let files = files(&plan.certificates).unwrap_or_default();
+    let one = |path: &PathBuf| {
+        let chain = certificates(path).ok()?;
+        let certificate = Certificate::from_der(chain.first()?).ok()?;
+        let body = certificate.tbs_certificate();
+        Some(warren_api::broker::Certificate {
+            file: path.display().to_string(),
+            subject: body.subject().to_string(),
+            expires: body.validity().not_after.to_system_time().into(),
+        })
+    };
+    files.iter().filter_map(one).collect()
+}
+
 /// What is known of a client once the handshake is over.
 pub(crate) fn facts(connection: &ServerConnection) -> TlsFacts {
     let certificate = connection.peer_certificates().and_then(<[_]>::first);

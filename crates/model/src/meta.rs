@@ -280,6 +280,12 @@ impl Meta {
         self.parameters.iter()
     }
 
+    /// A parameter of the whole broker.
+    #[must_use]
+    pub fn parameter(&self, name: &str) -> Option<&Value> {
+        self.parameters.get(name)
+    }
+
     /// The last number that was given to a queue.
     #[must_use]
     pub const fn last_queue(&self) -> QueueId {

@@ -38,6 +38,10 @@ pub enum Listing {
     },
     /// Runtime parameters of the whole broker.
     GlobalParameters {},
+    /// What the node goes by, under RabbitMQ's names, in JSON.
+    Environment {},
+    /// How many logins there were.
+    Logins {},
     /// Of one vhost, or of all.
     Exchanges {
         vhost: Option<String>,
@@ -82,7 +86,13 @@ impl Listing {
             Self::VhostLimits { .. } => &["vhost", "limits"],
             Self::UserLimits { .. } => &["user", "limits"],
             Self::Parameters { .. } => &["component", "name", "value"],
-            Self::GlobalParameters {} => &["name", "value"],
+            Self::GlobalParameters {} | Self::Environment {} => &["name", "value"],
+            Self::Logins {} => &[
+                "protocol",
+                "auth_attempts",
+                "auth_attempts_failed",
+                "auth_attempts_succeeded",
+            ],
             Self::Exchanges { .. } => &[
                 "name",
                 "type",

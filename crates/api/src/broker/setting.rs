@@ -38,4 +38,17 @@ pub enum Setting {
     },
     /// In place of those that a vhost has.
     VhostTags { vhost: String, tags: Vec<String> },
+    /// Memory from which on publishers wait, until the configuration is read again.
+    MemoryLimit { limit: Watermark },
+    /// Room on disk below which publishers wait, until the configuration is read again.
+    DiskLimit { limit: Watermark },
+}
+
+/// How much memory or room on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Watermark {
+    /// Millionths of the memory that the machine has, or the control group.
+    Millionths(u32),
+    Octets(u64),
 }

@@ -337,7 +337,7 @@ fn server_properties(node: &Node) -> Table {
         .collect();
     Table::new()
         .with("capabilities", Value::Table(capabilities))
-        .with("cluster_name", Value::text(&node.name))
+        .with("cluster_name", Value::text(&node.cluster_name()))
         .with("copyright", Value::text("Copyright (c) the authors of Warren"))
         .with("information", Value::text("Licensed under Apache-2.0 or MIT"))
         .with("platform", Value::text("Rust"))

@@ -154,16 +154,27 @@ pub(super) async fn act(node: &Arc<Node>, request: Request) -> Result<Reply, Ref
                 0 => usize::MAX,
                 limit => usize::try_from(limit).unwrap_or(usize::MAX),
             };
-            let chosen: Vec<Arc<Entry>> = chosen.take(most).collect();
-            for entry in &chosen {
-                entry.close(&reason);
-                let delay = Duration::from(delay_us);
-                if !delay.is_zero() {
-                    tokio::time::sleep(delay).await;
-                }
-            }
-            tracing::info!(count = chosen.len(), %reason, "connections are closed for an operator");
-            Ok(done(chosen.len() as u64))
+            Ok(done(
+                close(chosen.take(most).collect(), &reason, delay_us.into()).await,
+            ))
+        }
+        Request::Listeners { open } => listeners(node, open).await,
+        Request::Drain {} => {
+            node.gate.set_maintenance(true);
+            listeners(node, false).await?;
+            let all = node.registry.connections();
+            Ok(done(
+                close(all, "Node was put into maintenance mode", Duration::ZERO).await,
+            ))
+        }
+        Request::Revive {} => {
+            listeners(node, true).await?;
+            node.gate.set_maintenance(false);
+            Ok(done(1))
+        }
+        Request::ResetLogins {} => {
+            node.auth.attempts.reset();
+            Ok(done(1))
         }
         Request::Stop {} => {
             // To the loop that is told to end in this way by everybody else.
@@ -286,6 +297,30 @@ fn delete_queue(
     Ok(done(snapshot.counts.ready))
 }
 
+/// Gives how many there were.
+async fn close(chosen: Vec<Arc<Entry>>, reason: &str, delay: Duration) -> u64 {
+    for entry in &chosen {
+        entry.close(reason);
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
+    }
+    tracing::info!(count = chosen.len(), %reason, "connections are closed for an operator");
+    chosen.len() as u64
+}
+
+async fn listeners(node: &Node, open: bool) -> Result<Reply, Refused> {
+    let what = if open { "opened" } else { "closed" };
+    tracing::info!("listeners are {what} for an operator");
+    match node.gate.set(open).await {
+        Ok(()) => Ok(done(1)),
+        Err(why) => Err(refused(
+            refusal::FAILED,
+            format_args!("listeners are not {what}: {why}"),
+        )),
+    }
+}
+
 /// By `<node.creation.number.0>`, as listings show it, or by name, if no other has it.
 fn find_connection(node: &Node, said: &str) -> Result<Arc<Entry>, Refused> {
     let found = match node.pid_number(said) {
@@ -354,7 +389,7 @@ pub(super) fn apply(node: &Node, command: Command) -> Result<Reply, Refused> {
     }
 }
 
-fn done(count: u64) -> Reply {
+pub(super) fn done(count: u64) -> Reply {
     Reply::Done {
         message: String::new(),
         count,

@@ -4,8 +4,11 @@
 //! locked for one lot, and one lot is in memory.
 
 mod clients;
+mod environment;
 mod queues;
 mod settings;
+
+use std::sync::atomic::Ordering;
 
 use warren_api::broker::{Cell, Listing, Reply, refusal};
 use warren_kit::control::{Gone, Replies};
@@ -89,6 +92,14 @@ pub(super) async fn list(
         | Listing::Policies { .. }
         | Listing::Parameters { .. }
         | Listing::GlobalParameters {} => settings::list(node, listing, &mut rows).await,
+        Listing::Environment {} => {
+            let found = environment::of(&node.settings());
+            rows.all(&found, environment::column).await
+        }
+        Listing::Logins {} => {
+            let found = logins(node);
+            rows.all(&found, login_column).await
+        }
         Listing::Exchanges { vhost } => {
             rows.all(&exchanges(node, vhost.as_deref()), exchange_column)
                 .await
@@ -272,6 +283,27 @@ fn binding_column(column: &str) -> Option<Column<(Name, Binding)>> {
 
 fn text(name: &Name) -> Cell {
     Cell::Text(name.as_str().to_owned())
+}
+
+/// All, failed, succeeded; nothing if there were none.
+fn logins(node: &Node) -> Vec<[u64; 3]> {
+    let attempts = &node.auth.attempts;
+    let counts =
+        [&attempts.total, &attempts.failed, &attempts.succeeded].map(|it| it.load(Ordering::Relaxed));
+    match counts {
+        [0, 0, 0] => Vec::new(),
+        counts => vec![counts],
+    }
+}
+
+fn login_column(column: &str) -> Option<Column<[u64; 3]>> {
+    Some(match column {
+        "protocol" => |_| Cell::from("amqp091"),
+        "auth_attempts" => |[all, _, _]| Cell::count(*all),
+        "auth_attempts_failed" => |[_, failed, _]| Cell::count(*failed),
+        "auth_attempts_succeeded" => |[_, _, succeeded]| Cell::count(*succeeded),
+        _ => return None,
+    })
 }
 
 fn words(names: &[Name]) -> Vec<String> {

@@ -1,12 +1,13 @@
 //! What operators set beside users, vhosts and policies: topic permissions, limits, parameters.
 
 use serde_json::{Map, Value};
-use warren_api::broker::{Refused, Reply, Setting, refusal};
+use warren_api::broker::{Refused, Reply, Setting, Watermark, refusal};
 use warren_model::Refusal;
 use warren_model::meta::{Command, TopicPermissions, UserLimits, VhostLimits, parameters};
 
-use super::acts::{apply, existing_user, existing_vhost, name, no_user, no_vhost};
+use super::acts::{apply, done, existing_user, existing_vhost, name, no_user, no_vhost};
 use super::refused;
+use crate::alarms::{DiskLimit, MemoryLimit};
 use crate::node::Node;
 
 /// Sets something, or takes it away.
@@ -78,6 +79,26 @@ pub(super) fn set(node: &Node, setting: Setting) -> Result<Reply, Refused> {
                 tags,
             };
             apply(node, command)
+        }
+        Setting::MemoryLimit { limit } => {
+            let mut settings = (*node.settings()).clone();
+            settings.memory_limit = match limit {
+                Watermark::Millionths(part) => MemoryLimit::Millionths(part),
+                Watermark::Octets(octets) => MemoryLimit::Octets(octets),
+            };
+            tracing::info!(limit = ?settings.memory_limit, "memory limit is changed for an operator");
+            node.change_settings(settings);
+            Ok(done(1))
+        }
+        Setting::DiskLimit { limit } => {
+            let mut settings = (*node.settings()).clone();
+            settings.disk_free_limit = match limit {
+                Watermark::Millionths(part) => DiskLimit::MillionthsOfMemory(part),
+                Watermark::Octets(octets) => DiskLimit::Octets(octets),
+            };
+            tracing::info!(limit = ?settings.disk_free_limit, "disk limit is changed for an operator");
+            node.change_settings(settings);
+            Ok(done(1))
         }
     }
 }

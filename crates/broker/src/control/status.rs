@@ -4,6 +4,7 @@ use warren_api::Timestamp;
 use warren_api::broker::{Alarm, Disk, Files, Memory, RABBITMQ_VERSION, Status};
 
 use crate::about::About;
+use crate::alarms::MemoryLimit;
 use crate::node::Node;
 use crate::process::{Process, room};
 
@@ -24,10 +25,11 @@ pub(super) fn status(node: &Node, about: &About) -> Status {
         rabbitmq_version: RABBITMQ_VERSION.to_owned(),
         pid: std::process::id(),
         node: node.name.clone(),
-        cluster_name: node.name.clone(),
+        cluster_name: node.cluster_name(),
         time: Timestamp::from(warren_kit::clock::wall_clock()),
         started: Timestamp::from(about.started),
         ready: true,
+        maintenance: node.gate.is_in_maintenance(),
         data_directory: about
             .data_directory
             .as_ref()
@@ -42,7 +44,7 @@ pub(super) fn status(node: &Node, about: &About) -> Status {
         memory: Memory {
             resident: process.resident,
             limit: measured.memory_limit,
-            watermark: String::new(),
+            watermark: watermark(node.settings().memory_limit),
         },
         disk: Disk {
             free: about.data_directory.as_deref().map_or(0, room),
@@ -61,6 +63,7 @@ pub(super) fn status(node: &Node, about: &About) -> Status {
         messages_ready: ready,
         messages_unacknowledged: unacked,
         listeners: about.listeners.read().clone(),
+        certificates: about.certificates.read().clone(),
     }
 }
 
@@ -71,6 +74,15 @@ fn alarms(node: &Node) -> Vec<Alarm> {
         .filter(|(_, is_short)| *is_short)
         .map(|(resource, _)| Alarm {
             resource: resource.to_owned(),
+            since: Timestamp::from(node.alarms.since(resource == "disk")),
         })
         .collect()
+}
+
+/// As RabbitMQ has it in its status.
+fn watermark(limit: MemoryLimit) -> String {
+    match limit {
+        MemoryLimit::Millionths(part) => format!("{} of available memory", f64::from(part) / 1e6),
+        MemoryLimit::Octets(octets) => format!("{octets} bytes"),
+    }
 }

@@ -40,14 +40,14 @@ impl Daemon {
         // From here on nothing fails.
         let differences = differences(&self.plan, &plan);
         self.node.change_settings(plan.settings.clone());
-        self.listening
-            .retain(|known| plan.listeners.contains(&known.listener));
+        self.keep(&plan.listeners);
         for known in &self.listening {
             known.change(&plan, tls.as_ref());
         }
         for listening in added {
-            self.accept(listening);
+            self.add(listening);
         }
+        *self.about.certificates.write() = plan.tls.as_ref().map(tls::shown).unwrap_or_default();
         self.tls = tls;
         self.plan = plan;
         Ok(differences)

@@ -63,7 +63,8 @@ pub(super) async fn start_and_serve(
         about: Arc::new(About {
             data_directory: Some(plan.data.clone()),
             config_files: options.files.clone(),
-            log_files: vec!["<stderr>".to_owned()],
+            log_files: vec![options.log.clone()],
+            certificates: plan.tls.as_ref().map(tls::shown).unwrap_or_default().into(),
             ..About::default()
         }),
         plan,
@@ -139,13 +140,16 @@ pub(super) struct Daemon {
     pub(super) listening: Vec<Listening>,
     /// What answers operators: the control socket.
     operators: JoinSet<()>,
-    about: Arc<About>,
+    pub(super) about: Arc<About>,
 }
 
 /// A listener that is open, or accepts. It ends when it is dropped.
 pub(super) struct Listening {
     pub(super) listener: Listener,
     door: Arc<Door>,
+    /// Where it listens: which port the system has chosen, for example.
+    bound: SocketAddr,
+    /// Opened, and nobody takes clients from it yet.
     socket: Option<TcpListener>,
     accepting: JoinSet<()>,
 }
@@ -157,15 +161,31 @@ impl Listening {
         tls: Option<&Arc<ServerConfig>>,
     ) -> Result<Self, DaemonError> {
         let tls = tls.filter(|_| listener.tls);
+        let (socket, bound) = open_socket(listener.address)?;
         Ok(Self {
             listener: listener.clone(),
             door: Arc::new(Door {
                 proxies: ArcSwap::from_pointee(plan.proxies.clone()),
                 tls: tls.map(|config| ArcSwap::new(Arc::clone(config))),
             }),
-            socket: Some(listeners::listen(listener.address)?),
+            bound,
+            socket: Some(socket),
             accepting: JoinSet::new(),
         })
+    }
+
+    /// Nobody comes in by it any more.
+    async fn close(&mut self) {
+        self.socket = None;
+        self.accepting.shutdown().await;
+    }
+
+    /// Opens it again, if it is closed.
+    fn reopen(&mut self) -> Result<(), DaemonError> {
+        if self.socket.is_none() && self.accepting.is_empty() {
+            self.socket = Some(open_socket(self.bound)?.0);
+        }
+        Ok(())
     }
 
     /// What it asks of those who come from now on.
@@ -181,22 +201,62 @@ impl Daemon {
     fn listen(&mut self) -> Result<(), DaemonError> {
         for listener in self.plan.listeners.clone() {
             let listening = Listening::open(&listener, &self.plan, self.tls.as_ref())?;
-            self.accept(listening);
+            self.add(listening);
         }
         Ok(())
     }
 
-    pub(super) fn accept(&mut self, mut listening: Listening) {
-        if let Some(socket) = listening.socket.take() {
-            let tls = listening.listener.tls;
-            if let Ok(address) = socket.local_addr() {
-                tracing::info!(%address, tls, "listening");
-                self.about.listens(address, if tls { "amqp/ssl" } else { "amqp" });
+    /// One more listener. While clients may not come in it is closed again.
+    pub(super) fn add(&mut self, mut listening: Listening) {
+        let tls = listening.listener.tls;
+        self.about
+            .listens(listening.bound, if tls { "amqp/ssl" } else { "amqp" });
+        match self.node.gate.is_open() {
+            true => self.accept(&mut listening),
+            false => listening.socket = None,
+        }
+        self.listening.push(listening);
+    }
+
+    /// Those that are not wanted any more are closed.
+    pub(super) fn keep(&mut self, wanted: &[Listener]) {
+        let about = Arc::clone(&self.about);
+        self.listening.retain(|known| {
+            let kept = wanted.contains(&known.listener);
+            if !kept {
+                about.listens_no_more(known.bound);
             }
+            kept
+        });
+    }
+
+    fn accept(&self, listening: &mut Listening) {
+        if let Some(socket) = listening.socket.take() {
+            tracing::info!(address = %listening.bound, tls = listening.listener.tls, "listening");
             let (node, door) = (Arc::clone(&self.node), Arc::clone(&listening.door));
             listening.accepting.spawn(server::serve_door(node, socket, door));
         }
-        self.listening.push(listening);
+    }
+
+    /// Opens or closes the listeners, as an operator wants it.
+    async fn open_or_close(&mut self, open: bool) {
+        let mut all = std::mem::take(&mut self.listening);
+        let done = match open {
+            true => all.iter_mut().try_for_each(Listening::reopen),
+            false => {
+                for listening in &mut all {
+                    listening.close().await;
+                }
+                Ok(())
+            }
+        };
+        if open && done.is_ok() {
+            all.iter_mut().for_each(|listening| self.accept(listening));
+        }
+        self.listening = all;
+        self.node
+            .gate
+            .report(done.map(|()| open).map_err(|error| error.to_string()));
     }
 
     fn serve_metrics(&mut self, address: SocketAddr) -> Result<(), DaemonError> {
@@ -241,10 +301,15 @@ impl Daemon {
     async fn serve(&mut self, signals: &mut Signals) -> Result<(), DaemonError> {
         let mut tick = tokio::time::interval(TICK);
         let mut failure = self.node.failure();
+        let mut wishes = self.node.gate.wishes();
         loop {
             tokio::select! {
                 () = Signals::stop(&mut signals.terminate, &mut signals.interrupt) => return Ok(()),
                 _ = signals.hangup.recv() => self.reload(),
+                Ok(()) = wishes.changed() => {
+                    let open = *wishes.borrow_and_update();
+                    self.open_or_close(open).await;
+                }
                 failed = failed(&mut failure) => return Err(DaemonError::Disk(failed)),
                 _ = tick.tick() => {
                     let _ = self.manager.alive();
@@ -281,6 +346,15 @@ impl Daemon {
         tracing::info!(elapsed_ms = millis(started), "stopped");
         self.node
     }
+}
+
+/// A socket, and where it is.
+fn open_socket(address: SocketAddr) -> Result<(TcpListener, SocketAddr), DaemonError> {
+    let socket = listeners::listen(address)?;
+    let bound = socket
+        .local_addr()
+        .map_err(|source| listeners::ListenError { address, source })?;
+    Ok((socket, bound))
 }
 
 /// Waits until nothing can be written any more, and says why.

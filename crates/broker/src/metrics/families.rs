@@ -74,7 +74,7 @@ impl Family {
             Source::Identity => {
                 let labels = [
                     ("rabbitmq_node", scene.node.as_str()),
-                    ("rabbitmq_cluster", scene.node.as_str()),
+                    ("rabbitmq_cluster", scene.cluster.as_str()),
                     ("rabbitmq_cluster_permanent_id", scene.cluster_id.as_str()),
                 ];
                 page.sample(name, &labels, 1);

@@ -16,6 +16,7 @@ use crate::registry::{Entry, Totals, add_traffic};
 /// What was seen.
 pub(super) struct Scene {
     pub(super) node: String,
+    pub(super) cluster: String,
     pub(super) cluster_id: String,
     pub(super) uptime: f64,
     pub(super) queues: Vec<(Arc<Queue>, Snapshot)>,
@@ -103,7 +104,8 @@ impl Scene {
         let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
         Self {
             node: node.name.clone(),
-            cluster_id: about.cluster_id.clone(),
+            cluster: node.cluster_name(),
+            cluster_id: node.cluster_id(),
             uptime: about.uptime().as_secs_f64(),
             totals: node.registry.totals(),
             traffic,

@@ -50,7 +50,7 @@ const GLOBAL: [Opt; 13] = [
 ];
 
 /// Options that some verbs take.
-const OTHERS: [Opt; 32] = [
+const OTHERS: [Opt; 41] = [
     flag("online", None),
     flag("offline", None),
     flag("local", None),
@@ -83,6 +83,15 @@ const OTHERS: [Opt; 32] = [
     valued("within", None),
     valued("queue-timeout", None),
     valued("pid", Some('P')),
+    valued("number", Some('N')),
+    valued("duration", Some('d')),
+    valued("pattern", None),
+    valued("vhost-pattern", None),
+    valued("queue-pattern", None),
+    valued("address-family", None),
+    flag("errors-only", None),
+    flag("details", None),
+    flag("tracking", None),
 ];
 
 /// What was said.

@@ -169,6 +169,20 @@ impl<'a, 'b> Session<'a, 'b> {
         Ok(())
     }
 
+    /// All of a listing, as tables show it.
+    pub(super) fn rows_of(
+        &mut self,
+        listing: Listing,
+        columns: &[&str],
+    ) -> Result<Vec<Vec<String>>, Failure> {
+        let mut found = Vec::new();
+        self.each(listing, columns, |row, _| {
+            found.push(row.iter().map(output::text).collect());
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
     /// The only value that a listing has.
     pub(super) fn only(&mut self, listing: Listing, column: &str) -> Result<String, Failure> {
         let mut found = Vec::new();
@@ -211,6 +225,23 @@ impl<'a, 'b> Session<'a, 'b> {
         rows: impl IntoIterator<Item = Vec<Cell>>,
     ) -> Result<(), Failure> {
         let mut table = self.table(columns)?;
+        rows.into_iter()
+            .try_for_each(|row| table.row(row, self.around.out))?;
+        table.end(self.around.out)?;
+        Ok(())
+    }
+
+    /// The same in a frame, unless another format was asked for.
+    pub(super) fn pretty_rows(
+        &mut self,
+        columns: &[&str],
+        rows: impl IntoIterator<Item = Vec<Cell>>,
+    ) -> Result<(), Failure> {
+        let format = match self.format()? {
+            Format::Table => Format::Pretty,
+            other => other,
+        };
+        let mut table = Table::new(format, columns, true, self.around.colour);
         rows.into_iter()
             .try_for_each(|row| table.row(row, self.around.out))?;
         table.end(self.around.out)?;

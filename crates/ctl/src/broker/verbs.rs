@@ -3,13 +3,17 @@
 mod accounts;
 mod checks;
 mod clustering;
+mod configuration;
+mod diagnostics;
 mod limits;
 mod lists;
+mod maintenance;
 mod node;
 mod operations;
 mod parameters;
 mod plugins;
 mod policies;
+mod quorum;
 mod topics;
 
 use warren_api::broker::Listing;
@@ -149,6 +153,42 @@ static GROUPS: &[Group] = &[
     Group {
         tools: &[Tool::Diagnostics, Tool::Queues, Tool::Warren],
         verbs: &checks::VERBS,
+    },
+    Group {
+        tools: &[Tool::Ctl, Tool::Warren],
+        verbs: &configuration::SETTINGS,
+    },
+    Group {
+        tools: &[Tool::Ctl, Tool::Diagnostics, Tool::Warren],
+        verbs: &configuration::REPORTS,
+    },
+    Group {
+        tools: &[Tool::Ctl, Tool::Warren],
+        verbs: &maintenance::LISTENERS,
+    },
+    Group {
+        tools: &[Tool::Upgrade, Tool::Warren],
+        verbs: &maintenance::UPGRADES,
+    },
+    Group {
+        tools: &[Tool::Ctl, Tool::Diagnostics, Tool::Warren],
+        verbs: &diagnostics::BOTH,
+    },
+    Group {
+        tools: &[Tool::Ctl, Tool::Warren],
+        verbs: &diagnostics::CTL,
+    },
+    Group {
+        tools: &[Tool::Diagnostics, Tool::Warren],
+        verbs: &diagnostics::VERBS,
+    },
+    Group {
+        tools: &[Tool::Diagnostics, Tool::Queues, Tool::Warren],
+        verbs: &quorum::STATUS,
+    },
+    Group {
+        tools: &[Tool::Queues, Tool::Warren],
+        verbs: &quorum::VERBS,
     },
     Group {
         tools: &[Tool::Plugins],

@@ -3,7 +3,7 @@
 use warren_api::broker::{Listing, Refused, Request, Secret, refusal};
 
 use super::{MANY, Verb};
-use crate::broker::failure::{DATA, Failure, NO_USER, UNAVAILABLE};
+use crate::broker::failure::{DATA, Failure, NO_USER, SOFTWARE, UNAVAILABLE, USAGE};
 use crate::broker::session::Session;
 
 const USERS: &str = "Users";
@@ -139,7 +139,7 @@ fn add_user(session: &mut Session<'_, '_>) -> Result<(), Failure> {
             "Done. Don't forget to grant the user permissions to some virtual hosts! See 'rabbitmqctl help set_permissions' to learn more.",
         ),
         Err(refused) if refused.code == refusal::EXISTS => Err(Failure::new(
-            crate::broker::failure::SOFTWARE,
+            SOFTWARE,
             format_args!("User \"{user}\" already exists"),
         )),
         Err(refused) => Err(Failure::refused(&refused)),
@@ -154,10 +154,7 @@ fn password(session: &Session<'_, '_>) -> Result<Secret, Failure> {
     let mut line = String::new();
     std::io::stdin().read_line(&mut line)?;
     match line.trim_end_matches(['\r', '\n']) {
-        "" => Err(Failure::argument(
-            crate::broker::failure::USAGE,
-            "not enough arguments.",
-        )),
+        "" => Err(Failure::argument(USAGE, "not enough arguments.")),
         password => Ok(Secret(password.to_owned())),
     }
 }
@@ -323,9 +320,18 @@ fn restart_vhost(session: &mut Session<'_, '_>) -> Result<(), Failure> {
     session.banner(format_args!(
         "Trying to restart vhost '{vhost}' on node '{node}' ..."
     ))?;
-    session.say(format_args!(
-        "Vhost '{vhost}' is already running on node '{node}'"
-    ))
+    let vhosts = session.rows_of(Listing::Vhosts {}, &["name"])?;
+    match vhosts.into_iter().flatten().any(|name| name == vhost) {
+        true => session.say(format_args!(
+            "Vhost '{vhost}' is already running on node '{node}'"
+        )),
+        false => Err(Failure::new(
+            SOFTWARE,
+            format_args!(
+                "Failed to start vhost '{vhost}' on node '{node}'Reason: {{:no_such_vhost, \"{vhost}\"}}"
+            ),
+        )),
+    }
 }
 
 /// Where RabbitMQ's own error reaches the terminal.

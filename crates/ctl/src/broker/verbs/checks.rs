@@ -7,7 +7,7 @@ use serde_json::json;
 use warren_api::broker::Listener;
 
 use super::{Verb, node};
-use crate::broker::failure::{Failure, UNAVAILABLE};
+use crate::broker::failure::{DATA, Failure, UNAVAILABLE};
 use crate::broker::output::Format;
 use crate::broker::session::Session;
 
@@ -68,7 +68,7 @@ pub(super) static VERBS: [Verb; 17] = [
     .of(SECTION),
     Verb::new(
         "check_port_listener",
-        "<port>",
+        "<port> [--timeout <timeout>]",
         "Fails if the node does not listen on this port",
         (1, 1),
         check_port_listener,
@@ -126,7 +126,7 @@ pub(super) static VERBS: [Verb; 17] = [
     .of(SECTION),
     Verb::new(
         "memory_breakdown",
-        "[--unit <unit>]",
+        "[--unit <unit>] [--timeout <timeout>]",
         "Shows what the node's memory is for",
         (0, 0),
         memory_breakdown,
@@ -268,7 +268,12 @@ fn ports(listeners: &[Listener]) -> String {
 }
 
 fn check_port_listener(session: &mut Session<'_, '_>) -> Result<(), Failure> {
-    let (name, port) = (session.node()?, session.line.argument(0).to_owned());
+    let port = session.line.argument(0).to_owned();
+    if !port.parse::<u16>().is_ok_and(|port| port > 0) {
+        let text = "Bad argument: Argument must be a positive integer";
+        return Err(Failure::argument(DATA, text));
+    }
+    let name = session.node()?;
     session.banner(format_args!(
         "Asking node {name} if there's an active listener on port {port} ..."
     ))?;
@@ -380,9 +385,9 @@ fn log_location(session: &mut Session<'_, '_>) -> Result<(), Failure> {
 }
 
 fn memory_breakdown(session: &mut Session<'_, '_>) -> Result<(), Failure> {
+    let unit = node::Unit::parse(session.line.value("unit"))?;
     let name = session.node()?;
     session.banner(format_args!("Reporting memory breakdown on node {name}..."))?;
-    let unit = node::Unit::parse(session.line.value("unit"))?;
     let resident = session.status()?.memory.resident;
     session.say(format_args!("resident: {} (100.0%)", unit.say(resident)))
 }

@@ -157,7 +157,11 @@ fn sync_queue(session: &mut Session<'_, '_>) -> Result<(), Failure> {
     session.banner(format_args!(
         "Synchronising queue '{queue}' in vhost '{vhost}' ..."
     ))?;
-    Err(Failure::new(UNAVAILABLE, "not_mirrored"))
+    let text = match super::quorum::find(session)? {
+        Some(_) => "not_mirrored",
+        None => "not_found",
+    };
+    Err(Failure::new(UNAVAILABLE, text))
 }
 
 fn cancel_sync_queue(session: &mut Session<'_, '_>) -> Result<(), Failure> {

@@ -132,6 +132,30 @@ fn list_channels(session: &mut Session<'_, '_>) -> Result<(), Failure> {
     session.list(Listing::Channels {}, &columns)
 }
 
+/// All columns of a listing, for whoever is asked for help.
+pub(super) fn report(session: &mut Session<'_, '_>, listing: Listing) -> Result<(), Failure> {
+    let columns = listing.columns();
+    session.say(format_args!("\n{}:", title(&listing)))?;
+    session.list(listing, columns)
+}
+
+const fn title(listing: &Listing) -> &'static str {
+    match listing {
+        Listing::Connections {} => "Connections",
+        Listing::Channels {} => "Channels",
+        Listing::Queues { .. } => "Queues",
+        Listing::Exchanges { .. } => "Exchanges",
+        Listing::Bindings { .. } => "Bindings",
+        Listing::Consumers { .. } => "Consumers",
+        Listing::Permissions { .. } => "Permissions",
+        Listing::Policies { operator: false, .. } => "Policies",
+        Listing::Policies { operator: true, .. } => "Operator policies",
+        Listing::Parameters { .. } => "Parameters",
+        Listing::GlobalParameters {} => "Global parameters",
+        _ => "Others",
+    }
+}
+
 fn list_unresponsive_queues(session: &mut Session<'_, '_>) -> Result<(), Failure> {
     let vhost = session.line.vhost().to_owned();
     // A broker that does not answer has none that do.

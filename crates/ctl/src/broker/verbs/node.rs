@@ -22,7 +22,7 @@ const FLAGS: &str = "Feature flags";
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Names of behaviours that clients may rely on: all of RabbitMQ 3.10's, always on.
-const FEATURE_FLAGS: [&str; 9] = [
+pub(super) const FEATURE_FLAGS: [&str; 9] = [
     "classic_mirrored_queue_version",
     "drop_unroutable_metric",
     "empty_basic_get_metric",
@@ -242,7 +242,7 @@ fn list_feature_flags(session: &mut Session<'_, '_>) -> Result<(), Failure> {
     session.rows(&["name", "state"], rows)
 }
 
-fn status(session: &mut Session<'_, '_>) -> Result<(), Failure> {
+pub(super) fn status(session: &mut Session<'_, '_>) -> Result<(), Failure> {
     let status = session.status()?.clone();
     if session.format()? == Format::Json {
         return session.say(status_json(&status));
@@ -268,7 +268,7 @@ impl Unit {
             "gb" => ("gb", 1e9),
             "tb" => ("tb", 1e12),
             other => {
-                let text = format!("unit '{other}' is not supported. Please use one of: bytes, mb, gb, tb");
+                let text = format!("\"unit '{other}' is not supported. Please use one of: bytes, mb, gb\"");
                 return Err(Failure::argument(USAGE, text));
             }
         };
@@ -287,9 +287,9 @@ fn status_page(status: &Status, paint: Paint, unit: &Unit) -> String {
     let uptime = status.time.since(status.started).as_secs();
     let mut page = head("Runtime")
         + &format!(
-            "OS PID: {}\nOS: Linux\nUptime (seconds): {uptime}\nIs under maintenance?: false\nRabbitMQ version: {}\n\
+            "OS PID: {}\nOS: Linux\nUptime (seconds): {uptime}\nIs under maintenance?: {}\nRabbitMQ version: {}\n\
              Warren version: {}\nNode name: {}\n\n",
-            status.pid, status.rabbitmq_version, status.version, status.node
+            status.pid, status.maintenance, status.rabbitmq_version, status.version, status.node
         );
     page += &head("Plugins");
     page += "Enabled plugins:\n\n";
@@ -369,7 +369,7 @@ pub(super) fn alarms(status: &Status) -> Option<String> {
     (!sentences.is_empty()).then(|| sentences.join("\n"))
 }
 
-fn cluster_status(session: &mut Session<'_, '_>) -> Result<(), Failure> {
+pub(super) fn cluster_status(session: &mut Session<'_, '_>) -> Result<(), Failure> {
     let status = session.status()?.clone();
     if session.format()? == Format::Json {
         return session.say(cluster_json(&status));
@@ -391,7 +391,7 @@ fn cluster_status(session: &mut Session<'_, '_>) -> Result<(), Failure> {
     );
     part(
         "Maintenance status",
-        format!("Node: {node}, status: not under maintenance"),
+        format!("Node: {node}, status: {}", maintenance(&status)),
     );
     part("Alarms", alarms(&status).unwrap_or_else(|| "(none)".into()));
     part("Network Partitions", "(none)".into());
@@ -404,6 +404,14 @@ fn cluster_status(session: &mut Session<'_, '_>) -> Result<(), Failure> {
     part("Feature flags", flags.join("\n"));
     writeln!(session.around.out, "{}", page.trim_end())?;
     Ok(())
+}
+
+/// RabbitMQ's words.
+const fn maintenance(status: &Status) -> &'static str {
+    match status.maintenance {
+        true => "marked for maintenance",
+        false => "not under maintenance",
+    }
 }
 
 /// Listeners as JSON has them.
@@ -435,7 +443,7 @@ fn cluster_json(status: &Status) -> serde_json::Value {
         "ram_nodes": [],
         "running_nodes": [node],
         "versions": {node: {"rabbitmq_name": "RabbitMQ", "rabbitmq_version": status.rabbitmq_version, "erlang_version": "", "warren_version": status.version}},
-        "maintenance_status": {node: "not under maintenance"},
+        "maintenance_status": {node: maintenance(status)},
         "partitions": {},
         "listeners": {node: listeners_json(status)},
         "feature_flags": flags,
@@ -454,7 +462,7 @@ fn status_json(status: &Status) -> serde_json::Value {
             "sockets_limit": status.files.limit, "sockets_used": status.files.sockets,
             "total_limit": status.files.limit, "total_used": status.files.open,
         },
-        "is_under_maintenance": false,
+        "is_under_maintenance": status.maintenance,
         "listeners": listeners_json(status),
         "log_files": status.log_files,
         "memory": {"strategy": "rss", "total": {"rss": status.memory.resident, "allocated": status.memory.resident, "erlang": status.memory.resident}},

@@ -3,7 +3,7 @@
 //! that nobody waits for what they do.
 
 use super::{MANY, Verb};
-use crate::broker::failure::{Failure, SOFTWARE};
+use crate::broker::failure::{Failure, SOFTWARE, UNAVAILABLE};
 use crate::broker::session::Session;
 
 const SECTION: &str = "Plugin Management";
@@ -150,20 +150,30 @@ fn disable(session: &mut Session<'_, '_>) -> Result<(), Failure> {
 fn is_enabled(session: &mut Session<'_, '_>) -> Result<(), Failure> {
     let node = node(session)?;
     let wanted = session.line.arguments().to_vec();
-    session.banner(format_args!(
-        "Asking node {node} if the following plugins are enabled: {}",
-        wanted.join(", ")
-    ))?;
+    let names = wanted.join(", ");
+    match wanted.len() {
+        1 => session.banner(format_args!("Asking node {node} if plugin {names} is enabled..."))?,
+        _ => session.banner(format_args!(
+            "Asking node {node} if plugins {names} are enabled..."
+        ))?,
+    }
     let off: Vec<String> = wanted.iter().filter(|name| !is_built_in(name)).cloned().collect();
     match off.is_empty() {
-        true => session.say(format_args!(
-            "Plugins {} are enabled on node {node}",
-            wanted.join(", ")
-        )),
-        false => Err(Failure::new(
-            SOFTWARE,
-            format_args!("Plugin {} is not enabled on node {node}", off.join(", ")),
-        )),
+        true if wanted.len() == 1 => session.say(format_args!("Plugin {names} is enabled on node {node}")),
+        true => session.say(format_args!("Plugins {names} are enabled on node {node}")),
+        false => {
+            let (are, off) = match off.as_slice() {
+                [one] => ("Plugin", format!("{one} is")),
+                several => ("Plugins", format!("{} are", several.join(", "))),
+            };
+            Err(Failure::new(
+                UNAVAILABLE,
+                format_args!(
+                    "{are} {off} not enabled on node {node}. Enabled plugins and dependencies: {}",
+                    BUILT_IN.join(", ")
+                ),
+            ))
+        }
     }
 }
 
