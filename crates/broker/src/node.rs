@@ -9,7 +9,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock, RwLockWriteGuard};
 use tokio::sync::watch;
 use warren_amqp::content::BODY_SIZE_DEFAULT;
 use warren_amqp::{FrameMax, Table, Value};
@@ -97,6 +97,8 @@ pub struct Node {
     /// `rabbit@host`.
     pub name: String,
     settings: ArcSwap<Settings>,
+    /// Held for the whole of a change, also while others may read.
+    changing: Mutex<()>,
     meta: RwLock<Meta>,
     /// Grows with every change of the metadata: what was derived from an older one has to be derived anew.
     version: AtomicU64,
@@ -190,6 +192,7 @@ impl Node {
         Self {
             name,
             settings: ArcSwap::from_pointee(settings),
+            changing: Mutex::default(),
             meta: RwLock::default(),
             version: AtomicU64::new(1),
             users_version: AtomicU64::new(1),
@@ -232,7 +235,7 @@ impl Node {
         {
             let id = QueueId(state.stream.0);
             let Some(queue) = self.queue(id) else {
-                storage.remove(id)?;
+                storage.remove(&[id])?;
                 continue;
             };
             let next = Position(state.next);
@@ -503,30 +506,12 @@ impl Node {
     }
 
     /// Changes the metadata, and says what has to be on disk before it counts.
+    ///
+    /// One command after another, each written down before anything changes: what cannot be written has not happened. What is much work
+    /// is done in pieces, between which others look.
     pub(crate) fn change(&self, command: Command) -> Result<(Done, Option<Ticket>), Refusal> {
         let mut after = Aftermath::default();
-        let changed = {
-            let mut meta = self.meta.write();
-            let record = self.storage.is_some() && meta.is_durable(&command);
-            let mut record = (record && self.is_open.load(Ordering::Relaxed)).then(|| command.clone());
-            let done = meta.apply(command)?;
-            let mut gone = Vec::new();
-            for change in &done.changes {
-                self.follow(&meta, change, &mut gone, &mut after);
-                // Its messages are found by it, whatever queues there were in between that nobody remembers.
-                if let (Change::QueueAdded(added), Some(Command::DeclareQueue { id, .. })) =
-                    (change, &mut record)
-                {
-                    *id = Some(*added);
-                }
-            }
-            if done.changes.is_empty() {
-                (done, None)
-            } else {
-                self.version.fetch_add(1, Ordering::Release);
-                (done, self.record(record, &gone)?)
-            }
-        };
+        let changed = self.change_in_order(command, &mut after)?;
         if let Err(error) = self.write_out(&mut after, false) {
             tracing::error!(%error, "what a change leads to is not on disk");
         }
@@ -539,14 +524,67 @@ impl Node {
         Ok(changed)
     }
 
-    /// Writes a command down, in the order in which commands are carried out, and with it that the messages of queues
-    /// are gone.
-    fn record(&self, command: Option<Command>, gone: &[QueueId]) -> Result<Option<Ticket>, Refusal> {
-        let (Some(storage), Some(command)) = (&self.storage, command) else {
-            return Ok(None);
+    fn change_in_order(
+        &self,
+        command: Command,
+        after: &mut Aftermath,
+    ) -> Result<(Done, Option<Ticket>), Refusal> {
+        let _order = self.changing.lock();
+        let checked = {
+            let meta = self.meta.read();
+            let is_durable = meta.is_durable(&command);
+            meta.check(command)?.map(|work| (work, is_durable))
         };
-        let written = storage.command(&command, gone);
-        written.map(Some).map_err(|error| not_written(&error))
+        let Some((mut work, is_durable)) = checked else {
+            return Ok((Done::default(), None));
+        };
+        let ticket = match work.command().filter(|_| is_durable) {
+            Some(command) => self.record(command)?,
+            None => None,
+        };
+        let (mut changes, mut gone) = (Vec::new(), Vec::new());
+        loop {
+            let mut meta = self.meta.write();
+            let before = changes.len();
+            let done = meta.carry_on(&mut work, &mut changes)?;
+            let new = changes.get(before..).unwrap_or_default();
+            // Nobody sees a queue in the metadata that is not there.
+            for change in new {
+                if let Change::QueueAdded(id) = change {
+                    self.open_queue(&meta, *id);
+                }
+            }
+            if done {
+                self.version.fetch_add(1, Ordering::Release);
+            }
+            // Whoever waits to look has a look before the next piece.
+            RwLockWriteGuard::unlock_fair(meta);
+            let meta = self.meta.read();
+            for change in new {
+                self.follow(&meta, change, &mut gone, after);
+            }
+            if done {
+                break;
+            }
+        }
+        // If this is not on disk when the node starts again, it finds messages of queues that are not there.
+        if let Some(storage) = &self.storage
+            && let Err(error) = storage.remove(&gone)
+        {
+            tracing::error!(%error, "messages of deleted queues stay until the next start");
+        }
+        Ok((Done { changes }, ticket))
+    }
+
+    /// Writes a command down, in the order in which commands are carried out.
+    fn record(&self, command: &Command) -> Result<Option<Ticket>, Refusal> {
+        match &self.storage {
+            Some(storage) if self.is_open.load(Ordering::Relaxed) => {
+                let written = storage.command(command);
+                written.map(Some).map_err(|error| not_written(&error))
+            }
+            _ => Ok(None),
+        }
     }
 
     /// A number that is another one after every change of the metadata.
@@ -627,39 +665,41 @@ impl Node {
         }
     }
 
+    /// A queue has been declared.
+    fn open_queue(&self, meta: &Meta, id: QueueId) {
+        let Some((vhost, name, declared)) = meta.queue(id) else {
+            return;
+        };
+        let identity = Identity {
+            id,
+            vhost: vhost.clone(),
+            name: name.clone(),
+            durable: declared.outlives_restarts(),
+            kind: declared.meaning.kind,
+        };
+        let meaning = &declared.meaning;
+        let queue = match &meaning.delayed_exchange {
+            Some(_) => Queue::delaying(identity, meaning.limits, now()),
+            None => Queue::new(
+                identity,
+                meaning.limits,
+                meaning.priority_max,
+                meaning.single_active,
+                now(),
+            ),
+        };
+        self.queues.write().insert(id, Arc::new(queue));
+        if let Some(connection) = declared.exclusive {
+            self.exclusive.add(id, connection);
+        }
+        Churn::one(&self.registry.churn.queues_created);
+        if let Some(expires) = meaning.expires {
+            self.timers.set(now().after(expires), id, Alarm::Unused);
+        }
+    }
+
     fn follow(&self, meta: &Meta, change: &Change, gone: &mut Vec<QueueId>, after: &mut Aftermath) {
         match change {
-            Change::QueueAdded(id) => {
-                let Some((vhost, name, declared)) = meta.queue(*id) else {
-                    return;
-                };
-                let identity = Identity {
-                    id: *id,
-                    vhost: vhost.clone(),
-                    name: name.clone(),
-                    durable: declared.outlives_restarts(),
-                    kind: declared.meaning.kind,
-                };
-                let meaning = &declared.meaning;
-                let queue = match &meaning.delayed_exchange {
-                    Some(_) => Queue::delaying(identity, meaning.limits, now()),
-                    None => Queue::new(
-                        identity,
-                        meaning.limits,
-                        meaning.priority_max,
-                        meaning.single_active,
-                        now(),
-                    ),
-                };
-                self.queues.write().insert(*id, Arc::new(queue));
-                if let Some(connection) = declared.exclusive {
-                    self.exclusive.add(*id, connection);
-                }
-                Churn::one(&self.registry.churn.queues_created);
-                if let Some(expires) = meaning.expires {
-                    self.timers.set(now().after(expires), *id, Alarm::Unused);
-                }
-            }
             Change::QueueRemoved(id) => {
                 self.exclusive.remove(*id);
                 let mut queues = self.queues.write();
@@ -689,6 +729,7 @@ impl Node {
             }
             Change::VhostAdded(_)
             | Change::VhostChanged(_)
+            | Change::QueueAdded(_)
             | Change::ExchangeSettingsChanged(..)
             | Change::ParameterChanged(..)
             | Change::ExchangeAdded(..)
@@ -709,3 +750,6 @@ fn not_written(error: &dyn std::error::Error) -> Refusal {
         "the change cannot be written",
     )
 }
+
+#[cfg(test)]
+mod tests;

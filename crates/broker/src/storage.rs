@@ -79,7 +79,7 @@ pub(crate) struct Storage {
     waiting: Arc<Waiting>,
     /// Position of the next command.
     next_command: Mutex<u64>,
-    /// The last command's ticket and one; what could not be written is [`u64::MAX`], which no log reaches.
+    /// The last command's ticket and one.
     last_change: AtomicU64,
     segment_octets: u64,
     /// What is to be known of messages besides.
@@ -160,18 +160,19 @@ impl Storage {
         }
     }
 
-    /// Writes a command, and that the messages of queues are `gone` with it; it is carried out when the ticket is durable.
-    pub(crate) fn command(&self, command: &Command, gone: &[QueueId]) -> Result<Ticket, StorageError> {
+    /// Writes a command; it counts when the ticket is durable.
+    ///
+    /// # Errors
+    /// It cannot be written, and must not be carried out.
+    pub(crate) fn command(&self, command: &Command) -> Result<Ticket, StorageError> {
         let mut next = self.next_command.lock();
         let mut batch = Batch::new();
         push_command(&mut batch, command, *next)?;
-        gone.iter().for_each(|queue| batch.remove(StreamId(queue.0)));
         batch.essential();
-        let appended = self.log.append(batch);
-        let last = appended.as_ref().map_or(u64::MAX, |ticket| ticket.0 + 1);
-        self.last_change.store(last, Ordering::Release);
+        let ticket = self.log.append(batch)?;
+        self.last_change.store(ticket.0 + 1, Ordering::Release);
         *next += 1;
-        Ok(appended?)
+        Ok(ticket)
     }
 
     /// The last change of the metadata, as long as it is not on disk. What became of a message by it is not for ever yet.
@@ -268,10 +269,13 @@ impl Storage {
         Ok(self.log.wait(ticket)?)
     }
 
-    /// A queue and its messages are gone.
-    pub(crate) fn remove(&self, queue: QueueId) -> Result<(), AppendError> {
+    /// Queues and their messages are gone.
+    pub(crate) fn remove(&self, queues: &[QueueId]) -> Result<(), AppendError> {
+        if queues.is_empty() {
+            return Ok(());
+        }
         let mut batch = Batch::new();
-        batch.remove(StreamId(queue.0));
+        queues.iter().for_each(|queue| batch.remove(StreamId(queue.0)));
         self.log.append(batch).map(drop)
     }
 

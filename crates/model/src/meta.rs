@@ -4,6 +4,7 @@
 //! every node and after every restart. What has to outlive a restart is written down as the commands that make it again
 //! ([`Meta::durable`]).
 
+mod check;
 mod command;
 mod exchange;
 mod limits;
@@ -14,6 +15,7 @@ mod queue;
 mod tests;
 mod user;
 mod vhost;
+mod work;
 
 use std::collections::BTreeMap;
 
@@ -30,6 +32,7 @@ pub use policy::{Applied, ApplyTo, Author, Policy};
 pub use queue::Queue;
 pub use user::{Access, PasswordHash, Permissions, TopicPermissions, User};
 pub use vhost::Vhost;
+pub use work::Work;
 
 /// All that is known.
 #[derive(Debug, Default)]
@@ -49,6 +52,14 @@ impl Meta {
     /// What it asks for cannot be; nothing has changed.
     pub fn apply(&mut self, command: Command) -> Result<Done, Refusal> {
         let mut changes = Vec::new();
+        if let Some(mut work) = self.check(command)? {
+            while !self.carry_on(&mut work, &mut changes)? {}
+        }
+        Ok(Done { changes })
+    }
+
+    /// Carries out what is left of a command when it can be done at once. It has been checked.
+    fn carry_out(&mut self, command: Command, changes: &mut Vec<Change>) -> Result<(), Refusal> {
         match command {
             Command::AddVhost { name, description } => {
                 if !self.vhosts.contains_key(&*name) {
@@ -58,8 +69,7 @@ impl Meta {
                 }
             }
             Command::DeleteVhost { name } => {
-                let vhost = self.vhosts.remove(&*name).ok_or_else(|| no_vhost(&name))?;
-                changes.extend(vhost.queues().map(|(_, queue)| Change::QueueRemoved(queue.id)));
+                self.vhosts.remove(&*name);
                 for user in self.users.values_mut() {
                     user.permissions.remove(&*name);
                     user.topic_permissions.retain(|(vhost, _), _| *vhost != name);
@@ -77,15 +87,10 @@ impl Meta {
             } => {
                 let exchange = Exchange::new(kind, durable, auto_delete, internal, arguments);
                 self.vhost_mut(&vhost)?
-                    .declare_exchange(name, exchange, &mut changes)?;
+                    .declare_exchange(name, exchange, changes)?;
             }
-            Command::DeleteExchange {
-                vhost,
-                name,
-                if_unused,
-            } => {
-                self.vhost_mut(&vhost)?
-                    .delete_exchange(&name, if_unused, &mut changes)?;
+            Command::DeleteExchange { vhost, name, .. } => {
+                self.vhost_mut(&vhost)?.remove_exchange(&name, changes);
             }
             Command::DeclareQueue {
                 vhost,
@@ -98,14 +103,14 @@ impl Meta {
             } => {
                 let id = id.unwrap_or(QueueId(self.last_queue + 1));
                 let queue = Queue::new(id, durable, auto_delete, exclusive, arguments, &name, &vhost)?;
-                self.vhost_mut(&vhost)?.declare_queue(name, queue, &mut changes)?;
+                self.vhost_mut(&vhost)?.declare_queue(name, queue, changes)?;
                 self.last_queue = self.last_queue.max(id.0);
             }
             Command::DeleteQueue { vhost, name } => {
-                self.vhost_mut(&vhost)?.delete_queue(&name, &mut changes)?;
+                self.vhost_mut(&vhost)?.delete_queue(&name, changes);
             }
-            Command::Bind { vhost, binding } => self.vhost_mut(&vhost)?.bind(&binding, &mut changes)?,
-            Command::Unbind { vhost, binding } => self.vhost_mut(&vhost)?.unbind(&binding, &mut changes)?,
+            Command::Bind { vhost, binding } => self.vhost_mut(&vhost)?.bind(&binding, changes)?,
+            Command::Unbind { vhost, binding } => self.vhost_mut(&vhost)?.unbind(&binding, changes),
             Command::PutUser { name, password, tags } => {
                 let user = self.users.entry(name.clone()).or_default();
                 user.password = password;
@@ -140,9 +145,9 @@ impl Meta {
             | Command::ClearTopicPermissions { .. }
             | Command::SetParameter { .. }
             | Command::ClearParameter { .. }
-            | Command::NumberQueuesAfter { .. }) => self.set(setting, &mut changes)?,
+            | Command::NumberQueuesAfter { .. }) => return self.set(setting, changes),
         }
-        Ok(Done { changes })
+        Ok(())
     }
 
     /// Carries out a command that sets something for what there is.
@@ -164,9 +169,9 @@ impl Meta {
                 policy,
             } => self
                 .vhost_mut(&vhost)?
-                .set_policy(author, name, policy, changes)?,
+                .set_policy(author, name, Some(policy), changes),
             Command::ClearPolicy { vhost, name, author } => {
-                self.vhost_mut(&vhost)?.clear_policy(author, name, changes)?;
+                self.vhost_mut(&vhost)?.set_policy(author, name, None, changes);
             }
             Command::SetVhostLimits { vhost, limits } => self.vhost_mut(&vhost)?.set_limits(limits, changes),
             Command::SetUserLimits { user, limits } => {
@@ -223,22 +228,13 @@ impl Meta {
         value: Option<Value>,
         changes: &mut Vec<Change>,
     ) -> Result<(), Refusal> {
-        let goes = value.is_none();
-        let before = match &vhost {
-            Some(vhost) => {
-                if let Some(value) = &value {
-                    parameters::check(&component, &name, value)?;
-                }
+        match (&vhost, value) {
+            (Some(vhost), value) => {
                 self.vhost_mut(vhost)?
-                    .set_parameter(component.clone(), name.clone(), value)
+                    .set_parameter(component.clone(), name.clone(), value);
             }
-            None => match value {
-                Some(value) => self.parameters.insert(name.clone(), value),
-                None => self.parameters.remove(&name),
-            },
-        };
-        if goes && before.is_none() {
-            return Err(parameters::missing());
+            (None, Some(value)) => drop(self.parameters.insert(name.clone(), value)),
+            (None, None) => drop(self.parameters.remove(&name)),
         }
         changes.push(Change::ParameterChanged(vhost, component, name));
         Ok(())

@@ -178,14 +178,19 @@ impl Policies {
         self.of(author).by_name.iter()
     }
 
-    /// Another policy, or none any more. Says which one there was before.
-    pub(super) fn set(&mut self, author: Author, name: Name, policy: Option<Policy>) -> Option<Policy> {
+    /// One of them.
+    pub(super) fn get(&self, author: Author, name: &str) -> Option<&Policy> {
+        self.of(author).by_name.get(name)
+    }
+
+    /// Another policy, or none any more.
+    pub(super) fn set(&mut self, author: Author, name: Name, policy: Option<Policy>) {
         self.merged.clear();
         let ranked = match author {
             Author::User => &mut self.user,
             Author::Operator => &mut self.operator,
         };
-        let before = match policy {
+        match policy {
             Some(policy) => ranked.by_name.insert(name, policy),
             None => ranked.by_name.remove(&name),
         };
@@ -196,7 +201,6 @@ impl Policies {
             .collect();
         order.sort_by_key(|(_, priority)| std::cmp::Reverse(*priority));
         ranked.order = order.into_iter().map(|(name, _)| name.clone()).collect();
-        before
     }
 
     /// What they set for a queue or an exchange; `None`: nothing matches.

@@ -452,6 +452,116 @@ proptest! {
     }
 }
 
+proptest! {
+    /// What was checked is carried out, and what is refused has changed nothing.
+    #[test]
+    fn a_check_says_what_becomes_of_a_command(commands in prop::collection::vec(command(), 1..60)) {
+        let mut meta = new();
+        for command in commands {
+            let before = written(&meta);
+            let checked = meta.check(command.clone()).map(|work| work.is_some());
+            match meta.apply(command) {
+                Ok(done) => prop_assert_eq!(checked, Ok(!done.changes.is_empty())),
+                Err(refusal) => {
+                    prop_assert_eq!(checked, Err(refusal));
+                    prop_assert_eq!(written(&meta), before);
+                }
+            }
+        }
+    }
+}
+
+/// Carries out a command, and says how many pieces it took and the most that became different in one.
+fn pieces(meta: &mut Meta, command: Command, size: impl Fn(&Meta) -> usize) -> (usize, usize) {
+    let mut work = meta.check(command).unwrap().unwrap();
+    let (mut changes, mut count, mut most) = (Vec::new(), 0, 0);
+    loop {
+        let (before, so_far) = (size(meta), changes.len());
+        let done = meta.carry_on(&mut work, &mut changes).unwrap();
+        count += 1;
+        most = most.max(before.abs_diff(size(meta)).max(changes.len() - so_far));
+        if done {
+            return (count, most);
+        }
+    }
+}
+
+#[test]
+fn much_work_is_done_in_pieces() {
+    const MANY: usize = 2000;
+    let mut meta = new();
+    let bindings = |meta: &Meta| {
+        let exchange = meta.vhost("/").and_then(|vhost| vhost.exchange("x"));
+        exchange.map_or(0, |exchange| exchange.bindings())
+    };
+    let piece = super::vhost::PIECE + 1;
+    for kind in [
+        Kind::Direct,
+        Kind::Fanout,
+        Kind::Topic,
+        Kind::Headers,
+        Kind::ConsistentHash,
+    ] {
+        for command in [
+            Command::DeleteQueue {
+                vhost: name("/"),
+                name: name("bound"),
+            },
+            Command::DeleteExchange {
+                vhost: name("/"),
+                name: name("x"),
+                if_unused: false,
+            },
+        ] {
+            all(
+                &mut meta,
+                [exchange("x", kind.clone()), queue("bound", Table::new())],
+            );
+            for number in 0..MANY {
+                let mut bind = bind("x", "bound", &(number % 10).to_string());
+                if let Command::Bind { binding, .. } = &mut bind {
+                    binding.arguments = Table::new().with("n", Value::I64(number as i64));
+                }
+                meta.apply(bind).unwrap();
+            }
+            let (count, most) = pieces(&mut meta, command, bindings);
+            assert!(
+                count >= MANY / piece && most <= piece,
+                "{kind:?}: {count}, {most}"
+            );
+            assert_eq!(bindings(&meta), 0);
+        }
+        let deleted = Command::DeleteExchange {
+            vhost: name("/"),
+            name: name("x"),
+            if_unused: true,
+        };
+        meta.apply(deleted).unwrap();
+    }
+    all(
+        &mut meta,
+        (0..MANY).map(|number| queue(&format!("q{number}"), Table::new())),
+    );
+    let definition = serde_json::json!({"max-length": 3}).as_object().unwrap().clone();
+    let set = Command::SetPolicy {
+        vhost: name("/"),
+        name: name("p"),
+        author: Author::User,
+        policy: Policy::new(Author::User, "^q", ApplyTo::All, definition, 0).unwrap(),
+    };
+    let limited = |meta: &Meta| {
+        let queues = meta.vhost("/").unwrap().queues();
+        queues.filter(|(_, queue)| queue.applied.is_some()).count()
+    };
+    let (count, most) = pieces(&mut meta, set, limited);
+    assert!(count >= MANY / piece && most <= piece, "policy: {count}, {most}");
+    assert_eq!(limited(&meta), MANY);
+    let queues = |meta: &Meta| meta.vhost("/").map_or(0, |vhost| vhost.queues().count());
+    let (count, most) = pieces(&mut meta, Command::DeleteVhost { name: name("/") }, queues);
+    assert!(count >= MANY / piece && most <= piece, "vhost: {count}, {most}");
+    assert!(meta.vhost("/").is_none());
+}
+
 #[test]
 fn a_queue_keeps_its_number_over_restarts_and_no_other_gets_it() {
     let mut meta = new();

@@ -16,6 +16,9 @@ use crate::name::Name;
 use crate::refusal::Refusal;
 use crate::routing::{Kind, QueueId, Said, Target, delaying_queue};
 
+/// Bindings or queues that one piece of a longer work takes: a fraction of a millisecond.
+pub(super) const PIECE: usize = 128;
+
 /// Exchanges that are there from the beginning and stay.
 const PREDECLARED: [(&str, Kind, bool); 7] = [
     ("", Kind::Direct, false),
@@ -164,26 +167,35 @@ impl Vhost {
         self.queues.get(name).map(|queue| queue.id)
     }
 
+    /// May it be declared; would it be another one?
+    pub(super) fn check_exchange(&self, name: &Name, exchange: &Exchange) -> Result<bool, Refusal> {
+        if name.is_empty() {
+            return Err(Refusal::default_exchange());
+        }
+        if let Some(current) = self.exchanges.get(name) {
+            current.check_equivalent(exchange, name, &self.name)?;
+            return Ok(false);
+        }
+        if name.starts_with("amq.") {
+            return Err(Refusal::reserved_prefix("exchange", name));
+        }
+        if matches!(exchange.kind, Kind::Delayed(_)) && delaying_queue(name).is_none() {
+            return Err(Refusal::new(
+                warren_amqp::ReplyCode::PreconditionFailed,
+                format_args!("exchange name '{name}' is too long for type 'x-delayed-message'"),
+            ));
+        }
+        Ok(true)
+    }
+
     pub(super) fn declare_exchange(
         &mut self,
         name: Name,
         mut exchange: Exchange,
         changes: &mut Vec<Change>,
     ) -> Result<(), Refusal> {
-        if name.is_empty() {
-            return Err(Refusal::default_exchange());
-        }
-        if let Some(current) = self.exchanges.get(&name) {
-            return current.check_equivalent(&exchange, &name, &self.name);
-        }
-        if name.starts_with("amq.") {
-            return Err(Refusal::reserved_prefix("exchange", &name));
-        }
-        if matches!(exchange.kind, Kind::Delayed(_)) && delaying_queue(&name).is_none() {
-            return Err(Refusal::new(
-                warren_amqp::ReplyCode::PreconditionFailed,
-                format_args!("exchange name '{name}' is too long for type 'x-delayed-message'"),
-            ));
+        if !self.check_exchange(&name, &exchange)? {
+            return Ok(());
         }
         changes.push(Change::ExchangeAdded(self.name.clone(), name.clone()));
         exchange.apply(self.policies.applied(Thing::Exchange(&name)));
@@ -191,26 +203,31 @@ impl Vhost {
         Ok(())
     }
 
-    pub(super) fn delete_exchange(
-        &mut self,
-        name: &Name,
-        if_unused: bool,
-        changes: &mut Vec<Change>,
-    ) -> Result<(), Refusal> {
+    /// May it be deleted; is there one?
+    pub(super) fn check_exchange_deletion(&self, name: &Name, if_unused: bool) -> Result<bool, Refusal> {
         if name.is_empty() {
             return Err(Refusal::default_exchange());
         }
         if name.starts_with("amq.") && self.exchanges.contains_key(name) {
             return Err(Refusal::system_exchange(name, &self.name));
         }
-        let Some(exchange) = self.exchanges.get(name) else {
-            return Ok(());
-        };
-        if if_unused && !exchange.bindings.is_empty() {
+        let exchange = self.exchanges.get(name);
+        if if_unused && exchange.is_some_and(|exchange| !exchange.bindings.is_empty()) {
             return Err(Refusal::in_use("exchange", name, &self.name));
         }
-        self.remove_exchange(name, changes);
-        Ok(())
+        Ok(exchange.is_some())
+    }
+
+    /// May it be declared; would it be another one?
+    pub(super) fn check_queue(&self, name: &Name, queue: &Queue) -> Result<bool, Refusal> {
+        if let Some(current) = self.queues.get(name) {
+            current.check_equivalent(queue, name, &self.name)?;
+            return Ok(false);
+        }
+        match limits::reached(self.limits.queues, self.queues.len()) {
+            Some(limit) => Err(Refusal::queue_limit(name, &self.name, limit)),
+            None => Ok(true),
+        }
     }
 
     pub(super) fn declare_queue(
@@ -219,11 +236,8 @@ impl Vhost {
         mut queue: Queue,
         changes: &mut Vec<Change>,
     ) -> Result<(), Refusal> {
-        if let Some(current) = self.queues.get(&name) {
-            return current.check_equivalent(&queue, &name, &self.name);
-        }
-        if let Some(limit) = limits::reached(self.limits.queues, self.queues.len()) {
-            return Err(Refusal::queue_limit(&name, &self.name, limit));
+        if !self.check_queue(&name, &queue)? {
+            return Ok(());
         }
         let applied = self.policies.applied(Thing::Queue(queue.meaning.kind, &name));
         if applied.is_some() {
@@ -235,21 +249,42 @@ impl Vhost {
         Ok(())
     }
 
-    pub(super) fn delete_queue(&mut self, name: &Name, changes: &mut Vec<Change>) -> Result<(), Refusal> {
+    pub(super) fn delete_queue(&mut self, name: &Name, changes: &mut Vec<Change>) {
         let Some(queue) = self.queues.remove(name) else {
-            return Ok(());
+            return;
         };
         self.names.remove(&queue.id);
         self.forget_target(&Target::Queue(queue.id), changes);
         changes.push(Change::QueueRemoved(queue.id));
-        Ok(())
+    }
+
+    /// May there be such a binding; is there none yet?
+    pub(super) fn check_binding(&self, binding: &Binding) -> Result<bool, Refusal> {
+        let target = self.check_ends(binding)?;
+        let missing = || Refusal::not_found("exchange", &binding.source, &self.name);
+        let exchange = self.exchanges.get(&binding.source).ok_or_else(missing)?;
+        exchange.routes.check(&binding.key, &binding.arguments)?;
+        let bound = Bound::new(target, binding.key.clone(), &binding.arguments);
+        Ok(!exchange.bindings.contains(&bound))
+    }
+
+    /// May it be undone; is there such a binding?
+    pub(super) fn check_unbinding(&self, binding: &Binding) -> Result<bool, Refusal> {
+        if binding.source.is_empty() || binding.destination == Destination::Exchange(Name::empty()) {
+            return Err(Refusal::default_exchange());
+        }
+        let Some(target) = self.target(&binding.destination) else {
+            return Ok(false);
+        };
+        let bound = Bound::new(target, binding.key.clone(), &binding.arguments);
+        let exchange = self.exchanges.get(&binding.source);
+        Ok(exchange.is_some_and(|exchange| exchange.bindings.contains(&bound)))
     }
 
     pub(super) fn bind(&mut self, binding: &Binding, changes: &mut Vec<Change>) -> Result<(), Refusal> {
         let target = self.check_ends(binding)?;
         let missing = || Refusal::not_found("exchange", &binding.source, &self.name);
         let exchange = self.exchanges.get_mut(&binding.source).ok_or_else(missing)?;
-        exchange.routes.check(&binding.key, &binding.arguments)?;
         let bound = Bound::new(target.clone(), binding.key.clone(), &binding.arguments);
         if exchange.bindings.insert(bound.clone()) {
             exchange.routes.add(&binding.key, &binding.arguments, &target);
@@ -263,22 +298,13 @@ impl Vhost {
     }
 
     /// What is not there is unbound already.
-    pub(super) fn unbind(&mut self, binding: &Binding, changes: &mut Vec<Change>) -> Result<(), Refusal> {
-        if binding.source.is_empty() || binding.destination == Destination::Exchange(Name::empty()) {
-            return Err(Refusal::default_exchange());
-        }
+    pub(super) fn unbind(&mut self, binding: &Binding, changes: &mut Vec<Change>) {
         let Some(target) = self.target(&binding.destination) else {
-            return Ok(());
+            return;
         };
-        let bound = Bound::new(target.clone(), binding.key.clone(), &binding.arguments);
-        if let Some(bindings) = self.inbound.get_mut(&target) {
-            bindings.remove(&(binding.source.clone(), bound.clone()));
-            if bindings.is_empty() {
-                self.inbound.remove(&target);
-            }
-        }
+        let bound = Bound::new(target, binding.key.clone(), &binding.arguments);
+        self.forget_inbound(&binding.source, bound.clone());
         self.remove_binding(&binding.source, &bound, changes);
-        Ok(())
     }
 
     pub(super) fn is_durable(&self, binding: &Binding) -> bool {
@@ -377,17 +403,12 @@ impl Vhost {
         })
     }
 
-    fn remove_exchange(&mut self, name: &Name, changes: &mut Vec<Change>) {
+    pub(super) fn remove_exchange(&mut self, name: &Name, changes: &mut Vec<Change>) {
         let Some(exchange) = self.exchanges.remove(name) else {
             return;
         };
         for bound in exchange.bindings {
-            if let Some(bindings) = self.inbound.get_mut(&bound.target) {
-                bindings.remove(&(name.clone(), bound.clone()));
-                if bindings.is_empty() {
-                    self.inbound.remove(&bound.target);
-                }
-            }
+            self.forget_inbound(name, bound);
         }
         self.forget_target(&Target::Exchange(name.clone()), changes);
         changes.push(Change::ExchangeRemoved(self.name.clone(), name.clone()));
@@ -395,7 +416,7 @@ impl Vhost {
             && let Some(queue) = delaying_queue(name)
         {
             // What waits for it has nowhere to go.
-            self.delete_queue(&queue, changes).ok();
+            self.delete_queue(&queue, changes);
         }
     }
 
@@ -405,6 +426,67 @@ impl Vhost {
             matches!(exchange.kind, Kind::Delayed(_))
                 && delaying_queue(name).is_some_and(|queue| !self.queues.contains_key(&queue))
         })
+    }
+
+    /// Takes some of the bindings away that lead to a queue that will go. True: the rest is no work worth mentioning.
+    pub(super) fn thin_queue(&mut self, name: &Name, changes: &mut Vec<Change>) -> bool {
+        let id = self.queues.get(name).map(|queue| queue.id);
+        id.is_none_or(|id| self.thin_target(&Target::Queue(id), changes))
+    }
+
+    /// Takes some of the bindings away that lead to or from an exchange that will go, which it follows until then. True: as above.
+    pub(super) fn thin_exchange(&mut self, name: &Name, changes: &mut Vec<Change>) -> bool {
+        for _ in 0..PIECE {
+            let exchange = self.exchanges.get_mut(name);
+            let Some(bound) = exchange.and_then(|exchange| exchange.bindings.pop_first()) else {
+                return self.thin_target(&Target::Exchange(name.clone()), changes);
+            };
+            self.forget_inbound(name, bound);
+        }
+        false
+    }
+
+    /// Takes some of the queues away, and of what leads to them. True: there is none any more.
+    pub(super) fn thin(&mut self, changes: &mut Vec<Change>) -> bool {
+        for _ in 0..PIECE {
+            let Some(name) = self.queues.keys().next().cloned() else {
+                return true;
+            };
+            let id = self.queues.get(&name).map(|queue| Target::Queue(queue.id));
+            let bindings = id.and_then(|target| self.inbound.get(&target));
+            if bindings.is_some_and(|bindings| bindings.len() > 1) {
+                // By itself: this may be many.
+                if self.thin_queue(&name, changes) {
+                    self.delete_queue(&name, changes);
+                }
+                return false;
+            }
+            self.delete_queue(&name, changes);
+        }
+        false
+    }
+
+    fn thin_target(&mut self, target: &Target, changes: &mut Vec<Change>) -> bool {
+        for _ in 0..PIECE {
+            let first = self.inbound.get_mut(target).and_then(BTreeSet::pop_first);
+            let Some((source, bound)) = first else {
+                self.inbound.remove(target);
+                return true;
+            };
+            self.remove_binding(&source, &bound, changes);
+        }
+        false
+    }
+
+    /// A binding of an exchange is gone.
+    fn forget_inbound(&mut self, source: &Name, bound: Bound) {
+        let target = bound.target.clone();
+        if let Some(bindings) = self.inbound.get_mut(&target) {
+            bindings.remove(&(source.clone(), bound));
+            if bindings.is_empty() {
+                self.inbound.remove(&target);
+            }
+        }
     }
 
     /// Nothing leads to it any more.

@@ -1,5 +1,7 @@
 //! Exchanges that choose one of their targets: by the hash of the key, or at random.
 
+use std::collections::{BTreeSet, HashMap};
+
 use warren_amqp::{ReplyCode, Table};
 
 use super::{Said, Target, text};
@@ -22,6 +24,8 @@ pub struct Hash {
     by: By,
     weighted: bool,
     places: Vec<Target>,
+    /// Which of them lead to a target: one that has thousands goes without looking at all of them for each.
+    of: HashMap<Target, BTreeSet<usize>>,
 }
 
 impl Hash {
@@ -35,22 +39,25 @@ impl Hash {
             by,
             weighted: true,
             places: Vec::new(),
+            of: HashMap::new(),
         }
     }
 
-    pub(super) const fn modulus() -> Self {
+    pub(super) fn modulus() -> Self {
         Self {
             by: By::Key,
             weighted: false,
             places: Vec::new(),
+            of: HashMap::new(),
         }
     }
 
-    pub(super) const fn random() -> Self {
+    pub(super) fn random() -> Self {
         Self {
             by: By::Chance,
             weighted: false,
             places: Vec::new(),
+            of: HashMap::new(),
         }
     }
 
@@ -73,16 +80,29 @@ impl Hash {
 
     pub(super) fn add(&mut self, key: &str, target: &Target) {
         let weight = self.weight(key).unwrap_or(0);
-        self.places.extend(std::iter::repeat_n(target, weight).cloned());
+        if weight > 0 {
+            let first = self.places.len();
+            let of = self.of.entry(target.clone()).or_default();
+            of.extend(first..first + weight);
+            self.places.extend(std::iter::repeat_n(target, weight).cloned());
+        }
     }
 
+    /// The last places come where others were: what led to them is spread over all, and nothing else moves.
     pub(super) fn remove(&mut self, key: &str, target: &Target) {
-        let mut left = self.weight(key).unwrap_or(0);
-        self.places.retain(|other| {
-            let goes = left > 0 && other == target;
-            left -= usize::from(goes);
-            !goes
-        });
+        for _ in 0..self.weight(key).unwrap_or(0) {
+            let Some(of) = self.of.get_mut(target) else { return };
+            let Some(place) = of.pop_last() else { return };
+            if of.is_empty() {
+                self.of.remove(target);
+            }
+            self.places.swap_remove(place);
+            let moved = self.places.get(place);
+            if let Some(of) = moved.and_then(|moved| self.of.get_mut(moved)) {
+                of.remove(&self.places.len());
+                of.insert(place);
+            }
+        }
     }
 
     pub(super) fn route(&self, said: &Said<'_>) -> Option<&Target> {

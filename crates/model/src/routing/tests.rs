@@ -192,6 +192,17 @@ fn a_consistent_hash_moves_only_what_a_new_target_takes() {
         );
     }
     assert!(routes.check("heavy", &Table::new()).is_err());
+    let before: Vec<_> = keys.iter().map(|key| routed(&routes, key, None)).collect();
+    routes.remove("10", &Table::new(), &queue(1));
+    let after: Vec<_> = keys.iter().map(|key| routed(&routes, key, None)).collect();
+    assert!(after.iter().all(|found| found.len() == 1 && *found != [1]));
+    let moved = keys.iter().zip(before.iter().zip(&after));
+    let moved = moved.filter(|(_, (before, after))| before != after).count();
+    // Its share, and that of the one that came into its places.
+    assert!(
+        moved < 4000 * 2 / 5 + 300,
+        "{moved} of 4000 moved when one of five went"
+    );
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! What operators set for a vhost: policies, limits, parameters.
 
+use std::ops::Bound;
 use std::sync::Arc;
 
-use super::{Change, Command, Vhost, VhostLimits};
+use super::{Change, Command, PIECE, Vhost, VhostLimits};
 use crate::json::Value;
 use crate::meta::parameters;
 use crate::meta::policy::{Applied, Author, Policy, Thing};
@@ -22,32 +23,40 @@ impl Vhost {
             .map(|((component, name), value)| (component, name, value))
     }
 
+    /// May it be set; is it another one than there is?
+    pub(in crate::meta) fn check_policy(
+        &self,
+        author: Author,
+        name: &Name,
+        policy: &Policy,
+    ) -> Result<bool, Refusal> {
+        policy.check(author)?;
+        Ok(self.policies.get(author, name) != Some(policy))
+    }
+
+    /// Is there one to be cleared?
+    pub(in crate::meta) fn check_clearing(&self, author: Author, name: &Name) -> Result<bool, Refusal> {
+        let there = self.policies.get(author, name).map(|_| true);
+        there.ok_or_else(parameters::missing)
+    }
+
+    /// Another policy, or none any more. What it means for queues is found out afterwards ([`Self::apply_policies`]).
     pub(in crate::meta) fn set_policy(
         &mut self,
         author: Author,
         name: Name,
-        policy: Policy,
+        policy: Option<Policy>,
         changes: &mut Vec<Change>,
-    ) -> Result<(), Refusal> {
-        policy.check(author)?;
-        let now = policy.clone();
-        if self.policies.set(author, name, Some(policy)).as_ref() != Some(&now) {
-            self.apply_policies(changes);
+    ) {
+        self.policies.set(author, name, policy);
+        changes.push(Change::VhostChanged(self.name.clone()));
+        for (name, exchange) in self.exchanges.iter_mut().filter(|(name, _)| !name.is_empty()) {
+            let applied = self.policies.applied(Thing::Exchange(name));
+            if differ(&exchange.applied, &applied) {
+                exchange.apply(applied);
+                changes.push(Change::ExchangeSettingsChanged(self.name.clone(), name.clone()));
+            }
         }
-        Ok(())
-    }
-
-    pub(in crate::meta) fn clear_policy(
-        &mut self,
-        author: Author,
-        name: Name,
-        changes: &mut Vec<Change>,
-    ) -> Result<(), Refusal> {
-        self.policies
-            .set(author, name, None)
-            .ok_or_else(parameters::missing)?;
-        self.apply_policies(changes);
-        Ok(())
     }
 
     pub(in crate::meta) fn set_limits(&mut self, limits: VhostLimits, changes: &mut Vec<Change>) {
@@ -57,40 +66,38 @@ impl Vhost {
         }
     }
 
-    /// Another value for a parameter, or none any more. Says which it had.
-    pub(in crate::meta) fn set_parameter(
-        &mut self,
-        component: Name,
-        name: Name,
-        value: Option<Value>,
-    ) -> Option<Value> {
+    pub(in crate::meta) fn has_parameter(&self, component: &Name, name: &Name) -> bool {
+        self.parameters.contains_key(&(component.clone(), name.clone()))
+    }
+
+    /// Another value for a parameter, or none any more.
+    pub(in crate::meta) fn set_parameter(&mut self, component: Name, name: Name, value: Option<Value>) {
         match value {
             Some(value) => self.parameters.insert((component, name), value),
             None => self.parameters.remove(&(component, name)),
-        }
+        };
     }
 
-    /// Looks again which policies count for what. Says so of everything for which others do, or the same with other settings.
-    fn apply_policies(&mut self, changes: &mut Vec<Change>) {
-        changes.push(Change::VhostChanged(self.name.clone()));
-        let other = |one: &Option<Arc<Applied>>, other: &Option<Arc<Applied>>| match (one, other) {
-            (Some(one), Some(other)) => !Arc::ptr_eq(one, other) && one != other,
-            (one, other) => one.is_some() != other.is_some(),
-        };
-        for (name, exchange) in self.exchanges.iter_mut().filter(|(name, _)| !name.is_empty()) {
-            let applied = self.policies.applied(Thing::Exchange(name));
-            if other(&exchange.applied, &applied) {
-                exchange.apply(applied);
-                changes.push(Change::ExchangeSettingsChanged(self.name.clone(), name.clone()));
-            }
-        }
-        for (name, queue) in &mut self.queues {
+    /// Looks again which policies count for some of the queues, those behind `after` in the order of their names. Says so of everything
+    /// for which others do, or the same with other settings. Gives the last one; none: there is no further.
+    pub(in crate::meta) fn apply_policies(
+        &mut self,
+        after: Option<&Name>,
+        changes: &mut Vec<Change>,
+    ) -> Option<Name> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut queues = self.queues.range_mut::<Name, _>((from, Bound::Unbounded));
+        let mut last = None;
+        for (name, queue) in queues.by_ref().take(PIECE) {
             let applied = self.policies.applied(Thing::Queue(queue.meaning.kind, name));
-            if other(&queue.applied, &applied) {
+            if differ(&queue.applied, &applied) {
                 queue.apply(applied, name, &self.name);
                 changes.push(Change::QueueSettingsChanged(queue.id));
             }
+            last = Some(name);
         }
+        let last = last.cloned();
+        queues.next().and(last)
     }
 
     /// The commands that make its policies again.
@@ -128,5 +135,13 @@ impl Vhost {
                 value: value.clone(),
             });
         described.into_iter().chain(limits).chain(parameters)
+    }
+}
+
+/// Other policies, or the same with other settings.
+fn differ(one: &Option<Arc<Applied>>, other: &Option<Arc<Applied>>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => !Arc::ptr_eq(one, other) && one != other,
+        (one, other) => one.is_some() != other.is_some(),
     }
 }
