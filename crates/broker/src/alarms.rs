@@ -258,16 +258,13 @@ async fn watch(node: Weak<Node>) {
 
 /// Room where the data is, and whether the log refuses messages.
 fn room(node: &Node) -> (Option<u64>, bool) {
-    let Some(storage) = node.storage() else {
+    let Some(space) = node.log.space() else {
         return (None, false);
     };
-    match storage.free_octets() {
-        Ok(free) => (Some(free), storage.is_full()),
-        Err(error) => {
-            tracing::warn!(%error, "room on disk is unknown");
-            (None, storage.is_full())
-        }
+    if let Err(error) = &space.free {
+        tracing::warn!(%error, "room on disk is unknown");
     }
+    (space.free.ok(), space.is_full)
 }
 
 /// The nearer to the limit, the sooner it is looked again.

@@ -15,11 +15,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use warren_amqp::hot::{Publish, Return};
 use warren_amqp::{ReplyCode, content};
-use warren_cluster::{Aftermath, Queue};
+use warren_cluster::{Aftermath, ConfirmTicket, NotWritten, Queue};
 use warren_model::meta::Access;
 use warren_model::routing::Said;
 use warren_model::{Message, Refusal, Selection};
-use warren_store::{AppendError, Ticket};
 
 use crate::by_address::ByAddress;
 use crate::by_channel::ByChannel;
@@ -63,12 +62,12 @@ pub(crate) struct Batch {
     published: Vec<Published>,
     pub(crate) acks: Acks,
     pub(crate) after: Aftermath,
-    /// What the connection is woken for.
-    awaited: Option<Ticket>,
+    /// What the connection has to be woken for besides what it is already.
+    awaited: Vec<ConfirmTicket>,
     /// What the last flush did not bring to where it should be.
     pub(crate) failed: Failed,
     /// The log has to have come this far before more is read: it was behind.
-    behind: Option<Ticket>,
+    behind: Option<ConfirmTicket>,
 }
 
 /// What became of messages that did not get to where they should.
@@ -194,7 +193,7 @@ impl Batch {
         &mut self,
         client: &Client,
         confirms: &mut ByChannel<Confirms>,
-    ) -> Result<Option<Ticket>, AppendError> {
+    ) -> Result<Option<ConfirmTicket>, NotWritten> {
         self.acks.flush(client, &mut self.after);
         self.flush_messages(client);
         self.failed.refused = !self.after.refused.is_empty();
@@ -208,8 +207,8 @@ impl Batch {
                 published.placed = true;
             }
         }
-        let promised = std::mem::take(&mut self.promised) > 0;
-        let written = client.node.carry_out_promised(&mut self.after, promised);
+        self.after.promised = std::mem::take(&mut self.promised) > 0;
+        let written = client.node.carry_out(&mut self.after);
         // Who is told that a message went nowhere may rely on it: not before what led it there is on disk.
         let change = client.node.change_under_way();
         for published in self.published.drain(..).filter(|published| published.confirm > 0) {
@@ -228,17 +227,17 @@ impl Batch {
         self.say(client, confirms);
         self.after.tell();
         if let Ok(Some(ticket)) = written
-            && client.node.is_behind()
+            && client.node.log.is_behind()
         {
             self.behind = Some(ticket);
-            client.node.tell_when_durable(ticket, &client.output);
+            wake_when_safe(client, ticket);
         }
         written
     }
 
     /// Messages come faster than the disk takes them: no more should be read until it has.
     pub(crate) fn is_behind(&mut self, client: &Client) -> bool {
-        self.behind = self.behind.filter(|ticket| !client.node.is_durable(*ticket));
+        self.behind = self.behind.filter(|ticket| !client.node.log.is_safe(*ticket));
         self.behind.is_some()
     }
 
@@ -247,25 +246,22 @@ impl Batch {
         if confirms.is_empty() {
             return;
         }
-        let mut first: Option<Ticket> = None;
         let mut confirmed = 0;
         {
             let mut waiting = client.output.lock();
             for (channel, confirms) in confirms.iter_mut() {
-                let is_durable = |ticket| client.node.is_durable(ticket);
+                let is_durable = |ticket| client.node.log.is_safe(ticket);
                 confirmed += confirms.say(*channel, &mut waiting.outbox, is_durable);
-                if let Some(ticket) = confirms.waits_for() {
-                    first = Some(first.map_or(ticket, |first| first.min(ticket)));
-                }
+                // Many have left something with the same write.
+                let awaited = confirms.awaits();
+                self.awaited
+                    .extend(awaited.filter(|ticket| self.awaited.last() != Some(ticket)));
             }
         }
         client.entry.counts.confirmed.add(confirmed);
-        if first != self.awaited
-            && let Some(ticket) = first
-        {
-            client.node.tell_when_durable(ticket, &client.output);
+        for ticket in self.awaited.drain(..) {
+            wake_when_safe(client, ticket);
         }
-        self.awaited = first;
     }
 
     fn flush_messages(&mut self, client: &Client) {
@@ -293,7 +289,7 @@ impl Batch {
     fn ask_the_disk(&mut self, client: &Client) {
         let persistent = self.messages.iter().filter(|(_, message)| message.persistent);
         let octets: u64 = persistent.map(|(_, message)| message.content.size() as u64).sum();
-        if octets == 0 || client.node.has_room(self.promised + octets) {
+        if octets == 0 || client.node.log.has_room(self.promised + octets) {
             self.promised += octets;
             return;
         }
@@ -332,6 +328,10 @@ impl Batch {
         }
         Ok(way)
     }
+}
+
+fn wake_when_safe(client: &Client, ticket: ConfirmTicket) {
+    client.node.log.when_safe(ticket, client.output.clone());
 }
 
 /// Where a message goes, by its own routing key and `more`, and whether all with its exchange and key go there.

@@ -67,6 +67,7 @@ mod tests {
     use std::sync::Arc;
     use std::time::Instant;
 
+    use warren_cluster::Member;
     use warren_store::{Options, SimulatedDisk};
 
     use crate::{Node, Settings};
@@ -78,9 +79,8 @@ mod tests {
         let open = || {
             let disk = Arc::new(disk.clone());
             let name = "rabbit@test".to_owned();
-            Node::open(name, Settings::default(), directory, disk, Options::default())
-                .unwrap()
-                .0
+            let member = Member::alone_on(disk, directory, Options::default()).unwrap();
+            Node::open(name, Settings::default(), member).unwrap().0
         };
         let node = open();
         let queues: Vec<_> = (0..2000)

@@ -17,7 +17,6 @@ mod by_address;
 mod by_channel;
 mod channel;
 mod client;
-mod clock;
 pub mod config;
 mod connection;
 pub mod control;
@@ -39,18 +38,17 @@ mod process;
 mod properties;
 pub mod registry;
 mod reply_to;
-mod returns;
 mod seats;
 mod server;
-mod spill;
-mod storage;
 #[cfg(test)]
 mod testing;
 mod timers;
 mod tls;
 
+use warren_cluster::clock;
+
 pub use furniture::{Furniture, Secret};
 pub use node::{Node, Settings};
 pub use password::Hashing;
 pub use server::{serve, serve_stream};
-pub use storage::StorageError;
+pub use warren_cluster::{Member, StorageError};

@@ -1,25 +1,26 @@
 //! What all connections of a broker share.
 
 use std::collections::HashMap;
-use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use parking_lot::{Mutex, RwLock, RwLockWriteGuard};
+use parking_lot::RwLock;
 use tokio::sync::watch;
 use warren_amqp::content::BODY_SIZE_DEFAULT;
 use warren_amqp::{FrameMax, Table, Value};
+use warren_cluster::meta_store::Found;
 use warren_cluster::queue::{Identity, Past, Traffic};
-use warren_cluster::{Aftermath, Queue};
+use warren_cluster::{
+    Aftermath, ConfirmTicket, Follower, Gone, LogStore, Member, MetaStore, MetadataView, NotWritten, Queue,
+    Recovered, Session, StorageError,
+};
 use warren_model::meta::{Change, Command, Done};
-use warren_model::queue::Run;
 use warren_model::routing::delaying_queue;
-use warren_model::{MessageId, Meta, Name, Position, QueueId, Refusal};
-use warren_store::{AppendError, Disk, Options, Recovered, StreamId, Ticket};
+use warren_model::{MessageId, Meta, Name, QueueId, Refusal};
 
 use crate::alarms::{Alarms, DiskLimit, MemoryLimit};
 use crate::auth::Auth;
@@ -28,13 +29,10 @@ use crate::dead_letter;
 use crate::exclusive::Exclusive;
 use crate::furniture::Furniture;
 use crate::gate::Gate;
-use crate::output::Output;
 use crate::password::Hashing;
 use crate::registry::{Churn, Registry};
 use crate::reply_to::Replies;
-use crate::returns;
 use crate::seats::Seats;
-use crate::storage::{Storage, StorageError};
 use crate::timers::{Alarm, Timers};
 
 /// What an operator may say about connections. It may change while there are some: each goes on with what was agreed when
@@ -92,16 +90,12 @@ const CLUSTER_NAME: &str = "cluster_name";
 const CLUSTER_ID: &str = "internal_cluster_id";
 
 /// A broker's node.
-#[derive(Debug)]
 pub struct Node {
     /// `rabbit@host`.
     pub name: String,
     settings: ArcSwap<Settings>,
-    /// Held for the whole of a change, also while others may read.
-    changing: Mutex<()>,
-    meta: RwLock<Meta>,
-    /// Grows with every change of the metadata: what was derived from an older one has to be derived anew.
-    version: AtomicU64,
+    metadata: Box<dyn MetaStore>,
+    view: Arc<MetadataView>,
     /// Grows with every change of users and of what they may do.
     users_version: AtomicU64,
     queues: RwLock<HashMap<QueueId, Arc<Queue>>>,
@@ -121,58 +115,63 @@ pub struct Node {
     /// Whether clients may come in.
     pub(crate) gate: Gate,
     exclusive: Exclusive,
-    storage: Option<Storage>,
-    failure: watch::Receiver<Option<String>>,
-    /// What was written has been read: changes are written from now on.
-    is_open: AtomicBool,
+    pub(crate) log: Arc<dyn LogStore>,
+    pub(crate) session: Session,
 }
 
 impl Node {
     /// A node in memory only: what it knows and has is gone when it ends. It begins with what [`Settings::first`] says.
+    ///
+    /// # Panics
+    /// Never: there is nothing that could be read wrongly.
     #[must_use]
-    pub fn new(name: String, settings: Settings) -> Self {
-        let node = Self::empty(name, settings, None, watch::channel(None).1, time_of_day().0);
-        node.furnish();
-        node.identify();
-        node
+    pub fn new(name: String, settings: Settings) -> Arc<Self> {
+        let opened = Self::open(name, settings, Member::in_memory(time_of_day().0));
+        opened.expect("nothing is read").0
     }
 
-    /// A node with all that is in its data directory. A new one begins with what
-    /// [`Settings::first`] says.
+    /// A node with all that is kept where it stands. A new one begins with what [`Settings::first`] says.
     ///
     /// # Errors
-    /// The directory is in use, damaged, or of another version.
+    /// What is kept cannot be read.
     pub fn open(
         name: String,
         settings: Settings,
-        directory: &Path,
-        disk: Arc<dyn Disk>,
-        options: Options,
-    ) -> Result<(Self, Recovered), StorageError> {
-        let (failed, failure) = watch::channel(None);
-        let (storage, recovered) = Storage::open(directory, disk, options, failed)?;
-        let commands = storage.commands()?;
-        let node = Self::empty(name, settings, Some(storage), failure, recovered.incarnation);
-        let written = commands.len() as u64;
-        for command in commands {
-            // What was refused then is refused again.
-            node.change(command).ok();
+        member: Member,
+    ) -> Result<(Arc<Self>, Recovered), StorageError> {
+        let Member {
+            metadata,
+            view,
+            log,
+            session,
+            recovered,
+        } = member;
+        let node = Arc::new(Self {
+            name,
+            settings: ArcSwap::from_pointee(settings),
+            metadata,
+            view,
+            users_version: AtomicU64::new(1),
+            queues: RwLock::default(),
+            timers: Timers::default(),
+            replies: Replies::default(),
+            incarnation: recovered.incarnation,
+            messages: AtomicU64::new(1),
+            connections: AtomicU64::new(1),
+            registry: Registry::default(),
+            auth: Auth::default(),
+            alarms: Alarms::default(),
+            seats: Seats::default(),
+            gate: Gate::default(),
+            exclusive: Exclusive::default(),
+            log,
+            session,
+        });
+        let follower: Weak<dyn Follower> = Arc::<Self>::downgrade(&node);
+        if node.metadata.start(follower)? == Found::Nothing {
+            node.furnish();
         }
-        // Transient queues had numbers, too, which are in no command that was kept.
-        let queues = recovered.streams.iter().map(|state| state.stream);
-        let last = queues
-            .filter(|stream| *stream != returns::STREAM)
-            .map(|stream| stream.0)
-            .max();
-        node.change(Command::NumberQueuesAfter {
-            last: last.unwrap_or_default(),
-        })
-        .ok();
-        node.is_open.store(true, Ordering::Relaxed);
-        match written {
-            0 => node.furnish(),
-            _ => node.rewrite(written)?,
-        }
+        node.identify();
         node.identify();
         // A crash may have come between an exchange and its queue.
         if let Err(refusal) = node.add_delaying_queues() {
@@ -182,118 +181,60 @@ impl Node {
         Ok((node, recovered))
     }
 
-    fn empty(
-        name: String,
-        settings: Settings,
-        storage: Option<Storage>,
-        failure: watch::Receiver<Option<String>>,
-        incarnation: u64,
-    ) -> Self {
-        Self {
-            name,
-            settings: ArcSwap::from_pointee(settings),
-            changing: Mutex::default(),
-            meta: RwLock::default(),
-            version: AtomicU64::new(1),
-            users_version: AtomicU64::new(1),
-            queues: RwLock::default(),
-            timers: Timers::default(),
-            replies: Replies::default(),
-            incarnation,
-            messages: AtomicU64::new(1),
-            connections: AtomicU64::new(1),
-            registry: Registry::default(),
-            auth: Auth::default(),
-            alarms: Alarms::default(),
-            seats: Seats::default(),
-            gate: Gate::default(),
-            exclusive: Exclusive::default(),
-            storage,
-            failure,
-            is_open: AtomicBool::new(false),
-        }
-    }
-
-    fn rewrite(&self, written: u64) -> Result<(), StorageError> {
-        let commands: Vec<Command> = self.read(|meta| meta.durable().collect());
-        self.storage
-            .as_ref()
-            .map_or(Ok(()), |storage| storage.rewrite(written, &commands))
-    }
-
-    /// Gives queues the messages that the log has of them, and forgets those of queues that are not there any more.
-    fn recover(&self, recovered: &Recovered) -> Result<(), StorageError> {
-        let Some(storage) = &self.storage else {
-            return Ok(());
-        };
-        let mut left = storage.left(recovered)?;
-        let mut returned = Vec::new();
-        for state in recovered
-            .streams
-            .iter()
-            .filter(|state| ![StreamId::METADATA, returns::STREAM].contains(&state.stream))
-        {
-            let id = QueueId(state.stream.0);
-            let Some(queue) = self.queue(id) else {
-                storage.remove(&[id])?;
+    /// Gives queues the messages that were kept of them, and forgets those of queues that are not there any more.
+    fn recover(&self, recovered: &Recovered) -> Result<(), NotWritten> {
+        let (mut after, mut returned) = (Aftermath::default(), Vec::new());
+        for found in &recovered.queues {
+            let Some(queue) = self.queue(found.id) else {
+                after.gone.push(Gone {
+                    queue: found.id,
+                    durable: true,
+                });
                 continue;
             };
-            let next = Position(state.next);
-            let run = state.first.filter(|_| state.messages > 0).map(|first| Run {
-                first: Position(first),
-                last: Position(state.next - 1),
-                count: state.messages,
-                octets: state.octets,
-            });
-            let past = left.of(id, run.map_or(next, |run| run.first), next);
-            returned.extend(past.returned(id));
-            match run {
+            let past = found.past.clone();
+            returned.extend(past.returned(found.id));
+            match found.run {
                 // Which of them comes first depends on what is in them.
                 Some(run) if queue.has_priorities() => {
-                    queue.recover_entries(next, past, storage.all(id, run.first));
+                    queue.recover_entries(found.next, past, self.log.all(found.id, run.first));
                 }
-                run => queue.recover(next, past, run),
+                run => queue.recover(found.next, past, run),
             }
-            match run {
+            match found.run {
                 // All of them have to be read, or have been.
                 Some(_) if queue.is_delaying() || queue.has_priorities() => {
-                    self.timers.set(now(), id, Alarm::Messages);
+                    self.timers.set(now(), found.id, Alarm::Messages);
                 }
-                Some(run) => self.timers.look(id, run.first),
+                Some(run) => self.timers.look(found.id, run.first),
                 None => {}
             }
         }
-        if !left.is_empty() {
-            // That the last process ended in order is not to be found again if this one does not.
-            let written = storage.rewrite_returned(None, returned)?;
-            storage.wait(written).map_err(AppendError::from)?;
-        }
-        Ok(())
+        self.log.write(&mut after)?;
+        self.log.started(returned)
     }
 
     /// Nobody gets messages any more; what has to be known of them when the next process starts is on disk. The last thing
     /// that is done with a node, and without it the next process takes all messages for seen.
     pub fn stop(&self) {
-        let Some(storage) = &self.storage else { return };
         let queues = self.queues().0;
         let pasts: Vec<(QueueId, Past)> = queues
             .iter()
             .filter(|queue| queue.identity().durable)
             .map(|queue| (queue.identity().id, queue.past(true)))
             .collect();
-        if let Err(error) = storage.stop(&pasts) {
+        if let Err(error) = self.log.stop(&pasts) {
             tracing::error!(%error, "who has seen which messages is not on disk");
         }
     }
 
     /// Writes anew how often messages came back, in place of all records before one.
     fn rewrite_returned(&self, before: u64) {
-        let Some(storage) = &self.storage else { return };
         let queues = self.queues().0;
         let kept = queues.iter().filter(|queue| queue.identity().durable);
         let mut returned = Vec::new();
         kept.for_each(|queue| returned.extend(queue.past(false).returned(queue.identity().id)));
-        if let Err(error) = storage.rewrite_returned(Some(before), returned) {
+        if let Err(error) = self.log.rewrite_returned(before, returned) {
             tracing::error!(%error, "how often messages came back is not written anew");
         }
     }
@@ -301,26 +242,20 @@ impl Node {
     /// Why nothing can be written any more, as soon as that is so: the process has to end.
     #[must_use]
     pub fn failure(&self) -> watch::Receiver<Option<String>> {
-        self.failure.clone()
+        self.session.ended()
     }
 
     /// Does what operations on queues have left to be done. Gives the ticket of what has to be on disk, if anything has.
     ///
     /// # Errors
     /// Messages cannot be written: none of them is safe.
-    pub(crate) fn carry_out(self: &Arc<Self>, after: &mut Aftermath) -> Result<Option<Ticket>, AppendError> {
-        self.carry_out_promised(after, false)
-    }
-
-    /// As [`Node::carry_out`]; `promised`: what was published is among it, and [`Node::has_room`] said that it can be written.
-    pub(crate) fn carry_out_promised(
+    pub(crate) fn carry_out(
         self: &Arc<Self>,
         after: &mut Aftermath,
-        promised: bool,
-    ) -> Result<Option<Ticket>, AppendError> {
+    ) -> Result<Option<ConfirmTicket>, NotWritten> {
         let returned = !after.returned.is_empty();
-        let written = self.write_out(after, promised);
-        if returned && let Some(before) = self.storage.as_ref().and_then(Storage::has_many_returned) {
+        let written = self.write_out(after);
+        if returned && let Some(before) = self.log.has_many_returned() {
             let node = Arc::clone(self);
             tokio::task::spawn_blocking(move || node.rewrite_returned(before));
         }
@@ -334,56 +269,18 @@ impl Node {
     }
 
     /// All of that but what has to be brought from the disk, or to be put there.
-    fn write_out(&self, after: &mut Aftermath, promised: bool) -> Result<Option<Ticket>, AppendError> {
+    fn write_out(&self, after: &mut Aftermath) -> Result<Option<ConfirmTicket>, NotWritten> {
         dead_letter::publish(self, now(), after);
         after.refused.clear();
         for (queue, time) in after.deadlines.drain(..) {
             self.timers.set(time, queue, Alarm::Messages);
         }
-        match &self.storage {
-            Some(storage) => storage.write(after, promised),
-            None => {
-                after.placed.clear();
-                after.settled.clear();
-                after.purged.clear();
-                after.returned.clear();
-                Ok(None)
-            }
-        }
+        self.log.write(after)
     }
 
-    pub(crate) const fn storage(&self) -> Option<&Storage> {
-        self.storage.as_ref()
-    }
-
-    /// The last change of the metadata, as long as it is not on disk.
-    pub(crate) fn change_under_way(&self) -> Option<Ticket> {
-        self.storage.as_ref()?.change_under_way()
-    }
-
-    pub(crate) fn is_durable(&self, ticket: Ticket) -> bool {
-        self.storage
-            .as_ref()
-            .is_none_or(|storage| storage.is_durable(ticket))
-    }
-
-    /// Does the disk take messages of so many octets?
-    pub(crate) fn has_room(&self, octets: u64) -> bool {
-        self.storage
-            .as_ref()
-            .is_none_or(|storage| storage.has_room(octets))
-    }
-
-    /// So much waits for the disk that publishers should wait, too.
-    pub(crate) fn is_behind(&self) -> bool {
-        self.storage.as_ref().is_some_and(Storage::is_behind)
-    }
-
-    /// Wakes a connection when a ticket is durable.
-    pub(crate) fn tell_when_durable(&self, ticket: Ticket, output: &Arc<Output>) {
-        if let Some(storage) = &self.storage {
-            storage.tell(ticket, output);
-        }
+    /// The last change of the metadata, as long as it is not safe.
+    pub(crate) fn change_under_way(&self) -> Option<ConfirmTicket> {
+        self.metadata.under_way()
     }
 
     /// What the cluster is called: as an operator said, or like the node.
@@ -445,7 +342,7 @@ impl Node {
 
     /// Reads the metadata. Short: everybody else waits.
     pub fn read<T>(&self, look: impl FnOnce(&Meta) -> T) -> T {
-        look(&self.meta.read())
+        self.view.read(look)
     }
 
     /// Changes the metadata, and queues with it. What has to outlive a restart is on disk then.
@@ -498,106 +395,33 @@ impl Node {
     ///
     /// # Errors
     /// It cannot be written.
-    pub(crate) fn wait(&self, ticket: Option<Ticket>) -> Result<(), Refusal> {
-        match (&self.storage, ticket) {
-            (Some(storage), Some(ticket)) => storage.wait(ticket).map_err(|error| not_written(&error)),
-            _ => Ok(()),
-        }
+    pub(crate) fn wait(&self, ticket: Option<ConfirmTicket>) -> Result<(), Refusal> {
+        let Some(ticket) = ticket else { return Ok(()) };
+        self.log.wait(ticket).map_err(|error| {
+            tracing::error!(%error, "change of the metadata was not written");
+            Refusal::new(
+                warren_amqp::ReplyCode::InternalError,
+                "the change cannot be written",
+            )
+        })
     }
 
-    /// Changes the metadata, and says what has to be on disk before it counts.
-    ///
-    /// One command after another, each written down before anything changes: what cannot be written has not happened. What is much work
-    /// is done in pieces, between which others look.
-    pub(crate) fn change(&self, command: Command) -> Result<(Done, Option<Ticket>), Refusal> {
-        let mut after = Aftermath::default();
-        let changed = self.change_in_order(command, &mut after)?;
-        if let Err(error) = self.write_out(&mut after, false) {
-            tracing::error!(%error, "what a change leads to is not on disk");
-        }
-        for (queue, run) in after.missing.drain(..) {
-            self.timers.fetch(queue, run);
-        }
-        // Whoever uses the queue next will see to it.
-        after.paged.drain(..).for_each(|queue| queue.stop_paging());
-        after.tell();
-        Ok(changed)
-    }
-
-    fn change_in_order(
-        &self,
-        command: Command,
-        after: &mut Aftermath,
-    ) -> Result<(Done, Option<Ticket>), Refusal> {
-        let _order = self.changing.lock();
-        let checked = {
-            let meta = self.meta.read();
-            let is_durable = meta.is_durable(&command);
-            meta.check(command)?.map(|work| (work, is_durable))
-        };
-        let Some((mut work, is_durable)) = checked else {
-            return Ok((Done::default(), None));
-        };
-        let ticket = match work.command().filter(|_| is_durable) {
-            Some(command) => self.record(command)?,
-            None => None,
-        };
-        let (mut changes, mut gone) = (Vec::new(), Vec::new());
-        loop {
-            let mut meta = self.meta.write();
-            let before = changes.len();
-            let done = meta.carry_on(&mut work, &mut changes)?;
-            let new = changes.get(before..).unwrap_or_default();
-            // Nobody sees a queue in the metadata that is not there.
-            for change in new {
-                if let Change::QueueAdded(id) = change {
-                    self.open_queue(&meta, *id);
-                }
-            }
-            if done {
-                self.version.fetch_add(1, Ordering::Release);
-            }
-            // Whoever waits to look has a look before the next piece.
-            RwLockWriteGuard::unlock_fair(meta);
-            let meta = self.meta.read();
-            for change in new {
-                self.follow(&meta, change, &mut gone, after);
-            }
-            if done {
-                break;
-            }
-        }
-        // If this is not on disk when the node starts again, it finds messages of queues that are not there.
-        if let Some(storage) = &self.storage
-            && let Err(error) = storage.remove(&gone)
-        {
-            tracing::error!(%error, "messages of deleted queues stay until the next start");
-        }
-        Ok((Done { changes }, ticket))
-    }
-
-    /// Writes a command down, in the order in which commands are carried out.
-    fn record(&self, command: &Command) -> Result<Option<Ticket>, Refusal> {
-        match &self.storage {
-            Some(storage) if self.is_open.load(Ordering::Relaxed) => {
-                let written = storage.command(command);
-                written.map(Some).map_err(|error| not_written(&error))
-            }
-            _ => Ok(None),
-        }
+    /// Changes the metadata, and queues with it, and says what has to be safe before it counts.
+    pub(crate) fn change(&self, command: Command) -> Result<(Done, Option<ConfirmTicket>), Refusal> {
+        self.metadata.propose(command)
     }
 
     /// A number that is another one after every change of the metadata.
     #[must_use]
     pub fn version(&self) -> u64 {
-        self.version.load(Ordering::Acquire)
+        self.view.version()
     }
 
     /// Nobody waits for answers at this address any more.
     pub(crate) fn close_replies(&self, name: &Name) {
         if self.replies.close(name) {
             // So that nobody remembers that the address led anywhere.
-            self.version.fetch_add(1, Ordering::Release);
+            self.view.outdate();
         }
     }
 
@@ -664,8 +488,9 @@ impl Node {
             }
         }
     }
+}
 
-    /// A queue has been declared.
+impl Follower for Node {
     fn open_queue(&self, meta: &Meta, id: QueueId) {
         let Some((vhost, name, declared)) = meta.queue(id) else {
             return;
@@ -698,17 +523,13 @@ impl Node {
         }
     }
 
-    fn follow(&self, meta: &Meta, change: &Change, gone: &mut Vec<QueueId>, after: &mut Aftermath) {
+    fn follow(&self, meta: &Meta, change: &Change, after: &mut Aftermath) {
         match change {
             Change::QueueRemoved(id) => {
                 self.exclusive.remove(*id);
                 let mut queues = self.queues.write();
                 if let Some(queue) = queues.remove(id) {
                     queue.close(after);
-                    gone.extend(queue.identity().durable.then_some(*id));
-                    if let Some(storage) = &self.storage {
-                        storage.spill.remove(*id);
-                    }
                     // Under the lock under which sums are made.
                     self.registry
                         .retire(queue.identity().kind, queue.snapshot().traffic);
@@ -741,14 +562,26 @@ impl Node {
             }
         }
     }
+
+    fn followed(&self, mut after: Aftermath) {
+        if let Err(error) = self.write_out(&mut after) {
+            tracing::error!(%error, "what a change leads to is not on disk");
+        }
+        for (queue, run) in after.missing.drain(..) {
+            self.timers.fetch(queue, run);
+        }
+        // Whoever uses the queue next will see to it.
+        after.paged.drain(..).for_each(|queue| queue.stop_paging());
+        after.tell();
+    }
 }
 
-fn not_written(error: &dyn std::error::Error) -> Refusal {
-    tracing::error!(%error, "change of the metadata was not written");
-    Refusal::new(
-        warren_amqp::ReplyCode::InternalError,
-        "the change cannot be written",
-    )
+impl std::fmt::Debug for Node {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Node")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use warren_amqp::content::{Header, HeaderEdit};
 use warren_amqp::hot::{Carrier, Forward};
 use warren_amqp::outbox::Outbox;
 use warren_amqp::{Method, ShortString, Value};
-use warren_cluster::{Delivery, DeliverySink, Queue, Room};
+use warren_cluster::{Delivery, DeliverySink, Queue, Room, Waiter};
 use warren_model::{ConsumerId, Message, Millis};
 
 use crate::by_channel::ByChannel;
@@ -101,6 +101,12 @@ impl Output {
     /// What there is to do. Asked before it is done.
     pub(crate) fn news(&self) -> u32 {
         self.news.swap(0, Ordering::AcqRel)
+    }
+}
+
+impl Waiter for Output {
+    fn safe(&self) {
+        self.tell(WRITTEN);
     }
 }
 

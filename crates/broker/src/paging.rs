@@ -4,10 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use warren_cluster::{Aftermath, Queue};
+use warren_cluster::{Aftermath, NotRead, NotWritten, Queue};
 use warren_model::queue::Run;
 use warren_model::{Position, QueueId};
-use warren_store::ReadError;
 
 use crate::clock::now;
 use crate::node::Node;
@@ -24,27 +23,29 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub(crate) fn page_out(node: &Arc<Node>, queue: Arc<Queue>) {
     let node = Arc::clone(node);
     tokio::task::spawn_blocking(move || {
-        let Some(storage) = node.storage() else { return };
         let id = queue.identity().id;
         loop {
             let entries = queue.to_page();
             let (Some(first), Some(last)) = (entries.first(), entries.last()) else {
                 return;
             };
-            if let Err(error) = storage.keep(id, &entries) {
-                tracing::warn!(%error, ?queue, "messages that should leave the memory stay");
-                std::thread::sleep(PAUSE);
-                return queue.stop_paging();
+            match node.log.page_out(id, &entries) {
+                Ok(()) => {}
+                // It is not asked again.
+                Err(NotWritten::Nowhere) => return,
+                Err(error) => {
+                    tracing::warn!(%error, ?queue, "messages that should leave the memory stay");
+                    std::thread::sleep(PAUSE);
+                    return queue.stop_paging();
+                }
             }
             // Those that were taken while we wrote are not needed.
             match queue.page_out(last.position) {
                 Some(run) if run.first > first.position => {
-                    storage
-                        .spill
-                        .settle(id, first.position, Position(run.first.0 - 1));
+                    node.log.paged_in(id, first.position, Position(run.first.0 - 1));
                 }
                 Some(_) => {}
-                None => storage.spill.settle(id, first.position, last.position),
+                None => node.log.paged_in(id, first.position, last.position),
             }
         }
     });
@@ -60,7 +61,7 @@ pub(crate) fn fetch(node: &Arc<Node>, queue: Arc<Queue>, run: Run) {
             Err(error) => {
                 tracing::error!(%error, ?queue, "messages cannot be read now");
                 std::thread::sleep(PAUSE);
-                if node.failure().borrow().is_none() {
+                if node.session.holds() {
                     fetch(&node, queue, run);
                 }
                 return;
@@ -75,11 +76,10 @@ pub(crate) fn fetch(node: &Arc<Node>, queue: Arc<Queue>, run: Run) {
 
 /// Looks at first messages that a restart found, which end at their time even if nobody uses their queue.
 pub(crate) fn look(node: &Node, first: Vec<(QueueId, Position)>) {
-    let Some(storage) = node.storage() else { return };
     for (queue, position) in first {
-        match storage.fetch(queue, position, 1, 1) {
-            Ok((entries, _)) => {
-                if let Some(time) = entries.first().and_then(|entry| entry.expires) {
+        match node.log.fetch(queue, position, 1, 1) {
+            Ok(found) => {
+                if let Some(time) = found.entries.first().and_then(|entry| entry.expires) {
                     node.timers.set(time, queue, Alarm::Messages);
                 }
             }
@@ -91,22 +91,19 @@ pub(crate) fn look(node: &Node, first: Vec<(QueueId, Position)>) {
 
 /// # Errors
 /// They may be read another time.
-fn load(node: &Node, queue: &Arc<Queue>, run: Run, after: &mut Aftermath) -> Result<(), ReadError> {
-    let Some(storage) = node.storage() else {
-        return Ok(());
-    };
+fn load(node: &Node, queue: &Arc<Queue>, run: Run, after: &mut Aftermath) -> Result<(), NotRead> {
     let id = queue.identity().id;
-    let (entries, through) = match storage.fetch(id, run.first, MESSAGES, OCTETS) {
+    let (entries, through) = match node.log.fetch(id, run.first, MESSAGES, OCTETS) {
         // Nothing more behind the last: the run has been looked through.
-        Ok((entries, through)) => (entries, through.unwrap_or(run.last)),
-        Err(error @ ReadError::Corrupt { position, .. }) => {
+        Ok(fetched) => (fetched.entries, fetched.through.unwrap_or(run.last)),
+        Err(error @ NotRead::Damaged { position, .. }) => {
             tracing::error!(%error, ?queue, "message is damaged and left out");
-            (Vec::new(), Position(position))
+            (Vec::new(), position)
         }
         Err(error) => return Err(error),
     };
     let through = through.min(run.last);
     queue.load(now(), entries, through, after);
-    storage.spill.settle(id, run.first, through);
+    node.log.paged_in(id, run.first, through);
     Ok(())
 }

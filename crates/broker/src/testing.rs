@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A node and where it listens.
 pub(crate) async fn node() -> (Arc<Node>, SocketAddr) {
-    let node = Arc::new(Node::new("rabbit@test".to_owned(), Settings::default()));
+    let node = Node::new("rabbit@test".to_owned(), Settings::default());
     let address = listen(&node).await;
     (node, address)
 }

@@ -13,8 +13,7 @@ use warren_amqp::hot::Publish;
 use warren_amqp::outbox::Outbox;
 use warren_amqp::{FrameMax, Method, ShortString, basic, channel, connection, queue};
 use warren_broker::alarms::MemoryLimit;
-use warren_broker::{Node, Settings, serve};
-use warren_store::{Options, RealDisk};
+use warren_broker::{Member, Node, Settings, serve};
 
 /// Octets of a body.
 const BODY: usize = 8192;
@@ -68,16 +67,8 @@ async fn open(at: std::net::SocketAddr) -> TcpStream {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn with_a_stalled_consumer_memory_stays_below_its_limit_and_the_backlog_is_on_disk() {
     let directory = tempfile::tempdir().unwrap();
-    let (disk, options) = (Arc::new(RealDisk), Options::default());
-    let settings = Settings::default();
-    let opened = Node::open(
-        "rabbit@test".to_owned(),
-        settings,
-        directory.path(),
-        disk,
-        options,
-    );
-    let node = Arc::new(opened.unwrap().0);
+    let member = Member::alone(directory.path()).unwrap();
+    let (node, _) = Node::open("rabbit@test".to_owned(), Settings::default(), member).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = listener.local_addr().unwrap();
     tokio::spawn(serve(Arc::clone(&node), listener));

@@ -10,6 +10,19 @@
 //!
 //! Invariant: nobody holds the locks of two queues, and nothing waits while it holds one.
 
+pub mod clock;
+pub mod log_store;
+mod member;
+pub mod meta_store;
 pub mod queue;
+mod session;
+mod single;
+mod ticket;
 
-pub use queue::{Aftermath, Delivery, DeliverySink, Placed, Purged, Queue, Room};
+pub use log_store::{LogStore, NotRead, NotWritten};
+pub use member::{Member, Recovered, RecoveredQueue};
+pub use meta_store::{Follower, MetaStore, MetadataView};
+pub use queue::{Aftermath, Delivery, DeliverySink, Gone, Placed, Purged, Queue, Room};
+pub use session::Session;
+pub use single::StorageError;
+pub use ticket::{ConfirmTicket, Waiter};

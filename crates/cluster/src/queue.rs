@@ -17,7 +17,7 @@ use warren_model::consumers::{ConsumerId, Consumers, InExclusiveUse, Terms};
 use warren_model::queue::{Counts, Entry, Limits, Position, QueueMachine, Refused, Removed, Run};
 use warren_model::{Message, Millis, Name, QueueId};
 
-pub use aftermath::{Aftermath, Placed, Purged, Returned};
+pub use aftermath::{Aftermath, Gone, Placed, Purged, Returned};
 pub use past::Past;
 
 /// A message for a consumer.
@@ -416,6 +416,10 @@ impl Queue {
         );
         let count = state.machine.counts().ready;
         state.machine.purge(&mut Vec::new());
+        after.gone.push(Gone {
+            queue: self.identity.id,
+            durable: self.identity.durable,
+        });
         count
     }
 

@@ -24,7 +24,7 @@ const FOR_EVER: Duration = Duration::from_secs(24 * 3600);
 pub(crate) fn accepted(said: &[u8]) {
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_time().start_paused(true).build().unwrap();
-    let node = Arc::new(Node::new("rabbit@test".to_owned(), Settings::default()));
+    let node = Node::new("rabbit@test".to_owned(), Settings::default());
     runtime.block_on(async {
         let talk = tokio::time::timeout(FOR_EVER, talk(&node, said));
         talk.await.expect("the connection ends with its client");

@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use warren_cluster::Member;
 
 use super::{Alarms, DiskLimit, Measured, MemoryLimit, Short};
 use crate::node::{Node, Settings};
@@ -158,14 +158,8 @@ async fn a_disk_with_too_little_room_is_an_alarm() {
         disk_free_limit: DiskLimit::Octets(u64::MAX),
         ..Settings::default()
     };
-    let opened = Node::open(
-        "rabbit@test".to_owned(),
-        settings,
-        directory.path(),
-        Arc::new(warren_store::RealDisk),
-        warren_store::Options::default(),
-    );
-    let node = Arc::new(opened.unwrap().0);
+    let member = Member::alone(directory.path()).unwrap();
+    let (node, _) = Node::open("rabbit@test".to_owned(), settings, member).unwrap();
     let address = crate::testing::listen(&node).await;
     let mut publisher = Client::open(address).await;
     eventually("the disk is short", || node.alarms.short().disk).await;

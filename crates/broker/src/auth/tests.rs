@@ -17,7 +17,7 @@ fn from(peer: &str) -> Arrival {
 }
 
 fn node() -> Arc<Node> {
-    Arc::new(Node::new("rabbit@test".to_owned(), Settings::default()))
+    Node::new("rabbit@test".to_owned(), Settings::default())
 }
 
 fn put(node: &Node, user: &str, hashing: Hashing, password: &str) {

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use warren_amqp::outbox::Outbox;
 use warren_amqp::tx;
-use warren_store::Ticket;
+use warren_cluster::ConfirmTicket;
 
 /// What became of messages, in the order of their numbers.
 #[derive(Debug, Default)]
@@ -18,6 +18,8 @@ pub(crate) struct Confirms {
     /// They are commits of transactions, each of which has an answer of its own.
     commits: bool,
     unsaid: VecDeque<Unsaid>,
+    /// For this the connection will be woken.
+    awaited: Option<ConfirmTicket>,
 }
 
 /// Messages in a row with the same fate.
@@ -27,7 +29,7 @@ struct Unsaid {
     last: u64,
     refused: bool,
     /// They are safe when this is durable.
-    ticket: Option<Ticket>,
+    ticket: Option<ConfirmTicket>,
 }
 
 impl Confirms {
@@ -46,7 +48,7 @@ impl Confirms {
     }
 
     /// A message was `refused`, or is safe when the ticket is durable.
-    pub(crate) fn done(&mut self, number: u64, refused: bool, ticket: Option<Ticket>) {
+    pub(crate) fn done(&mut self, number: u64, refused: bool, ticket: Option<ConfirmTicket>) {
         match self.unsaid.back_mut() {
             // What needs no disk waits with what was published before it.
             Some(before) if !refused && !before.refused && (ticket == before.ticket || ticket.is_none()) => {
@@ -71,7 +73,7 @@ impl Confirms {
         &mut self,
         channel: u16,
         outbox: &mut Outbox,
-        is_durable: impl Fn(Ticket) -> bool,
+        is_durable: impl Fn(ConfirmTicket) -> bool,
     ) -> u64 {
         let mut confirmed = 0;
         let mut safe: Option<(u64, u64)> = None;
@@ -97,9 +99,14 @@ impl Confirms {
         confirmed
     }
 
-    /// What is waited for, if anything is.
-    pub(crate) fn waits_for(&self) -> Option<Ticket> {
-        self.unsaid.front()?.ticket
+    /// What is waited for, if anything is; each is said once.
+    pub(crate) fn awaits(&mut self) -> Option<ConfirmTicket> {
+        let first = self.unsaid.front()?.ticket;
+        if first == self.awaited {
+            return None;
+        }
+        self.awaited = first;
+        first
     }
 }
 
@@ -111,14 +118,14 @@ fn acknowledge(channel: u16, range: Option<(u64, u64)>, outbox: &mut Outbox) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Confirms, Outbox, Ticket};
+    use super::{ConfirmTicket, Confirms, Outbox};
     use bytes::Buf;
     use warren_amqp::FrameMax;
 
     /// What was said, as tags and whether all before were meant.
     fn said(confirms: &mut Confirms, durable: u64) -> Vec<(u8, u64, bool)> {
         let mut outbox = Outbox::new(FrameMax::DEFAULT);
-        confirms.say(1, &mut outbox, |ticket| ticket.is_durable(durable));
+        confirms.say(1, &mut outbox, |ticket| ticket.number() < durable);
         let octets = outbox.copy_to_bytes(outbox.remaining());
         octets
             .chunks(21)
@@ -137,14 +144,15 @@ mod tests {
         let mut confirms = Confirms::default();
         for _ in 0..3 {
             let number = confirms.next();
-            confirms.done(number, false, Some(Ticket(5)));
+            confirms.done(number, false, Some(ConfirmTicket::new(5)));
         }
         let number = confirms.next();
         confirms.done(number, false, None);
         assert_eq!(said(&mut confirms, 5), []);
-        assert_eq!(confirms.waits_for(), Some(Ticket(5)));
+        assert_eq!(confirms.awaits(), Some(ConfirmTicket::new(5)));
+        assert_eq!(confirms.awaits(), None, "it has been said");
         assert_eq!(said(&mut confirms, 6), [(80, 4, true)]);
-        assert_eq!(confirms.waits_for(), None);
+        assert_eq!(confirms.awaits(), None);
     }
 
     #[test]

@@ -14,9 +14,9 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use warren_api::broker::SOCKET;
+use warren_cluster::Member;
 use warren_kit::control::ControlSocket;
 use warren_kit::systemd::ServiceManager;
-use warren_store::RealDisk;
 
 use super::{DaemonError, Options, cookie, data, definitions, listeners};
 use crate::about::About;
@@ -49,7 +49,7 @@ pub(super) async fn start_and_serve(
     let _ = cookie::take(&home.join(cookie::FILE), options.environment.cookie.as_ref())?;
     // Before anything that takes time.
     let tls = plan.tls.as_ref().map(|tls| tls::load(tls, None)).transpose()?;
-    let node = Arc::new(open(&plan, &manager)?);
+    let node = open(&plan, &manager)?;
     if let Some(path) = &plan.definitions {
         definitions::load(&node, path)?;
     }
@@ -80,22 +80,16 @@ pub(super) async fn start_and_serve(
 }
 
 /// Everything that was kept is there again when this returns.
-fn open(plan: &Plan, manager: &ServiceManager) -> Result<Node, DaemonError> {
+fn open(plan: &Plan, manager: &ServiceManager) -> Result<Arc<Node>, DaemonError> {
     let started = Instant::now();
     // A service manager that does not listen is no reason not to start.
     let _ = manager.status("recovering messages");
     let (name, settings) = (plan.node.clone(), plan.settings.clone());
-    let (node, recovered) = Node::open(
-        name,
-        settings,
-        &plan.data,
-        Arc::new(RealDisk),
-        warren_store::Options::default(),
-    )?;
+    let (node, recovered) = Node::open(name, settings, Member::alone(&plan.data)?)?;
     tracing::info!(
         data = %plan.data.display(),
         starts = recovered.incarnation,
-        messages = recovered.streams.iter().map(|stream| stream.messages).sum::<u64>(),
+        messages = recovered.messages(),
         elapsed_ms = millis(started),
         "data directory opened"
     );

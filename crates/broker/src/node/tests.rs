@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use warren_amqp::client::Event;
 use warren_amqp::{Method, ShortString, Table, Value, basic, confirm, queue};
+use warren_cluster::Member;
 use warren_model::meta::{Binding, Command, Destination};
 use warren_model::{Name, Refusal};
 use warren_store::{Options, SimulatedDisk, Weather};
@@ -19,13 +20,13 @@ fn name(text: &str) -> Name {
     Name::try_from(text).unwrap()
 }
 
-fn open(disk: &SimulatedDisk) -> Node {
+fn open(disk: &SimulatedDisk) -> Arc<Node> {
     let options = Options {
         segment_octets: SEGMENT,
         ..Options::default()
     };
-    let (name, disk) = ("rabbit@test".to_owned(), Arc::new(disk.clone()));
-    let opened = Node::open(name, Settings::default(), Path::new("/data"), disk, options);
+    let member = Member::alone_on(Arc::new(disk.clone()), Path::new("/data"), options).unwrap();
+    let opened = Node::open("rabbit@test".to_owned(), Settings::default(), member);
     opened.unwrap().0
 }
 
@@ -106,7 +107,7 @@ fn when_the_log_has_ended_nothing_changes() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_went_nowhere_is_not_confirmed_before_the_deletion_that_led_it_there_is_on_disk() {
     let disk = SimulatedDisk::default();
-    let node = Arc::new(open(&disk));
+    let node = open(&disk);
     let address = listen(&node).await;
     node.apply(declare("gone", 10)).unwrap();
     let mut publisher = Client::open(address).await;

@@ -76,7 +76,7 @@ async fn what_begins_like_a_header_and_is_none_is_refused() {
 
 #[tokio::test]
 async fn a_listed_proxy_and_a_client_of_his_own_share_a_port() {
-    let node = Arc::new(Node::new("rabbit@test".to_owned(), Settings::default()));
+    let node = Node::new("rabbit@test".to_owned(), Settings::default());
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let to = listener.local_addr().unwrap();
     let door = Door::default();

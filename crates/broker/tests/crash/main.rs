@@ -27,7 +27,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 use warren_broker::alarms::DiskLimit;
-use warren_broker::{Node, Settings};
+use warren_broker::{Member, Node, Settings};
 use warren_store::{Disk, Options};
 
 use record::Record;
@@ -68,9 +68,8 @@ async fn start(directory: &Path, disk: Arc<dyn Disk>) -> (Arc<Node>, SocketAddr)
         disk_free_limit: DiskLimit::Octets(0),
         ..Settings::default()
     };
-    let opened = Node::open("rabbit@crash".to_owned(), settings, directory, disk, options());
-    let (node, _) = opened.unwrap();
-    let node = Arc::new(node);
+    let member = Member::alone_on(disk, directory, options()).unwrap();
+    let (node, _) = Node::open("rabbit@crash".to_owned(), settings, member).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(warren_broker::serve(Arc::clone(&node), listener));

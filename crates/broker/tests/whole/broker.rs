@@ -6,8 +6,7 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
-use warren_broker::{Node, Settings, serve};
-use warren_store::{Options, RealDisk};
+use warren_broker::{Member, Node, Settings, serve};
 
 /// A broker, until it is dropped.
 pub(crate) struct Broker {
@@ -29,9 +28,8 @@ impl Broker {
     /// One that finds again what it had.
     pub(crate) fn on(directory: &Path) -> Self {
         Self::of(|| {
-            let (disk, options) = (Arc::new(RealDisk), Options::default());
-            let name = "rabbit@test".to_owned();
-            let opened = Node::open(name, Settings::default(), directory, disk, options);
+            let member = Member::alone(directory).unwrap();
+            let opened = Node::open("rabbit@test".to_owned(), Settings::default(), member);
             opened.unwrap().0
         })
     }
@@ -42,7 +40,7 @@ impl Broker {
         self.node.stop();
     }
 
-    fn of(node: impl FnOnce() -> Node) -> Self {
+    fn of(node: impl FnOnce() -> Arc<Node>) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
@@ -50,7 +48,7 @@ impl Broker {
             .unwrap();
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let at = listener.local_addr().unwrap();
-        let node = Arc::new(node());
+        let node = node();
         runtime.spawn(serve(Arc::clone(&node), listener));
         Self {
             at,

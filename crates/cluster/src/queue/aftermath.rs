@@ -46,11 +46,22 @@ pub struct Returned {
     pub returns: u32,
 }
 
+/// A queue that was deleted, with all its messages.
+#[derive(Clone, Copy, Debug)]
+pub struct Gone {
+    /// Which.
+    pub queue: QueueId,
+    /// They may have been kept as long as the node.
+    pub durable: bool,
+}
+
 /// What queues leave to whoever did something to them.
 #[derive(Default)]
 pub struct Aftermath {
     /// Messages that have to be on disk before they are confirmed.
     pub placed: Vec<Placed>,
+    /// There was room for them when they were published.
+    pub promised: bool,
     /// Messages, by the caller's numbers, that a queue did not take.
     pub refused: Vec<u32>,
     /// Those of them that are dead letters of that queue, if it has a dead-letter exchange: there were too many.
@@ -61,6 +72,8 @@ pub struct Aftermath {
     pub purged: Vec<Purged>,
     /// Messages that came back so often that a later process has to know.
     pub returned: Vec<Returned>,
+    /// Queues that the disk may forget.
+    pub gone: Vec<Gone>,
     /// Messages that left without having been settled: dead letters if the queue has a dead-letter exchange. The disk may
     /// forget them when those are there.
     pub removed: Vec<(Arc<Queue>, Removed)>,
@@ -99,6 +112,16 @@ impl Aftermath {
         self.cancelled.drain(..).for_each(|sink| sink.cancel());
     }
 
+    /// What is kept, or was, needs not be: all that is said to a [`LogStore`](crate::LogStore) is forgotten.
+    pub fn forget_kept(&mut self) {
+        self.placed.clear();
+        self.promised = false;
+        self.settled.clear();
+        self.purged.clear();
+        self.returned.clear();
+        self.gone.clear();
+    }
+
     /// All of it has been done.
     #[must_use]
     pub fn is_done(&self) -> bool {
@@ -108,6 +131,7 @@ impl Aftermath {
             && self.settled.is_empty()
             && self.purged.is_empty()
             && self.returned.is_empty()
+            && self.gone.is_empty()
             && self.removed.is_empty()
             && self.paged.is_empty()
             && self.missing.is_empty()

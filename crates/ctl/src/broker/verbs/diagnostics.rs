@@ -220,7 +220,9 @@ fn list_logins(session: &mut Session<'_, '_>) -> Result<(), Failure> {
     if session.format()? == Format::Json {
         let one = |row: &Vec<String>| {
             let field = |(column, value): (&&str, &String)| {
-                let value = value.parse::<u64>().map_or_else(|_| json!(value), |count| json!(count));
+                let value = value
+                    .parse::<u64>()
+                    .map_or_else(|_| json!(value), |count| json!(count));
                 ((*column).to_owned(), value)
             };
             columns

@@ -12,7 +12,7 @@ use warren_model::Millis;
 
 /// The time, as messages and queues know it: it never jumps.
 #[must_use]
-pub(crate) fn now() -> Millis {
+pub fn now() -> Millis {
     /// The time of day less the time since the host was started, when this was asked first.
     static BEGAN: OnceLock<u64> = OnceLock::new();
     let counted = boottime_nanos() / 1_000_000;
@@ -22,7 +22,7 @@ pub(crate) fn now() -> Millis {
 
 /// What the host believes the time of day to be.
 #[must_use]
-pub(crate) fn time_of_day() -> Millis {
+pub fn time_of_day() -> Millis {
     let since = wall_clock().duration_since(UNIX_EPOCH).unwrap_or_default();
     Millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
@@ -30,7 +30,7 @@ pub(crate) fn time_of_day() -> Millis {
 /// Which [`now`] it was at a time of day, as far as the present one is right. What is still to come is now: nothing lives
 /// longer than it should have from the beginning.
 #[must_use]
-pub(crate) fn at_time_of_day(time: Millis) -> Millis {
+pub fn at_time_of_day(time: Millis) -> Millis {
     let ago = time_of_day().0.saturating_sub(time.0);
     Millis(now().0.saturating_sub(ago))
 }

@@ -13,14 +13,14 @@ use std::collections::{BTreeMap, HashMap};
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use warren_cluster::queue::{Past, Returned};
 use warren_model::{Position, QueueId};
 use warren_store::{AppendError, Batch, Log, Place, ReadError, Stored, StreamId, Ticket};
 
-use crate::storage::FOR_EVER;
+use super::stored::FOR_EVER;
+use crate::queue::{Past, Returned};
 
 /// No queue has this number.
-pub(crate) const STREAM: StreamId = StreamId(u64::MAX);
+pub(super) const STREAM: StreamId = StreamId(u64::MAX);
 /// Messages written down as having come back, from which on those are written anew that are still there, unless there were a
 /// quarter as many the last time.
 const REWRITE: u64 = 1 << 14;
@@ -46,7 +46,7 @@ struct Seen {
 
 /// The stream.
 #[derive(Debug, Default)]
-pub(crate) struct Returns(Mutex<State>);
+pub(super) struct Returns(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
@@ -59,7 +59,7 @@ struct State {
 
 /// What the last process left. Asked queue by queue.
 #[derive(Debug, Default)]
-pub(crate) struct Left {
+pub(super) struct Left {
     any: bool,
     returns: HashMap<QueueId, BTreeMap<Position, u32>>,
     /// It ended in order.
@@ -68,7 +68,7 @@ pub(crate) struct Left {
 
 impl Returns {
     /// Reads what the last process left. `next`: where new records go.
-    pub(crate) fn read(&self, log: &Log, next: u64) -> Result<Left, ReadError> {
+    pub(super) fn read(&self, log: &Log, next: u64) -> Result<Left, ReadError> {
         self.0.lock().next = next;
         let (mut left, mut from) = (Left::default(), 0);
         loop {
@@ -80,13 +80,13 @@ impl Returns {
     }
 
     /// Puts into a batch that messages came back.
-    pub(crate) fn push(&self, batch: &mut Batch, returned: &mut Vec<Returned>) {
+    pub(super) fn push(&self, batch: &mut Batch, returned: &mut Vec<Returned>) {
         let counts = returned.drain(..).map(numbers).collect();
         self.record(batch, &Record::Returned(counts));
     }
 
     /// Is it time to write anew what is still there? Once for each time: all records before this one can go then.
-    pub(crate) fn are_many(&self) -> Option<u64> {
+    pub(super) fn are_many(&self) -> Option<u64> {
         let mut state = self.0.lock();
         let many = state.since >= REWRITE.max(state.kept * 4);
         many.then(|| {
@@ -96,7 +96,7 @@ impl Returns {
     }
 
     /// Writes anew what is still there, in place of all records before one.
-    pub(crate) fn rewrite(
+    pub(super) fn rewrite(
         &self,
         log: &Log,
         before: u64,
@@ -115,12 +115,12 @@ impl Returns {
     }
 
     /// Where the next record goes.
-    pub(crate) fn next(&self) -> u64 {
+    pub(super) fn next(&self) -> u64 {
         self.0.lock().next
     }
 
     /// Writes that the process ends in order, and what was seen.
-    pub(crate) fn stop(&self, log: &Log, pasts: &[(QueueId, Past)]) -> Result<Ticket, AppendError> {
+    pub(super) fn stop(&self, log: &Log, pasts: &[(QueueId, Past)]) -> Result<Ticket, AppendError> {
         let seen = pasts.iter().map(|(queue, past)| Seen {
             queue: queue.0,
             before: past.seen_before.0,
@@ -161,7 +161,7 @@ const fn numbers(returned: Returned) -> (u64, u64, u32) {
 
 impl Left {
     /// There was nothing to be known.
-    pub(crate) fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         !self.any
     }
 
@@ -188,7 +188,7 @@ impl Left {
     }
 
     /// What is known of a queue whose first message is at `first`, and where new ones go to `next`.
-    pub(crate) fn of(&mut self, queue: QueueId, first: Position, next: Position) -> Past {
+    pub(super) fn of(&mut self, queue: QueueId, first: Position, next: Position) -> Past {
         let mut returns = self.returns.remove(&queue).unwrap_or_default();
         let returns = returns.split_off(&first);
         let Some(seen) = &mut self.seen else {

@@ -13,14 +13,14 @@ use warren_store::{
     AppendError, Batch, Disk, Durability, Log, OpenError, Options, Place, ReadError, Stored, StreamId,
 };
 
+use super::stored::{FOR_EVER, lifetime, push_message};
 use crate::clock::{now, time_of_day};
-use crate::storage::{FOR_EVER, lifetime, push_message};
 
 /// In the data directory.
 const DIRECTORY: &str = "spill";
 
 /// See the module.
-pub(crate) struct Spill {
+pub(super) struct Spill {
     directory: PathBuf,
     disk: Arc<dyn Disk>,
     options: Options,
@@ -33,7 +33,7 @@ pub(crate) struct Spill {
 
 impl Spill {
     /// Throws away what is left of an earlier time.
-    pub(crate) fn new(directory: &Path, disk: &Arc<dyn Disk>, options: &Options) -> Result<Self, OpenError> {
+    pub(super) fn new(directory: &Path, disk: &Arc<dyn Disk>, options: &Options) -> Result<Self, OpenError> {
         let spill = Self {
             directory: directory.join(DIRECTORY),
             disk: Arc::clone(disk),
@@ -52,7 +52,7 @@ impl Spill {
     }
 
     /// Writes messages, and waits until they can be fetched.
-    pub(crate) fn write(&self, queue: QueueId, entries: &[&Entry]) -> Result<(), AppendError> {
+    pub(super) fn write(&self, queue: QueueId, entries: &[&Entry]) -> Result<(), AppendError> {
         if entries.is_empty() {
             return Ok(());
         }
@@ -76,7 +76,7 @@ impl Spill {
     }
 
     /// Messages of a queue from a position on.
-    pub(crate) fn fetch(
+    pub(super) fn fetch(
         &self,
         queue: QueueId,
         from: Position,
@@ -90,7 +90,7 @@ impl Spill {
     }
 
     /// Messages are in memory again, or gone.
-    pub(crate) fn settle(&self, queue: QueueId, first: Position, last: Position) {
+    pub(super) fn settle(&self, queue: QueueId, first: Position, last: Position) {
         if let Some(log) = self.of(queue)
             && let Err(error) = log.settle(StreamId(queue.0), &[first.0..=last.0])
         {
@@ -99,7 +99,7 @@ impl Spill {
     }
 
     /// The queue is gone.
-    pub(crate) fn remove(&self, queue: QueueId) {
+    pub(super) fn remove(&self, queue: QueueId) {
         if let Some(log) = self.of(queue) {
             let mut batch = Batch::new();
             batch.remove(StreamId(queue.0));

@@ -1,0 +1,148 @@
+//! What all nodes agree on besides messages, and how it changes: by one command after another, whoever proposes it.
+//!
+//! ```text
+//!   propose ──▶ MetaStore: agreed, written ──▶ MetadataView: this node's copy ──▶ Follower: queues come and go
+//!                 └─ ticket: safe when …          read by whoever routes and lists
+//! ```
+
+use std::sync::Weak;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::{Mutex, RwLock, RwLockWriteGuard};
+use warren_model::meta::{Change, Command, Done};
+use warren_model::{Meta, QueueId, Refusal};
+
+use crate::{Aftermath, ConfirmTicket, StorageError};
+
+/// Takes commands, and carries them out on this node as on every other in the same order.
+pub trait MetaStore: Send + Sync {
+    /// Makes the metadata what it was when the node ended, and tells somebody of every change that leads there, and of
+    /// every later one. Once, before anything is proposed. Says whether there was anything.
+    ///
+    /// # Errors
+    /// What was kept cannot be read.
+    fn start(&self, follower: Weak<dyn Follower>) -> Result<Found, StorageError>;
+
+    /// Changes the metadata; this node's copy is changed when this returns. What has to outlive a restart does when the ticket is
+    /// safe ([`LogStore::is_safe`](crate::LogStore::is_safe)), and then so do all changes before it; no ticket: it does not have to, or is safe already.
+    ///
+    /// # Errors
+    /// What the command asks for cannot be, or cannot be written.
+    fn propose(&self, command: Command) -> Result<(Done, Option<ConfirmTicket>), Refusal>;
+
+    /// The last change, as long as it is not safe: what became of a message by it is not for ever yet.
+    fn under_way(&self) -> Option<ConfirmTicket>;
+}
+
+/// What a start found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// Nothing: the node is new.
+    Nothing,
+    /// What it had before.
+    Metadata,
+}
+
+/// Keeps on this node what metadata speaks of: queues, timers, what was remembered about users.
+pub trait Follower: Send + Sync {
+    /// A queue has been declared: nobody sees one in the metadata that is not there. Everybody else waits.
+    fn open_queue(&self, meta: &Meta, id: QueueId);
+
+    /// Something is different, in the order of changes. Others read the metadata meanwhile, but nobody changes it: what waits or takes
+    /// long is left to be done later.
+    fn follow(&self, meta: &Meta, change: &Change, after: &mut Aftermath);
+
+    /// Does what following left to be done. Nothing is locked.
+    fn followed(&self, after: Aftermath);
+}
+
+/// This node's copy of the metadata.
+#[derive(Debug, Default)]
+pub struct MetadataView {
+    /// Held for the whole of a change, also while others may read.
+    changing: Mutex<()>,
+    meta: RwLock<Meta>,
+    version: AtomicU64,
+}
+
+/// How a command is written down.
+pub type Write<'a> = dyn FnMut(&Command) -> Result<ConfirmTicket, Refusal> + 'a;
+
+impl MetadataView {
+    /// Reads it. Short: everybody else waits.
+    pub fn read<T>(&self, look: impl FnOnce(&Meta) -> T) -> T {
+        look(&self.meta.read())
+    }
+
+    /// A number that is another one after every change: what was derived from an older one has to be derived anew.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// Something else that is derived together with it has changed.
+    pub fn outdate(&self) {
+        self.version.fetch_add(1, Ordering::Release);
+    }
+
+    /// Carries out a command, one after another. One that has to outlive a restart is given to `write` before anything changes: what
+    /// cannot be written has not happened. What is much work is done in pieces, between which others look.
+    ///
+    /// # Errors
+    /// What the command asks for cannot be, or cannot be written.
+    pub fn apply(
+        &self,
+        command: Command,
+        follower: &dyn Follower,
+        write: Option<&mut Write<'_>>,
+    ) -> Result<(Done, Option<ConfirmTicket>), Refusal> {
+        let mut after = Aftermath::default();
+        let applied = self.apply_in_order(command, follower, write, &mut after)?;
+        follower.followed(after);
+        Ok(applied)
+    }
+
+    fn apply_in_order(
+        &self,
+        command: Command,
+        follower: &dyn Follower,
+        write: Option<&mut Write<'_>>,
+        after: &mut Aftermath,
+    ) -> Result<(Done, Option<ConfirmTicket>), Refusal> {
+        let _order = self.changing.lock();
+        let checked = {
+            let meta = self.meta.read();
+            let write = write.filter(|_| meta.is_durable(&command));
+            meta.check(command)?.map(|work| (work, write))
+        };
+        let Some((mut work, write)) = checked else {
+            return Ok((Done::default(), None));
+        };
+        let written = work.command().zip(write);
+        let ticket = written.map(|(command, write)| write(command)).transpose()?;
+        let mut changes = Vec::new();
+        loop {
+            let mut meta = self.meta.write();
+            let before = changes.len();
+            let done = meta.carry_on(&mut work, &mut changes)?;
+            let new = changes.get(before..).unwrap_or_default();
+            for change in new {
+                if let Change::QueueAdded(id) = change {
+                    follower.open_queue(&meta, *id);
+                }
+            }
+            if done {
+                self.outdate();
+            }
+            // Whoever waits to look has a look before the next piece.
+            RwLockWriteGuard::unlock_fair(meta);
+            let meta = self.meta.read();
+            for change in new {
+                follower.follow(&meta, change, after);
+            }
+            if done {
+                return Ok((Done { changes }, ticket));
+            }
+        }
+    }
+}

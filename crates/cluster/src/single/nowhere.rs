@@ -1,0 +1,75 @@
+//! Messages of a node without a data directory: nothing is kept, and so everything is as safe as it will ever be.
+
+use std::sync::Arc;
+
+use warren_model::{Entry, Position, QueueId};
+
+use crate::log_store::{Fetched, LogStore, NotRead, NotWritten, Space};
+use crate::queue::{Past, Returned};
+use crate::{Aftermath, ConfirmTicket, Waiter};
+
+/// See the module.
+pub(super) struct Nowhere;
+
+impl LogStore for Nowhere {
+    fn write(&self, after: &mut Aftermath) -> Result<Option<ConfirmTicket>, NotWritten> {
+        after.forget_kept();
+        Ok(None)
+    }
+
+    fn is_safe(&self, _ticket: ConfirmTicket) -> bool {
+        true
+    }
+
+    fn when_safe(&self, _ticket: ConfirmTicket, waiter: Arc<dyn Waiter>) {
+        waiter.safe();
+    }
+
+    fn wait(&self, _ticket: ConfirmTicket) -> Result<(), NotWritten> {
+        Ok(())
+    }
+
+    fn is_behind(&self) -> bool {
+        false
+    }
+
+    fn has_room(&self, _octets: u64) -> bool {
+        true
+    }
+
+    fn space(&self) -> Option<Space> {
+        None
+    }
+
+    fn fetch(
+        &self,
+        _queue: QueueId,
+        _from: Position,
+        _count: usize,
+        _octets: u64,
+    ) -> Result<Fetched, NotRead> {
+        Ok(Fetched::default())
+    }
+
+    fn page_out(&self, _queue: QueueId, _entries: &[Entry]) -> Result<(), NotWritten> {
+        Err(NotWritten::Nowhere)
+    }
+
+    fn paged_in(&self, _queue: QueueId, _first: Position, _last: Position) {}
+
+    fn started(&self, _returned: Vec<Returned>) -> Result<(), NotWritten> {
+        Ok(())
+    }
+
+    fn has_many_returned(&self) -> Option<u64> {
+        None
+    }
+
+    fn rewrite_returned(&self, _before: u64, _returned: Vec<Returned>) -> Result<(), NotWritten> {
+        Ok(())
+    }
+
+    fn stop(&self, _pasts: &[(QueueId, Past)]) -> Result<(), NotWritten> {
+        Ok(())
+    }
+}
