@@ -228,6 +228,7 @@ pub fn broker(options: &BrokerOptions) -> Result<ExitCode, Report> {
         runtime_dir: options.runtime_dir,
         log: if log.journal { "<journal>" } else { "<stderr>" }.into(),
         metrics: options.metrics,
+        log_is_chosen: options.log_detail || std::env::var_os(logging::FILTER_VARIABLE).is_some(),
     }) {
         Ok(()) => Ok(ExitCode::SUCCESS),
         // With its place, and the status of a wrong configuration.

@@ -260,6 +260,70 @@ fn a_reload_says_what_is_different_and_a_wrong_file_changes_nothing() {
 }
 
 #[test]
+fn a_reload_changes_what_is_logged() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("rabbitmq.conf");
+    std::fs::write(&file, "log.console.level = info\n").unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_warren"));
+    command
+        .args(["broker", "--listen", "127.0.0.1:0", "-f"])
+        .arg(&file);
+    command.arg("--data").arg(directory.path().join("data"));
+    command.env_remove("WARREN_LOG");
+    let mut broker = Broker::run(&mut command);
+    std::fs::write(&file, "log.console.level = error\n").unwrap();
+    broker.signal(Signal::SIGHUP);
+    // What says that it was read is not said any more; what follows is not either.
+    std::fs::write(&file, "log.console.level = debug\n").unwrap();
+    drop(Client::connect(broker.address, "guest", "guest", "/").unwrap());
+    broker.signal(Signal::SIGHUP);
+    let line = await_line(&mut broker.log, "log_level");
+    assert!(line.contains("-> debug"), "{line}");
+}
+
+#[test]
+fn metrics_are_where_the_file_says_and_a_port_in_use_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let file = directory.path().join("rabbitmq.conf");
+    let text = format!(
+        "prometheus.tcp.ip = 127.0.0.1\nprometheus.tcp.port = {}\n",
+        address.port()
+    );
+    std::fs::write(&file, text).unwrap();
+    let command = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_warren"));
+        command
+            .args(["broker", "--listen", "127.0.0.1:0", "-f"])
+            .arg(&file);
+        command.arg("--data").arg(directory.path().join("data"));
+        command.arg("--runtime-dir").arg(directory.path().join("run"));
+        command
+    };
+    let output = command().output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains(&format!(
+            "cannot serve metrics on {address}: Address already in use"
+        )),
+        "{said}"
+    );
+    assert!(said.contains("prometheus.tcp.port"), "{said}");
+    drop(taken);
+    let _broker = Broker::run(&mut command());
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+        .write_all(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        .unwrap();
+    let mut page = String::new();
+    stream.read_to_string(&mut page).unwrap();
+    assert!(page.contains("\nrabbitmq_connections 0\n"), "{page}");
+}
+
+#[test]
 fn a_wrong_configuration_is_shown_with_its_place_and_ends_the_start() {
     let directory = tempfile::tempdir().unwrap();
     for (name, flag, text, expected) in [
@@ -304,6 +368,8 @@ fn an_address_in_use_ends_the_start() {
     let output = Command::new(env!("CARGO_BIN_EXE_warren"))
         .args(["broker", "--listen", &address, "--data"])
         .arg(directory.path())
+        .arg("--runtime-dir")
+        .arg(directory.path().join("run"))
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&output.stderr);

@@ -66,7 +66,8 @@ pub struct BrokerArguments {
     /// Directory for sockets [default: $RUNTIME_DIRECTORY, or /run/warren for root].
     #[arg(long, value_name = "DIR")]
     runtime_dir: Option<PathBuf>,
-    /// Serve metrics for Prometheus here, e.g. 127.0.0.1:15692. Off unless given.
+    /// Serve metrics for Prometheus here instead of where the configuration says, e.g. 127.0.0.1:15692 [default: every address, port
+    /// 15692; none with --listen].
     #[arg(long, value_name = "ADDRESS")]
     metrics: Option<SocketAddr>,
     /// Write the process number there.

@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use tokio::runtime::Builder;
 use warren_kit::control::BindError;
+use warren_kit::logging;
 use warren_kit::runtime_dir::{self, RuntimeDirError};
 
 pub use cookie::CookieError;
@@ -30,7 +31,7 @@ pub use listeners::ListenError;
 
 use crate::StorageError;
 use crate::config::{self, ConfigError, Environment, Format, Machine};
-use crate::plan::{Listener, Plan};
+use crate::plan::{Listener, LogLevel, Plan};
 use crate::tls::TlsError;
 
 /// How long tasks that are left may take to let go.
@@ -59,8 +60,10 @@ pub struct Options {
     pub runtime_dir: Option<PathBuf>,
     /// Where it logs, for whoever asks: a file, or in RabbitMQ's manner `<stderr>`.
     pub log: String,
-    /// Where metrics are served; nowhere unless given.
+    /// Where metrics are served, whatever the configuration says.
     pub metrics: Option<SocketAddr>,
+    /// What is logged was chosen otherwise, and the configuration says nothing about it.
+    pub log_is_chosen: bool,
 }
 
 /// Why the broker does not run.
@@ -100,6 +103,17 @@ pub enum DaemonError {
     /// An address that cannot be listened on.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// Metrics cannot be served there.
+    #[error(
+        "cannot serve metrics on {address}: {source}; end what listens there, or name another address with `metrics` \
+         (prometheus.tcp.port in a rabbitmq.conf) or --metrics, or write metrics = \"off\""
+    )]
+    Metrics {
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
     /// There is no place for sockets.
     #[error(transparent)]
     RuntimeDir(#[from] RuntimeDirError),
@@ -128,6 +142,9 @@ impl DaemonError {
 /// It could not start.
 pub fn run(options: &Options) -> Result<(), DaemonError> {
     let plan = read(options)?;
+    if !options.log_is_chosen {
+        log_at(plan.log_level);
+    }
     let runtime_dir = runtime_dir::for_daemon(options.runtime_dir.as_deref())?;
     let runtime = Builder::new_multi_thread()
         .enable_all()
@@ -155,6 +172,7 @@ fn read(options: &Options) -> Result<Plan, DaemonError> {
         tracing::warn!(warning, "configuration was accepted with a warning");
     }
     let is_elsewhere = loaded.file.data.is_some();
+    let says_metrics = loaded.file.metrics.is_some();
     let mut plan = loaded.plan;
     if let Some(node) = &options.node {
         plan.node.clone_from(node);
@@ -165,6 +183,12 @@ fn read(options: &Options) -> Result<Plan, DaemonError> {
         (None, Some(home)) if !is_elsewhere => plan.data = home.join("warren").join(&plan.node),
         (None, _) => {}
     }
+    if let Some(address) = options.metrics {
+        plan.metrics = Some(address);
+    } else if !options.listen.is_empty() && !says_metrics {
+        // One of several on this host, perhaps.
+        plan.metrics = None;
+    }
     if !options.listen.is_empty() {
         let listeners = options.listen.iter().map(|address| Listener {
             address: *address,
@@ -173,4 +197,17 @@ fn read(options: &Options) -> Result<Plan, DaemonError> {
         plan.listeners = listeners.collect();
     }
     Ok(plan)
+}
+
+fn log_at(level: LogLevel) {
+    let filter = match level {
+        LogLevel::None => "off",
+        LogLevel::Error => "error",
+        LogLevel::Warning => "warn",
+        LogLevel::Info => "info",
+        LogLevel::Debug => "debug",
+    };
+    if let Ok(filter) = filter.parse() {
+        logging::change(filter);
+    }
 }

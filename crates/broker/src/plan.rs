@@ -13,6 +13,9 @@ pub const PORT: u16 = 5672;
 /// The same with TLS.
 pub const TLS_PORT: u16 = 5671;
 
+/// Where metrics are served unless said otherwise.
+pub const METRICS_PORT: u16 = 15692;
+
 /// How long a stop may take unless said otherwise: shorter than what systemd allows.
 pub const STOP_WITHIN: Duration = Duration::from_secs(10);
 
@@ -31,6 +34,10 @@ pub struct Plan {
     pub proxies: Vec<Network>,
     /// What is added at the start: a file, or all `.json` files of a directory.
     pub definitions: Option<PathBuf>,
+    /// Where metrics are served.
+    pub metrics: Option<SocketAddr>,
+    /// What is logged.
+    pub log_level: LogLevel,
     /// What holds for connections.
     pub settings: Settings,
     /// How long a stop may take.
@@ -78,6 +85,22 @@ pub enum TlsVersion {
     V1_2,
     /// 1.3
     V1_3,
+}
+
+/// From which weight on lines are logged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    /// None.
+    None,
+    /// What went wrong.
+    Error,
+    /// And what may.
+    Warning,
+    /// And what happened.
+    #[default]
+    Info,
+    /// And why.
+    Debug,
 }
 
 /// `rabbit@` and the host's name up to its first dot.

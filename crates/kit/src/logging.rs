@@ -13,6 +13,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::str::FromStr;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ use tracing::level_filters::LevelFilter;
 use tracing::subscriber::Subscriber;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::{Layer, Registry, fmt};
+use tracing_subscriber::{Layer, Registry, fmt, reload};
 
 use crate::suggest::did_you_mean;
 use crate::terminal::wants_colour;
@@ -157,10 +158,25 @@ pub struct LogGuard {
     _console: Option<QueueWriter>,
 }
 
+/// Puts another filter in the place of the one there is.
+type Change = Box<dyn Fn(Targets) + Send + Sync>;
+
+static CHANGE: OnceLock<Change> = OnceLock::new();
+
+/// Logs by this filter from now on. Nothing happens before [`init`].
+pub fn change(filter: Filter) {
+    if let Some(change) = CHANGE.get() {
+        change(filter.0);
+    }
+}
+
 /// Sets the whole program's logging up.
 pub fn init(options: &Options) -> Result<LogGuard, LoggingError> {
-    let (subscriber, guard) = build(options, wants_colour(&io::stderr()), io::stderr(), FLUSH_TIMEOUT)?;
+    let (subscriber, change, guard) =
+        build(options, wants_colour(&io::stderr()), io::stderr(), FLUSH_TIMEOUT)?;
     tracing::subscriber::set_global_default(subscriber).map_err(|_| LoggingError::Twice)?;
+    // There is one subscriber, so there is one way to change it.
+    let _ = CHANGE.set(change);
     Ok(guard)
 }
 
@@ -169,7 +185,7 @@ fn build(
     colour: bool,
     output: impl io::Write + Send + 'static,
     flush_timeout: Duration,
-) -> Result<(impl Subscriber + Send + Sync, LogGuard), LoggingError> {
+) -> Result<(impl Subscriber + Send + Sync, Change, LogGuard), LoggingError> {
     let console = options.console.map(|kind| (kind, Queue::new()));
     let console_layer = console
         .as_ref()
@@ -185,13 +201,17 @@ fn build(
         .syslog
         .then(|| Datagrams::new(Syslog::new(&options.identifier)))
         .transpose()?;
+    let (filter, handle) = reload::Layer::new(options.filter.0.clone());
     let subscriber = Registry::default()
         .with(console_layer)
         .with(journal)
         .with(syslog)
-        .with(options.filter.0.clone());
+        .with(filter);
+    // It fails where the subscriber is gone, and with it whoever would log.
+    let change = move |filter| drop(handle.reload(filter));
     Ok((
         subscriber,
+        Box::new(change),
         LogGuard {
             _console: console_writer,
         },

@@ -17,7 +17,8 @@ use crate::furniture::{Furniture, Secret};
 use crate::node::Settings;
 use crate::password::Hashing;
 use crate::plan::{
-    ClientCertificates, Listener, PORT, Plan, STOP_WITHIN, TLS_PORT, Tls, TlsVersion, node_name,
+    ClientCertificates, Listener, LogLevel, METRICS_PORT, PORT, Plan, STOP_WITHIN, TLS_PORT, Tls, TlsVersion,
+    node_name,
 };
 
 /// Listeners of one broker.
@@ -61,6 +62,9 @@ pub(super) fn build(file: &Broker, machine: &Machine) -> Built<Plan> {
         None => node_name(&machine.host),
     };
     let settings = settings(&mut report, file);
+    let metrics = metrics(&mut report, file.metrics.as_ref());
+    let level = file.log_level.as_ref();
+    let level = level.and_then(|word| report.choice("level", word.span(), word.get_ref(), &LOG_LEVELS));
     let seconds = Duration::from_secs;
     let stop = file.stop_timeout.as_ref();
     let stop_within = report.duration("stop_timeout", stop, seconds(0)..=PATIENCE_MAX, STOP_WITHIN);
@@ -71,10 +75,35 @@ pub(super) fn build(file: &Broker, machine: &Machine) -> Built<Plan> {
         tls,
         proxies,
         definitions: file.definitions.clone(),
+        metrics,
+        log_level: level.unwrap_or_default(),
         settings,
         stop_within,
     };
     Ok((plan, report.finish()?))
+}
+
+const LOG_LEVELS: [(&str, LogLevel); 5] = [
+    ("debug", LogLevel::Debug),
+    ("info", LogLevel::Info),
+    ("warning", LogLevel::Warning),
+    ("error", LogLevel::Error),
+    ("none", LogLevel::None),
+];
+
+fn metrics(report: &mut Report, text: Option<&Spanned<String>>) -> Option<SocketAddr> {
+    let Some(text) = text else {
+        return Some((Ipv6Addr::UNSPECIFIED, METRICS_PORT).into());
+    };
+    if text.get_ref() == "off" {
+        return None;
+    }
+    let address = listen_address(text.get_ref(), METRICS_PORT);
+    if let Err(help) = address {
+        let what = format!("\"{}\" is nothing to serve metrics on", text.get_ref());
+        report.error(text.span(), what, format!("{help}, or \"off\""));
+    }
+    address.ok()
 }
 
 fn addresses(report: &mut Report, texts: Option<&[Spanned<String>]>, port: u16) -> Vec<Listener> {

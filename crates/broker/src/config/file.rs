@@ -61,6 +61,12 @@ pub struct Broker {
     /// Room on the disk below which who publishes has to wait: octets, or a part of the memory if it is less than 100. Default
     /// 50000000.
     pub disk_free_limit: Option<Spanned<f64>>,
+    /// Where metrics for Prometheus are served: `"15692"` for every address, as RabbitMQ's plugin does, `"127.0.0.1:15692"`, or
+    /// `"off"`. Who may connect may read the names of queues. Default `"15692"`; off where `--listen` says where to serve.
+    pub metrics: Option<Spanned<String>>,
+    /// What is logged: `"debug"`, `"info"`, `"warning"`, `"error"` or `"none"`. `WARREN_LOG` and `--log-detail` win over it. Default
+    /// `"info"`.
+    pub log_level: Option<Spanned<String>>,
     /// How long a stop may take: half of it is for confirms that are outstanding. Default `"10s"`.
     pub stop_timeout: Option<Spanned<HumanDuration>>,
 }

@@ -1,7 +1,7 @@
 //! Reading the configuration again: all of it is applied, or nothing. Connections that are open go on as they are.
 
 use super::serve::{Daemon, Listening};
-use super::{DaemonError, read};
+use super::{DaemonError, log_at, read};
 use crate::plan::Plan;
 use crate::tls;
 
@@ -38,6 +38,9 @@ impl Daemon {
             }
         }
         // From here on nothing fails.
+        if !self.options.log_is_chosen {
+            log_at(plan.log_level);
+        }
         let differences = differences(&self.plan, &plan);
         self.node.change_settings(plan.settings.clone());
         self.keep(&plan.listeners);
@@ -56,6 +59,7 @@ impl Daemon {
 
 /// What is different, a line for each; what a running node cannot change says so.
 fn differences(before: &Plan, after: &Plan) -> Vec<String> {
+    const LATER: &str = ", from the next start on";
     let mut lines = Vec::new();
     let mut compare = |what: &str, before: String, after: String, note: &str| {
         if before != after {
@@ -155,8 +159,16 @@ fn differences(before: &Plan, after: &Plan) -> Vec<String> {
         format!("{:?}", after.stop_within),
         "",
     );
+    let levels = [before, after].map(|plan| format!("{:?}", plan.log_level).to_lowercase());
+    let [was, is] = levels;
+    compare("log_level", was, is, "");
+    let metrics = [before, after].map(|plan| {
+        let address = plan.metrics.map(|address| address.to_string());
+        address.unwrap_or_else(|| "off".to_owned())
+    });
+    let [was, is] = metrics;
+    compare("metrics", was, is, LATER);
     let definitions = [before, after].map(|plan| format!("{:?}", plan.definitions));
-    const LATER: &str = ", from the next start on";
     let [was, is] = definitions;
     compare("definitions", was, is, LATER);
     compare("node_name", before.node.clone(), after.node.clone(), LATER);

@@ -71,7 +71,7 @@ pub(super) async fn start_and_serve(
     };
     daemon.listen()?;
     daemon.answer_operators(socket);
-    if let Some(address) = options.metrics {
+    if let Some(address) = daemon.plan.metrics {
         daemon.serve_metrics(address)?;
     }
     daemon.ready();
@@ -254,8 +254,9 @@ impl Daemon {
     }
 
     fn serve_metrics(&mut self, address: SocketAddr) -> Result<(), DaemonError> {
-        let failed = |source| listeners::ListenError { address, source };
-        let listener = std::net::TcpListener::bind(address).map_err(failed)?;
+        let failed = |source| DaemonError::Metrics { address, source };
+        let listener = listeners::listen(address).map_err(|error| failed(error.source))?;
+        let listener = listener.into_std().map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         tracing::info!(%address, "serving metrics");
         self.about.listens(address, "http/prometheus");

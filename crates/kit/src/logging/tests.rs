@@ -32,7 +32,7 @@ fn options(console: Option<Console>, filter: &str) -> Options {
 
 fn logged(options: &Options, colour: bool, log: impl FnOnce()) -> String {
     let memory = Memory::default();
-    let (subscriber, guard) = build(options, colour, memory.clone(), Duration::from_secs(10)).unwrap();
+    let (subscriber, _, guard) = build(options, colour, memory.clone(), Duration::from_secs(10)).unwrap();
     tracing::subscriber::with_default(subscriber, log);
     drop(guard);
     let bytes = memory.0.lock().unwrap().clone();
@@ -188,4 +188,27 @@ fn a_long_text_is_cut() {
     let subscriber = Registry::default().with(Datagrams::new(Syslog::at("w", &path)).unwrap());
     tracing::subscriber::with_default(subscriber, || info!("{}", "ü".repeat(100_000)));
     assert!(receive(&server).len() < 9000);
+}
+
+#[test]
+fn what_is_logged_can_change_while_the_program_runs() {
+    let memory = Memory::default();
+    let options = options(Some(Console::Text), "warn");
+    let (subscriber, change, guard) =
+        build(&options, false, memory.clone(), Duration::from_secs(10)).unwrap();
+    tracing::subscriber::with_default(subscriber, || {
+        let line = || debug!("decided");
+        line();
+        change("debug".parse::<Filter>().unwrap().0);
+        line();
+        change("off".parse::<Filter>().unwrap().0);
+        error!("failed");
+    });
+    drop(guard);
+    let text = String::from_utf8(memory.0.lock().unwrap().clone()).unwrap();
+    assert_eq!(
+        (text.lines().count(), text.contains("decided")),
+        (1, true),
+        "{text}"
+    );
 }

@@ -1,5 +1,6 @@
 //! Every key that is understood.
 
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use toml::Spanned;
 use super::value::{Wrong, duration, listener, number, octets, part, switch, text};
 use super::{Broker, Line};
 use crate::config::file::Tls;
+use crate::plan::METRICS_PORT;
 
 /// Milliseconds, as most of RabbitMQ's times are written.
 const MILLISECOND: Duration = Duration::from_millis(1);
@@ -66,7 +68,7 @@ const fn none(name: &'static str, why: &'static str) -> Key {
 const MEMORY: &str = "what the process has of its own is compared, several times in a second";
 const ERLANG: &str = "there is no Erlang runtime here";
 const CLUSTER: &str = "the node is alone";
-const LOG: &str = "log lines go to the journal or to standard error, and WARREN_LOG chooses their levels";
+const LOG: &str = "log lines go to the journal or to standard error, all of one level";
 const MANAGEMENT: &str = "there is no management interface over HTTP";
 const PROTOCOL: &str = "only AMQP 0-9-1 is spoken";
 const KERNEL: &str = "the kernel's values are used";
@@ -372,7 +374,67 @@ pub(super) const KEYS: &[Key] = &[
     none("queue_index_embed_msgs_below", "every message is kept in one log"),
     none("channel_operation_timeout", ERLANG),
     none("lazy_queue_explicit_gc_run_operation_threshold", ERLANG),
+    set("log.console.level", "`log_level`", log_level),
+    set(
+        "log.file.level",
+        "`log_level`; the one that says more if both are given",
+        log_level,
+    ),
     none("log.*", LOG),
+    set(
+        "prometheus.tcp.port",
+        "the port of `metrics`",
+        |line, broker| match line.text().parse::<u16>() {
+            Ok(port) => {
+                broker.metrics = Some(line.spanned(match metrics_host(broker) {
+                    Some(host) => format!("{host}:{port}"),
+                    None => port.to_string(),
+                }));
+                Ok(())
+            }
+            Err(_) => Err((
+                format!("\"{}\" is no port", line.text()),
+                "write a number up to 65535".to_owned(),
+            )),
+        },
+    ),
+    set("prometheus.tcp.ip", "the address of `metrics`", |line, broker| {
+        let Ok(ip) = line.text().parse::<IpAddr>() else {
+            return Err((
+                format!("\"{}\" is no address", line.text()),
+                "write one such as 127.0.0.1 or ::1".to_owned(),
+            ));
+        };
+        let port = broker.metrics.as_ref().map_or("15692", |metrics| {
+            metrics.get_ref().rsplit(':').next().unwrap_or("15692")
+        });
+        let port = port.parse().unwrap_or(METRICS_PORT);
+        broker.metrics = Some(line.spanned(SocketAddr::new(ip, port).to_string()));
+        Ok(())
+    }),
+    set("prometheus.path", "must be `/metrics`", |line, _| {
+        match line.text() {
+            "/metrics" => Ok(()),
+            other => Err((
+                format!("metrics cannot be had at \"{other}\""),
+                "write /metrics".to_owned(),
+            )),
+        }
+    }),
+    none(
+        "prometheus.return_per_object_metrics",
+        "those of each object are at /metrics/per-object",
+    ),
+    none("prometheus.tcp.compress", "metrics are sent as they are"),
+    none(
+        "prometheus.tcp.idle_timeout",
+        "connections that ask for nothing are closed",
+    ),
+    none(
+        "prometheus.tcp.inactivity_timeout",
+        "connections that ask for nothing are closed",
+    ),
+    none("prometheus.tcp.request_timeout", "a scrape takes milliseconds"),
     none("management.*", MANAGEMENT),
     none("management_agent.*", MANAGEMENT),
     none("mqtt.*", PROTOCOL),
@@ -382,6 +444,34 @@ pub(super) const KEYS: &[Key] = &[
     none("stream.*", PROTOCOL),
     none("amqp1_0.*", PROTOCOL),
 ];
+
+/// The lines of RabbitMQ's levels, by the fewer that there are here.
+fn log_level(line: &Line, broker: &mut Broker) -> Result<(), Wrong> {
+    const WORDS: [&str; 5] = ["none", "error", "warning", "info", "debug"];
+    let word = match line.text() {
+        "critical" | "alert" | "emergency" => "error",
+        "notice" => "info",
+        word if WORDS.contains(&word) => word,
+        other => {
+            return Err((
+                format!("\"{other}\" is no level"),
+                "write debug, info, notice, warning, error, critical, alert, emergency or none".to_owned(),
+            ));
+        }
+    };
+    let weight = |word: &str| WORDS.iter().position(|known| *known == word);
+    let known = broker.log_level.as_ref().map(|known| known.get_ref().as_str());
+    if known.is_none_or(|known| weight(known) < weight(word)) {
+        broker.log_level = Some(line.spanned(word.to_owned()));
+    }
+    Ok(())
+}
+
+/// What stands before the port, as it stands there.
+fn metrics_host(broker: &Broker) -> Option<&str> {
+    let metrics = broker.metrics.as_ref()?.get_ref();
+    metrics.rsplit_once(':').map(|(host, _)| host)
+}
 
 fn listen(line: &Line, listeners: &mut Option<Vec<Spanned<String>>>) -> Result<(), Wrong> {
     listeners.get_or_insert_default().push(listener(line)?);
@@ -412,7 +502,8 @@ mod tests {
         assert_eq!(find("listeners.tcp.default"), Some("listeners.tcp.$name"));
         assert_eq!(find("listeners.tcp"), Some("listeners.tcp"));
         assert_eq!(find("listeners.tcp.a.b"), None);
-        assert_eq!(find("log.file.level"), Some("log.*"));
+        assert_eq!(find("log.file.level"), Some("log.file.level"));
+        assert_eq!(find("log.file"), Some("log.*"));
         assert_eq!(find("log"), None);
         assert_eq!(find("heartbeats"), None);
     }

@@ -3,7 +3,7 @@ use warren_kit::config::ConfigError;
 use warren_kit::diagnostics::SourceFile;
 
 use crate::config::{Environment, Loaded, Machine, load_none, load_rabbitmq_text, load_toml_text, translate};
-use crate::plan::{ClientCertificates, TlsVersion};
+use crate::plan::{ClientCertificates, LogLevel, TlsVersion};
 
 fn machine() -> Machine {
     Machine {
@@ -190,4 +190,63 @@ fn a_node_without_a_host_gets_ours() {
         load_none(&environment, &machine()).unwrap().plan.node,
         "hare@alpha"
     );
+}
+
+#[test]
+fn metrics_are_served_everywhere_unless_said_otherwise() {
+    for (text, expected) in [
+        ("", Some("[::]:15692")),
+        ("prometheus.tcp.port = 15693\n", Some("[::]:15693")),
+        ("prometheus.tcp.ip = 127.0.0.1\n", Some("127.0.0.1:15692")),
+        (
+            "prometheus.tcp.ip = ::1\nprometheus.tcp.port = 1\n",
+            Some("[::1]:1"),
+        ),
+        (
+            "prometheus.tcp.port = 1\nprometheus.tcp.ip = ::1\nprometheus.path = /metrics\n",
+            Some("[::1]:1"),
+        ),
+    ] {
+        let metrics = loaded(text).unwrap().plan.metrics;
+        assert_eq!(
+            metrics,
+            expected.map(|address| address.parse().unwrap()),
+            "{text}"
+        );
+    }
+    let off = SourceFile::new("warren.toml", "[broker]\nmetrics = \"off\"\n");
+    assert_eq!(load_toml_text(off, &machine()).unwrap().plan.metrics, None);
+    let wrong = SourceFile::new("warren.toml", "[broker]\nmetrics = \"of\"\n");
+    let said = load_toml_text(wrong, &machine()).unwrap_err().to_string();
+    assert!(
+        said.contains("warren.toml:2:11") && said.contains("or \"off\""),
+        "{said}"
+    );
+    for wrong in [
+        "prometheus.tcp.port = x\n",
+        "prometheus.tcp.ip = here\n",
+        "prometheus.path = /m\n",
+    ] {
+        assert!(refused(wrong).contains("rabbitmq.conf:1:"), "{wrong}");
+    }
+}
+
+#[test]
+fn the_level_that_says_more_counts() {
+    for (text, expected) in [
+        ("", LogLevel::Info),
+        ("log.console.level = debug\n", LogLevel::Debug),
+        ("log.file.level = emergency\n", LogLevel::Error),
+        (
+            "log.console.level = none\nlog.file.level = warning\n",
+            LogLevel::Warning,
+        ),
+        (
+            "log.file.level = notice\nlog.console.level = error\n",
+            LogLevel::Info,
+        ),
+    ] {
+        assert_eq!(loaded(text).unwrap().plan.log_level, expected, "{text}");
+    }
+    assert!(refused("log.console.level = loud\n").contains("is no level"));
 }
