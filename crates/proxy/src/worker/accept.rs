@@ -193,6 +193,9 @@ fn accept(socket: &OwnedFd) -> Result<(OwnedFd, Option<SocketAddr>), Errno> {
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     let (client, address) = rustix::net::acceptfrom_with(socket, flags)?;
     let address = address.and_then(|address| SocketAddr::try_from(address).ok());
+    if let Some(address) = address {
+        warren_kit::pacing::end_within_host(&client, address.ip());
+    }
     Ok((client, address))
 }
 

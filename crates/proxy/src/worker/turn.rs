@@ -71,10 +71,8 @@ impl Worker {
         if count > 0 {
             self.watch.stir(self.context.now);
         }
-        for index in 0..count {
-            if let Some((token, ready)) = events.get(index) {
-                self.event(token, ready);
-            }
+        for (token, ready) in events.by_side() {
+            self.event(token, ready);
         }
         self.context.crowded = false;
         // Nobody defers any more; the list is kept for its room.

@@ -157,8 +157,7 @@ impl Between {
             .reactor
             .wait(&mut self.events, Some(patience))
             .unwrap();
-        for index in 0..count {
-            let (token, ready) = self.events.get(index).unwrap();
+        for (token, ready) in self.events.by_side() {
             match token.named() {
                 Named::Client(_) => self.common.client.note(ready),
                 Named::Server(_, attempt) => {
