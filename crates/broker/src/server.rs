@@ -42,6 +42,7 @@ pub(crate) async fn serve_door(node: Arc<Node>, listener: TcpListener, door: Arc
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!(%peer, %error, "delays of small packets stay");
                 }
+                warren_kit::pacing::end_within_host(&stream, peer.ip());
                 let Ok(local) = stream.local_addr() else {
                     tracing::debug!(%peer, "client was gone at once");
                     continue;

@@ -32,6 +32,7 @@ pub mod diagnostics;
 pub mod duration;
 pub mod logging;
 pub mod metrics;
+pub mod pacing;
 pub mod proxy_header;
 pub mod repeats;
 pub mod report;

@@ -22,6 +22,7 @@ use nix::libc;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
 use warren_balance::{Algorithm, ServerId, Ticket};
+use warren_kit::pacing;
 
 use super::endpoint::Endpoint;
 use super::{Common, Spent, introduction};
@@ -289,7 +290,10 @@ fn socket_to(target: &Target, server: &Server, keepalive: &Keepalive) -> Result<
                 sockopt::set_socket_reuseaddr(&socket, true)?;
                 rustix::net::bind(&socket, &source)?;
             }
+            pacing::end_within_host(&socket, address.ip());
             let connected = rustix::net::connect(&socket, address);
+            // Again, now that the kernel has chosen this end's address.
+            pacing::end_within_host(&socket, address.ip());
             (socket, connected)
         }
         Target::Unix(path) => {
