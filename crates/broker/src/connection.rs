@@ -47,6 +47,8 @@ const READ: usize = 64 * 1024;
 const SLICES: usize = 64;
 /// Memory that an idle connection keeps for what it sends.
 const KEPT: usize = 4096;
+/// How long a client who sends without end is served before others have their turn.
+const TURN: Duration = Duration::from_millis(1);
 /// How long a client may take to answer that its connection closes.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -68,6 +70,8 @@ pub(crate) async fn run<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, arriva
     tracing::info!(%peer, %user, %vhost, "connection opened");
     let mut connection = Connection::new(stream, opened);
     let why = connection.serve().await;
+    // Thousands may go at once, and who stays has his turn between theirs.
+    let _turn = node.ending.acquire().await;
     connection.end();
     node.registry.ended(connection.client.number);
     match why {
@@ -107,12 +111,16 @@ struct Connection<S> {
     /// When something was last read, and whether anything was written since the last tick.
     heard: Instant,
     wrote: bool,
+    /// Since when it has been served without a pause, if it has.
+    turn: Option<Instant>,
     /// The broker stops: the client hears what became of its messages, and is not listened to any more.
     leaving: bool,
     /// The client was told that the connection closes, and has until then to answer.
     closing: Option<Instant>,
     /// The last frames were written or are being: nothing is read any more.
     done: bool,
+    /// The client closes the connection, and waits for the answer.
+    takes_leave: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
@@ -139,9 +147,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             tick,
             heard: Instant::now(),
             wrote: false,
+            turn: None,
             leaving: false,
             closing: None,
             done: false,
+            takes_leave: false,
         }
     }
 
@@ -150,13 +160,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         // What came with the last of the handshake.
         self.process();
         loop {
+            if std::mem::take(&mut self.takes_leave) {
+                let node = Arc::clone(&self.client.node);
+                let _turn = node.ending.acquire().await;
+                self.end();
+                self.client.output.lock().method(0, connection::CloseOk {});
+            }
             if self.done && self.writing.is_empty() && self.client.output.lock().outbox.is_empty() {
                 return Ok(());
             }
             match self.next().await? {
                 Event::Read => {
                     self.heard = Instant::now();
+                    let turn = *self.turn.get_or_insert(self.heard);
                     self.process();
+                    if self.heard.duration_since(turn) > TURN {
+                        self.turn = None;
+                        tokio::task::yield_now().await;
+                    }
                 }
                 Event::End => return Ok(()),
                 Event::News(news) => {
@@ -221,7 +242,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         match self.poll_tick(cx) {
             true => Poll::Ready(Ok(Event::Tick)),
-            false => Poll::Pending,
+            false => {
+                self.turn = None;
+                Poll::Pending
+            }
         }
     }
 
@@ -380,9 +404,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         match method {
             Method::Connection(connection::Method::Close(_)) => {
                 self.around().flush();
-                self.end();
-                self.client.output.lock().method(0, connection::CloseOk {});
-                self.done = true;
+                (self.done, self.takes_leave) = (true, true);
                 Ok(())
             }
             Method::Connection(connection::Method::CloseOk(_)) => {

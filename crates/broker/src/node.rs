@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use parking_lot::RwLock;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use warren_amqp::content::BODY_SIZE_DEFAULT;
 use warren_amqp::{FrameMax, Table, Value};
 use warren_cluster::meta_store::Found;
@@ -34,6 +34,10 @@ use crate::registry::{Churn, Registry};
 use crate::reply_to::Replies;
 use crate::seats::Seats;
 use crate::timers::{Alarm, Timers};
+
+/// Connections that end at a time, however many have been lost at once: their queues and messages are a lot of work, and whoever
+/// stays must not have to wait for all of it.
+const ENDING_MAX: usize = 2;
 
 /// What an operator may say about connections. It may change while there are some: each goes on with what was agreed when
 /// it was opened.
@@ -114,6 +118,8 @@ pub struct Node {
     pub(crate) seats: Seats,
     /// Whether clients may come in.
     pub(crate) gate: Gate,
+    /// Turns of connections that end, [`ENDING_MAX`] at a time.
+    pub(crate) ending: Semaphore,
     exclusive: Exclusive,
     pub(crate) log: Arc<dyn LogStore>,
     pub(crate) session: Session,
@@ -163,6 +169,7 @@ impl Node {
             alarms: Alarms::default(),
             seats: Seats::default(),
             gate: Gate::default(),
+            ending: Semaphore::new(ENDING_MAX),
             exclusive: Exclusive::default(),
             log,
             session,
