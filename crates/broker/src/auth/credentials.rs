@@ -10,6 +10,7 @@ use bytes::Bytes;
 use warren_amqp::{Table, Value};
 
 use crate::arrival::Arrival;
+use crate::node::Node;
 
 /// Who says that he is who.
 pub(super) struct Credentials {
@@ -18,11 +19,13 @@ pub(super) struct Credentials {
     pub(super) password: Option<Bytes>,
 }
 
-/// What is offered to a client.
-pub(crate) fn mechanisms(arrival: &Arrival) -> &'static [u8] {
-    match certificate(arrival) {
-        Some(_) => b"PLAIN AMQPLAIN EXTERNAL",
-        None => b"PLAIN AMQPLAIN",
+/// What is offered to a client. EXTERNAL is where his certificate names a user, and only there: some clients take it whenever
+/// it is offered, though they have a password as well and could have logged in with that (py-amqp).
+pub(crate) fn mechanisms(node: &Node, arrival: &Arrival) -> &'static [u8] {
+    let is_user = |name: &str| node.read(|meta| meta.user(name).is_some());
+    match certificate(arrival).is_some_and(is_user) {
+        true => b"PLAIN AMQPLAIN EXTERNAL",
+        false => b"PLAIN AMQPLAIN",
     }
 }
 

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use warren_model::Name;
 use warren_model::meta::{Command, PasswordHash};
 
-use super::{Arc, Arrival, LoginRefused, Node, Ordering};
+use super::{Arc, Arrival, LoginRefused, Node, Ordering, mechanisms};
 use crate::Settings;
 use crate::password::{Hashing, hash_with};
 use crate::registry::TlsFacts;
@@ -129,10 +129,13 @@ async fn a_user_without_a_password_logs_in_with_a_certificate_or_not_at_all() {
         subject: Some("CN=ann".to_owned()),
         ..TlsFacts::default()
     });
+    assert_eq!(mechanisms(&node, &arrival), b"PLAIN AMQPLAIN EXTERNAL");
     assert_eq!(external(arrival.clone()).await.unwrap(), "CN=ann");
     arrival.tls = Some(TlsFacts {
         subject: Some("CN=bob".to_owned()),
         ..TlsFacts::default()
     });
+    // Who would be refused is not led into it: he may have a password.
+    assert_eq!(mechanisms(&node, &arrival), b"PLAIN AMQPLAIN");
     assert!(external(arrival).await.is_err(), "there is no such user");
 }

@@ -87,7 +87,7 @@ pub(super) async fn open<S: AsyncRead + AsyncWrite + Unpin>(
         version_major: 0,
         version_minor: 9,
         server_properties: server_properties(node),
-        mechanisms: Bytes::from_static(mechanisms(arrival)),
+        mechanisms: Bytes::from_static(mechanisms(node, arrival)),
         locales: Bytes::from_static(b"en_US"),
     })
     .await?;
