@@ -2,6 +2,8 @@
 
 #[path = "broker/ctl.rs"]
 mod ctl;
+#[path = "broker/hostile.rs"]
+mod hostile;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
