@@ -175,8 +175,10 @@ async fn connections_that_end_at_once_with_their_queues_hold_up_nobody() {
     drop(clients);
     let noticed = slowest(&mut other).await;
     assert!(noticed < quiet + NOTICED, "{noticed:?} instead of {quiet:?}");
-    eventually("their queues are gone", || node.queues().0.is_empty()).await;
-    assert_eq!(node.registry.count(), 1);
+    eventually("they are gone with their queues", || {
+        node.queues().0.is_empty() && node.registry.count() == 1
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
