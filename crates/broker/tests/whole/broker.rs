@@ -40,7 +40,8 @@ impl Broker {
         self.node.stop();
     }
 
-    fn of(node: impl FnOnce() -> Arc<Node>) -> Self {
+    /// Any node.
+    pub(crate) fn of(node: impl FnOnce() -> Arc<Node>) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()

@@ -9,6 +9,7 @@ mod client;
 mod dead_letters;
 mod definitions;
 mod delayed;
+mod elsewhere;
 mod limits;
 mod overdue;
 mod policies;

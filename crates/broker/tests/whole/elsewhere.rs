@@ -1,0 +1,228 @@
+//! A broker whose metadata and messages are somewhere else than in its log: it must not notice, and its clients neither.
+//!
+//! Commands are agreed on by another thread before they count ([`metadata`]). Messages are kept by something that calls them safe late and in
+//! any order ([`log`]), as several groups of replicas do.
+
+mod log;
+mod metadata;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use warren_amqp::client::Event;
+use warren_amqp::content::{DeliveryMode, Properties};
+use warren_amqp::{Method, basic, queue};
+use warren_broker::{Member, Node, Settings};
+use warren_cluster::Session;
+
+use super::broker::Broker;
+use super::client::{Client, Ended, short};
+use super::rules::{confirms, connections, consumers, declarations, deletions, messages, names, routing};
+use super::words::{Heard, PATIENCE, body};
+use super::{dead_letters, limits, quorum, reply_to, transactions};
+use log::{Elsewhere, Kept, Release};
+use metadata::{Agreed, Commands};
+
+/// What is there when a node is not.
+#[derive(Clone, Default)]
+struct World {
+    commands: Commands,
+    kept: Kept,
+}
+
+impl World {
+    fn start(&self, release: Release) -> (Broker, Arc<Elsewhere>) {
+        let log = Elsewhere::new(self.kept.clone(), release);
+        let metadata = Agreed::new(self.commands.clone());
+        let member = Member {
+            view: metadata.view(),
+            metadata: Box::new(metadata),
+            log: log.clone(),
+            session: Session::default(),
+            recovered: self.kept.recovered(),
+        };
+        let broker = Broker::of(|| {
+            let opened = Node::open("rabbit@test".to_owned(), Settings::default(), member);
+            opened.unwrap().0
+        });
+        (broker, log)
+    }
+}
+
+fn persistent() -> Properties {
+    Properties::of(DeliveryMode::Persistent)
+}
+
+fn confirming(broker: &Broker, name: &str) -> Client {
+    let mut client = Client::open(broker.at);
+    client.declare(queue::Declare {
+        queue: short(name),
+        durable: true,
+        ..queue::Declare::default()
+    });
+    client.select_confirms();
+    client
+}
+
+/// Waits until something is the case.
+fn eventually(holds: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "not within {PATIENCE:?}");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// So many messages are confirmed, or a few more: how many.
+fn confirmed(client: &mut Client, at_least: u64) -> usize {
+    let mut last = 0;
+    while last < at_least {
+        match client.next() {
+            Ok(Event::Method {
+                method: Method::Basic(basic::Method::Ack(ack)),
+                ..
+            }) => last = ack.delivery_tag,
+            other => panic!("{other:?}"),
+        }
+    }
+    usize::try_from(last).unwrap()
+}
+
+#[test]
+fn clients_find_all_rules_kept() {
+    let (broker, _log) = World::default().start(Release::AtRandom(7));
+    let scenarios = [
+        dead_letters::scenarios::ALL,
+        limits::scenarios::ALL,
+        confirms::scenarios::ALL,
+        connections::scenarios::ALL,
+        consumers::scenarios::ALL,
+        declarations::scenarios::ALL,
+        deletions::scenarios::ALL,
+        messages::scenarios::ALL,
+        names::scenarios::ALL,
+        routing::scenarios::ALL,
+        quorum::scenarios::ALL,
+        reply_to::scenarios::ALL,
+        transactions::scenarios::ALL,
+    ];
+    let wrong: Vec<&str> = scenarios
+        .into_iter()
+        .flatten()
+        .filter(|(_, scenario)| std::panic::catch_unwind(|| scenario(broker.at)).is_err())
+        .map(|(name, _)| *name)
+        .collect();
+    assert!(wrong.is_empty(), "it makes a difference to {wrong:?}");
+}
+
+#[test]
+fn confirms_keep_their_order_when_messages_become_safe_in_another() {
+    let (broker, log) = World::default().start(Release::ByHand);
+    let mut client = confirming(&broker, "ordered");
+    let mut other = confirming(&broker, "other");
+    for (body, pending) in [("first", 1), ("second", 2), ("third", 3)] {
+        client.put("ordered", &persistent(), body);
+        eventually(|| log.pending() == pending);
+    }
+    log.release(2);
+    log.release(1);
+    // Both were looked at by now, and nothing was said: neither is that of a bystander held up.
+    other.put("other", &persistent(), "aside");
+    eventually(|| log.pending() == 2);
+    log.release(1);
+    assert_eq!(other.hear(1), [Heard::Ack(1)]);
+    assert_eq!(
+        client.end(1),
+        None,
+        "nothing may be confirmed before the first is safe"
+    );
+    log.release(0);
+    assert_eq!(client.hear(3), [Heard::Ack(3)]);
+}
+
+#[test]
+fn what_is_not_safe_is_not_confirmed_however_long_it_takes() {
+    let (broker, log) = World::default().start(Release::ByHand);
+    let mut client = confirming(&broker, "slow");
+    client.put("slow", &persistent(), "delivered at once");
+    let mut reader = Client::open(broker.at);
+    // Whether it is safe is between broker and publisher.
+    assert_eq!(body(&reader.wait_for_unacked("slow", false)), "delivered at once");
+    assert_eq!(client.end(1), None);
+    assert_eq!(log.pending(), 1);
+    log.release(0);
+    assert_eq!(client.hear(1), [Heard::Ack(1)]);
+}
+
+#[test]
+fn what_there_is_no_room_for_is_refused_and_reaches_nobody() {
+    let (broker, log) = World::default().start(Release::AtRandom(3));
+    let mut client = confirming(&broker, "full");
+    client.put("full", &persistent(), "fits");
+    assert_eq!(client.hear(1), [Heard::Ack(1)]);
+    log.set_full(true);
+    client.put("full", &persistent(), "does not");
+    assert_eq!(client.hear(2), [Heard::Nack(2)]);
+    log.set_full(false);
+    client.put("full", &persistent(), "does again");
+    assert_eq!(client.hear(3), [Heard::Ack(3)]);
+    assert_eq!(client.drain("full"), ["fits", "does again"]);
+}
+
+#[test]
+fn when_nothing_is_kept_any_more_nothing_is_confirmed_and_the_connection_ends() {
+    let (broker, log) = World::default().start(Release::AtRandom(4));
+    let mut client = confirming(&broker, "broken");
+    log.break_off();
+    client.put("broken", &persistent(), "lost");
+    let ended = client.next().unwrap_err();
+    assert!(
+        matches!(
+            &ended,
+            Ended::Closed {
+                channel: 0,
+                code: 541,
+                ..
+            }
+        ),
+        "{ended:?}"
+    );
+}
+
+/// Nodes that end at any moment, with whatever is not safe: those after them have all that was confirmed and not taken.
+#[test]
+fn nothing_confirmed_is_missing_after_a_node_that_lost_what_was_not_safe() {
+    for seed in 0..20 {
+        let world = World::default();
+        let mut safe: Vec<String> = Vec::new();
+        let mut number = 0;
+        for life in 0..3 {
+            let (broker, log) = world.start(Release::AtRandom(seed * 10 + life));
+            let mut client = confirming(&broker, "kept");
+            let mut sent = Vec::new();
+            for _ in 0..20 {
+                let body = format!("{number:04}");
+                number += 1;
+                client.put("kept", &persistent(), &body);
+                sent.push(body);
+            }
+            // As many as are confirmed by some time, and then no more.
+            safe.extend(sent.into_iter().take(confirmed(&mut client, 1 + seed % 15)));
+            log.break_off();
+            drop(client);
+            drop(broker);
+        }
+        let (broker, _log) = world.start(Release::AtRandom(seed));
+        let mut client = Client::open(broker.at);
+        let mut found = Vec::new();
+        while client.count("kept") > 0 {
+            found.extend(client.drain("kept"));
+        }
+        let missing: Vec<_> = safe.iter().filter(|one| !found.contains(one)).collect();
+        assert!(missing.is_empty(), "seed {seed}: {missing:?} of {found:?}");
+        let mut ordered = found.clone();
+        ordered.sort();
+        ordered.dedup();
+        assert_eq!(found, ordered, "seed {seed}: once each, and in order");
+    }
+}
