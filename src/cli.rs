@@ -18,7 +18,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use warren_kit::terminal::wants_colour;
 
-pub use broker::{BrokerArguments, BrokerOptions};
+pub use broker::{BrokerArguments, BrokerOptions, BrokerVerb};
 pub use proxy::{APART, Former, ProxyArguments, ProxyOptions, ProxyVerb};
 pub use run::{RunArguments, RunOptions, RunVerb};
 pub use vrrp::{Log, Mode, VrrpArguments, VrrpOptions};

@@ -8,13 +8,14 @@ use std::os::unix::fs::symlink;
 use std::path::{Component, Path, PathBuf};
 
 /// Names this program answers to.
-const NAMES: [&str; 7] = [
+const NAMES: [&str; 8] = [
     "haproxy",
     "keepalived",
     "rabbitmq-diagnostics",
     "rabbitmq-plugins",
     "rabbitmq-queues",
     "rabbitmq-server",
+    "rabbitmq-upgrade",
     "rabbitmqctl",
 ];
 

@@ -9,11 +9,13 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use warren::cli::keepalived::{Errand, Keepalived};
-use warren::cli::{Cli, Colour, Command, ConfigWhat, DocsWhat, ProxyVerb, RunVerb, haproxy, rabbitmq};
+use warren::cli::{
+    BrokerVerb, Cli, Colour, Command, ConfigWhat, DocsWhat, ProxyVerb, RunVerb, haproxy, rabbitmq,
+};
 use warren::{checking, daemonise, docs, links, roles, run as supervisor};
 use warren_broker::config::Environment;
 use warren_ctl::View;
-use warren_ctl::broker::{self, Tool};
+use warren_ctl::broker::{self, Tool, overview};
 use warren_ctl::proxy::{self, Proxy};
 use warren_ctl::run::Supervisor;
 use warren_ctl::vrrp::{self as daemon, Daemon, EventsOptions};
@@ -73,10 +75,13 @@ fn run(cli: Cli) -> Result<ExitCode, Report> {
             }
             Some(verb) => return ask_proxy(&verb, &arguments.daemon(), cli.color, &mut out),
         },
-        Command::Broker(arguments) => {
-            drop(out);
-            return roles::broker(&arguments.options());
-        }
+        Command::Broker(arguments) => match arguments.verb {
+            None => {
+                drop(out);
+                return roles::broker(&arguments.options());
+            }
+            Some(verb) => return ask_about_broker(verb, &arguments.daemon(), cli.color, &mut out),
+        },
         Command::Run(arguments) => match arguments.verb.clone() {
             None => {
                 drop(out);
@@ -228,6 +233,31 @@ fn ask_proxy(
         ProxyVerb::Ctl { command } => proxy::ctl(&at, command, view),
         ProxyVerb::Reload => proxy::reload(&at, view),
         ProxyVerb::Upgrade => proxy::upgrade(&at, view),
+    })
+}
+
+/// The verbs that a running broker answers in the manner of the other roles.
+fn ask_about_broker(
+    verb: BrokerVerb,
+    place: &warren::cli::Daemon,
+    colour: Colour,
+    out: &mut dyn Write,
+) -> Result<ExitCode, Report> {
+    let runtime_dir = runtime_dir::for_client(place.runtime_dir.as_deref(), warren_api::broker::SOCKET)?;
+    let at = overview::Broker { runtime_dir };
+    let view = &mut View {
+        out,
+        colour: colour.on_stdout(),
+        json: matches!(
+            verb,
+            BrokerVerb::Status { json: true } | BrokerVerb::Why { json: true }
+        ),
+    };
+    finished(match verb {
+        BrokerVerb::Status { .. } => overview::status(&at, view),
+        BrokerVerb::Why { .. } => overview::why(&at, view),
+        BrokerVerb::Drain => overview::drain(&at, view),
+        BrokerVerb::Resume => overview::resume(&at, view),
     })
 }
 

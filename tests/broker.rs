@@ -11,12 +11,14 @@ use std::path::Path;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use bytes::Buf;
+use bytes::{Buf, Bytes};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use warren_amqp::client::{ClientError, Connection, Event, Login};
+use warren_amqp::content::Properties;
 use warren_amqp::handshake::Failure;
-use warren_amqp::{Method, connection};
+use warren_amqp::hot::Publish;
+use warren_amqp::{Method, channel, connection, queue};
 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -125,17 +127,56 @@ impl Client {
         }
     }
 
+    /// A durable queue with so many messages, each `hello`, once the broker has them.
+    fn declare_and_publish(&mut self, queue: &str, count: usize) {
+        self.call(channel::Open::default());
+        let queue_of_this_name = queue::Declare {
+            queue: queue.try_into().unwrap(),
+            durable: true,
+            ..queue::Declare::default()
+        };
+        self.call(queue_of_this_name.clone());
+        (0..count).for_each(|_| self.publish(queue));
+        // Done when what came before it is.
+        self.call(queue_of_this_name);
+    }
+
+    fn publish(&mut self, queue: &str) {
+        let publish = Publish {
+            routing_key: queue.as_bytes(),
+            ..Publish::default()
+        };
+        let outbox = self.connection.outbox();
+        outbox
+            .publish(1, &publish, &Properties::default(), &Bytes::from_static(b"hello"))
+            .unwrap();
+        self.flush();
+    }
+
+    /// Says something on the channel, and waits for the answer.
+    fn call(&mut self, method: impl Into<Method>) {
+        self.connection.outbox().method(1, method).unwrap();
+        assert!(matches!(
+            self.next().unwrap(),
+            Some(Event::Method { channel: 1, .. })
+        ));
+    }
+
+    fn flush(&mut self) {
+        let outbox = self.connection.outbox();
+        while outbox.has_remaining() {
+            let count = self.stream.write(outbox.chunk()).unwrap();
+            outbox.advance(count);
+        }
+    }
+
     /// What comes next; `None`: the server sends no more.
     fn next(&mut self) -> Result<Option<Event>, ClientError> {
         loop {
             if let Some(event) = self.connection.event()? {
                 return Ok(Some(event));
             }
-            let outbox = self.connection.outbox();
-            while outbox.has_remaining() {
-                let count = self.stream.write(outbox.chunk()).unwrap();
-                outbox.advance(count);
-            }
+            self.flush();
             let mut buffer = [0; 4096];
             match self.stream.read(&mut buffer) {
                 Ok(0) => return Ok(None),

@@ -4,10 +4,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use warren_broker::config::{self, Format};
 use warren_broker::plan::PORT;
 
+use super::Daemon;
 use crate::formats;
 
 /// Where `warren broker` finds its configuration unless told otherwise, if it is there.
@@ -64,7 +65,7 @@ pub struct BrokerArguments {
     #[arg(long, value_name = "NAME")]
     host: Option<String>,
     /// Directory for sockets [default: $RUNTIME_DIRECTORY, or /run/warren for root].
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", global = true)]
     runtime_dir: Option<PathBuf>,
     /// Serve metrics for Prometheus here instead of where the configuration says, e.g. 127.0.0.1:15692 [default: every address, port
     /// 15692; none with --listen].
@@ -76,9 +77,41 @@ pub struct BrokerArguments {
     /// Log decisions, not only state changes.
     #[arg(short = 'D', long)]
     log_detail: bool,
+    /// What to ask a running broker instead of starting one.
+    #[command(subcommand)]
+    pub verb: Option<BrokerVerb>,
+}
+
+/// What a running broker can be asked. `warren ctl` has RabbitMQ's verbs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+pub enum BrokerVerb {
+    /// Show the node, what it has and what is short.
+    Status {
+        /// Print the answer as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Explain in sentences what is not as it should be, since when, and what to do.
+    Why {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Let nobody in and ask all clients to go, politely.
+    Drain,
+    /// Serve clients again.
+    Resume,
 }
 
 impl BrokerArguments {
+    /// Where the broker that is to be asked is.
+    #[must_use]
+    pub fn daemon(&self) -> Daemon {
+        Daemon {
+            runtime_dir: self.runtime_dir.clone(),
+        }
+    }
+
     #[must_use]
     pub fn options(self) -> BrokerOptions {
         let (files, format) = match (self.use_file, self.config) {

@@ -78,6 +78,14 @@ impl Place {
             .unwrap()
     }
 
+    fn warren(&self, words: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_warren"))
+            .args(words)
+            .env("RUNTIME_DIRECTORY", self.directory.path().join("run"))
+            .output()
+            .unwrap()
+    }
+
     fn step(&self, tool: &str, words: &[String]) -> Step {
         let words_of_it: Vec<&str> = words.iter().map(String::as_str).collect();
         let output = self.run(tool, &words_of_it);
@@ -264,6 +272,60 @@ fn whoever_asks_for_help_can_show_everything() {
     let output = place.run("rabbitmqctl", &["eval", "rabbit_mnesia:status()."]);
     assert_eq!(output.status.code(), Some(69));
     assert!(String::from_utf8(output.stderr).unwrap().contains("no Erlang"));
+}
+
+#[test]
+fn why_says_what_is_short_who_waits_and_which_queue_nobody_reads() {
+    let place = Place::new();
+    let why = || {
+        let output = place.warren(&["broker", "why", "--json"]);
+        assert!(output.status.success(), "{output:?}");
+        serde_json::from_slice::<Vec<String>>(&output.stdout).unwrap()
+    };
+    let about = |words: &str| {
+        let said = why();
+        assert!(
+            said.iter().any(|sentence| sentence.contains(words)),
+            "no {words:?} in {said:?}"
+        );
+    };
+    about("nothing is short");
+    let mut client = Client::connect(place.broker.address, "guest", "guest", "/").unwrap();
+    client.declare_and_publish("orders", 3);
+    about("Queue orders in vhost / has 3 messages (15 B) and no consumer");
+    for _ in 0..6 {
+        assert!(Client::connect(place.broker.address, "guest", "bad", "/").is_err());
+    }
+    about("Logins from 127.0.0.1 have failed 6 times");
+    place.run("rabbitmqctl", &["set_vm_memory_high_watermark", "absolute", "1"]);
+    let deadline = Instant::now() + super::PATIENCE;
+    while !why()[0].starts_with("Memory has been short for") {
+        assert!(Instant::now() < deadline, "no alarm");
+    }
+    client.publish("orders");
+    while !why()
+        .iter()
+        .any(|sentence| sentence.contains("of user guest in vhost / published while"))
+    {
+        assert!(Instant::now() < deadline, "nobody is blocked");
+    }
+    place.run("rabbitmqctl", &["set_vm_memory_high_watermark", "0.9"]);
+    let output = place.warren(&["broker", "drain"]);
+    assert!(
+        String::from_utf8_lossy(&output.stdout).contains("1 clients were told to go"),
+        "{output:?}"
+    );
+    about("rabbit@vm is in maintenance");
+    let output = place.warren(&["broker", "status"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.starts_with("rabbit@vm  in maintenance  up "), "{text}");
+    assert!(place.warren(&["broker", "resume"]).status.success());
+    let output = place.warren(&["broker", "status", "--json"]);
+    let status: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (&status["node"], &status["maintenance"]),
+        (&"rabbit@vm".into(), &false.into())
+    );
 }
 
 #[test]

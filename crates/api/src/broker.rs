@@ -5,6 +5,8 @@
 //! Words are RabbitMQ's, so that whoever knows `rabbitmqctl` knows what is asked.
 
 mod cell;
+mod explain;
+mod health;
 mod listing;
 mod setting;
 
@@ -14,6 +16,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Micros, Timestamp};
 pub use cell::{Argument, Cell};
+pub use explain::{explain, octets};
+pub use health::{Guesser, Health, Holder, Publisher, Unattended};
 pub use listing::Listing;
 pub use setting::{Setting, Watermark};
 
@@ -31,6 +35,8 @@ pub const RABBITMQ_VERSION: &str = "3.10.8";
 pub enum Request {
     /// The node and what it is doing: [`Reply::Status`].
     Status {},
+    /// The node and who waits on it: [`Reply::Health`], after a moment.
+    Health {},
     /// End, as on SIGTERM. Done when it has begun.
     Stop {},
     /// Things of one kind: [`Reply::Rows`] with these columns, in no order, until the end.
@@ -179,6 +185,7 @@ impl fmt::Debug for Secret {
 #[serde(tag = "reply", rename_all = "kebab-case")]
 pub enum Reply {
     Status(Box<Status>),
+    Health(Box<Health>),
     /// Rows of a listing, with the columns that were asked for.
     Rows {
         rows: Vec<Vec<Cell>>,
@@ -265,8 +272,10 @@ pub struct Alarm {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Memory {
-    /// Octets that the process has in memory.
+    /// Octets that the process has in memory, those of files included.
     pub resident: u64,
+    /// Octets of them that are compared with the limit.
+    pub used: u64,
     /// Octets at which publishers are held back; 0 is no limit.
     pub limit: u64,
     /// As it was configured.

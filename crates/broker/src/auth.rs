@@ -14,6 +14,7 @@ mod tests;
 mod throttle;
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -127,6 +128,15 @@ impl Auth {
             known.clear();
         }
         known.insert(user, seal);
+    }
+}
+
+impl Auth {
+    /// Addresses whose next attempts have to wait, those that failed most often first.
+    pub(crate) fn slowed(&self) -> Vec<(IpAddr, u32)> {
+        let mut slowed = self.throttle.lock().slowed(Instant::now());
+        slowed.sort_by_key(|(_, failures)| std::cmp::Reverse(*failures));
+        slowed
     }
 }
 

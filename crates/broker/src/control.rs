@@ -5,6 +5,7 @@
 
 mod acts;
 mod cells;
+mod health;
 mod listings;
 mod settings;
 mod status;
@@ -43,6 +44,7 @@ impl Service for Control {
     async fn call(&self, _: Peer, request: Request, replies: &mut Replies<'_, Reply>) -> Result<(), Gone> {
         let reply = match request {
             Request::Status {} => Reply::Status(Box::new(status::status(&self.node, &self.about))),
+            Request::Health {} => Reply::Health(Box::new(health::health(&self.node, &self.about).await)),
             Request::List { listing, columns } => {
                 return listings::list(&self.node, &listing, &columns, replies).await;
             }

@@ -11,6 +11,7 @@ mod command_line;
 mod failure;
 mod help;
 mod output;
+pub mod overview;
 mod session;
 mod verbs;
 
@@ -113,7 +114,7 @@ fn attempt(tool: Tool, words: &[String], around: &mut Surroundings<'_>) -> Resul
     let directory = directory.or_else(|| around.runtime_dir.clone());
     let directory = runtime_dir::for_client(directory.as_deref(), SOCKET)
         .map_err(|error| Failure::new(failure::UNAVAILABLE, error))?;
-    let mut session = Session::new(line, verb, directory, around);
+    let mut session = Session::new(line, verb, &directory, around);
     session
         .check_node()
         .and_then(|()| (verb.run)(&mut session))

@@ -69,6 +69,16 @@ impl Throttle {
         source.last = now;
     }
 
+    /// Who waits when he tries again, and how often he failed.
+    pub(super) fn slowed(&self, now: Instant) -> Vec<(IpAddr, u32)> {
+        let slowed = self.0.iter().filter(|(_, source)| {
+            source.failures >= FREE && now.saturating_duration_since(source.last) <= FORGOTTEN
+        });
+        slowed
+            .map(|(address, source)| (*address, source.failures))
+            .collect()
+    }
+
     fn make_room(&mut self, now: Instant) {
         self.0
             .retain(|_, source| now.saturating_duration_since(source.last) <= FORGOTTEN);

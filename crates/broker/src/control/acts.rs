@@ -185,7 +185,9 @@ pub(super) async fn act(node: &Arc<Node>, request: Request) -> Result<Reply, Ref
             }
         }
         // Answered elsewhere.
-        Request::Status {} | Request::List { .. } => Err(refused(refusal::BAD_REQUEST, "nothing to be done")),
+        Request::Status {} | Request::Health {} | Request::List { .. } => {
+            Err(refused(refusal::BAD_REQUEST, "nothing to be done"))
+        }
     }
 }
 

@@ -43,6 +43,7 @@ pub(super) fn status(node: &Node, about: &About) -> Status {
         alarms: alarms(node),
         memory: Memory {
             resident: process.resident,
+            used: measured.memory,
             limit: measured.memory_limit,
             watermark: watermark(node.settings().memory_limit),
         },

@@ -1,16 +1,17 @@
 //! A verb at work: what was said, the broker it is said to, and where output goes.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::Duration;
 
-use warren_api::broker::{Cell, Listing, Refused, Reply, Request, SOCKET, Status};
+use warren_api::broker::{Cell, Listing, Refused, Reply, Request, Status};
 use warren_kit::control::{Address, Client};
 
 use super::Surroundings;
 use super::command_line::CommandLine;
 use super::failure::{DATA, Failure, SOFTWARE, USAGE};
 use super::output::{self, Format, Table};
+use super::overview::Broker;
 use super::verbs::Verb;
 use crate::Error;
 
@@ -30,19 +31,14 @@ impl<'a, 'b> Session<'a, 'b> {
     pub(super) fn new(
         line: CommandLine,
         verb: &'static Verb,
-        runtime_dir: PathBuf,
+        runtime_dir: &Path,
         around: &'a mut Surroundings<'b>,
     ) -> Self {
         Self {
             line,
             verb,
             around,
-            address: Address {
-                path: runtime_dir.join(SOCKET),
-                name: "broker".into(),
-                start: "systemctl start warren-broker, or warren broker; if it runs elsewhere, name its --runtime-dir"
-                    .into(),
-            },
+            address: Broker::address(runtime_dir),
             status: None,
         }
     }
