@@ -12,6 +12,7 @@ mod cookie;
 mod data;
 mod definitions;
 mod listeners;
+mod recovery;
 mod reload;
 mod serve;
 

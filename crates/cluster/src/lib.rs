@@ -26,3 +26,4 @@ pub use queue::{Aftermath, Delivery, DeliverySink, Gone, Placed, Purged, Queue, 
 pub use session::Session;
 pub use single::StorageError;
 pub use ticket::{ConfirmTicket, Waiter};
+pub use warren_store::RecoveryProgress;

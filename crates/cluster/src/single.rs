@@ -13,7 +13,9 @@ use std::sync::Arc;
 use thiserror::Error;
 use warren_model::queue::Run;
 use warren_model::{Position, QueueId};
-use warren_store::{AppendError, Disk, Log, OpenError, Options, ReadError, RealDisk, StreamId, StreamState};
+use warren_store::{
+    AppendError, Disk, Log, OpenError, Options, ReadError, RealDisk, RecoveryProgress, StreamId, StreamState,
+};
 
 use crate::member::{Member, Recovered, RecoveredQueue};
 use crate::{MetadataView, NotWritten, Session};
@@ -56,7 +58,19 @@ impl Member {
     /// # Errors
     /// The directory is in use, damaged, or of another version.
     pub fn alone(directory: &Path) -> Result<Self, StorageError> {
-        Self::alone_on(Arc::new(RealDisk), directory, Options::default())
+        Self::alone_telling(directory, &Arc::default())
+    }
+
+    /// The same; until this returns, `recovery` says how far it is.
+    ///
+    /// # Errors
+    /// The directory is in use, damaged, or of another version.
+    pub fn alone_telling(directory: &Path, recovery: &Arc<RecoveryProgress>) -> Result<Self, StorageError> {
+        let options = Options {
+            recovery: Arc::clone(recovery),
+            ..Options::default()
+        };
+        Self::alone_on(Arc::new(RealDisk), directory, options)
     }
 
     /// The same on any disk.

@@ -41,7 +41,7 @@ pub use disk::{Disk, DiskFile, RealDisk, SimulatedDisk, Weather};
 pub use error::{AppendError, Fatal, OpenError, ReadError};
 pub use format::Place;
 pub use log::{Log, Progress, Ticket};
-pub use options::{Durability, Options};
+pub use options::{Durability, Options, RecoveryProgress};
 pub use read::Stored;
 pub use recovery::{Recovered, StreamState, Torn};
 pub use statistics::Statistics;

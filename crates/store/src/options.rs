@@ -1,5 +1,7 @@
 //! What can be chosen when a log is opened.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 /// When a batch counts as durable.
@@ -30,6 +32,36 @@ pub struct Options {
     pub spares: usize,
     /// A sealed segment is copied forward when fewer than one in so many of its messages are left.
     pub copy_below: u64,
+    /// Says, while the log is being opened, how far that is.
+    pub recovery: Arc<RecoveryProgress>,
+}
+
+/// How much of what recovery has to read it has read. For whoever looks on from another thread.
+#[derive(Debug, Default)]
+pub struct RecoveryProgress {
+    read: AtomicU64,
+    all: AtomicU64,
+}
+
+impl RecoveryProgress {
+    /// Octets that have been read, and of how many. Nothing of nothing before it is known.
+    pub fn octets(&self) -> (u64, u64) {
+        let all = self.all.load(Relaxed);
+        (self.read.load(Relaxed).min(all), all)
+    }
+
+    pub(crate) fn begin(&self, all: u64) {
+        self.read.store(0, Relaxed);
+        self.all.store(all, Relaxed);
+    }
+
+    pub(crate) fn add(&self, octets: u64) {
+        self.read.fetch_add(octets, Relaxed);
+    }
+
+    pub(crate) fn end(&self) {
+        self.read.store(self.all.load(Relaxed), Relaxed);
+    }
 }
 
 impl Default for Options {
@@ -41,6 +73,7 @@ impl Default for Options {
             gather: Duration::from_micros(200),
             spares: 3,
             copy_below: 4,
+            recovery: Arc::default(),
         }
     }
 }

@@ -102,6 +102,10 @@ pub(crate) fn recover(shared: &Shared, identity: &Identity) -> Result<(Recovered
     let base = base(shared, identity, &files)?;
     let covered = base.segment;
     verify(shared, &base, &files)?;
+    let progress = &*shared.options.recovery;
+    if shared.options.durability != Durability::Volatile {
+        progress.begin(to_read(shared, covered, &files)?);
+    }
     let mut walk = Walk {
         index: base.index,
         next: base.next,
@@ -113,7 +117,7 @@ pub(crate) fn recover(shared: &Shared, identity: &Identity) -> Result<(Recovered
     let mut sealed = Vec::new();
     for (&segment, path) in files.segments.range(covered + 1..) {
         walk.index.begin(segment);
-        walk.read(shared, segment, path)?;
+        progress.add(walk.read(shared, segment, path)?);
         let slots = walk.index.seal();
         if !slots.is_empty() {
             sealed.push((segment, slots));
@@ -145,6 +149,7 @@ pub(crate) fn recover(shared: &Shared, identity: &Identity) -> Result<(Recovered
     }
     remove_unused(shared, &walk.index, &files)?;
     let streams = states(shared, &walk.index)?;
+    progress.end();
     let recovered = Recovered {
         node: identity.node,
         incarnation: identity.incarnation,
@@ -189,6 +194,17 @@ fn list(shared: &Shared) -> Result<Files, OpenError> {
         }
     }
     Ok(files)
+}
+
+/// Octets of the segments behind the checkpoint, and of the slots of those before.
+fn to_read(shared: &Shared, covered: u32, files: &Files) -> Result<u64, OpenError> {
+    let behind = files.segments.range(covered + 1..);
+    let mut octets = 0;
+    for (_, path) in behind.chain(&files.slots) {
+        let file = shared.disk.open(path).map_err(disk_error(path))?;
+        octets += file.size().map_err(disk_error(path))?;
+    }
+    Ok(octets)
 }
 
 fn remove(shared: &Shared, path: &std::path::Path) -> Result<(), OpenError> {
@@ -318,8 +334,8 @@ fn belongs(
 }
 
 impl Walk {
-    /// Reads one segment and applies its frames, until one is not whole.
-    fn read(&mut self, shared: &Shared, segment: u32, path: &std::path::Path) -> Result<(), OpenError> {
+    /// Reads one segment and applies its frames, until one is not whole. Gives the size of its file.
+    fn read(&mut self, shared: &Shared, segment: u32, path: &std::path::Path) -> Result<u64, OpenError> {
         let file = shared
             .disk
             .open(path)
@@ -352,7 +368,7 @@ impl Walk {
                 batches,
             }),
         };
-        Ok(())
+        Ok(file.len() as u64)
     }
 
     /// Applies frames and returns where they end.
@@ -529,7 +545,9 @@ fn states(shared: &Shared, index: &Index) -> Result<Vec<StreamState>, OpenError>
         let path = shared.path(Kind::Slots, segment);
         let file = shared.disk.open(&path).map_err(disk_error(&path))?;
         let count = slots::read_count(&*file, shared.node, segment).map_err(disk_error(&path))?;
-        let slots = slots::read(&*file, segment, 0, count.unwrap_or(0)).map_err(|why| match why {
+        let count = count.unwrap_or(0);
+        shared.options.recovery.add(slots::size(count as usize));
+        let slots = slots::read(&*file, segment, 0, count).map_err(|why| match why {
             Ok(offset) => corrupt(&path, offset, "the sum of a page does not match"),
             Err(error) => disk_error(&path)(error),
         })?;

@@ -101,6 +101,29 @@ fn what_was_appended_is_read_back_before_and_after_a_restart() {
 }
 
 #[test]
+fn recovery_says_how_much_there_is_to_read_and_that_it_has_read_it() {
+    let disk = SimulatedDisk::default();
+    let path = Path::new("/data");
+    let (log, _) = open(&(Arc::new(disk.clone()) as Arc<dyn Disk>), path);
+    let mut last = None;
+    for position in 0..100 {
+        last = Some(log.append(message(position, &[1; 3000])).unwrap());
+    }
+    log.wait(last.unwrap()).unwrap();
+    // A process that was killed leaves segments, one that ended leaves what was said about them.
+    let killed = disk.copy();
+    drop(log);
+    for (disk, at_least) in [(killed, 64 << 10), (disk, 4096)] {
+        let options = small();
+        assert_eq!(options.recovery.octets(), (0, 0));
+        let opened = Log::open(path, Arc::new(disk), options.clone(), |_| {});
+        let (read, all) = options.recovery.octets();
+        assert!(read == all && all >= at_least, "{read} of {all}");
+        drop(opened);
+    }
+}
+
+#[test]
 fn a_second_process_is_told_who_has_the_directory() {
     let directory = tempfile::tempdir().unwrap();
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);

@@ -14,11 +14,11 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use warren_api::broker::SOCKET;
-use warren_cluster::Member;
+use warren_cluster::{Member, RecoveryProgress};
 use warren_kit::control::ControlSocket;
 use warren_kit::systemd::ServiceManager;
 
-use super::{DaemonError, Options, cookie, data, definitions, listeners};
+use super::{DaemonError, Options, cookie, data, definitions, listeners, recovery};
 use crate::about::About;
 use crate::control;
 use crate::metrics;
@@ -82,10 +82,11 @@ pub(super) async fn start_and_serve(
 /// Everything that was kept is there again when this returns.
 fn open(plan: &Plan, manager: &ServiceManager) -> Result<Arc<Node>, DaemonError> {
     let started = Instant::now();
-    // A service manager that does not listen is no reason not to start.
-    let _ = manager.status("recovering messages");
     let (name, settings) = (plan.node.clone(), plan.settings.clone());
-    let (node, recovered) = Node::open(name, settings, Member::alone(&plan.data)?)?;
+    let progress = Arc::<RecoveryProgress>::default();
+    let (node, recovered) = recovery::watched(&progress, manager, || {
+        Node::open(name, settings, Member::alone_telling(&plan.data, &progress)?)
+    })?;
     tracing::info!(
         data = %plan.data.display(),
         starts = recovered.incarnation,
