@@ -11,6 +11,7 @@
 //! Deliberately absent: a network, and clients that think.
 
 mod client;
+mod disturb;
 pub(crate) mod floor;
 mod load;
 mod measure;

@@ -77,6 +77,29 @@ impl Client {
         self.call(CHANNEL, bind, queue::BindOk::ID)
     }
 
+    /// Does not wait for an answer: there is none.
+    pub(crate) fn bind_later(&mut self, queue: &str, exchange: &str, key: &str) -> io::Result<()> {
+        let bind = queue::Bind {
+            queue: short(queue)?,
+            exchange: short(exchange)?,
+            routing_key: short(key)?,
+            no_wait: true,
+            ..queue::Bind::default()
+        };
+        self.send(CHANNEL, bind)
+    }
+
+    /// Consumes from a queue of this connection alone.
+    pub(crate) fn consume_own(&mut self) -> io::Result<()> {
+        let declare = queue::Declare {
+            exclusive: true,
+            ..queue::Declare::default()
+        };
+        self.call(CHANNEL, declare, queue::DeclareOk::ID)?;
+        // That which was declared last.
+        self.call(CHANNEL, basic::Consume::default(), basic::ConsumeOk::ID)
+    }
+
     pub(crate) fn delete_queue(&mut self, name: &str) -> io::Result<()> {
         let delete = queue::Delete {
             queue: short(name)?,

@@ -280,7 +280,7 @@ fn declare(plan: &Plan, address: SocketAddr, name: &str) -> io::Result<(String, 
 }
 
 /// All frames of one message.
-fn encode(plan: &Plan, exchange: &str, key: &str) -> io::Result<Vec<u8>> {
+pub(super) fn encode(plan: &Plan, exchange: &str, key: &str) -> io::Result<Vec<u8>> {
     let mut outbox = Outbox::new(FrameMax::DEFAULT);
     let publish = Publish {
         exchange: exchange.as_bytes(),

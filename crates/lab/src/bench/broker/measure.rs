@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use super::client::Client;
+use super::disturb;
 use super::load::{Acks, Load, Plan, Progress, Route};
 use super::peer::Unit;
 use super::rows::Work;
@@ -50,6 +51,13 @@ pub(crate) fn sample(work: &Work, unit: &mut Unit, window: Duration) -> Result<S
         Work::Stream(plan) => stream(*plan, unit, window),
         Work::Paced(plan) => paced(*plan, unit, window),
         Work::Churn => churn(unit, window),
+        Work::Disturb(disturbance) => {
+            disturb::measure(*disturbance, unit.address()).map(|(figure, rate)| Sample {
+                figure,
+                rate,
+                ..Sample::default()
+            })
+        }
         Work::Node => {
             std::thread::sleep(SETTLE);
             let octets = cpu::resident_of_unit(unit.id());

@@ -1,5 +1,6 @@
 //! What is measured, and what must hold.
 
+use super::disturb::Disturbance;
 use super::load::{Acks, Plan, Route};
 use super::peer::Peer;
 
@@ -62,6 +63,8 @@ pub(crate) enum Work {
     Deep,
     /// The same beside so many durable queues, killed: until a client can log in again.
     Recovery(usize),
+    /// Much work of somebody's: how much longer others wait for a confirm than in a quiet time.
+    Disturb(Disturbance),
     /// A paced stream of confirmed messages: what the median waits beyond one fdatasync of this disk.
     Paced(Plan),
 }
@@ -69,7 +72,10 @@ pub(crate) enum Work {
 impl Work {
     /// What it leaves behind would change what others find.
     pub(crate) const fn needs_a_fresh_process(&self) -> bool {
-        !matches!(self, Self::Stream(_) | Self::Churn | Self::Paced(_))
+        !matches!(
+            self,
+            Self::Stream(_) | Self::Churn | Self::Paced(_) | Self::Disturb(_)
+        )
     }
 
     /// Whether it makes sense to ask this of a broker.
@@ -117,6 +123,12 @@ pub(crate) const ROWS: &[Row] = &[
           work: Work::Churn },
     Row { name: "paced", title: "2000/s 128 B confirmed: confirm p50 beyond one fdatasync", unit: Unit::Milliseconds, limit: 1.0, aim: 0.3,
           work: Work::Paced(Plan { persistent: true, window: 1000, rate: Some(2000.0), acks: Acks::Every(1, 1000), ..plan(128) }) },
+    Row { name: "unbind", title: "a queue with 10 000 bindings deleted: others' longest wait beyond a quiet one", unit: Unit::Milliseconds, limit: 10.0, aim: 5.0,
+          work: Work::Disturb(Disturbance::Queue(10_000)) },
+    Row { name: "exchange", title: "an exchange with 10 000 bindings deleted: the same", unit: Unit::Milliseconds, limit: 10.0, aim: 5.0,
+          work: Work::Disturb(Disturbance::Exchange(10_000)) },
+    Row { name: "close", title: "5000 connections with a queue each closed at once: the same", unit: Unit::Milliseconds, limit: 10.0, aim: 5.0,
+          work: Work::Disturb(Disturbance::Connections(5000)) },
     Row { name: "node", title: "idle node, resident", unit: Unit::Megabytes, limit: 20.0, aim: 12.0,
           work: Work::Node },
     Row { name: "connection", title: "idle connection with a channel", unit: Unit::Kilobytes, limit: 16.0, aim: 12.0,
