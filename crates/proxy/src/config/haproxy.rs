@@ -176,9 +176,11 @@ impl Reader {
 
     fn inside(&mut self, statement: &Statement) {
         match &mut self.at {
-            Some(At::Global) => read_statement(&mut self.report, statement, GLOBAL, &mut self.globals, None),
+            Some(At::Global) => {
+                read_statement(&mut self.report, statement, &[GLOBAL], &mut self.globals, None)
+            }
             Some(At::Userlist) => {
-                read_statement(&mut self.report, statement, USERLIST, &mut self.users, None)
+                read_statement(&mut self.report, statement, &[USERLIST], &mut self.users, None)
             }
             Some(At::Proxy(draft)) => {
                 let kind = draft.kind;

@@ -94,7 +94,7 @@ impl Statement {
 pub(in crate::config) fn read_statement<T>(
     report: &mut Report,
     statement: &Statement,
-    table: &[Entry<T>],
+    tables: &[&[Entry<T>]],
     target: &mut T,
     kind: Option<Kind>,
 ) {
@@ -102,13 +102,19 @@ pub(in crate::config) fn read_statement<T>(
     let first = usize::from(prefixed);
     let text = |index: usize| statement.words.get(index).map_or("", |word| word.text.as_str());
     let pair = format!("{} {}", text(first), text(first + 1));
-    let find = |name: &str| table.iter().find(|(known, _, _)| *known == name);
+    let find = |name: &str| {
+        tables
+            .iter()
+            .copied()
+            .flatten()
+            .find(|(known, _, _)| *known == name)
+    };
     let (found, length) = match find(&pair) {
         Some(entry) => (Some(entry), 2),
         None => (find(text(first)), 1),
     };
     let Some((name, places, keyword)) = found else {
-        unknown(report, statement, first, table);
+        unknown(report, statement, first, tables);
         return;
     };
     let span = statement.words[first].span.start
@@ -163,19 +169,15 @@ pub(in crate::config) fn read_statement<T>(
     }
 }
 
-fn unknown<T>(report: &mut Report, statement: &Statement, first: usize, table: &[Entry<T>]) {
+fn unknown<T>(report: &mut Report, statement: &Statement, first: usize, tables: &[&[Entry<T>]]) {
+    let all = || tables.iter().copied().flatten();
     let text = |index: usize| statement.words.get(index).map_or("", |word| word.text.as_str());
     let family = format!("{} ", text(first));
-    let members = || {
-        table
-            .iter()
-            .filter_map(|(name, _, _)| name.strip_prefix(family.as_str()))
-    };
+    let members = || all().filter_map(|(name, _, _)| name.strip_prefix(family.as_str()));
     if members().next().is_none() {
-        let names = table
-            .iter()
-            .map(|(name, _, _)| name.split(' ').next().unwrap_or(name));
+        let names = all().map(|(name, _, _)| name.split(' ').next().unwrap_or(name));
         let mut names: Vec<&str> = names.collect();
+        names.sort_unstable();
         names.dedup();
         report.error(
             statement.words[first].span.clone(),

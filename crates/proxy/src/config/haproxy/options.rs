@@ -166,7 +166,7 @@ pub(super) fn source(draft: &mut Draft, arguments: &mut Arguments<'_, '_>) {
 
 /// `option` with a word that has no entry.
 pub(super) fn unknown_option(_: &mut Draft, arguments: &mut Arguments<'_, '_>) {
-    let names = super::proxy::PROXY.iter();
+    let names = super::proxy::PROXY.iter().copied().flatten();
     let names = names.filter_map(|(name, _, _)| name.strip_prefix("option "));
     let Some(word) = arguments.required("a word") else {
         return;

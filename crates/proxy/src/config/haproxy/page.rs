@@ -60,7 +60,7 @@ pub fn page() -> String {
     section(
         &mut page,
         "`defaults`, `listen`, `frontend`, `backend`",
-        PROXY.iter().map(|(name, _, keyword)| (*name, keyword)),
+        proxy().map(|(name, _, keyword)| (*name, keyword)),
     );
     section(
         &mut page,
@@ -82,6 +82,14 @@ pub fn page() -> String {
 }
 
 /// Which of the keywords that are read may stand where.
+/// Keywords of proxies, by the alphabet.
+fn proxy() -> impl Iterator<Item = &'static Entry<super::Draft>> + Clone {
+    let mut all: Vec<_> = PROXY.iter().copied().flatten().collect();
+    // Options come last.
+    all.sort_by_key(|(name, ..)| (name.starts_with("option "), *name));
+    all.into_iter()
+}
+
 fn matrix(page: &mut String) {
     page.push_str("\n## Where keywords of proxies stand\n\n| | keywords |\n|---|---|\n");
     let rows = [
@@ -94,8 +102,7 @@ fn matrix(page: &mut String) {
     ];
     let read = |entry: &&Entry<super::Draft>| matches!(entry.2, Keyword::Read(_) | Keyword::Switch(_));
     for (title, places) in rows {
-        let names = PROXY
-            .iter()
+        let names = proxy()
             .filter(read)
             .filter(|(name, here, _)| *here == places && *name != "option");
         let _ = writeln!(page, "| {title} | {} |", listed(names.map(|(name, _, _)| *name)));
@@ -198,7 +205,7 @@ mod tests {
     fn no_keyword_has_two_entries() {
         let tables = [
             GLOBAL.iter().map(|(name, _, _)| *name).collect::<Vec<_>>(),
-            PROXY.iter().map(|(name, _, _)| *name).collect(),
+            proxy().map(|(name, _, _)| *name).collect(),
             BIND.iter().map(|(name, _)| *name).collect(),
             SERVER.iter().map(|(name, _)| *name).collect(),
         ];
