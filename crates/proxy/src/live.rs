@@ -18,7 +18,7 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 
-pub use backend::{Assignment, Backend, Outage, Waiter};
+pub use backend::{Assignment, Backend, Outage, Waiter, Wanted};
 pub use capture::{CAPTURE_MAX, Capture, LastRefused};
 pub use counters::{Cells, Gauge, PipeCount, Rate, Tally, Timings, Totals};
 pub use encryption::{Counted, Encryption};

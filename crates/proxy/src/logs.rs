@@ -24,8 +24,8 @@ pub(crate) use convert::{Expression, NAMES as CONVERTERS, references};
 pub use date::Dates;
 pub(crate) use fetch::variable;
 pub use fetch::{Fetch, Samples};
-pub(crate) use format::split_call;
 pub use format::{Format, FormatError, FormatFault};
+pub(crate) use format::{HTTPS, split_call};
 pub(crate) use map::read_lines;
 pub use writer::{Dropped, Writer};
 

@@ -22,12 +22,12 @@ pub use backend::{
 };
 pub use frontend::{
     Bind, BindAddress, BindTls, ClientCertificates, ErrorPage, ForwardFor, Frontend, FrontendTimeouts,
-    SourceLimits, StatsPage, TlsVersion,
+    PageContent, SourceLimits, StatsPage, TlsVersion,
 };
 pub use log::{Facility, Level, LogFormat, LogTarget, Logging, Transport};
 pub use rules::{
-    Capture, Condition, Edit, HttpAction, HttpRule, NameLike, NameRegex, Pattern, Redirect, RedirectOptions,
-    Replace, Sample, Switch, SwitchTo, TcpAction, TcpRule, Template, Term, Test,
+    Answer, Capture, Condition, Edit, HttpAction, HttpRule, NameLike, NameRegex, Pattern, Persist, Redirect,
+    RedirectOptions, Replace, Sample, Switch, SwitchTo, TcpAction, TcpRule, Template, Term, Test, UseServer,
 };
 pub use server::{
     Agent, Check, CheckKind, ErrorAction, Expect, Expected, HostAddress, Keepalive, Observe, ProxyVersion,

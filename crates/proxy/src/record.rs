@@ -257,6 +257,8 @@ pub struct TlsFacts<'a> {
     pub cipher: &'a str,
     /// The name that the client asked for.
     pub sni: Option<&'a str>,
+    /// An earlier session was taken up.
+    pub resumed: bool,
     /// The common name of the client's certificate; empty if it has none. `None`: the client showed no certificate.
     pub client: Option<&'a str>,
 }

@@ -131,7 +131,8 @@ pub(crate) struct Common {
     pub(crate) retries: u32,
     /// Not taken again if there is another.
     pub(crate) avoid: Option<NonZeroU32>,
-    /// Number of the server that a cookie of the client's names.
+    /// Number of the server that a cookie of the client's or a rule names. It is used whatever its state: whoever writes this
+    /// has looked.
     pub(crate) wanted: Option<NonZeroU32>,
     /// A connection that has served others will do, and one was taken.
     pub(crate) reuse: bool,

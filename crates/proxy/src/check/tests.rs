@@ -614,9 +614,29 @@ async fn who_waits_for_a_server_gets_the_slots_that_a_change_makes() {
     let now = world.servers.now();
     let waiter = |session| crate::live::Waiter { worker: 0, session };
     let wanted = Some(first.id);
-    backend.assign(now, 0, 0, wanted, None, waiter(1));
+    backend.assign(
+        now,
+        0,
+        0,
+        crate::live::Wanted {
+            id: wanted,
+            forced: false,
+        },
+        None,
+        waiter(1),
+    );
     for session in [2, 3] {
-        backend.assign(now, 0, 0, wanted, None, waiter(session));
+        backend.assign(
+            now,
+            0,
+            0,
+            crate::live::Wanted {
+                id: wanted,
+                forced: false,
+            },
+            None,
+            waiter(session),
+        );
     }
     assert_eq!(first.queued.now(), 2);
     world.servers.change(&backend, &first, &Input::Maxconn(2), silent);
@@ -665,7 +685,14 @@ async fn slow_start_goes_on_by_itself_and_lets_in_who_waits() {
     eventually("up", || server.status() == "UP").await;
     for session in 0..4 {
         let waiter = crate::live::Waiter { worker: 0, session };
-        backend.assign(world.servers.now(), 0, 0, None, None, waiter);
+        backend.assign(
+            world.servers.now(),
+            0,
+            0,
+            crate::live::Wanted::default(),
+            None,
+            waiter,
+        );
     }
     assert!(server.sessions.now() < 4, "all at once");
     eventually("all", || server.sessions.now() == 4).await;

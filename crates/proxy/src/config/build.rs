@@ -4,6 +4,7 @@
 //! and `warren check` to say. The only files read are the pages of `error_files`, which are part of the plan.
 
 pub(crate) mod address;
+mod answer;
 mod backend;
 mod bind;
 mod check;
@@ -23,7 +24,9 @@ mod tls;
 /// What the reference of rules is made from.
 pub(super) mod reference {
     pub(in crate::config) use super::condition::PREDEFINED;
-    pub(in crate::config) use super::rules::{REFUSED_ACTIONS, REQUEST_ACTIONS, RESPONSE_ACTIONS};
+    pub(in crate::config) use super::rules::{
+        AFTER_ACTIONS, REFUSED_ACTIONS, REQUEST_ACTIONS, RESPONSE_ACTIONS,
+    };
     pub(in crate::config) use super::sample::names as samples;
 }
 
@@ -270,6 +273,8 @@ fn misplaced(report: &mut Report, given: &Given<'_>) {
         place("retry_on", section.retry_on.first()),
         place("fullconn", section.fullconn.as_ref()),
         place("stick", section.stick.as_ref()),
+        place("use_server", section.use_server.first()),
+        place("persist", section.persist.first()),
         place("rebalance", section.rebalance.as_ref()),
     ];
     let mut say = |found: &[Option<(&'static str, Range<usize>)>], here: &str, there: &str| {

@@ -151,6 +151,10 @@ pub struct Section {
     /// What becomes of responses, as in haproxy.cfg: `"del-header Server"`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub http_response: Vec<Spanned<String>>,
+    /// What becomes of all that clients are told, pages of errors and redirections included, as in haproxy.cfg:
+    /// `"set-header Strict-Transport-Security max-age=31536000"`. After `http_response`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub http_after_response: Vec<Spanned<String>>,
     /// Redirections, as in haproxy.cfg: `"scheme https unless { ssl_fc }"`. They come after `http_request`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub redirect: Vec<Spanned<String>>,
@@ -173,6 +177,9 @@ pub struct Section {
     pub monitor_uri: Option<Spanned<String>>,
     /// Servers are told the client's address in a header: `true`, or a table.
     pub forwardfor: Option<Spanned<ForwardForUse>>,
+    /// Servers are told in a header which address the client came in by: `true`, or a table. The header is
+    /// `X-Original-To` unless it says otherwise, `except` is about that address.
+    pub originalto: Option<Spanned<ForwardForUse>>,
     /// No keep-alive on either side.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub http_close: bool,
@@ -182,9 +189,16 @@ pub struct Section {
     /// Files with whole responses, by status: `{ 503 = "/etc/warren/503.http" }`.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub error_files: BTreeMap<String, Spanned<PathBuf>>,
+    /// Where clients are sent instead of being told of an error, by status: `{ 503 = "https://example.org/sorry" }`. With
+    /// `303` before it, they ask there with GET.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub error_redirects: BTreeMap<String, Spanned<String>>,
+    /// Responses made for errors, as in haproxy.cfg: `"status 503 content-type text/plain lf-string 'not %[path]'"`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub http_error: Vec<Spanned<String>>,
     /// Where log lines go, as in `[proxy]`; `"global"` stands for that list. Default `["global"]`.
     pub log: Option<Vec<Spanned<String>>>,
-    /// (frontend) What a line looks like: `"plain"`, `"tcplog"`, `"httplog"`, `"json"`, or a format of your own with `%`
+    /// (frontend) What a line looks like: `"plain"`, `"tcplog"`, `"httplog"`, `"httpslog"`, `"json"`, or a format of your own with `%`
     /// variables. Default: `"httplog"` in mode http, else `"tcplog"`.
     pub log_format: Option<Spanned<String>>,
     /// (frontend) No line for connections that carried nothing. Default true.
@@ -246,6 +260,17 @@ pub struct Section {
     /// (backend) Clients return to the server that a cookie names, as after `cookie` in haproxy.cfg:
     /// `"SRV insert indirect nocache"`. Servers have a `cookie`, too.
     pub cookie: Option<Spanned<String>>,
+    /// (backend) Which server, as in haproxy.cfg: `"one if { src 192.0.2.0/24 }"`. The first that holds and whose server is not
+    /// down is taken, whatever a cookie says.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub use_server: Vec<Spanned<String>>,
+    /// (backend) When `cookie` leads to servers that are down or in maintenance (`"force if { src 192.0.2.9 }"`), and when it
+    /// does not count (`"ignore if { path_beg /static }"`). The first that holds is taken.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub persist: Vec<Spanned<String>>,
+    /// (backend) `cookie` and `use_server` lead to servers that are down, too. Default false.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub use_down: bool,
     /// (backend) Clients return to the server they had: `{ size = 100000, expire = "30m" }`.
     pub stick: Option<Spanned<Stick>>,
     /// (backend) Move connections to a server that came back (mode amqp): `true`, or a table. Default false.

@@ -13,10 +13,12 @@
 mod balance;
 mod bind;
 mod check;
+mod conditional;
 mod global;
 mod keyword;
 mod options;
 mod page;
+mod pages;
 mod proxy;
 mod rules;
 mod server;
@@ -30,7 +32,9 @@ use toml::Spanned;
 use warren_kit::config::{Report, Sources, suggestion};
 use warren_kit::diagnostics::Diagnostic;
 
+use self::conditional::Conditional;
 use self::global::{GLOBAL, Globals};
+pub(super) use self::keyword::duration;
 use self::keyword::{Statement, read_statement};
 pub use self::page::page;
 use self::proxy::{Draft, Kind, PROXY};
@@ -86,8 +90,9 @@ pub(super) fn read(sources: &Sources, environment: &dyn Fn(&str) -> Option<Strin
     for (base, file) in sources.iter() {
         reader.leave();
         for statement in statements(&mut reader.report, &file.text, base, environment) {
-            reader.statement(&statement);
+            reader.line(&statement, environment);
         }
+        reader.conditional.leave_file(&mut reader.report);
     }
     reader.leave();
     let file = reader.complete();
@@ -131,6 +136,7 @@ struct Reader {
     defaults: Vec<(Option<Spanned<String>>, Draft)>,
     proxies: Vec<Draft>,
     at: Option<At>,
+    conditional: Conditional,
     drafts: Drafts,
 }
 
@@ -150,6 +156,15 @@ struct Drafts {
 }
 
 impl Reader {
+    fn line(&mut self, statement: &Statement, environment: &dyn Fn(&str) -> Option<String>) {
+        if statement.keyword().starts_with('.') {
+            self.conditional
+                .directive(&mut self.report, statement, environment);
+        } else if self.conditional.counts() {
+            self.statement(statement);
+        }
+    }
+
     fn statement(&mut self, statement: &Statement) {
         let keyword = statement.keyword();
         if SECTIONS.contains(&keyword) {
@@ -162,12 +177,6 @@ impl Reader {
                 statement.whole(),
                 format!("sections of type `{keyword}` are not supported"),
                 *instead,
-            );
-        } else if keyword.starts_with('.') {
-            self.report.error(
-                statement.whole(),
-                format!("`{keyword}`: conditional parts are not supported"),
-                "write the part that is meant, or several files",
             );
         } else {
             self.inside(statement);

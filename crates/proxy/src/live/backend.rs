@@ -85,6 +85,15 @@ pub struct Waiter {
     pub session: u64,
 }
 
+/// The server that a connection belongs to, by a stick table, a cookie or a rule.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wanted {
+    /// If it belongs to one.
+    pub id: Option<ServerId>,
+    /// Even if that one is down.
+    pub forced: bool,
+}
+
 /// What a connection gets.
 #[derive(Debug)]
 pub enum Assignment {
@@ -242,28 +251,28 @@ impl Backend {
         self.balancing.lock().balancer.candidates().len()
     }
 
-    /// A server for a connection, or a place in the queue. `wanted` is the one it belongs to, by a stick table or a cookie;
-    /// one that takes no new clients still takes its own.
+    /// A server for a connection, or a place in the queue. One that takes no new clients still takes its own.
     pub fn assign(
         &self,
         now: Instant,
         key: u64,
         entropy: u64,
-        wanted: Option<ServerId>,
+        wanted: Wanted,
         avoid: Option<ServerId>,
         waiter: Waiter,
     ) -> Assignment {
-        let returns = wanted.is_some_and(|id| {
+        let returns = wanted.id.is_some_and(|id| {
             let servers = self.servers.load();
             let server = servers.iter().find(|server| server.id == id);
-            server.is_some_and(|server| matches!(server.state(), State::Drain | State::Stopping))
+            wanted.forced
+                || server.is_some_and(|server| matches!(server.state(), State::Drain | State::Stopping))
         });
         // Under the lock, so that they are those the balancer knows.
         let mut balancing = self.balancing.lock();
         let servers = self.servers.load();
         let find = |id: ServerId| servers.iter().find(|server| server.id == id);
         let inflight = |id: ServerId| find(id).map_or(0, |server| server.sessions.now());
-        let wanted = wanted.filter(|id| Some(*id) != avoid).and_then(|id| {
+        let wanted = wanted.id.filter(|id| Some(*id) != avoid).and_then(|id| {
             let view = *balancing.balancer.servers().iter().find(|view| view.id == id)?;
             (view.usable || returns).then_some(id)
         });

@@ -267,6 +267,12 @@ impl Server {
     pub fn state(&self) -> State {
         self.operational.lock().health.state()
     }
+
+    /// Neither down nor in maintenance.
+    #[must_use]
+    pub fn is_there(&self) -> bool {
+        !matches!(self.state(), State::Down | State::Maint)
+    }
 }
 
 pub(super) fn settings(plan: &plan::Server) -> Settings {

@@ -21,6 +21,8 @@ pub(super) enum Converter {
     Base64,
     FromBase64,
     Hexadecimal,
+    /// The same of a number, which has eight octets.
+    HexadecimalNumber,
     /// `regsub(regex,replacement,flags)`
     Substitute(Expression, String, bool),
     /// `map(FILE,DEFAULT)`
@@ -109,6 +111,13 @@ impl Converter {
         })
     }
 
+    /// What it does to a sample that is a number by nature.
+    pub(super) fn of_a_number(&mut self) {
+        if *self == Self::Hexadecimal {
+            *self = Self::HexadecimalNumber;
+        }
+    }
+
     /// Changes the value that begins at `start`. False: there is none any more.
     pub(super) fn apply(&self, out: &mut Vec<u8>, start: usize) -> bool {
         let value = out.get_mut(start..).unwrap_or_default();
@@ -146,6 +155,10 @@ impl Converter {
             Self::Hexadecimal => {
                 let digits = value.iter().map(|octet| format!("{octet:02X}"));
                 digits.collect::<String>().into_bytes()
+            }
+            Self::HexadecimalNumber => {
+                let text = std::str::from_utf8(value).unwrap_or_default();
+                format!("{:016X}", text.parse::<i64>().unwrap_or_default()).into_bytes()
             }
             Self::Substitute(Expression(regex), with, all) => {
                 let times = if *all { 0 } else { 1 };

@@ -61,6 +61,12 @@ pub enum Fetch {
     SslFcCipher,
     /// `ssl_c_used`: 1 or 0.
     SslClientUsed,
+    /// `fc_err`: whoever has a line of his own has come in without an error, so 0.
+    FrontendError,
+    /// `ssl_fc_err`, `ssl_c_err`, `ssl_c_ca_err`: the same of TLS, if it is ended here.
+    SslError,
+    /// `ssl_fc_is_resumed`: 1 or 0.
+    SslResumed,
     /// `ssl_c_s_dn(cn)`
     SslClientName,
     /// `fe_name`
@@ -98,7 +104,7 @@ pub enum Fetch {
 }
 
 /// Every name, for messages.
-pub(super) const NAMES: [&str; 55] = [
+pub(super) const NAMES: [&str; 60] = [
     "amqp.broker",
     "amqp.close_code",
     "amqp.close_text",
@@ -117,6 +123,7 @@ pub(super) const NAMES: [&str; 55] = [
     "cook",
     "dst",
     "dst_port",
+    "fc_err",
     "fe_name",
     "hdr",
     "hostname",
@@ -138,10 +145,14 @@ pub(super) const NAMES: [&str; 55] = [
     "src",
     "src_port",
     "srv_name",
+    "ssl_c_ca_err",
+    "ssl_c_err",
     "ssl_c_s_dn",
     "ssl_c_used",
     "ssl_fc",
     "ssl_fc_cipher",
+    "ssl_fc_err",
+    "ssl_fc_is_resumed",
     "ssl_fc_protocol",
     "ssl_fc_sni",
     "status",
@@ -178,6 +189,9 @@ impl Fetch {
             "ssl_fc_protocol" => Self::SslFcProtocol,
             "ssl_fc_cipher" => Self::SslFcCipher,
             "ssl_c_used" => Self::SslClientUsed,
+            "fc_err" => Self::FrontendError,
+            "ssl_fc_err" | "ssl_c_err" | "ssl_c_ca_err" => Self::SslError,
+            "ssl_fc_is_resumed" => Self::SslResumed,
             "fe_name" => Self::FrontendName,
             "be_name" => Self::BackendName,
             "srv_name" => Self::ServerName,
@@ -196,6 +210,21 @@ impl Fetch {
             _ => return Self::with_argument(name, argument?),
         };
         argument.is_none_or(str::is_empty).then_some(plain)
+    }
+
+    /// Its values are numbers.
+    pub(super) const fn is_number(&self) -> bool {
+        matches!(
+            self,
+            Self::SrcPort
+                | Self::DstPort
+                | Self::Status
+                | Self::BytesIn
+                | Self::BytesOut
+                | Self::Pid
+                | Self::FrontendError
+                | Self::SslError
+        )
     }
 
     fn with_argument(name: &str, argument: &str) -> Option<Self> {
@@ -273,6 +302,9 @@ impl Samples for Record<'_> {
                 let used = self.tls.is_some_and(|tls| tls.client.is_some());
                 text(Some(if used { "1" } else { "0" }))
             }
+            Fetch::FrontendError => number(0, out),
+            Fetch::SslError => self.tls.is_some() && number(0, out),
+            Fetch::SslResumed => number(self.tls.is_some_and(|tls| tls.resumed).into(), out),
             Fetch::SslClientName => text(self.tls.and_then(|tls| tls.client)),
             Fetch::Src | Fetch::SrcPort | Fetch::Dst | Fetch::DstPort => self.address(fetch, out),
             Fetch::BytesIn => number(self.bytes_in, out),

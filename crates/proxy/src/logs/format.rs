@@ -118,6 +118,10 @@ pub(super) const TCP: &str = "%ci:%cp [%t] %ft %b/%s %Tw/%Tc/%Tt %B %ts %ac/%fc/
 /// `option httplog`.
 pub(super) const HTTP: &str = "%ci:%cp [%tr] %ft %b/%s %TR/%Tw/%Tc/%Tr/%Ta %ST %B %CC %CS %tsc %ac/%fc/%bc/%sc/%rc %sq/%bq %hr %hs %{+Q}r";
 
+/// `option httpslog`.
+pub(crate) const HTTPS: &str = "%ci:%cp [%tr] %ft %b/%s %TR/%Tw/%Tc/%Tr/%Ta %ST %B %CC %CS %tsc %ac/%fc/%bc/%sc/%rc %sq/%bq %hr %hs %{+Q}r \
+    %[fc_err]/%[ssl_fc_err,hex]/%[ssl_c_err]/%[ssl_c_ca_err]/%[ssl_fc_is_resumed] %[ssl_fc_sni]/%sslv/%sslc";
+
 impl Format {
     /// A log line's format (`log-format`).
     pub fn compile(text: &str) -> Result<Self, FormatError> {
@@ -327,12 +331,15 @@ impl<'a> Compiler<'a> {
             let name = call.to_owned();
             error(begin, FormatFault::Sample { name, hint })
         })?;
-        let converters = converters
+        let mut converters = converters
             .map(|converter| {
                 let (name, argument) = called(converter);
                 Converter::named(name, argument).map_err(|wrong| error(begin, FormatFault::Converter(wrong)))
             })
-            .collect::<Result<_, _>>()?;
+            .collect::<Result<Vec<_>, _>>()?;
+        if let Some(first) = converters.first_mut().filter(|_| fetch.is_number()) {
+            first.of_a_number();
+        }
         self.parts.push(Part::Sample(fetch, converters, flags));
         Ok(())
     }
@@ -392,7 +399,7 @@ mod tests {
 
     #[test]
     fn the_formats_of_the_manual_are_understood() {
-        for text in [TCP, HTTP] {
+        for text in [TCP, HTTP, HTTPS] {
             let format = Format::compile(text).unwrap();
             assert_eq!(format.text(), text);
         }

@@ -160,6 +160,7 @@ fn tls_and_redispatch_are_marked() {
             version: "TLSv1.3",
             cipher: "TLS_AES_256_GCM_SHA384",
             sni: Some("a.example"),
+            resumed: false,
             client: Some("alice"),
         }),
         retries: 3,
@@ -236,6 +237,33 @@ fn variables_and_flags_come_out_as_from_haproxy() {
     assert_eq!(
         rendered("%{+X}Ts %ms %{+X}ms", &record, false).split(' ').nth(1),
         Some("042")
+    );
+}
+
+/// As HAProxy 2.6 wrote them.
+#[test]
+fn a_line_of_https_ends_with_what_is_known_of_tls() {
+    let line = |version, sni, resumed| {
+        let record = Record {
+            tls: Some(TlsFacts {
+                version,
+                cipher: "TLS_AES_256_GCM_SHA384",
+                sni,
+                resumed,
+                client: None,
+            }),
+            ..request(&[])
+        };
+        let line = rendered(HTTPS, &record, false);
+        line.rsplit_once("\" ").unwrap().1.to_owned()
+    };
+    assert_eq!(
+        line("TLSv1.3", None, false),
+        "0/0000000000000000/0/0/0 -/TLSv1.3/TLS_AES_256_GCM_SHA384"
+    );
+    assert_eq!(
+        line("TLSv1.2", Some("localhost"), true),
+        "0/0000000000000000/0/0/1 localhost/TLSv1.2/TLS_AES_256_GCM_SHA384"
     );
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use warren_balance::Algorithm;
 
-use super::{ErrorPage, ForwardFor, HttpRule, Keepalive, Logging, Mode, ProxyId, Server};
+use super::{ErrorPage, ForwardFor, HttpRule, Keepalive, Logging, Mode, Persist, ProxyId, Server, UseServer};
 
 /// A backend, or the back half of a `listen`.
 #[derive(Clone, Debug)]
@@ -40,8 +40,18 @@ pub struct Backend {
     pub request_rules: Vec<HttpRule>,
     /// `http-response`.
     pub response_rules: Vec<HttpRule>,
+    /// `http-after-response`.
+    pub after_rules: Vec<HttpRule>,
+    /// `use-server`: the first that holds and whose server is not down.
+    pub server_rules: Vec<UseServer>,
+    /// `force-persist`, `ignore-persist`: the first that holds.
+    pub persist_rules: Vec<Persist>,
+    /// `option persist`: cookies and `use-server` lead to servers that are down, too.
+    pub use_down: bool,
     /// `option forwardfor`.
     pub forwardfor: Option<ForwardFor>,
+    /// `option originalto`.
+    pub originalto: Option<ForwardFor>,
     /// `option http-server-close` or `httpclose`: no keep-alive with servers.
     pub server_close: bool,
     /// `option httpclose`: none with clients either.
@@ -84,8 +94,10 @@ pub struct StickyCookie {
     pub preserve: bool,
     /// What follows the value: `; path=/; domain=...; HttpOnly`.
     pub attributes: String,
-    /// `option persist`: the server is used even if it is down.
-    pub persist: bool,
+    /// `maxidle`: seconds after which a client that has not been here is forgotten.
+    pub max_idle: Option<u32>,
+    /// `maxlife`: seconds after which any client is.
+    pub max_life: Option<u32>,
 }
 
 /// Who makes the cookie.

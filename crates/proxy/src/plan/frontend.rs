@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{
-    BackendIndex, Capture, HttpRule, Keepalive, Logging, Mode, ProxyId, Switch, SwitchTo, TcpRule, Template,
+    Answer, BackendIndex, Capture, HttpRule, Keepalive, Logging, Mode, ProxyId, Switch, SwitchTo, TcpRule,
+    Template,
 };
 
 /// A frontend, or the front half of a `listen`.
@@ -39,8 +40,12 @@ pub struct Frontend {
     pub request_rules: Vec<HttpRule>,
     /// `http-response`, after those of the backend.
     pub response_rules: Vec<HttpRule>,
+    /// `http-after-response`, after those of the backend.
+    pub after_rules: Vec<HttpRule>,
     /// `option forwardfor`: the header's name, `None` if off.
     pub forwardfor: Option<ForwardFor>,
+    /// `option originalto`: the same of the address that the client came in by.
+    pub originalto: Option<ForwardFor>,
     /// `stats enable` and the like.
     pub stats: Option<Arc<StatsPage>>,
     /// What is kept of requests for the log (`capture request header`, `declare capture request`).
@@ -59,7 +64,7 @@ pub struct Frontend {
     pub monitor_uri: Option<String>,
     /// `option httpclose`: no keep-alive on either side. `option http-server-close` only concerns servers.
     pub http_close: bool,
-    /// `errorfile`s.
+    /// `errorfile`s and their like.
     pub error_pages: Vec<ErrorPage>,
     /// Its timeouts.
     pub timeouts: FrontendTimeouts,
@@ -87,12 +92,12 @@ impl Frontend {
     }
 }
 
-/// `option forwardfor`.
+/// `option forwardfor`, `option originalto`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ForwardFor {
-    /// Name of the header, `X-Forwarded-For` unless given.
+    /// Name of the header, `X-Forwarded-For` or `X-Original-To` unless given.
     pub header: String,
-    /// Not for clients of this network (`except`).
+    /// Not for addresses of this network (`except`).
     pub except: Option<(IpAddr, u8)>,
     /// Only if the client sent none (`if-none`).
     pub if_none: bool,
@@ -211,13 +216,22 @@ pub struct StatsPage {
     pub scope: Vec<String>,
 }
 
-/// `errorfile`: a whole response, head and all, read at start.
+/// What clients are told in the place of a status of ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ErrorPage {
     /// Status it stands for.
     pub status: u16,
-    /// The file's octets.
-    pub content: Arc<[u8]>,
+    /// What.
+    pub content: PageContent,
+}
+
+/// Where such a response comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PageContent {
+    /// `errorfile`, `errorloc`: a whole response, head and all; files are read at the start.
+    Whole(Arc<[u8]>),
+    /// `http-error`: made for each request.
+    Made(Arc<Answer>),
 }
 
 /// `None` is without end.

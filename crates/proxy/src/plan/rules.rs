@@ -199,17 +199,8 @@ pub enum HttpAction {
         /// What else.
         options: RedirectOptions,
     },
-    /// `return status N content-type T string S`.
-    Return {
-        /// Status.
-        status: u16,
-        /// Type of the content.
-        content_type: String,
-        /// The content: a constant for `string` and `file`.
-        content: Template,
-        /// Further headers (`hdr`).
-        headers: Vec<(String, Template)>,
-    },
+    /// `return`.
+    Return(Answer),
     /// `tarpit [deny_status N]`: denied after a while.
     Tarpit {
         /// 500 unless given.
@@ -244,6 +235,37 @@ pub enum HttpAction {
     Edit(Edit),
     /// `use-service prometheus-exporter`.
     PrometheusExporter,
+}
+
+/// A response of ours: `status N content-type T string S hdr NAME VALUE`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// Status.
+    pub status: u16,
+    /// Type of the content; empty if it is not said.
+    pub content_type: String,
+    /// The content: a constant for `string` and `file`.
+    pub content: Template,
+    /// Further headers (`hdr`).
+    pub headers: Vec<(String, Template)>,
+}
+
+/// `use-server`.
+#[derive(Clone, Debug)]
+pub struct UseServer {
+    /// Its name; in mode http it may depend on the request.
+    pub server: Template,
+    /// When.
+    pub condition: Condition,
+}
+
+/// `force-persist`, `ignore-persist`.
+#[derive(Clone, Debug)]
+pub struct Persist {
+    /// The server that a cookie names is used even if it is down; otherwise, the cookie does not count.
+    pub forced: bool,
+    /// When.
+    pub condition: Condition,
 }
 
 /// Where a redirection leads.

@@ -26,7 +26,7 @@ use warren_kit::pacing;
 
 use super::endpoint::Endpoint;
 use super::{Common, Spent, introduction};
-use crate::live::{Assignment, Server, Target, Waiter};
+use crate::live::{Assignment, Server, Target, Waiter, Wanted};
 use crate::plan::{Keepalive, Observe};
 use crate::record::{Cause, Phase, Termination};
 use crate::worker::context::Context;
@@ -168,7 +168,17 @@ fn choose(common: &mut Common, context: &mut Context, since: u64) -> Option<Prog
         None
     };
     let entropy = context.random.next();
-    match backend.assign(context.time(), common.key, entropy, wanted, before, waiter) {
+    match backend.assign(
+        context.time(),
+        common.key,
+        entropy,
+        Wanted {
+            id: wanted,
+            forced: common.wanted.is_some(),
+        },
+        before,
+        waiter,
+    ) {
         Assignment::Server(server) => {
             common.spent.queue = Spent::since(since, context.now);
             assigned(common, context, server);

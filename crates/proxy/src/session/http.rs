@@ -365,7 +365,7 @@ impl Http {
             return Ok(());
         }
         let Some(backend) = rules::backend(exchange, common, context) else {
-            return Err(Some(Reply::Deny(503)));
+            return Err(Some(Reply::Nowhere));
         };
         let backend_plan = backend.plan();
         common.enter(backend, context);
@@ -380,18 +380,33 @@ impl Http {
                 return served(reply, exchange);
             }
         }
-        if let (Some(cookie), Some(backend)) = (&backend_plan.cookie, common.backend.clone()) {
-            cookie::request(cookie, exchange, common, &backend);
+        if let Some(backend) = common.backend.clone() {
+            let persistence = rules::persistence(&backend_plan.persist_rules, exchange, common, context);
+            let forced = backend_plan.use_down || persistence == Some(true);
+            let rules = &backend_plan.server_rules;
+            common.wanted = rules::server(rules, &backend, forced, exchange, common, context);
+            if let Some(cookie) = &backend_plan.cookie {
+                let date = context.wall();
+                let persistence = match persistence {
+                    Some(false) => cookie::Persistent::Never,
+                    _ if forced => cookie::Persistent::Always,
+                    _ => cookie::Persistent::Up,
+                };
+                cookie::request(cookie, exchange, common, &backend, persistence, date);
+            }
         }
-        if let Some(option) = backend_plan.forwardfor.as_ref().or(plan.forwardfor.as_ref()) {
-            rules::forward_for(option, exchange, common);
+        let options = [&backend_plan.forwardfor, &plan.forwardfor];
+        rules::tell_address(options, common.client_address, exchange);
+        if backend_plan.originalto.is_some() || plan.originalto.is_some() {
+            let options = [&backend_plan.originalto, &plan.originalto];
+            rules::tell_address(options, common.local_address(), exchange);
         }
         common.key = rules::key(&backend_plan.balance.on, exchange, common);
         Ok(())
     }
 
     /// The proxy itself answers: over a pair of sockets, of which the control thread has the other end.
-    fn visit(&mut self, common: &mut Common, context: &Context) -> Next {
+    fn visit(&mut self, common: &mut Common, context: &mut Context) -> Next {
         let Some(exchange) = &mut self.exchange else {
             return Next::End;
         };

@@ -9,6 +9,7 @@
 //! ```
 
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -169,12 +170,7 @@ impl Opening {
         if plan.mode == plan::Mode::Http {
             return Ok(true);
         }
-        let conditions = || {
-            let rules = plan.tcp_rules.iter().filter(|rule| rule.content);
-            let switches = plan.switches.iter().map(|switch| &switch.condition);
-            rules.map(|rule| &rule.condition).chain(switches)
-        };
-        let name = if conditions().any(wants_server_name) {
+        let name = if looks_for_name(plan, context) {
             let delay = plan.inspect_delay.map_or(0, millis);
             let until = *self
                 .until
@@ -213,6 +209,8 @@ impl Opening {
             return Err(Termination::new(Cause::ServerAborted, Phase::Connect));
         };
         let backend: Arc<Backend> = Arc::clone(context.snapshot().backend(index));
+        let backend_plan = backend.plan();
+        common.wanted = use_server(&backend_plan, &backend, name.as_deref(), common, context);
         common.enter(backend, context);
         common.key = match common.client_address {
             Some(address) => warren_balance::hash::of_address(address.ip()),
@@ -220,6 +218,28 @@ impl Opening {
         };
         Ok(true)
     }
+}
+
+/// `use-server`: the first that holds and whose server may be used.
+fn use_server(
+    plan: &plan::Backend,
+    backend: &Backend,
+    server_name: Option<&str>,
+    common: &Common,
+    context: &Context,
+) -> Option<NonZeroU32> {
+    let sight = Sight {
+        common,
+        context,
+        server_name,
+    };
+    let held = plan
+        .server_rules
+        .iter()
+        .filter(|rule| holds(&rule.condition, &sight));
+    let mut servers = held.filter_map(|rule| backend.server_named(rule.server.constant()?));
+    let server = servers.find(|server| plan.use_down || server.is_there())?;
+    NonZeroU32::new(server.id.0)
 }
 
 /// Rules that need nothing but the connection. Who is turned away here is no session and is not logged.
@@ -352,6 +372,23 @@ fn begin_session(common: &Common, context: &Context) {
     frontend.last_session.store(context.now, Relaxed);
     context.live.session_rate.count(context.time());
     context.live.tally.of(context.worker).sessions.count();
+}
+
+/// Whether a rule on the way to a server looks at the name that a client's TLS asks for.
+fn looks_for_name(plan: &plan::Frontend, context: &Context) -> bool {
+    let rules = plan.tcp_rules.iter().filter(|rule| rule.content);
+    let switches = plan.switches.iter();
+    let switched = switches.clone().filter_map(|switch| match &switch.backend {
+        SwitchTo::Backend(index) => Some(*index),
+        SwitchTo::Named(_) => None,
+    });
+    let backends = switched.chain(plan.default_backend);
+    let servers = backends.flat_map(|index| &context.known().plan.backend(index).server_rules);
+    rules
+        .map(|rule| &rule.condition)
+        .chain(switches.map(|switch| &switch.condition))
+        .chain(servers.map(|rule| &rule.condition))
+        .any(wants_server_name)
 }
 
 fn wants_server_name(condition: &Condition) -> bool {

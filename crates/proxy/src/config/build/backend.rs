@@ -11,7 +11,7 @@ use warren_balance::Algorithm;
 use warren_balance::algorithm::SERVERS_MAX;
 use warren_kit::config::{Report, suggestion};
 
-use super::{Given, Surroundings, check, cookie, frontend, log, positive, rules, server, timeouts};
+use super::{Given, Surroundings, answer, check, cookie, frontend, log, positive, rules, server, timeouts};
 use crate::config::file::{RebalanceTable, RebalanceUse, Section};
 use crate::config::named::NAME;
 use crate::plan::{Backend, Balance, HashOn, Mode, Rebalance, RetryOn, Server, Stick};
@@ -47,11 +47,24 @@ pub(super) fn backend(report: &mut Report, given: &Given<'_>, surroundings: &Sur
         } else {
             Vec::new()
         },
-        forwardfor: if own_rules {
-            frontend::forwardfor(report, section)
+        after_rules: if own_rules {
+            scope.after_rules(report)
         } else {
-            None
+            Vec::new()
         },
+        server_rules: scope.server_rules(report),
+        persist_rules: scope.persist_rules(report),
+        use_down: section.use_down,
+        forwardfor: section
+            .forwardfor
+            .as_ref()
+            .filter(|_| own_rules)
+            .and_then(|file| frontend::header_with_address(report, Some(file), "X-Forwarded-For")),
+        originalto: section
+            .originalto
+            .as_ref()
+            .filter(|_| own_rules)
+            .and_then(|file| frontend::header_with_address(report, Some(file), "X-Original-To")),
         server_close: section.server_close,
         http_close: section.http_close,
         cookie: section
@@ -59,7 +72,7 @@ pub(super) fn backend(report: &mut Report, given: &Given<'_>, surroundings: &Sur
             .as_ref()
             .and_then(|cookie| cookie::cookie(report, cookie, given.mode)),
         error_pages: if own_rules {
-            frontend::error_pages(report, section)
+            answer::error_pages(report, section)
         } else {
             Vec::new()
         },

@@ -4,6 +4,7 @@ use toml::Spanned;
 use warren_kit::config::{Report, suggestion};
 
 use super::line;
+use crate::config::haproxy::duration;
 use crate::plan::{CookieMode, Mode, StickyCookie};
 
 const WORDS: [&str; 13] = [
@@ -11,7 +12,8 @@ const WORDS: [&str; 13] = [
     "domain", "attr", "maxidle", "maxlife",
 ];
 
-/// `NAME [rewrite|insert|prefix] [indirect] [nocache] [postonly] [preserve] [httponly] [secure] [domain D] [attr A]`
+/// `NAME [rewrite|insert|prefix] [indirect] [nocache] [postonly] [preserve] [httponly] [secure] [domain D] [attr A]
+/// [maxidle T] [maxlife T]`
 pub(super) fn cookie(report: &mut Report, text: &Spanned<String>, mode: Mode) -> Option<StickyCookie> {
     let words = line::words(report, text)?;
     let mut words = words.iter();
@@ -31,7 +33,8 @@ pub(super) fn cookie(report: &mut Report, text: &Spanned<String>, mode: Mode) ->
         postonly: false,
         preserve: false,
         attributes: String::new(),
-        persist: false,
+        max_idle: None,
+        max_life: None,
     };
     let (mut domains, mut flags, mut attributes) = (String::new(), String::new(), String::new());
     while let Some(word) = words.next() {
@@ -73,20 +76,40 @@ pub(super) fn cookie(report: &mut Report, text: &Spanned<String>, mode: Mode) ->
                     "write it behind",
                 ),
             },
-            "maxidle" | "maxlife" | "dynamic" => {
-                words.next().filter(|_| word.text != "dynamic");
-                report.error(
-                    word.span.clone(),
-                    format!("`{}` is not supported: no dates are kept in cookies", word.text),
-                    "write attr Max-Age=SECONDS, after which browsers forget it; every server has a `cookie` of its own",
-                );
+            option @ ("maxidle" | "maxlife") => {
+                let seconds = words.next().and_then(|value| {
+                    let time = duration(&value.text, "s").ok()?;
+                    u32::try_from(time.get().as_secs()).ok()
+                });
+                match seconds {
+                    None => report.error(
+                        word.span.clone(),
+                        format!("`{option}` needs a duration"),
+                        "write such as 30m behind it",
+                    ),
+                    Some(_) if option == "maxidle" => cookie.max_idle = seconds,
+                    Some(_) => cookie.max_life = seconds,
+                }
             }
+            "dynamic" => report.error(
+                word.span.clone(),
+                "`dynamic` is not supported",
+                "give every server a `cookie` of its own",
+            ),
             other => report.error(
                 word.span.clone(),
                 format!("unknown word `{other}` after `cookie`"),
                 suggestion(other, WORDS.into_iter()),
             ),
         }
+    }
+    let dated = cookie.max_idle.is_some() || cookie.max_life.is_some();
+    if dated && cookie.mode != CookieMode::Insert {
+        report.warn(
+            text.span(),
+            "only cookies that the proxy makes itself have dates",
+            "write `insert`, or remove maxidle and maxlife",
+        );
     }
     cookie.attributes = format!("{domains}{flags}{attributes}");
     if mode != Mode::Http {

@@ -1,23 +1,15 @@
 //! Where clients come in.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use toml::Spanned;
 use warren_kit::config::{Report, suggestion};
 
-use super::{Given, Surroundings, address, bind, limit, log, positive, rules, stats, timeouts};
+use super::{Given, Surroundings, address, answer, bind, limit, log, positive, rules, stats, timeouts};
 use crate::config::file::{ForwardForTable, ForwardForUse, Section};
 use crate::logs::Format;
-use crate::plan::{BackendIndex, Capture, ErrorPage, ForwardFor, Frontend, Mode, SourceLimits, Template};
-
-/// Statuses a page may be given for.
-const STATUSES: [u16; 17] = [
-    200, 400, 401, 403, 404, 405, 407, 408, 410, 413, 425, 429, 500, 501, 502, 503, 504,
-];
-/// HAProxy needs a page to fit into its buffer.
-const PAGE_BYTES_MAX: u64 = 1 << 20;
+use crate::plan::{BackendIndex, Capture, ForwardFor, Frontend, Mode, SourceLimits, Template};
 
 pub(super) fn frontend(report: &mut Report, given: &Given<'_>, surroundings: &Surroundings<'_>) -> Frontend {
     let section = given.section;
@@ -39,7 +31,9 @@ pub(super) fn frontend(report: &mut Report, given: &Given<'_>, surroundings: &Su
         tcp_rules: scope.tcp_rules(report),
         request_rules: scope.request_rules(report),
         response_rules: scope.response_rules(report),
-        forwardfor: forwardfor(report, section),
+        after_rules: scope.after_rules(report),
+        forwardfor: header_with_address(report, section.forwardfor.as_ref(), "X-Forwarded-For"),
+        originalto: header_with_address(report, section.originalto.as_ref(), "X-Original-To"),
         stats: stats::page(report, given, surroundings),
         request_captures: captures(report, &section.request_captures),
         response_captures: captures(report, &section.response_captures),
@@ -60,7 +54,7 @@ pub(super) fn frontend(report: &mut Report, given: &Given<'_>, surroundings: &Su
             .filter(|wait| !wait.is_zero()),
         monitor_uri: section.monitor_uri.clone().map(Spanned::into_inner),
         http_close: section.http_close,
-        error_pages: error_pages(report, section),
+        error_pages: answer::error_pages(report, section),
         timeouts: timeouts::of_frontend(report, given, surroundings),
         keepalive: timeouts::keepalive(report, section.client_keepalive.as_ref()),
         log: log::logging(report, given, surroundings),
@@ -173,9 +167,13 @@ fn source_limits(report: &mut Report, section: &Section) -> SourceLimits {
     }
 }
 
-pub(super) fn forwardfor(report: &mut Report, section: &Section) -> Option<ForwardFor> {
-    let file = section.forwardfor.as_ref()?;
-    let table = match file.get_ref() {
+/// `option forwardfor`, `option originalto`
+pub(super) fn header_with_address(
+    report: &mut Report,
+    file: Option<&Spanned<ForwardForUse>>,
+    usual: &str,
+) -> Option<ForwardFor> {
+    let table = match file?.get_ref() {
         ForwardForUse::Switch(false) => return None,
         ForwardForUse::Switch(true) => &ForwardForTable::default(),
         ForwardForUse::Table(table) => table,
@@ -192,52 +190,8 @@ pub(super) fn forwardfor(report: &mut Report, section: &Section) -> Option<Forwa
         parsed
     });
     Some(ForwardFor {
-        header: table
-            .header
-            .clone()
-            .unwrap_or_else(|| "X-Forwarded-For".to_owned()),
+        header: table.header.clone().unwrap_or_else(|| usual.to_owned()),
         except,
         if_none: table.if_none,
     })
-}
-
-/// The files are read now, so that a response does not wait for a disk.
-pub(super) fn error_pages(report: &mut Report, section: &Section) -> Vec<ErrorPage> {
-    let mut pages = Vec::new();
-    for (status, file) in &section.error_files {
-        let Some(status) = status.parse().ok().filter(|status| STATUSES.contains(status)) else {
-            report.error(
-                file.span(),
-                format!("no page can be given for the status {status}"),
-                format!(
-                    "write one of {}",
-                    STATUSES.map(|status| status.to_string()).join(", ")
-                ),
-            );
-            continue;
-        };
-        match page(file.get_ref()) {
-            Ok(content) => pages.push(ErrorPage { status, content }),
-            Err(error) => report.error(
-                file.span(),
-                format!("{}: {error}", file.get_ref().display()),
-                "name a file that holds a whole response, head and all",
-            ),
-        }
-    }
-    pages
-}
-
-fn page(path: &Path) -> std::io::Result<Arc<[u8]>> {
-    let mut content = Vec::new();
-    // Whoever opens a pipe may wait for ever.
-    if !std::fs::metadata(path)?.is_file() {
-        return Err(std::io::Error::other("not a file"));
-    }
-    let file = std::fs::File::open(path)?;
-    std::io::Read::read_to_end(&mut std::io::Read::take(file, PAGE_BYTES_MAX + 1), &mut content)?;
-    if content.len() as u64 > PAGE_BYTES_MAX {
-        return Err(std::io::Error::other("larger than a page may be"));
-    }
-    Ok(content.into())
 }

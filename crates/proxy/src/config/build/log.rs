@@ -9,7 +9,7 @@ use warren_kit::config::{Report, suggestion};
 
 use super::{Given, Surroundings, line};
 use crate::config::words::Word;
-use crate::logs::Format;
+use crate::logs::{Format, HTTPS};
 use crate::plan::{Facility, Level, LogFormat, LogTarget, Logging, Mode, Transport};
 
 const FACILITIES: [&str; 24] = [
@@ -193,13 +193,17 @@ pub(super) fn logging(report: &mut Report, given: &Given<'_>, surroundings: &Sur
             "tcplog" => LogFormat::Tcp,
             "json" => LogFormat::Json,
             "httplog" if given.mode == Mode::Http => LogFormat::Http,
+            "httpslog" if given.mode == Mode::Http => {
+                let usual = Spanned::new(format.span(), HTTPS.to_owned());
+                compiled(report, &usual)
+            }
             // As HAProxy: a warning, and the line of the mode it has.
-            "httplog" => {
+            "httplog" | "httpslog" => {
                 if !targets.is_empty() {
                     report.warn(
                         format.span(),
                         "lines of HTTP in a frontend that does not speak it",
-                        "`option httplog` is taken for `option tcplog`; write `mode http`, or tcplog",
+                        "it is taken for tcplog; write `mode http`, or tcplog",
                     );
                 }
                 LogFormat::Tcp
@@ -209,7 +213,7 @@ pub(super) fn logging(report: &mut Report, given: &Given<'_>, surroundings: &Sur
                 report.error(
                     format.span(),
                     format!("unknown format \"{other}\""),
-                    "write \"tcplog\", \"httplog\", \"json\", \"plain\", or a text with % variables",
+                    "write \"tcplog\", \"httplog\", \"httpslog\", \"json\", \"plain\", or a text with % variables",
                 );
                 LogFormat::Plain
             }

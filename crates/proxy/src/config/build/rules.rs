@@ -6,13 +6,13 @@ use toml::Spanned;
 use warren_kit::config::{Report, suggestion};
 
 use super::condition::Acls;
-use super::{Given, Surroundings, check, frontend, line};
+use super::{Given, Surroundings, answer, check, frontend, line};
 use crate::config::file::Capture;
 use crate::config::words::Word;
-use crate::logs::{Expression, Format, read_lines, variable};
+use crate::logs::{Expression, Format, variable};
 use crate::plan::{
-    Condition, Edit, HttpAction, HttpRule, Mode, NameLike, NameRegex, Redirect, RedirectOptions, Replace,
-    Switch, SwitchTo, TcpAction, TcpRule, Template,
+    Condition, Edit, HttpAction, HttpRule, Mode, NameLike, NameRegex, Persist, Redirect, RedirectOptions,
+    Replace, Switch, SwitchTo, TcpAction, TcpRule, Template, UseServer,
 };
 use crate::session::http::FRAMING;
 
@@ -58,6 +58,19 @@ pub(in crate::config) const RESPONSE_ACTIONS: [&str; 12] = [
     "capture",
     "del-header",
     "deny",
+    "replace-header",
+    "replace-value",
+    "set-header",
+    "set-status",
+    "set-var",
+    "set-var-fmt",
+    "unset-var",
+];
+/// What becomes of all that clients are told.
+pub(in crate::config) const AFTER_ACTIONS: [&str; 10] = [
+    "add-header",
+    "allow",
+    "del-header",
     "replace-header",
     "replace-value",
     "set-header",
@@ -194,23 +207,88 @@ impl<'a> Scope<'a> {
     }
 
     pub(super) fn response_rules(&self, report: &mut Report) -> Vec<HttpRule> {
-        let section = self.given.section;
-        let rules = each(report, &section.http_response, |report, words| {
+        self.responses(report, &self.given.section.http_response, &RESPONSE_ACTIONS)
+    }
+
+    /// `http-after-response`
+    pub(super) fn after_rules(&self, report: &mut Report) -> Vec<HttpRule> {
+        self.responses(report, &self.given.section.http_after_response, &AFTER_ACTIONS)
+    }
+
+    fn responses(&self, report: &mut Report, lines: &[Spanned<String>], known: &[&str]) -> Vec<HttpRule> {
+        let rules = each(report, lines, |report, words| {
             let (action, rest) = words.split_first()?;
-            match action.text.as_str() {
-                "set-status" => self.set_status(report, action, rest),
-                name if is_variable_action(name) || name == "capture" => {
-                    self.remembered(report, action, rest, &section.response_captures)
-                }
-                name if RESPONSE_ACTIONS.contains(&name) => self.common(report, action, rest),
-                name => {
-                    unknown_action(report, action, name, RESPONSE_ACTIONS.into_iter());
+            let name = action.text.as_str();
+            let base = name.split('(').next().unwrap_or(name);
+            match base {
+                _ if !known.contains(&base) => {
+                    unknown_action(report, action, name, known.iter().copied());
                     None
                 }
+                "set-status" => self.set_status(report, action, rest),
+                "capture" | "set-var" | "set-var-fmt" | "unset-var" => {
+                    self.remembered(report, action, rest, &self.given.section.response_captures)
+                }
+                _ => self.common(report, action, rest),
             }
         });
-        self.only_http(report, section.http_response.first());
+        self.only_http(report, lines.first());
         rules
+    }
+
+    /// `use-server`
+    pub(super) fn server_rules(&self, report: &mut Report) -> Vec<UseServer> {
+        each(report, &self.given.section.use_server, |report, words| {
+            let (name, condition) = words.split_first()?;
+            if condition.is_empty() {
+                report.error(
+                    name.span.clone(),
+                    "a server for everybody",
+                    "write `if` or `unless` and a condition behind its name",
+                );
+            }
+            let known = self.given.section.servers.0.0.iter();
+            let known = known.map(|(known, _)| known.get_ref().as_str());
+            if name.text.contains('%') {
+                if self.given.mode != Mode::Http {
+                    report.error(
+                        name.span.clone(),
+                        "servers are chosen by what requests say in mode http only",
+                        "write a line with a condition for each of them",
+                    );
+                    return None;
+                }
+            } else if !known.clone().any(|known| known == name.text) {
+                report.error(
+                    name.span.clone(),
+                    format!("there is no server called `{}` here", name.text),
+                    suggestion(&name.text, known),
+                );
+                return None;
+            }
+            Some(UseServer {
+                server: template(report, name)?,
+                condition: self.acls.condition(report, condition)?,
+            })
+        })
+    }
+
+    /// `force-persist`, `ignore-persist`
+    pub(super) fn persist_rules(&self, report: &mut Report) -> Vec<Persist> {
+        each(report, &self.given.section.persist, |report, words| {
+            let (what, condition) = words.split_first()?;
+            let known = [("force", true), ("ignore", false)];
+            let forced = report.choice("persistence", what.span.clone(), &what.text, &known)?;
+            if condition.is_empty() {
+                report.error(
+                    what.span.clone(),
+                    format!("`{}` without a condition", what.text),
+                    "write `if` or `unless` and a condition behind it",
+                );
+            }
+            let condition = self.acls.condition(report, condition)?;
+            Some(Persist { forced, condition })
+        })
     }
 
     fn only_http(&self, report: &mut Report, first: Option<&Spanned<String>>) {
@@ -236,9 +314,12 @@ impl<'a> Scope<'a> {
                 };
                 self.rule(report, HttpAction::Auth { realm }, condition)
             }
-            "return" => self.answer(report, rest),
+            "return" => {
+                let (answer, condition) = answer::answer(report, rest, 200)?;
+                self.rule(report, HttpAction::Return(answer), condition)
+            }
             "set-path" | "set-pathq" | "set-query" | "set-uri" | "set-method" => {
-                let (value, condition) = self.value(report, action, rest)?;
+                let (value, condition) = template_of(report, action, rest)?;
                 let edit = match action.text.as_str() {
                     "set-path" => Edit::SetPath(value),
                     "set-pathq" => Edit::SetPathAndQuery(value),
@@ -304,7 +385,7 @@ impl<'a> Scope<'a> {
                         Edit::DelHeaders {
                             like: match method {
                                 "str" => {
-                                    let name = self.header(report, action, rest)?;
+                                    let name = header_name(report, action, rest)?;
                                     let condition = rest.get(3..).unwrap_or_default();
                                     return self.rule(
                                         report,
@@ -335,7 +416,7 @@ impl<'a> Scope<'a> {
                         }
                     }
                     _ => Edit::DelHeader {
-                        name: self.header(report, action, rest)?,
+                        name: header_name(report, action, rest)?,
                     },
                 };
                 let skipped = if matches!(edit, Edit::DelHeader { .. }) {
@@ -347,7 +428,7 @@ impl<'a> Scope<'a> {
                 self.rule(report, HttpAction::Edit(edit), condition)
             }
             "replace-header" | "replace-value" => {
-                let name = self.header(report, action, rest)?;
+                let name = header_name(report, action, rest)?;
                 let (replace, condition) = self.replace(report, action, rest.get(1..).unwrap_or_default())?;
                 let edit = if action.text == "replace-header" {
                     Edit::ReplaceHeader { name, replace }
@@ -357,8 +438,8 @@ impl<'a> Scope<'a> {
                 self.rule(report, HttpAction::Edit(edit), condition)
             }
             _ => {
-                let name = self.header(report, action, rest)?;
-                let (value, condition) = self.value(report, action, rest.get(1..).unwrap_or_default())?;
+                let name = header_name(report, action, rest)?;
+                let (value, condition) = template_of(report, action, rest.get(1..).unwrap_or_default())?;
                 let edit = if action.text == "add-header" {
                     Edit::AddHeader { name, value }
                 } else {
@@ -367,62 +448,6 @@ impl<'a> Scope<'a> {
                 self.rule(report, HttpAction::Edit(edit), condition)
             }
         }
-    }
-
-    fn header(&self, report: &mut Report, action: &Word, rest: &[Word]) -> Option<String> {
-        let token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
-        let framing = |name: &Word| {
-            FRAMING
-                .iter()
-                .any(|framing| framing.eq_ignore_ascii_case(&name.text))
-        };
-        match rest.first() {
-            Some(name) if framing(name) => {
-                report.error(
-                    name.span.clone(),
-                    format!(
-                        "`{}` tells where a message ends and is not to be changed",
-                        name.text
-                    ),
-                    "whoever changes it lets another request be smuggled in: remove the rule",
-                );
-                None
-            }
-            Some(name) if !name.text.is_empty() && name.text.chars().all(token) => Some(name.text.clone()),
-            Some(name) => {
-                report.error(
-                    name.span.clone(),
-                    format!("`{}` cannot be the name of a header", name.text),
-                    "a name has letters, digits and hyphens",
-                );
-                None
-            }
-            None => {
-                report.error(
-                    action.span.clone(),
-                    format!("`{}` needs the name of a header", action.text),
-                    "write it behind",
-                );
-                None
-            }
-        }
-    }
-
-    fn value<'w>(
-        &self,
-        report: &mut Report,
-        action: &Word,
-        rest: &'w [Word],
-    ) -> Option<(Template, &'w [Word])> {
-        let Some((value, condition)) = rest.split_first() else {
-            report.error(
-                action.span.clone(),
-                format!("`{}` needs a value", action.text),
-                "write it behind; quotes keep blanks together",
-            );
-            return None;
-        };
-        Some((template(report, value)?, condition))
     }
 
     /// `REGEX WITH`
@@ -655,80 +680,67 @@ impl<'a> Scope<'a> {
         self.rule(report, HttpAction::Redirect { code, to, options }, rest)
     }
 
-    /// `return [status N] [content-type TYPE] [string|lf-string|file|lf-file TEXT] [hdr NAME VALUE]`
-    fn answer(&self, report: &mut Report, words: &[Word]) -> Option<HttpRule> {
-        const OPTIONS: [&str; 7] = [
-            "status",
-            "content-type",
-            "string",
-            "lf-string",
-            "file",
-            "lf-file",
-            "hdr",
-        ];
-        let (status, mut rest) = status(report, words, 200, &["status"])?;
-        let (mut content_type, mut content, mut headers) = (String::new(), None, Vec::new());
-        while let [option, value, more @ ..] = rest {
-            rest = more;
-            match option.text.as_str() {
-                "content-type" => content_type.clone_from(&value.text),
-                "string" => content = Some(Arc::new(Format::plain(&value.text))),
-                "lf-string" => content = Some(template(report, value)?),
-                kind @ ("file" | "lf-file") => {
-                    let text = match read_lines(std::path::Path::new(&value.text)) {
-                        Ok(text) => text,
-                        Err(error) => {
-                            report.error(value.span.clone(), error, "name a file of text");
-                            return None;
-                        }
-                    };
-                    content = Some(if kind == "file" {
-                        Arc::new(Format::plain(&text))
-                    } else {
-                        let word = Word {
-                            text,
-                            ..value.clone()
-                        };
-                        template(report, &word)?
-                    });
-                }
-                "hdr" => {
-                    let name = self.header(report, option, std::slice::from_ref(value))?;
-                    let (value, more) = self.value(report, option, rest)?;
-                    headers.push((name, value));
-                    rest = more;
-                }
-                "if" | "unless" => {
-                    rest = words.get(words.len() - more.len() - 2..).unwrap_or_default();
-                    break;
-                }
-                other => {
-                    report.error(
-                        option.span.clone(),
-                        format!("`{other}` is not supported after `return`"),
-                        suggestion(other, OPTIONS.into_iter()),
-                    );
-                    return None;
-                }
-            }
-        }
-        let action = HttpAction::Return {
-            status,
-            content_type: if content_type.is_empty() && content.is_some() {
-                "text/plain".to_owned()
-            } else {
-                content_type
-            },
-            content: content.unwrap_or_else(|| Arc::new(Format::plain(""))),
-            headers,
-        };
-        self.rule(report, action, rest)
-    }
-
     fn rule(&self, report: &mut Report, action: HttpAction, condition: &[Word]) -> Option<HttpRule> {
         let condition: Condition = self.acls.condition(report, condition)?;
         Some(HttpRule { action, condition })
     }
+}
+
+/// The name of a header, which has to stand first in `rest`.
+pub(super) fn header_name(report: &mut Report, action: &Word, rest: &[Word]) -> Option<String> {
+    let token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+    let framing = |name: &Word| {
+        FRAMING
+            .iter()
+            .any(|framing| framing.eq_ignore_ascii_case(&name.text))
+    };
+    match rest.first() {
+        Some(name) if framing(name) => {
+            report.error(
+                name.span.clone(),
+                format!(
+                    "`{}` tells where a message ends and is not to be changed",
+                    name.text
+                ),
+                "whoever changes it lets another request be smuggled in: remove the rule",
+            );
+            None
+        }
+        Some(name) if !name.text.is_empty() && name.text.chars().all(token) => Some(name.text.clone()),
+        Some(name) => {
+            report.error(
+                name.span.clone(),
+                format!("`{}` cannot be the name of a header", name.text),
+                "a name has letters, digits and hyphens",
+            );
+            None
+        }
+        None => {
+            report.error(
+                action.span.clone(),
+                format!("`{}` needs the name of a header", action.text),
+                "write it behind",
+            );
+            None
+        }
+    }
+}
+
+/// A value with %[samples], which has to stand first in `rest`, and what follows it.
+pub(super) fn template_of<'w>(
+    report: &mut Report,
+    action: &Word,
+    rest: &'w [Word],
+) -> Option<(Template, &'w [Word])> {
+    let Some((value, condition)) = rest.split_first() else {
+        report.error(
+            action.span.clone(),
+            format!("`{}` needs a value", action.text),
+            "write it behind; quotes keep blanks together",
+        );
+        return None;
+    };
+    Some((template(report, value)?, condition))
 }
 
 /// Reads every rule of a list.
@@ -754,7 +766,7 @@ fn each<T>(
 }
 
 /// The number after one of these words, and what comes after it.
-fn status<'w>(
+pub(super) fn status<'w>(
     report: &mut Report,
     words: &'w [Word],
     default: u16,
@@ -790,7 +802,7 @@ fn is_variable_action(action: &str) -> bool {
 }
 
 /// A text with %[samples].
-fn template(report: &mut Report, word: &Word) -> Option<Template> {
+pub(super) fn template(report: &mut Report, word: &Word) -> Option<Template> {
     match Format::compile_template(&word.text) {
         Ok(format) => Some(Arc::new(format)),
         Err(error) => {

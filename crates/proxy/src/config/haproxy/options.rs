@@ -1,7 +1,5 @@
 //! What several kinds of proxy may say: mode, log, options with arguments.
 
-use std::path::PathBuf;
-
 use toml::Spanned;
 use warren_kit::config::suggestion;
 
@@ -68,6 +66,11 @@ pub(super) fn httplog(draft: &mut Draft, arguments: &mut Arguments<'_, '_>) {
     draft.section.log_format = Some(Spanned::new(arguments.whole(), "httplog".to_owned()));
 }
 
+/// `option httpslog`
+pub(super) fn httpslog(draft: &mut Draft, arguments: &mut Arguments<'_, '_>) {
+    draft.section.log_format = Some(Spanned::new(arguments.whole(), "httpslog".to_owned()));
+}
+
 /// `option redispatch [INTERVAL]`
 pub(super) fn redispatch(draft: &mut Draft, arguments: &mut Arguments<'_, '_>) {
     let interval = match arguments.peek() {
@@ -93,35 +96,35 @@ pub(super) fn keep_alive(draft: &mut Draft, on: bool) {
 
 /// `option forwardfor [except NETWORK] [header NAME] [if-none]`
 pub(super) fn forwardfor(draft: &mut Draft, arguments: &mut Arguments<'_, '_>) {
+    let used = header_with_address(arguments, &["except", "header", "if-none"]);
+    draft.section.forwardfor = Some(Spanned::new(arguments.whole(), used));
+}
+
+/// `option originalto [except NETWORK] [header NAME]`
+pub(super) fn originalto(draft: &mut Draft, arguments: &mut Arguments<'_, '_>) {
+    let used = header_with_address(arguments, &["except", "header"]);
+    draft.section.originalto = Some(Spanned::new(arguments.whole(), used));
+}
+
+fn header_with_address(arguments: &mut Arguments<'_, '_>, words: &[&str]) -> ForwardForUse {
     let mut table = ForwardForTable::default();
     while let Some(word) = arguments.optional() {
         match word.text.as_str() {
             "except" => table.except = arguments.text("a network"),
             "header" => table.header = arguments.plain("a name"),
-            "if-none" => table.if_none = true,
+            "if-none" if words.contains(&"if-none") => table.if_none = true,
             other => arguments.report.error(
                 word.span.clone(),
-                format!("unknown word `{other}` after `option forwardfor`"),
-                suggestion(other, ["except", "header", "if-none"].into_iter()),
+                format!("unknown word `{other}` after this option"),
+                suggestion(other, words.iter().copied()),
             ),
         }
     }
-    let used = if table == ForwardForTable::default() {
+    if table == ForwardForTable::default() {
         ForwardForUse::Switch(true)
     } else {
         ForwardForUse::Table(table)
-    };
-    draft.section.forwardfor = Some(Spanned::new(arguments.whole(), used));
-}
-
-/// `errorfile STATUS FILE`
-pub(super) fn errorfile(draft: &mut Draft, arguments: &mut Arguments<'_, '_>) {
-    let (Some(status), Some(file)) = (arguments.text("a status"), arguments.text("a file")) else {
-        return;
-    };
-    let span = status.span().start..file.span().end;
-    let file = Spanned::new(span, PathBuf::from(file.into_inner()));
-    draft.section.error_files.insert(status.into_inner(), file);
+    }
 }
 
 /// `retry-on WORD ...`

@@ -10,7 +10,7 @@ use super::server::SERVER;
 use super::userlist::USERLIST;
 use super::{REFUSED_SECTIONS, SECTIONS};
 use crate::config::build::reference::{
-    PREDEFINED, REFUSED_ACTIONS, REQUEST_ACTIONS, RESPONSE_ACTIONS, samples,
+    AFTER_ACTIONS, PREDEFINED, REFUSED_ACTIONS, REQUEST_ACTIONS, RESPONSE_ACTIONS, samples,
 };
 
 const HEAD: &str = "\
@@ -21,7 +21,7 @@ Made by `scripts/gen` from the program. `warren proxy -f haproxy.cfg` runs such 
 that is not listed here is an error with its place; nothing is ignored in silence.
 
 Also read: quotes, escapes, comments, `\"$NAME\"`, `\"${NAME}\"`, `\"${NAME-default}\"` and `\"${NAME[*]}\"`, several files and
-directories of `*.cfg`, `no` before options, named `defaults` and `from`. Not read: `.if` and its like.
+directories of `*.cfg`, `no` before options, named `defaults` and `from`, `.if`, `.elif`, `.else` and `.endif` with the predicates of 2.6.
 
 ## What differs
 
@@ -180,6 +180,7 @@ fn rules(page: &mut String) {
          `tcp-request connection` and `content`: `accept` `reject`\n\n\
          `http-request`: {} `track-sc0 src`\n\n\
          `http-response`: {}\n\n\
+         `http-after-response`: {}\n\n\
          Samples: {}\n\n\
          What log-format knows may be asked, too, with `-m`: `var(txn.NAME)`, `capture.req.hdr(N)`, `pathq`, and every sample\n\
          with converters. Variables belong to requests and responses (`txn`, `req`, `res`).\n\n\
@@ -190,6 +191,7 @@ fn rules(page: &mut String) {
          `set-method` neither makes nor changes HEAD and CONNECT, and `set-status` no status without a body.\n",
         listed(REQUEST_ACTIONS.into_iter()),
         listed(RESPONSE_ACTIONS.into_iter()),
+        listed(AFTER_ACTIONS.into_iter()),
         listed(samples()),
         listed(crate::logs::CONVERTERS.into_iter()),
         listed(PREDEFINED.into_iter()),

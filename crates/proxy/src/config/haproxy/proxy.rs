@@ -271,6 +271,7 @@ fn forget_back(section: &mut Section) {
     section.fullconn = None;
     section.stick = None;
     section.log_health_checks = false;
+    section.use_down = false;
 }
 
 impl Keepalive {

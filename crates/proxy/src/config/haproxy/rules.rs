@@ -35,6 +35,26 @@ pub(super) fn tcp_request(draft: &mut Draft, arguments: &mut Arguments<'_, '_>) 
     draft.section.tcp_request.push(rule);
 }
 
+/// `force-persist if CONDITION`
+pub(super) fn force_persist(draft: &mut Draft, arguments: &mut Arguments<'_, '_>) {
+    persist(draft, arguments, "force");
+}
+
+/// `ignore-persist if CONDITION`
+pub(super) fn ignore_persist(draft: &mut Draft, arguments: &mut Arguments<'_, '_>) {
+    persist(draft, arguments, "ignore");
+}
+
+fn persist(draft: &mut Draft, arguments: &mut Arguments<'_, '_>, what: &str) {
+    match arguments.rest() {
+        Some(condition) => {
+            let rule = Spanned::new(condition.span(), format!("{what} {}", condition.get_ref()));
+            draft.section.persist.push(rule);
+        }
+        None => drop(arguments.required("a condition")),
+    }
+}
+
 /// `http-request ...`
 pub(super) fn http_request(draft: &mut Draft, arguments: &mut Arguments<'_, '_>) {
     let Some(rest) = arguments.rest() else {

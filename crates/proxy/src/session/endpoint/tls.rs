@@ -286,6 +286,7 @@ impl Tls {
             version: tls::version_name(state.protocol_version()?),
             cipher: tls::cipher_name(state.negotiated_cipher_suite()?),
             sni: self.server_name(),
+            resumed: state.handshake_kind() == Some(HandshakeKind::Resumed),
             client: self.peer.as_deref(),
         })
     }

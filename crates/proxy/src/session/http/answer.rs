@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use warren_balance::http::{Body, Fault, Length, Origin, Refused};
+use warren_balance::http::{Body, Fault, Length, Limits, Origin, Refused, Response};
 
 use super::exchange::Exchange;
 use super::pages::{self, Answer, Ending};
-use super::rules::Reply;
+use super::rules::{self, Made, Reply};
 use super::{Http, Next, State};
 use crate::live::{CAPTURE_MAX, Capture};
-use crate::plan::ErrorPage;
+use crate::plan::{ErrorPage, PageContent};
 use crate::record::{Cause, Phase, Termination};
 use crate::session::Common;
 use crate::session::connect::millis;
@@ -18,6 +18,8 @@ use crate::worker::context::Context;
 
 /// How long somebody is kept who is not wanted, if nothing else is said.
 const TARPIT: Duration = Duration::from_secs(5);
+/// Fields of a page of the operator's.
+const FIELDS_MAX: usize = 101;
 
 impl Http {
     /// Nobody understands this: an error, and the end.
@@ -27,7 +29,7 @@ impl Http {
         refused: Refused,
         octets: &[u8],
         common: &mut Common,
-        context: &Context,
+        context: &mut Context,
     ) -> Next {
         tracing::debug!(client = ?common.client_address, %refused, "a request was refused");
         let frontend = common.frontend();
@@ -66,7 +68,7 @@ impl Http {
         mut exchange: Box<Exchange>,
         reply: Option<Reply>,
         common: &mut Common,
-        context: &Context,
+        context: &mut Context,
     ) -> Next {
         let local = Termination::new(Cause::Local, Phase::Request);
         let denied = Termination::new(Cause::Proxy, Phase::Request);
@@ -78,7 +80,7 @@ impl Http {
         };
         common.termination = Some(local);
         match reply {
-            Reply::Deny(503) if exchange.backend.is_none() => {
+            Reply::Nowhere => {
                 common.termination = Some(Termination::new(Cause::ServerAborted, Phase::Connect));
                 self.exchange = Some(exchange);
                 self.answer_error(503, common, context)
@@ -118,7 +120,7 @@ impl Http {
                     body: b"",
                 };
                 self.say(&mut exchange, &answer);
-                self.said(exchange, code, common)
+                self.said(exchange, code, common, context)
             }
             Reply::Tarpit(status) => {
                 common.frontend().tally.of(worker).denied_requests.count();
@@ -139,27 +141,10 @@ impl Http {
                 self.exchange = Some(exchange);
                 Next::End
             }
-            Reply::Return {
-                status,
-                fields,
-                content,
-            } => {
+            Reply::Return(made) => {
                 common.frontend().tally.of(worker).intercepted.count();
-                let fields: Vec<(String, String)> = fields
-                    .into_iter()
-                    .map(|(name, value)| (name, String::from_utf8_lossy(&value).replace(['\r', '\n'], " ")))
-                    .collect();
-                let fields: Vec<(&str, &str)> = fields
-                    .iter()
-                    .map(|(name, value)| (name.as_str(), value.as_str()))
-                    .collect();
-                let answer = Answer {
-                    status,
-                    fields: &fields,
-                    body: &content,
-                };
-                self.say(&mut exchange, &answer);
-                self.said(exchange, status, common)
+                self.say_made(&mut exchange, &made);
+                self.said(exchange, made.status, common, context)
             }
             // It has been made a service.
             Reply::Prometheus => Next::End,
@@ -173,7 +158,35 @@ impl Http {
         answer.write(ending, &mut exchange.down.octets);
     }
 
-    fn said(&mut self, mut exchange: Box<Exchange>, status: u16, common: &mut Common) -> Next {
+    fn say_made(&self, exchange: &mut Exchange, made: &Made) {
+        let fields: Vec<(&str, String)> = made
+            .fields
+            .iter()
+            .map(|(name, value)| {
+                let value = String::from_utf8_lossy(value).replace(['\r', '\n'], " ");
+                (name.as_str(), value)
+            })
+            .collect();
+        let fields: Vec<(&str, &str)> = fields
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
+        let answer = Answer {
+            status: made.status,
+            fields: &fields,
+            body: &made.content,
+        };
+        self.say(exchange, &answer);
+    }
+
+    fn said(
+        &mut self,
+        mut exchange: Box<Exchange>,
+        status: u16,
+        common: &mut Common,
+        context: &mut Context,
+    ) -> Next {
+        change(&mut exchange, common, context);
         common.bytes[1] = exchange.down.octets.len() as u64;
         exchange.status = Some(status);
         exchange.download = Some(Body::new(Length::None));
@@ -195,7 +208,7 @@ impl Http {
     }
 
     /// The page of a status.
-    pub(super) fn answer_error(&mut self, status: u16, common: &mut Common, context: &Context) -> Next {
+    pub(super) fn answer_error(&mut self, status: u16, common: &mut Common, context: &mut Context) -> Next {
         self.answer_page(status, &[], common, context)
     }
 
@@ -204,7 +217,7 @@ impl Http {
         status: u16,
         fields: &[(&str, &str)],
         common: &mut Common,
-        context: &Context,
+        context: &mut Context,
     ) -> Next {
         let Some(mut exchange) = self.exchange.take() else {
             return Next::End;
@@ -212,20 +225,32 @@ impl Http {
         exchange.keep_client = self.may_go_on(&exchange);
         exchange.keep_server = false;
         exchange.tunnel = false;
-        let ending = ending(&exchange);
         let (backend, frontend) = (exchange.backend.clone(), exchange.frontend.clone());
         let pages: [&[ErrorPage]; 2] = [
             backend.as_ref().map_or(&[], |plan| &plan.error_pages),
             frontend.as_ref().map_or(&[], |plan| &plan.error_pages),
         ];
+        let page = pages.into_iter().flatten().find(|page| page.status == status);
         exchange.down.clear();
-        let goes_on = pages::error(status, fields, pages, ending, &mut exchange.down.octets);
-        exchange.keep_client &= goes_on;
+        match page.map(|page| &page.content) {
+            None => {
+                let ending = ending(&exchange);
+                pages::error(status, fields, ending, &mut exchange.down.octets);
+            }
+            Some(PageContent::Whole(content)) => {
+                let ending = ending(&exchange);
+                exchange.keep_client &= pages::custom(content, ending, &mut exchange.down.octets);
+            }
+            Some(PageContent::Made(answer)) => {
+                let made = rules::make(answer, &exchange, common, context);
+                self.say_made(&mut exchange, &made);
+            }
+        }
         let understood = exchange.understood;
         common.server = None;
         common.next_attempt();
-        let sent = exchange.down.octets.len();
-        let next = self.said(exchange, status, common);
+        let next = self.said(exchange, status, common, context);
+        let sent = usize::try_from(common.bytes[1]).unwrap_or(usize::MAX);
         if understood {
             common.bytes[1] = 0;
             common.count(crate::session::Side::Server, sent, context);
@@ -256,6 +281,29 @@ pub(super) fn capture(
         fault: Fault::find(octets, origin, refused),
         octets: octets.get(..CAPTURE_MAX).unwrap_or(octets).into(),
     }
+}
+
+/// `http-after-response`, for what the proxy says itself.
+fn change(exchange: &mut Exchange, common: &Common, context: &mut Context) {
+    if !rules::has_after(exchange) {
+        return;
+    }
+    let said = std::mem::take(&mut exchange.down.octets);
+    let mut response = Response::default();
+    let limits = Limits {
+        head: said.len().max(1),
+        fields: FIELDS_MAX,
+    };
+    let Ok(Some(end)) = response.read(&said, limits) else {
+        // A page of the operator's that is no response.
+        exchange.down.octets = said;
+        return;
+    };
+    let (head, body) = said.split_at_checked(end).unwrap_or((&said, &[]));
+    let mut head = head.to_vec();
+    rules::after(exchange, &mut response, &mut head, common, context);
+    response.write(&head, &mut exchange.down.octets);
+    exchange.down.octets.extend_from_slice(body);
 }
 
 fn ending(exchange: &Exchange) -> Ending {

@@ -1,6 +1,7 @@
 //! `cookie`: clients that bring back the name of their server. And `capture cookie`.
 
 use std::num::NonZeroU32;
+use std::time::SystemTime;
 
 use warren_balance::http::{Response, list};
 
@@ -11,6 +12,10 @@ use crate::session::Common;
 
 /// Between the server's word and what the application wrote (`prefix`).
 const DELIMITER: u8 = b'~';
+/// Before each date (`maxidle`, `maxlife`).
+const BEFORE_DATE: u8 = b'|';
+/// Five of these are a date: units of four seconds since 1970, in 30 bits.
+const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 /// `capture cookie`: the first that begins like this, `NAME=value`, and no more of it than `length`.
 pub(super) fn captured<'a>(
@@ -32,49 +37,69 @@ pub(super) fn captured<'a>(
         .map(|pair| pair.get(..length).unwrap_or(pair).to_vec())
 }
 
+/// Which servers a cookie leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Persistent {
+    /// None (`ignore-persist`).
+    Never,
+    /// Those that are there.
+    Up,
+    /// All (`force-persist`, `option persist`).
+    Always,
+}
+
 /// Who the request is for, by its cookie. Of `indirect` ones the server hears nothing; `prefix` ones lose their prefix.
 pub(super) fn request(
     cookie: &StickyCookie,
     exchange: &mut Exchange,
     common: &mut Common,
     backend: &Backend,
+    persistence: Persistent,
+    date: SystemTime,
 ) {
     let fields = exchange.request.fields(&exchange.head);
     let value = crate::session::condition::cookie(fields.all("cookie"), &cookie.name).map(<[u8]>::to_vec);
+    // A rule has chosen a server: what the cookie says is of no interest.
+    let chosen = common.wanted.is_some();
+    let extra = exchange.extra();
+    extra.unattached = persistence == Persistent::Never;
+    extra.direct = chosen;
     let Some(value) = value else {
-        exchange.extra().cookie_state[0] = b'N';
+        extra.cookie_state[0] = b'N';
         return;
     };
-    // Behind a bar there are dates, which nobody asked for.
-    let end = |octet: &u8| {
-        *octet
-            == if cookie.mode == CookieMode::Prefix {
-                DELIMITER
-            } else {
-                b'|'
-            }
+    let prefixed = cookie.mode == CookieMode::Prefix;
+    let end = if prefixed { DELIMITER } else { BEFORE_DATE };
+    let mut parts = value.split(|octet| *octet == end);
+    let word = parts.next().unwrap_or_default();
+    let dates = match cookie.max_idle.is_some() || cookie.max_life.is_some() {
+        true => [parts.next(), parts.next()].map(|date| date.and_then(seconds)),
+        false => [None; 2],
     };
-    let word = value.split(end).next().unwrap_or_default();
+    let old = outlived(cookie, dates, seconds_of(date));
     let servers = backend.servers();
-    let named = servers.iter().find(|server| {
+    let unused = chosen || persistence == Persistent::Never;
+    let mut servers = servers.iter().filter(|_| old.is_none() && !unused);
+    let named = servers.find(|server| {
         let plan = server.plan();
         plan.cookie.as_deref().is_some_and(|own| own.as_bytes() == word)
     });
-    let state = match named {
-        Some(server) => {
-            use warren_balance::health::State;
-            common.wanted = NonZeroU32::new(server.id.0);
-            if matches!(server.state(), State::Down | State::Maint) {
-                b'D'
-            } else {
-                b'V'
+    let state = match (named, old) {
+        (Some(server), _) => {
+            let up = server.is_there();
+            if up || persistence == Persistent::Always {
+                common.wanted = NonZeroU32::new(server.id.0);
             }
+            if up { b'V' } else { b'D' }
         }
-        None => b'I',
+        (None, Some(state)) => state,
+        (None, None) if unused => b'U',
+        (None, None) => b'I',
     };
     let extra = exchange.extra();
     extra.cookie_state[0] = state;
-    extra.direct = state == b'V';
+    extra.direct |= common.wanted.is_some();
+    extra.cookie_dates = if old.is_some() { [None; 2] } else { dates };
     match cookie.mode {
         CookieMode::Prefix => {
             let Some(at) = value.iter().position(|octet| *octet == DELIMITER) else {
@@ -128,6 +153,7 @@ pub(super) fn response(
     response: &mut Response,
     octets: &mut Vec<u8>,
     common: &Common,
+    date: SystemTime,
 ) {
     let Some(server) = common.assigned.clone() else {
         return;
@@ -165,9 +191,22 @@ pub(super) fn response(
     };
     let post = exchange.request.method(&exchange.head) == "POST";
     let kept = there && cookie.preserve;
-    if cookie.mode == CookieMode::Insert && !direct && !kept && (post || !cookie.postonly) {
+    let (dates, unattached) = {
+        let extra = exchange.extra();
+        (extra.cookie_dates, extra.unattached)
+    };
+    let now = seconds_of(date);
+    let refreshed = direct && is_to_be_refreshed(cookie, dates, now);
+    let wanted = (!direct || refreshed) && !unattached;
+    if cookie.mode == CookieMode::Insert && wanted && !kept && (post || !cookie.postonly) {
         let value = match word {
-            Some(word) => Some(format!("{}={word}; path=/{}", cookie.name, cookie.attributes)),
+            Some(word) => {
+                let dates = written(cookie, dates[1], now);
+                Some(format!(
+                    "{}={word}{dates}; path=/{}",
+                    cookie.name, cookie.attributes
+                ))
+            }
             // Whoever has one of another server is to forget it.
             None if brought => Some(format!(
                 "{}=; Expires=Thu, 01-Jan-1970 00:00:01 GMT; path=/{}",
@@ -177,7 +216,7 @@ pub(super) fn response(
         };
         if let Some(value) = value {
             response.add_header(octets, "Set-Cookie", value.as_bytes());
-            state = b'I';
+            state = if refreshed { b'U' } else { b'I' };
             if cookie.nocache && may_be_kept(response, octets) {
                 response.add_header(octets, "Cache-Control", b"private");
             }
@@ -189,6 +228,60 @@ pub(super) fn response(
     } else {
         exchange.extra().cookie_state[1] = state;
     }
+}
+
+fn seconds_of(date: SystemTime) -> u32 {
+    let since = date.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u32::try_from(since.as_secs()).unwrap_or(u32::MAX)
+}
+
+/// The date that these digits are.
+fn seconds(digits: &[u8]) -> Option<u32> {
+    let digits = digits.get(..5)?;
+    let mut number = 0u32;
+    for digit in digits {
+        let value = DIGITS.iter().position(|known| known == digit)?;
+        number = (number << 6) | u32::try_from(value).ok()?;
+    }
+    Some(number << 2).filter(|date| *date > 0)
+}
+
+fn digits(seconds: u32) -> String {
+    let number = seconds.saturating_add(3) >> 2;
+    let digit = |place: u32| DIGITS.get((number >> (6 * place)) as usize & 63).copied();
+    (0..5).rev().filter_map(digit).map(char::from).collect()
+}
+
+/// What `%tsc` says of a cookie whose dates are too old: E by `maxidle`, O by `maxlife`.
+fn outlived(cookie: &StickyCookie, [last, first]: [Option<u32>; 2], now: u32) -> Option<u8> {
+    let older = |date: Option<u32>, most: Option<u32>| matches!((date, most), (Some(date), Some(most)) if now.saturating_sub(date) > most);
+    if older(last, cookie.max_idle) {
+        Some(b'E')
+    } else if older(first, cookie.max_life) {
+        Some(b'O')
+    } else {
+        None
+    }
+}
+
+/// A cookie with the right server may have no date, one that has passed, or one that nobody asks for any more.
+fn is_to_be_refreshed(cookie: &StickyCookie, [last, first]: [Option<u32>; 2], now: u32) -> bool {
+    let idle = cookie.max_idle.is_some() || last.is_some();
+    (idle && last.is_none_or(|last| last < now)) || cookie.max_life.is_some() != first.is_some()
+}
+
+/// The dates as they follow the server's word.
+fn written(cookie: &StickyCookie, first: Option<u32>, now: u32) -> String {
+    let bar = char::from(BEFORE_DATE);
+    let mut written = String::new();
+    if cookie.max_idle.is_some() || cookie.max_life.is_some() {
+        written = format!("{bar}{}", digits(now));
+        if cookie.max_life.is_some() {
+            // It is a multiple of four already.
+            written += &format!("{bar}{}", digits(first.unwrap_or(now)));
+        }
+    }
+    written
 }
 
 /// Somebody on the way might keep this response, and the cookie with it (RFC 9111 3).

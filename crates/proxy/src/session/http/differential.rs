@@ -251,6 +251,175 @@ const CASES: &[Case] = &[
         ],
     },
     Case {
+        name: "https log lines",
+        front: "option httpslog",
+        back: "",
+        messages: &[(GET, OK), ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", OK)],
+    },
+    Case {
+        name: "servers are told which address was meant",
+        front: "option originalto except 192.0.2.0/24 header X-Meant
+                option forwardfor",
+        back: "",
+        messages: &[(GET, OK)],
+    },
+    Case {
+        name: "an address that is excepted is not told",
+        front: "option originalto except 127.0.0.0/8",
+        back: "option originalto",
+        messages: &[(GET, OK)],
+    },
+    Case {
+        name: "errors lead elsewhere",
+        front: "http-request deny deny_status 401 if { path /1 }
+                http-request deny deny_status 403 if { path /2 }
+                http-request deny deny_status 404 if { path /3 }
+                http-request deny deny_status 405 if { path /4 }
+                http-request deny deny_status 410 if { path /5 }
+                http-request deny deny_status 429 if { path /6 }
+                http-request deny deny_status 503 if { path /7 }
+                http-request deny deny_status 500 if { path /8 }
+                errorloc 401 /sorry
+                errorloc302 403 https://example.org/x?a=b
+                errorloc303 404 /see
+                http-error status 405 content-type text/plain lf-string \"not %[path] %[src]\" hdr X-Method %[method] hdr X-B b
+                http-error status 410
+                http-error status 429 hdr X-Only yes
+                errorloc 503 /first
+                http-error status 503 content-type application/json string \"{ sorry: %[path] }\"
+                http-error status 500 content-type text/plain string first
+                errorloc 500 /last
+                log-format \"%s %ST %ts\"",
+        back: "",
+        messages: &[
+            ("GET /1 HTTP/1.1\r\nHost: a\r\n\r\n", OK),
+            ("GET /2 HTTP/1.1\r\nHost: a\r\n\r\n", OK),
+            ("GET /3 HTTP/1.1\r\nHost: a\r\n\r\n", OK),
+            ("GET /4 HTTP/1.1\r\nHost: a\r\n\r\n", OK),
+            ("GET /5 HTTP/1.1\r\nHost: a\r\n\r\n", OK),
+            ("GET /6 HTTP/1.1\r\nHost: a\r\n\r\n", OK),
+            ("GET /7 HTTP/1.1\r\nHost: a\r\n\r\n", OK),
+            ("GET /8 HTTP/1.1\r\nHost: a\r\n\r\n", OK),
+        ],
+    },
+    Case {
+        name: "all that clients are told is changed",
+        front: "http-request deny if { path /deny }
+                http-request redirect location /there if { path /redirect }
+                http-request return status 200 content-type text/plain string here if { path /return }
+                http-error status 403 content-type text/plain string no
+                http-response set-header X-Response yes
+                http-after-response set-header X-Status %[status] unless { status 302 }
+                http-after-response set-header X-Server %[res.hdr(server)] if { res.hdr(server) -m found }
+                http-after-response set-status 418 if { status 299 }
+                http-after-response del-header Server
+                http-after-response set-var(txn.told) status
+                http-after-response add-header X-Told %[var(txn.told)]
+                http-after-response set-header X-Front last
+                log-format \"%s %ST\"",
+        back: "http-after-response set-header X-Back yes
+                http-after-response allow if { res.hdr(x-stop) -m found }
+                http-after-response set-header X-Front first
+                http-after-response set-header X-Back-End yes",
+        messages: &[
+            (GET, "HTTP/1.1 200 OK\r\nServer: it\r\nContent-Length: 2\r\n\r\nok"),
+            (GET, "HTTP/1.1 200 OK\r\nX-Stop: it\r\nContent-Length: 2\r\n\r\nok"),
+            (GET, "HTTP/1.1 299 OK\r\nContent-Length: 2\r\n\r\nok"),
+            (GET, "no response"),
+            ("GET /deny HTTP/1.1\r\nHost: a\r\n\r\n", OK),
+            ("GET /redirect HTTP/1.1\r\nHost: a\r\n\r\n", OK),
+            ("GET /return HTTP/1.1\r\nHost: a\r\n\r\n", OK),
+        ],
+    },
+    Case {
+        name: "servers are chosen by what is asked",
+        front: "log-format \"%s %ST %tsc\"",
+        back: "cookie SRV insert indirect
+                server three SERVER cookie s3
+                server gone SERVER cookie s4 disabled
+                use-server gone if { path_beg /a }
+                use-server three if { path_beg /a }
+                use-server %[req.hdr(x-server)] if { path_beg /b }
+                use-server one unless { path /c }",
+        messages: &[
+            (GET, OK),
+            ("GET /b HTTP/1.1\r\nHost: a\r\nX-Server: three\r\n\r\n", OK),
+            ("GET /b HTTP/1.1\r\nHost: a\r\nX-Server: none\r\n\r\n", OK),
+            ("GET /d HTTP/1.1\r\nHost: a\r\n\r\n", OK),
+            ("GET /d HTTP/1.1\r\nHost: a\r\nCookie: SRV=s3\r\n\r\n", OK),
+            ("GET /a HTTP/1.1\r\nHost: a\r\nCookie: SRV=s1\r\n\r\n", OK),
+        ],
+    },
+    Case {
+        name: "persistence is forced and ignored",
+        front: "log-format \"%s %ST %tsc\"",
+        back: "cookie SRV insert indirect
+                server gone SERVER cookie s4 disabled
+                force-persist if { path_beg /force }
+                ignore-persist if { path_beg /ignore }
+                use-server gone if { path /force/rule }
+                balance first",
+        messages: &[
+            ("GET / HTTP/1.1\r\nHost: a\r\nCookie: SRV=s4\r\n\r\n", OK),
+            ("GET /force HTTP/1.1\r\nHost: a\r\nCookie: SRV=s4\r\n\r\n", OK),
+            ("GET /force HTTP/1.1\r\nHost: a\r\n\r\n", OK),
+            ("GET /force/rule HTTP/1.1\r\nHost: a\r\n\r\n", OK),
+            ("GET /ignore HTTP/1.1\r\nHost: a\r\nCookie: SRV=s1\r\n\r\n", OK),
+            ("GET /ignore HTTP/1.1\r\nHost: a\r\n\r\n", OK),
+        ],
+    },
+    Case {
+        name: "servers that are down are used where that is said",
+        front: "log-format \"%s %ST %tsc\"",
+        back: "option persist
+                cookie SRV insert
+                server gone SERVER cookie s4 disabled
+                use-server gone if { path /rule }
+                balance first",
+        messages: &[
+            (GET, OK),
+            ("GET / HTTP/1.1\r\nHost: a\r\nCookie: SRV=s4\r\n\r\n", OK),
+            ("GET /rule HTTP/1.1\r\nHost: a\r\n\r\n", OK),
+        ],
+    },
+    Case {
+        name: "cookies have dates",
+        front: "log-format \"%s %tsc\"",
+        back: "cookie SRV insert indirect maxidle 30m maxlife 8h",
+        messages: &[
+            (GET, OK),
+            ("GET / HTTP/1.1\r\nHost: a\r\nCookie: SRV=s1\r\n\r\n", OK),
+            ("GET / HTTP/1.1\r\nHost: a\r\nCookie: SRV=s1|NOW-40|NOW-40\r\n\r\n", OK),
+            ("GET / HTTP/1.1\r\nHost: a\r\nCookie: SRV=s1|NOW-40\r\n\r\n", OK),
+            ("GET / HTTP/1.1\r\nHost: a\r\nCookie: SRV=s1|NOW-4000|NOW-5000\r\n\r\n", OK),
+            ("GET / HTTP/1.1\r\nHost: a\r\nCookie: SRV=s1|NOW-40|NOW-40000\r\n\r\n", OK),
+            ("GET / HTTP/1.1\r\nHost: a\r\nCookie: SRV=s1|NOW+4000|NOW-40\r\n\r\n", OK),
+            ("GET / HTTP/1.1\r\nHost: a\r\nCookie: SRV=s1|junk\r\n\r\n", OK),
+            ("GET / HTTP/1.1\r\nHost: a\r\nCookie: SRV=sx|NOW-40\r\n\r\n", OK),
+        ],
+    },
+    Case {
+        name: "a cookie may have one date",
+        front: "log-format \"%s %tsc\"",
+        back: "cookie SRV insert maxidle 30m",
+        messages: &[
+            (GET, OK),
+            ("GET / HTTP/1.1\r\nHost: a\r\nCookie: SRV=s1|NOW-40\r\n\r\n", OK),
+            ("GET / HTTP/1.1\r\nHost: a\r\nCookie: SRV=s1|NOW-40|NOW-80\r\n\r\n", OK),
+        ],
+    },
+    Case {
+        name: "a cookie may have the date of the first visit",
+        front: "log-format \"%s %tsc\"",
+        back: "cookie SRV insert maxlife 8h",
+        messages: &[
+            (GET, OK),
+            ("GET / HTTP/1.1\r\nHost: a\r\nCookie: SRV=s1|NOW-40|NOW-80\r\n\r\n", OK),
+            ("GET / HTTP/1.1\r\nHost: a\r\nCookie: SRV=s1|NOW+40|NOW-80\r\n\r\n", OK),
+            ("GET / HTTP/1.1\r\nHost: a\r\nCookie: SRV=s1|NOW-40\r\n\r\n", OK),
+        ],
+    },
+    Case {
         name: "backends are chosen by what is asked",
         front: "use_backend %[req.hdr(host),lower,map(MAP,other)] if { path_beg /m }
                 use_backend %[req.hdr(x-backend)] if { path /x }
@@ -290,7 +459,7 @@ fn exchange(
 ) -> (Option<String>, String) {
     server.set_nonblocking(true).unwrap();
     let mut client = patient(TcpStream::connect(proxy).unwrap());
-    client.write_all(request.as_bytes()).unwrap();
+    client.write_all(dated(request).as_bytes()).unwrap();
     client.set_nonblocking(true).unwrap();
     let mut asked = None;
     let mut told = Vec::new();
@@ -316,6 +485,37 @@ fn exchange(
         asked.map(|head| normal(&head)),
         normal(&String::from_utf8(told).unwrap()),
     )
+}
+
+/// `NOW-40` as cookies have it: five digits of six bits each, in units of four seconds.
+fn dated(request: &str) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut parts = request.split("NOW");
+    let mut made = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let end = part[1..].find(|c: char| !c.is_ascii_digit()).unwrap() + 1;
+        let offset: i64 = part[..end].parse().unwrap();
+        let since = warren_kit::clock::wall_clock().duration_since(std::time::UNIX_EPOCH);
+        let number = (since.unwrap().as_secs() as i64 + offset) / 4;
+        made.extend(
+            (0..5)
+                .rev()
+                .map(|place| char::from(DIGITS[(number >> (6 * place) & 63) as usize])),
+        );
+        made += &part[end..];
+    }
+    made
+}
+
+/// Dates in cookies differ by when they were made.
+fn undated(field: &str) -> String {
+    let mut parts = field.split('|');
+    let mut made = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        made += "|date";
+        made += part.get(5..).unwrap_or(part);
+    }
+    made
 }
 
 fn head(from: &mut TcpStream) -> String {
@@ -344,6 +544,19 @@ fn is_whole(message: &[u8]) -> bool {
     head.starts_with("http/1.1 204") || body.len() >= length.map_or(0, |length| length.parse().unwrap())
 }
 
+/// Ports, dates, durations and octets of a line are not compared.
+fn timeless(line: &str) -> String {
+    let Some(at) = line.find("] f").filter(|_| line.starts_with("127.0.0.1:")) else {
+        return line.to_owned();
+    };
+    let words: Vec<&str> = line[at..].split(' ').collect();
+    let rest = words
+        .iter()
+        .enumerate()
+        .filter(|(place, _)| ![3, 5].contains(place));
+    rest.map(|(_, word)| *word).collect::<Vec<_>>().join(" ")
+}
+
 /// Names of headers have no case, order among different ones means nothing, and who closes is not what is compared.
 fn normal(message: &str) -> String {
     let (head, body) = message.split_once("\r\n\r\n").unwrap();
@@ -353,7 +566,11 @@ fn normal(message: &str) -> String {
         .filter(|field| !field.is_empty())
         .map(|field| {
             let (name, value) = field.split_once(':').unwrap();
-            format!("{}: {}", name.to_ascii_lowercase(), value.trim())
+            let value = match name.to_ascii_lowercase().as_str() {
+                "set-cookie" => undated(value.trim()),
+                _ => value.trim().to_owned(),
+            };
+            format!("{}: {value}", name.to_ascii_lowercase())
         });
     let mut fields: Vec<String> = fields
         .filter(|field| !field.starts_with("connection: "))
@@ -388,7 +605,10 @@ fn text(
     server: SocketAddr,
     log: SocketAddr,
 ) -> String {
-    let format = if case.front.contains("log-format") {
+    let format = if ["log-format", "httpslog"]
+        .iter()
+        .any(|own| case.front.contains(own))
+    {
         ""
     } else {
         " log-format \"%s %ST\"\n"
@@ -400,7 +620,8 @@ fn text(
         case.front, case.back
     );
     let path = |name: &str| directory.join(name).display().to_string();
-    text.replace("MAP", &path("map"))
+    text.replace("SERVER", &server.to_string())
+        .replace("MAP", &path("map"))
         .replace("PATTERNS", &path("patterns"))
         .replace("NETWORKS", &path("networks"))
 }
@@ -439,7 +660,7 @@ fn with_haproxy(case: &Case, directory: &std::path::Path) -> Vec<Seen> {
     };
     let seen = case.messages.iter().map(|(request, response)| {
         let (asked, told) = exchange(front, &server, request, response);
-        (asked, told, line())
+        (asked, told, timeless(&line()))
     });
     seen.collect()
 }
@@ -464,7 +685,7 @@ fn with_ours(case: &Case, directory: &std::path::Path) -> Vec<Seen> {
     let server = bench.listener(0);
     let seen = case.messages.iter().map(|(request, response)| {
         let (asked, told) = exchange(bench.address, &server, request, response);
-        (asked, told, bench.line().text.trim_end().to_owned())
+        (asked, told, timeless(bench.line().text.trim_end()))
     });
     seen.collect()
 }

@@ -244,14 +244,16 @@ fn head(
         Persistence::Close
     };
     let version = exchange.version();
+    let after = rules::has_after(exchange);
     let rewritten = ruled
+        || after
         || sticky.is_some()
         || response.irregular()
         || (!exchange.tunnel && !response.says(persistence, version));
     let ruled = if rewritten {
         text.extend_from_slice(own);
         if let Some(cookie) = sticky {
-            cookie::response(cookie, exchange, response, &mut text, common);
+            cookie::response(cookie, exchange, response, &mut text, common, context.wall());
         }
         if ruled && exchange.service != Some(Service::Stats) {
             let first = rules::response(backend_rules, exchange, response, &mut text, common, context);
@@ -271,6 +273,9 @@ fn head(
         context.http.scratch = text;
         exchange.tunnel = false;
         return Err(Lost::Denied(status));
+    }
+    if after {
+        rules::after(exchange, response, &mut text, common, context);
     }
     exchange.status = Some(response.status());
     exchange.download = Some(Body::new(length));

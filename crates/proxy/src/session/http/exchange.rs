@@ -96,6 +96,10 @@ pub(crate) struct Extra {
     pub(crate) variables: Vec<(String, Vec<u8>)>,
     /// The client's cookie names a server, and that is the one it got.
     pub(crate) direct: bool,
+    /// What that cookie says of when the client was here last and first, in seconds.
+    pub(crate) cookie_dates: [Option<u32>; 2],
+    /// `ignore-persist`: nothing is made of cookies.
+    pub(crate) unattached: bool,
 }
 
 impl Default for Extra {
@@ -107,6 +111,8 @@ impl Default for Extra {
             cookie_state: [b'-'; 2],
             variables: Vec::new(),
             direct: false,
+            cookie_dates: [None; 2],
+            unattached: false,
         }
     }
 }

@@ -5,8 +5,6 @@ use std::io::Write;
 
 use warren_balance::http::Version;
 
-use crate::plan::ErrorPage;
-
 /// Status, what follows it in the status line, and what the page says.
 const PAGES: &[(u16, &str, &str)] = &[
     (200, "OK", "Service ready."),
@@ -163,19 +161,8 @@ impl Answer<'_> {
     }
 }
 
-/// Appends the page for an error, as the configuration (`errorfile`) or HAProxy has it. Says whether the connection may
-/// go on after it: not if the configuration's page has no length, or says otherwise.
-pub(crate) fn error(
-    status: u16,
-    fields: &[(&str, &str)],
-    pages: [&[ErrorPage]; 2],
-    ending: Ending,
-    out: &mut Vec<u8>,
-) -> bool {
-    let own = pages.iter().flat_map(|pages| pages.iter());
-    if let Some(page) = own.into_iter().find(|page| page.status == status) {
-        return custom(&page.content, ending, out);
-    }
+/// Appends HAProxy's own page for an error.
+pub(crate) fn error(status: u16, fields: &[(&str, &str)], ending: Ending, out: &mut Vec<u8>) {
     let body = body(status);
     let mut all = vec![("Cache-Control", "no-cache"), ("Content-Type", "text/html")];
     all.extend_from_slice(fields);
@@ -185,11 +172,11 @@ pub(crate) fn error(
         body: body.as_bytes(),
     };
     answer.write(ending, out);
-    ending.persistent
 }
 
-/// A whole response from a file. It goes out as it is but for what it says about its connection.
-fn custom(content: &[u8], ending: Ending, out: &mut Vec<u8>) -> bool {
+/// Appends a whole response from a file. It goes out as it is but for what it says about its connection. Says whether
+/// that may go on: not if the response has no length, or says otherwise.
+pub(crate) fn custom(content: &[u8], ending: Ending, out: &mut Vec<u8>) -> bool {
     let mut head = warren_balance::http::Response::default();
     let limits = warren_balance::http::Limits {
         head: content.len().max(1),
@@ -254,16 +241,21 @@ mod tests {
         head: false,
     };
 
-    fn page(status: u16, pages: &[ErrorPage], ending: Ending) -> (String, bool) {
+    fn page(status: u16, ending: Ending) -> String {
         let mut out = Vec::new();
-        let persistent = error(status, &[], [pages, &[]], ending, &mut out);
+        error(status, &[], ending, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    fn own(content: &str) -> (String, bool) {
+        let mut out = Vec::new();
+        let persistent = custom(content.as_bytes(), KEEP, &mut out);
         (String::from_utf8(out).unwrap(), persistent)
     }
 
     #[test]
     fn the_pages_are_haproxys() {
-        let (text, persistent) = page(503, &[], KEEP);
-        assert!(persistent);
+        let text = page(503, KEEP);
         assert_eq!(
             text,
             "HTTP/1.1 503 Service Unavailable\r\nContent-length: 107\r\nCache-Control: no-cache\r\n\
@@ -287,27 +279,15 @@ mod tests {
 
     #[test]
     fn a_page_of_the_configuration_keeps_the_connection_only_if_its_end_is_known() {
-        let file = |content: &str| ErrorPage {
-            status: 503,
-            content: content.as_bytes().into(),
-        };
-        let without = [file(
-            "HTTP/1.0 503 Sorry\r\nContent-Type: text/plain\r\n\r\nback soon",
-        )];
-        let (text, persistent) = page(503, &without, KEEP);
+        let (text, persistent) = own("HTTP/1.0 503 Sorry\r\nContent-Type: text/plain\r\n\r\nback soon");
         assert!(
             !persistent && text.contains("Connection: close\r\n\r\nback soon"),
             "{text}"
         );
-        let with = [file(
-            "HTTP/1.1 503 Sorry\r\nContent-Length: 4\r\nConnection: close\r\n\r\nsoon",
-        )];
-        assert!(!page(503, &with, KEEP).1);
-        let with = [file("HTTP/1.1 503 Sorry\r\nContent-Length: 4\r\n\r\nsoon")];
-        assert_eq!(
-            page(503, &with, KEEP),
-            ("HTTP/1.1 503 Sorry\r\nContent-Length: 4\r\n\r\nsoon".into(), true)
-        );
+        let (_, persistent) = own("HTTP/1.1 503 Sorry\r\nContent-Length: 4\r\nConnection: close\r\n\r\nsoon");
+        assert!(!persistent);
+        let sized = "HTTP/1.1 503 Sorry\r\nContent-Length: 4\r\n\r\nsoon";
+        assert_eq!(own(sized), (sized.into(), true));
     }
 
     #[test]
@@ -317,7 +297,7 @@ mod tests {
             version: Version::Http10,
             persistent: true,
         };
-        let (text, _) = page(404, &[], ending);
+        let text = page(404, ending);
         assert!(text.ends_with("Connection: keep-alive\r\n\r\n"), "{text}");
     }
 }

@@ -1,5 +1,7 @@
 //! `http-request`, `http-response`, `use_backend` and what else the configuration has to say of a head.
 
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use warren_balance::hash;
@@ -10,8 +12,8 @@ use super::template::Heads;
 use crate::live::{Backend, Snapshot};
 use crate::logs::{Format, references};
 use crate::plan::{
-    Capture, Condition, Edit, ForwardFor, HashOn, HttpAction, HttpRule, Mode, NameLike, Redirect,
-    RedirectOptions, Replace, SwitchTo,
+    Answer, Capture, Condition, Edit, ForwardFor, HashOn, HttpAction, HttpRule, Mode, NameLike, Persist,
+    Redirect, RedirectOptions, Replace, SwitchTo, UseServer,
 };
 use crate::session::Common;
 use crate::session::condition::{Look, TlsLook, parameter, within};
@@ -24,6 +26,8 @@ pub(crate) const FRAMING: [&str; 2] = ["content-length", "transfer-encoding"];
 /// What the proxy says itself instead of asking a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Reply {
+    /// There is no backend for it.
+    Nowhere,
     /// `deny`.
     Deny(u16),
     /// `auth`.
@@ -35,17 +39,21 @@ pub(crate) enum Reply {
         cookie: Option<String>,
     },
     /// `return`.
-    Return {
-        status: u16,
-        fields: Vec<(String, Vec<u8>)>,
-        content: Vec<u8>,
-    },
+    Return(Made),
     /// `tarpit`.
     Tarpit(u16),
     /// `silent-drop`.
     Drop,
     /// `use-service prometheus-exporter`.
     Prometheus,
+}
+
+/// An answer made for one request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Made {
+    pub(crate) status: u16,
+    pub(crate) fields: Vec<(String, Vec<u8>)>,
+    pub(crate) content: Vec<u8>,
 }
 
 /// What a list of rules has led to.
@@ -63,7 +71,7 @@ pub(crate) enum Verdict {
 pub(crate) fn look<'a>(
     common: &'a Common,
     snapshot: &'a Snapshot,
-    local: &'a dyn Fn() -> Option<std::net::SocketAddr>,
+    local: &'a dyn Fn() -> Option<SocketAddr>,
     exchange: &'a Exchange,
     response: Option<(&'a Response, &'a [u8])>,
     express: &'a dyn Fn(&Format) -> Option<Vec<u8>>,
@@ -173,28 +181,31 @@ pub(crate) fn request(
                     cookie: options.cookie.clone(),
                 }
             }
-            HttpAction::Return {
-                status,
-                content_type,
-                content,
-                headers,
-            } => {
-                let typed = [("Content-Type".to_owned(), content_type.clone().into_bytes())];
-                let typed = typed.into_iter().filter(|(_, value)| !value.is_empty());
-                let headers = headers
-                    .iter()
-                    .map(|(name, value)| (name.clone(), expand(value, exchange, common, context)));
-                Reply::Return {
-                    status: *status,
-                    fields: headers.chain(typed).collect(),
-                    content: expand(content, exchange, common, context),
-                }
-            }
+            HttpAction::Return(answer) => Reply::Return(make(answer, exchange, common, context)),
             HttpAction::PrometheusExporter => Reply::Prometheus,
         };
         return Verdict::Reply(reply);
     }
     Verdict::Pass
+}
+
+/// An answer for this request.
+pub(crate) fn make(answer: &Answer, exchange: &Exchange, common: &Common, context: &mut Context) -> Made {
+    let typed = [(
+        "Content-Type".to_owned(),
+        answer.content_type.clone().into_bytes(),
+    )];
+    let typed = typed.into_iter().filter(|(_, value)| !value.is_empty());
+    let headers = answer
+        .headers
+        .iter()
+        .map(|(name, value)| (name.clone(), expand(value, exchange, common, context)));
+    let fields = headers.chain(typed).collect();
+    Made {
+        status: answer.status,
+        fields,
+        content: expand(&answer.content, exchange, common, context),
+    }
 }
 
 /// What a template says of this request.
@@ -587,7 +598,7 @@ pub(crate) fn response(
             // The configuration only has these for requests.
             HttpAction::Auth { .. }
             | HttpAction::Redirect { .. }
-            | HttpAction::Return { .. }
+            | HttpAction::Return(_)
             | HttpAction::Tarpit { .. }
             | HttpAction::Drop
             | HttpAction::PrometheusExporter => {}
@@ -676,15 +687,95 @@ fn expand_response(
     value
 }
 
-/// `option forwardfor`.
-pub(crate) fn forward_for(option: &ForwardFor, exchange: &mut Exchange, common: &Common) {
-    let Some(client) = common.client_address else {
+/// Whether there are `http-after-response` rules for it.
+pub(crate) fn has_after(exchange: &Exchange) -> bool {
+    let backend = exchange.backend.as_ref();
+    let frontend = exchange.frontend.as_ref();
+    backend.is_some_and(|plan| !plan.after_rules.is_empty())
+        || frontend.is_some_and(|plan| !plan.after_rules.is_empty())
+}
+
+/// `http-after-response`. `allow` of a backend ends its own rules only.
+pub(crate) fn after(
+    exchange: &mut Exchange,
+    head: &mut Response,
+    octets: &mut Vec<u8>,
+    common: &Common,
+    context: &mut Context,
+) {
+    let (backend, frontend) = (exchange.backend.clone(), exchange.frontend.clone());
+    let rules = [
+        backend.as_ref().map_or(&[][..], |plan| &plan.after_rules),
+        frontend.as_ref().map_or(&[][..], |plan| &plan.after_rules),
+    ];
+    for rules in rules {
+        // They only change: nothing else is among them.
+        let _changed = response(rules, exchange, head, octets, common, context);
+    }
+}
+
+/// `force-persist`, `ignore-persist`: whether the first that holds forces.
+pub(crate) fn persistence(
+    rules: &[Persist],
+    exchange: &Exchange,
+    common: &Common,
+    context: &mut Context,
+) -> Option<bool> {
+    if rules.is_empty() {
+        return None;
+    }
+    context.snapshot();
+    let first = rules
+        .iter()
+        .find(|rule| holds(&rule.condition, exchange, common, context));
+    first.map(|rule| rule.forced)
+}
+
+/// `use-server`: the first that holds and whose server is not down, unless `down` is no reason. A name that is none ends
+/// the list, as in HAProxy.
+pub(crate) fn server(
+    rules: &[UseServer],
+    backend: &Backend,
+    down: bool,
+    exchange: &Exchange,
+    common: &Common,
+    context: &mut Context,
+) -> Option<NonZeroU32> {
+    if !rules.is_empty() {
+        context.snapshot();
+    }
+    for rule in rules {
+        if !holds(&rule.condition, exchange, common, context) {
+            continue;
+        }
+        let name = expand(&rule.server, exchange, common, context);
+        let servers = backend.servers();
+        let server = servers.iter().find(|server| server.name.as_bytes() == name)?;
+        if down || server.is_there() {
+            return NonZeroU32::new(server.id.0);
+        }
+    }
+    None
+}
+
+/// `option forwardfor` and `option originalto`, of the backend and of the frontend: the first of them says how, and both
+/// who is excepted.
+pub(crate) fn tell_address(
+    options: [&Option<ForwardFor>; 2],
+    address: Option<SocketAddr>,
+    exchange: &mut Exchange,
+) {
+    let mut given = options.iter().filter_map(|option| option.as_ref());
+    let (Some(option), Some(address)) = (given.clone().next(), address) else {
         return;
     };
-    let address = client.ip().to_canonical();
-    if let Some((network, length)) = option.except
-        && within(address, network, length)
-    {
+    let address = address.ip().to_canonical();
+    let is_excepted = |option: &ForwardFor| {
+        option
+            .except
+            .is_some_and(|(network, length)| within(address, network, length))
+    };
+    if given.any(is_excepted) {
         return;
     }
     let Exchange { request, head, .. } = exchange;

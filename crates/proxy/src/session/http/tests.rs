@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use crate::logs::Expression;
 use crate::plan::{
-    Condition, Edit, ErrorPage, ForwardFor, HttpAction, HttpRule, LogFormat, Mode, Pattern, Plan, Redirect,
-    RedirectOptions, Replace, Sample, StatsPage, Template, Term, Test,
+    Answer, Condition, Edit, ErrorPage, ForwardFor, HttpAction, HttpRule, LogFormat, Mode, PageContent,
+    Pattern, Plan, Redirect, RedirectOptions, Replace, Sample, StatsPage, Template, Term, Test,
 };
 use crate::session::tests::bench::{self, Bench, eventually, read};
 
@@ -297,7 +297,8 @@ fn large_bodies_pass_both_ways_octet_by_octet() {
     };
     let mut server = bench.accept(0);
     assert!(head(&mut server).starts_with("PUT / "));
-    assert!(read(&mut server, body.len()) == body);
+    let came = read(&mut server, body.len());
+    assert_eq!(came.iter().zip(&body).position(|(came, sent)| came != sent), None);
     sender.join().unwrap();
     let answering = {
         let body = body.clone();
@@ -813,12 +814,12 @@ fn rules_answer_themselves() {
             ),
             on_path(
                 "/text",
-                HttpAction::Return {
+                HttpAction::Return(Answer {
                     status: 200,
                     content_type: "text/plain".into(),
                     content: template("hello"),
                     headers: Vec::new(),
-                },
+                }),
             ),
         ];
         let frontend = bench::frontend(plan);
@@ -962,7 +963,9 @@ fn a_page_of_the_configuration_replaces_ours() {
         bench::backend(plan).retries = 0;
         bench::backend(plan).error_pages = vec![ErrorPage {
             status: 503,
-            content: b"HTTP/1.0 503 Gone fishing\r\nContent-Type: text/plain\r\n\r\nsorry"[..].into(),
+            content: PageContent::Whole(
+                b"HTTP/1.0 503 Gone fishing\r\nContent-Type: text/plain\r\n\r\nsorry"[..].into(),
+            ),
         }];
     });
     bench.refuse(0);

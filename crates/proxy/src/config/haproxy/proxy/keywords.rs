@@ -2,7 +2,7 @@
 
 use super::super::balance::{balance, hash_type};
 use super::super::keyword::{Entry, Keyword, Places};
-use super::super::{bind, check, options, rules, server, stats};
+use super::super::{bind, check, options, pages, rules, server, stats};
 use super::Draft;
 
 /// A setting whose reader only has to put it somewhere.
@@ -118,7 +118,15 @@ pub(super) const KEYWORDS: &[Entry<Draft>] = &[
         Places::ALL,
         Keyword::Switch(|draft, on| draft.section.disabled = !on),
     ),
-    ("errorfile", Places::ALL, Keyword::Read(options::errorfile)),
+    ("errorfile", Places::ALL, Keyword::Read(pages::errorfile)),
+    ("errorloc", Places::ALL, Keyword::Read(pages::errorloc)),
+    ("errorloc302", Places::ALL, Keyword::Read(pages::errorloc)),
+    ("errorloc303", Places::ALL, Keyword::Read(pages::errorloc303)),
+    (
+        "force-persist",
+        Places::BACK_ONLY,
+        Keyword::Read(rules::force_persist),
+    ),
     ("forwardfor", Places::ALL, Keyword::Read(options::forwardfor)),
     ("fullconn", Places::BACK, set!(fullconn, number)),
     ("hash-type", Places::BACK, Keyword::Read(hash_type)),
@@ -135,9 +143,16 @@ pub(super) const KEYWORDS: &[Entry<Draft>] = &[
         Keyword::Read(check::http_expect),
     ),
     ("http-check send", Places::BACK, Keyword::Read(check::http_send)),
+    ("http-after-response", Places::ALL, add!(http_after_response)),
+    ("http-error", Places::ALL, Keyword::Read(pages::http_error)),
     ("http-request", Places::ALL, Keyword::Read(rules::http_request)),
     ("http-response", Places::ALL, add!(http_response)),
     ("id", Places::PROXIES, set!(id, number)),
+    (
+        "ignore-persist",
+        Places::BACK_ONLY,
+        Keyword::Read(rules::ignore_persist),
+    ),
     (
         "load-server-state-from-file",
         Places::BACK,
@@ -301,5 +316,6 @@ pub(super) const KEYWORDS: &[Entry<Draft>] = &[
         Places::FRONT,
         set!(unique_id_header, text, "the name of a header"),
     ),
+    ("use-server", Places::BACK_ONLY, add!(use_server)),
     ("use_backend", Places::FRONT_ONLY, add!(use_backend)),
 ];

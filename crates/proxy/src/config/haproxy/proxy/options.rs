@@ -53,6 +53,7 @@ pub(super) const OPTIONS: &[Entry<Draft>] = &[
         Keyword::Switch(|draft, on| draft.section.http_close = on),
     ),
     ("option httplog", Places::FRONT, Keyword::Read(options::httplog)),
+    ("option httpslog", Places::FRONT, Keyword::Read(options::httpslog)),
     (
         "option log-health-checks",
         Places::BACK,
@@ -69,6 +70,16 @@ pub(super) const OPTIONS: &[Entry<Draft>] = &[
         Keyword::Switch(|draft, on| draft.section.logasap = on),
     ),
     ("option redis-check", Places::BACK, Keyword::Read(check::redis)),
+    (
+        "option originalto",
+        Places::ALL,
+        Keyword::Read(options::originalto),
+    ),
+    (
+        "option persist",
+        Places::BACK,
+        Keyword::Switch(|draft, on| draft.section.use_down = on),
+    ),
     (
         "option redispatch",
         Places::BACK,

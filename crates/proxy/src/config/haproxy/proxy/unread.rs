@@ -41,21 +41,6 @@ pub(super) const UNREAD: &[Entry<Draft>] = &[
         Keyword::Refused("write errorfile lines instead"),
     ),
     (
-        "errorloc",
-        Places::ALL,
-        Keyword::Refused("use errorfile with a page that redirects"),
-    ),
-    (
-        "errorloc302",
-        Places::ALL,
-        Keyword::Refused("use errorfile with a page that redirects"),
-    ),
-    (
-        "errorloc303",
-        Places::ALL,
-        Keyword::Refused("use errorfile with a page that redirects"),
-    ),
-    (
         "error-log-format",
         Places::FRONT,
         Keyword::Refused("lines of errors look like the others: remove the line"),
@@ -75,16 +60,10 @@ pub(super) const UNREAD: &[Entry<Draft>] = &[
         Places::PROXIES,
         Keyword::Refused("there are no filters: remove the line"),
     ),
-    ("force-persist", Places::BACK_ONLY, Keyword::Refused(STICKY)),
     (
         "grace",
         Places::ALL,
         Keyword::NoEffect("a stopping process waits for its sessions anyway"),
-    ),
-    (
-        "http-after-response",
-        Places::ALL,
-        Keyword::Refused("use http-response for what servers say"),
     ),
     (
         "http-check connect",
@@ -111,7 +90,6 @@ pub(super) const UNREAD: &[Entry<Draft>] = &[
         Places::BACK,
         Keyword::Refused("there are variables of requests only: remove the line"),
     ),
-    ("http-error", Places::ALL, Keyword::Refused("use errorfile")),
     (
         "http-reuse",
         Places::BACK,
@@ -122,7 +100,6 @@ pub(super) const UNREAD: &[Entry<Draft>] = &[
         Places::BACK,
         Keyword::Refused("use http-request set-header in a backend of its own"),
     ),
-    ("ignore-persist", Places::BACK_ONLY, Keyword::Refused(STICKY)),
     (
         "log-format-sd",
         Places::FRONT,
@@ -279,11 +256,6 @@ pub(super) const UNREAD: &[Entry<Draft>] = &[
         Places::BACK_ONLY,
         Keyword::Refused("put a web server in front of the application"),
     ),
-    (
-        "use-server",
-        Places::BACK_ONLY,
-        Keyword::Refused("make a backend for these servers, and use_backend"),
-    ),
     ("option abortonclose", Places::BACK, Keyword::Implied),
     (
         "option accept-invalid-http-request",
@@ -360,11 +332,6 @@ pub(super) const UNREAD: &[Entry<Draft>] = &[
         Keyword::Refused("this mode is gone from HAProxy, too: write the servers"),
     ),
     (
-        "option httpslog",
-        Places::FRONT,
-        Keyword::Refused("use option httplog, or a log-format with %sslv and %sslc"),
-    ),
-    (
         "option idle-close-on-response",
         Places::FRONT,
         Keyword::NoEffect("idle connections are closed politely anyway"),
@@ -384,16 +351,6 @@ pub(super) const UNREAD: &[Entry<Draft>] = &[
         "option nolinger",
         Places::ALL,
         Keyword::NoEffect("connections are closed in order, so that nothing is lost"),
-    ),
-    (
-        "option originalto",
-        Places::ALL,
-        Keyword::Refused("use http-request set-header X-Original-To %[dst]"),
-    ),
-    (
-        "option persist",
-        Places::BACK,
-        Keyword::NoEffect("clients of a server that is down are sent to another"),
     ),
     (
         "option pgsql-check",
