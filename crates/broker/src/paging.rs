@@ -2,8 +2,9 @@
 //! those that are left.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use tokio::runtime::{Handle, RuntimeFlavor};
 use warren_cluster::{Aftermath, NotRead, NotWritten, Queue};
 use warren_model::queue::Run;
 use warren_model::{Position, QueueId};
@@ -72,6 +73,31 @@ pub(crate) fn fetch(node: &Arc<Node>, queue: Arc<Queue>, run: Run) {
         }
         after.tell();
     });
+}
+
+/// Fetches what a queue says is missing, by this thread, or waits for who does already.
+pub(crate) fn bring(node: &Arc<Node>, queue: &Arc<Queue>, after: &mut Aftermath, until: Instant) {
+    let mine = |(missing, _): &(Arc<Queue>, Run)| Arc::ptr_eq(missing, queue);
+    let run = after
+        .missing
+        .iter()
+        .position(mine)
+        .map(|at| after.missing.swap_remove(at).1);
+    let mut bring = || match run {
+        None => queue.wait_for_disk(until),
+        Some(run) => {
+            if let Err(error) = load(node, queue, run, after) {
+                tracing::error!(%error, ?queue, "messages cannot be read now");
+                fetch(node, Arc::clone(queue), run);
+                queue.wait_for_disk(until);
+            }
+        }
+    };
+    match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
+        // Other clients of this thread are served by another.
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(bring),
+        _ => bring(),
+    }
 }
 
 /// Looks at first messages that a restart found, which end at their time even if nobody uses their queue.

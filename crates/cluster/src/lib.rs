@@ -22,7 +22,7 @@ mod ticket;
 pub use log_store::{LogStore, NotRead, NotWritten};
 pub use member::{Member, Recovered, RecoveredQueue};
 pub use meta_store::{Follower, MetaStore, MetadataView};
-pub use queue::{Aftermath, Delivery, DeliverySink, Gone, Placed, Purged, Queue, Room};
+pub use queue::{Aftermath, Delivery, DeliverySink, Gone, Next, Placed, Purged, Queue, Room};
 pub use session::Session;
 pub use single::StorageError;
 pub use ticket::{ConfirmTicket, Waiter};

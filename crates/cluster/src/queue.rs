@@ -10,8 +10,9 @@ mod past;
 mod tests;
 
 use std::sync::Arc;
+use std::time::Instant;
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use warren_model::arguments::QueueType;
 use warren_model::consumers::{ConsumerId, Consumers, InExclusiveUse, Terms};
 use warren_model::queue::{Counts, Entry, Limits, Position, QueueMachine, Refused, Removed, Run};
@@ -61,6 +62,22 @@ pub trait DeliverySink: Send + Sync {
 
     /// The queue is gone, and so is the consumer. The queue is not locked.
     fn cancel(&self);
+}
+
+/// What there is for somebody who asks for a message.
+#[derive(Debug)]
+pub enum Next {
+    /// This one.
+    Message {
+        /// It.
+        entry: Entry,
+        /// How many are ready behind it.
+        left: u64,
+    },
+    /// One that is still on disk: what is to be fetched has been said, now or before.
+    OnDisk,
+    /// None.
+    Nothing,
 }
 
 /// Somebody who consumes from a queue.
@@ -135,6 +152,8 @@ pub struct ConsumerInfo {
 pub struct Queue {
     identity: Identity,
     state: Mutex<State>,
+    /// For those who wait for messages from the disk.
+    loaded: Condvar,
 }
 
 struct State {
@@ -187,6 +206,7 @@ impl Queue {
         Self {
             identity,
             state: Mutex::new(state),
+            loaded: Condvar::new(),
         }
     }
 
@@ -316,16 +336,16 @@ impl Queue {
     }
 
     /// The next message, for somebody who asks for one, and how many are left.
-    pub fn get(self: &Arc<Self>, now: Millis, no_ack: bool, after: &mut Aftermath) -> Option<(Entry, u64)> {
+    pub fn get(self: &Arc<Self>, now: Millis, no_ack: bool, after: &mut Aftermath) -> Next {
         let mut state = self.state.lock();
         let state = &mut *state;
         state.used = now;
         if state.stopped {
-            return None;
+            return Next::Nothing;
         }
         let entry = state.machine.take(now, no_ack, &mut state.removed);
         match &entry {
-            None => state.traffic.got_empty += 1,
+            None => {}
             Some(entry) => {
                 state.traffic.got += u64::from(!no_ack);
                 state.traffic.got_no_ack += u64::from(no_ack);
@@ -337,7 +357,20 @@ impl Queue {
         }
         let left = state.machine.counts().ready;
         self.finish(state, now, after);
-        entry.map(|entry| (entry, left))
+        match entry {
+            Some(entry) => Next::Message { entry, left },
+            None if left > 0 && state.fetching => Next::OnDisk,
+            None => {
+                state.traffic.got_empty += 1;
+                Next::Nothing
+            }
+        }
+    }
+
+    /// Waits until what is missing in memory has been looked for, or until then.
+    pub fn wait_for_disk(&self, until: Instant) {
+        let mut state = self.state.lock();
+        while state.fetching && !self.loaded.wait_until(&mut state, until).timed_out() {}
     }
 
     /// Another consumer, who gets nothing before [`Queue::unblock`]: his client has to hear first that he is one.
@@ -525,6 +558,7 @@ impl Queue {
         let mut state = self.state.lock();
         let state = &mut *state;
         state.fetching = false;
+        self.loaded.notify_all();
         if state.gone {
             return;
         }

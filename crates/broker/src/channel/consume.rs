@@ -2,19 +2,22 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use warren_amqp::hot::GetOk;
 use warren_amqp::{ReplyCode, ShortString, basic};
-use warren_cluster::Queue;
+use warren_cluster::{Next, Queue};
 use warren_model::arguments::{integer, type_name};
 use warren_model::consumers::{ConsumerId, InExclusiveUse, Terms};
 use warren_model::meta::{Access, Command};
+use warren_model::queue::Entry;
 use warren_model::{Name, Refusal};
 
 use super::{Around, Channel, Mode, ReplyTo, declare::generated, unimplemented};
 use crate::client::precondition;
 use crate::clock::now;
 use crate::output::Consumer;
+use crate::paging;
 use crate::registry::Facts;
 use crate::reply_to::REPLY_TO;
 
@@ -252,8 +255,7 @@ impl Channel {
                 ),
             ));
         }
-        let found = queue.get(now(), get.no_ack, &mut around.batch.after);
-        let Some((entry, left)) = found else {
+        let Some((entry, left)) = next(&queue, get.no_ack, around) else {
             around.flush();
             return self.answer(around, basic::GetEmpty::default());
         };
@@ -316,6 +318,24 @@ impl Channel {
         self.unblock(around);
         around.flush();
         Ok(())
+    }
+}
+
+/// How long somebody who asks for a message waits for the disk.
+const DISK_PATIENCE: Duration = Duration::from_secs(5);
+
+/// The next message. If it is on disk this waits for it: it is the answer.
+fn next(queue: &Arc<Queue>, no_ack: bool, around: &mut Around<'_>) -> Option<(Entry, u64)> {
+    let end = Instant::now() + DISK_PATIENCE;
+    loop {
+        match queue.get(now(), no_ack, &mut around.batch.after) {
+            Next::Message { entry, left } => return Some((entry, left)),
+            Next::OnDisk if Instant::now() < end => {
+                paging::bring(&around.client.node, queue, &mut around.batch.after, end);
+            }
+            // A disk that does not answer is not the client's business: it may ask again.
+            Next::OnDisk | Next::Nothing => return None,
+        }
     }
 }
 

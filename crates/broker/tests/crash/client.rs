@@ -7,6 +7,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use warren_amqp::client::{Connection, Event, Login};
+use warren_amqp::content::Message;
 use warren_amqp::content::Properties;
 use warren_amqp::hot::Publish;
 use warren_amqp::{Method, ShortString, Table, basic, channel, confirm, connection, exchange, queue};
@@ -79,6 +80,15 @@ impl Client {
                     }
                 }
             }
+        }
+    }
+
+    /// Asks for a message; `None` if there is none.
+    pub(crate) async fn get(&mut self, get: basic::Get) -> Result<Option<Message>, Gone> {
+        self.connection.outbox().method(1, get).unwrap();
+        match self.event().await? {
+            Event::Message { message, .. } => Ok(Some(message)),
+            _ => Ok(None),
         }
     }
 

@@ -98,3 +98,54 @@ fn messages_that_nobody_keeps_are_not_lost_for_being_many() {
 fn large_messages_leave_the_memory_although_they_are_few() {
     fill_and_drain(true, 800, 100_000, 450);
 }
+
+#[test]
+fn who_asks_for_one_message_after_the_other_gets_those_on_disk_also_after_a_restart() {
+    const COUNT: u32 = 30_000;
+    let directory = tempfile::tempdir().unwrap();
+    let get = async |client: &mut Client| {
+        let get = basic::Get {
+            queue: short("deep"),
+            no_ack: true,
+            ..basic::Get::default()
+        };
+        client.get(get).await
+    };
+    runtime(2).block_on(async {
+        let (node, address) = start(directory.path(), Arc::new(RealDisk)).await;
+        let mut client = Client::open(address).await.unwrap();
+        client.confirms().await.unwrap();
+        client.declare_as(true, "deep", Table::new()).await.unwrap();
+        let mut unconfirmed = warren_amqp::client::Confirms::default();
+        for number in 0..COUNT {
+            let id = Id {
+                publisher: 1,
+                number,
+                priority: 0,
+            };
+            client.publish_as(2, "", "deep", None, id.body(10));
+            unconfirmed.published();
+            while unconfirmed.count() > 500 || (number + 1 == COUNT && unconfirmed.count() > 0) {
+                let Event::Method {
+                    method: warren_amqp::Method::Basic(basic::Method::Ack(ack)),
+                    ..
+                } = client.event().await.unwrap()
+                else {
+                    panic!("only confirms are due");
+                };
+                unconfirmed.settle(ack.delivery_tag, ack.multiple);
+            }
+        }
+        drop((client, node));
+    });
+    runtime(2).block_on(async {
+        let (_node, address) = start(directory.path(), Arc::new(RealDisk)).await;
+        let mut client = Client::open(address).await.unwrap();
+        for number in 0..COUNT {
+            let message = get(&mut client).await.unwrap();
+            let message = message.unwrap_or_else(|| panic!("{number} of {COUNT} is not there"));
+            assert_eq!(Id::of(&message.whole_body()).number, number);
+        }
+        assert!(get(&mut client).await.unwrap().is_none());
+    });
+}

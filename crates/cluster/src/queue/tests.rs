@@ -8,7 +8,7 @@ use warren_model::consumers::{InExclusiveUse, Terms};
 use warren_model::queue::{Limits, Position, Reason};
 use warren_model::{Message, MessageId, Millis, Name, QueueId};
 
-use super::{Aftermath, Delivery, DeliverySink, Identity, Queue, Room};
+use super::{Aftermath, Delivery, DeliverySink, Identity, Next, Queue, Room};
 
 const NOW: Millis = Millis(1000);
 
@@ -237,10 +237,12 @@ fn an_exclusive_consumer_is_the_only_one() {
 fn what_is_fetched_says_how_much_is_left() {
     let (queue, mut after) = (queue(Limits::default()), Aftermath::default());
     publish(&queue, 2, &mut after);
-    let (entry, left) = queue.get(NOW, true, &mut after).unwrap();
+    let Next::Message { entry, left } = queue.get(NOW, true, &mut after) else {
+        panic!("there are two");
+    };
     assert_eq!((entry.position, left), (Position(1), 1));
     assert_eq!(after.settled, [(QueueId(7), Position(1))]);
-    queue.get(NOW, false, &mut after).unwrap();
-    assert!(queue.get(NOW, false, &mut after).is_none());
+    assert!(matches!(queue.get(NOW, false, &mut after), Next::Message { .. }));
+    assert!(matches!(queue.get(NOW, false, &mut after), Next::Nothing));
     assert_eq!(queue.snapshot().counts.unacked, 1);
 }
