@@ -1,7 +1,7 @@
 //! What the frames of one read do to queues, done together: a queue is locked once for all messages in a row that go to it.
 //!
 //! ```text
-//!   publish, publish, publish ──▶ same way as before? ──▶ [messages] ── flush ──▶ Queue::publish ──▶ Aftermath
+//!   publish, publish, publish ──▶ same way as before? ──▶ [messages] ── flush ──▶ QueueHandle::publish ──▶ Aftermath
 //! ```
 //!
 //! Whatever looks at queues or changes them flushes first, so that a client finds done what it asked for.
@@ -15,7 +15,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use warren_amqp::hot::{Publish, Return};
 use warren_amqp::{ReplyCode, content};
-use warren_cluster::{Aftermath, ConfirmTicket, NotWritten, Queue};
+use warren_cluster::{Aftermath, ConfirmTicket, NotWritten, QueueHandle};
 use warren_model::meta::Access;
 use warren_model::routing::Said;
 use warren_model::{Message, Refusal, Selection};
@@ -33,13 +33,13 @@ const WAYS_MAX: usize = 4096;
 /// Where messages of one exchange and routing key go.
 #[derive(Debug)]
 struct Way {
-    queues: Vec<Arc<Queue>>,
+    queues: Vec<QueueHandle>,
     /// What is persistent has to be on disk in one of them.
     durable: bool,
 }
 
 impl Way {
-    fn to(queues: Vec<Arc<Queue>>) -> Self {
+    fn to(queues: Vec<QueueHandle>) -> Self {
         let durable = queues.iter().any(|queue| queue.identity().durable);
         Self { queues, durable }
     }
@@ -368,10 +368,10 @@ fn find(client: &Client, more: &[Bytes], content: &content::Message) -> Result<(
         vhost.route(&name, &said, &mut found);
         Ok(())
     })?;
-    let mut queues: Vec<Arc<Queue>> = found.into_iter().filter_map(|id| client.node.queue(id)).collect();
+    let mut queues: Vec<QueueHandle> = found.into_iter().filter_map(|id| client.node.way(id)).collect();
     if exchange.is_empty() {
         for queue in said.keys().filter_map(|key| client.node.replies.find(key)) {
-            if !queues.iter().any(|other| Arc::ptr_eq(other, &queue)) {
+            if !queues.iter().any(|other| other.is(&queue)) {
                 queues.push(queue);
             }
         }

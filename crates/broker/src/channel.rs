@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use warren_amqp::content::{self, Assembly, HeaderEdit, Property};
 use warren_amqp::{Method, MethodId, ReplyCode, ShortString, access, channel, confirm as class_confirm};
-use warren_cluster::Queue;
+use warren_cluster::QueueHandle;
 use warren_model::{Name, Refusal};
 
 use crate::batch::Batch;
@@ -181,12 +181,12 @@ impl Channel {
             return;
         };
         self.count_end(around.client);
-        let mut back: HashMap<warren_model::QueueId, (Arc<Queue>, Vec<warren_model::Position>)> =
+        let mut back: HashMap<warren_model::QueueId, (QueueHandle, Vec<warren_model::Position>)> =
             HashMap::new();
         for (origin, position) in ledger.drain() {
             let entry = back
                 .entry(origin.queue.identity().id)
-                .or_insert_with(|| (Arc::clone(&origin.queue), Vec::new()));
+                .or_insert_with(|| (origin.queue.clone(), Vec::new()));
             entry.1.push(position);
         }
         for (queue, mut positions) in back.into_values() {
@@ -280,7 +280,7 @@ impl Channel {
     }
 
     /// A queue that this connection may use.
-    fn usable(&self, name: &Name, around: &Around<'_>) -> Result<Arc<Queue>, Refusal> {
+    fn usable(&self, name: &Name, around: &Around<'_>) -> Result<QueueHandle, Refusal> {
         let client = around.client;
         let missing = || Refusal::not_found("queue", name, &client.vhost);
         let id = client.node.read(|meta| {
@@ -291,7 +291,7 @@ impl Channel {
             queue.check_access(client.number, name, &client.vhost)?;
             Ok(queue.id)
         })?;
-        client.node.queue(id).ok_or_else(missing)
+        client.node.way(id).ok_or_else(missing)
     }
 }
 

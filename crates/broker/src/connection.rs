@@ -24,7 +24,7 @@ use warren_amqp::hot::Hot;
 use warren_amqp::outbox::Outbox;
 use warren_amqp::reply::Weight;
 use warren_amqp::{Exception, FrameMax, Method, MethodId, ReplyCode, ShortString, channel, connection};
-use warren_cluster::Queue;
+use warren_cluster::QueueHandle;
 use warren_model::{ConsumerId, Refusal};
 
 use crate::arrival::Arrival;
@@ -298,7 +298,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Consumers may have messages again.
-    fn unblock(&mut self, consumers: Vec<(Arc<Queue>, ConsumerId)>) {
+    fn unblock(&mut self, consumers: Vec<(QueueHandle, ConsumerId)>) {
         for (queue, id) in consumers {
             queue.unblock(crate::clock::now(), id, &mut self.batch.after);
         }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use warren_amqp::Value;
 use warren_amqp::content::{self, HeaderEdit};
 use warren_amqp::table::ValueView;
-use warren_cluster::{Aftermath, Queue};
+use warren_cluster::{Aftermath, Queue, QueueHandle};
 use warren_model::death::{Death, is_cycle};
 use warren_model::queue::Reason;
 use warren_model::routing::Said;
@@ -46,7 +46,7 @@ struct Letters {
     /// Of the queue that was asked for last.
     address: Option<(QueueId, Option<Address>)>,
     way: Vec<QueueId>,
-    queues: Vec<Arc<Queue>>,
+    queues: Vec<QueueHandle>,
     messages: Vec<(u32, Arc<Message>)>,
     /// How many there were.
     count: u32,
@@ -133,7 +133,7 @@ impl Letters {
         let way = route(node, &identity.vhost, exchange, &letter, dead);
         if way != self.way {
             self.send(now, after);
-            self.queues = way.iter().filter_map(|id| node.queue(*id)).collect();
+            self.queues = way.iter().filter_map(|id| node.way(*id)).collect();
             self.way = way;
         }
         if !self.queues.is_empty() {

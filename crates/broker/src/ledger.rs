@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use slab::Slab;
-use warren_cluster::Queue;
+use warren_cluster::QueueHandle;
 use warren_model::{ConsumerId, Millis, Position};
 
 /// Looks that are remembered. More than fit into a timeout mean nothing.
@@ -16,7 +16,7 @@ const LOOKS_MAX: usize = 64;
 /// Where messages came from: a consumer, or fetches from a queue.
 #[derive(Clone, Debug)]
 pub(crate) struct Origin {
-    pub(crate) queue: Arc<Queue>,
+    pub(crate) queue: QueueHandle,
     pub(crate) consumer: Option<ConsumerId>,
     /// Messages of it that are not settled.
     unsettled: u32,
@@ -59,7 +59,7 @@ pub(crate) struct UnknownTag(pub(crate) u64);
 
 impl Ledger {
     /// Messages may come from there now.
-    pub(crate) fn open(&mut self, queue: Arc<Queue>) -> u32 {
+    pub(crate) fn open(&mut self, queue: QueueHandle) -> u32 {
         let origin = Origin {
             queue,
             consumer: None,
@@ -218,13 +218,13 @@ impl Ledger {
     }
 
     /// Where it came from. Called once for each message that was settled: an origin goes with its last.
-    pub(crate) fn release(&mut self, origin: u32, count: u32) -> Option<(Arc<Queue>, Option<ConsumerId>)> {
+    pub(crate) fn release(&mut self, origin: u32, count: u32) -> Option<(QueueHandle, Option<ConsumerId>)> {
         let entry = self.origins.get_mut(origin as usize)?;
         entry.unsettled = entry.unsettled.saturating_sub(count);
         if entry.consumer.is_some() {
             self.held = self.held.saturating_sub(count);
         }
-        let found = (Arc::clone(&entry.queue), entry.consumer.filter(|_| entry.open));
+        let found = (entry.queue.clone(), entry.consumer.filter(|_| entry.open));
         if !entry.open && entry.unsettled == 0 {
             self.origins.remove(origin as usize);
         }
@@ -285,9 +285,9 @@ impl Ledger {
     }
 
     /// Where its consumers' messages come from, to say that there is room again.
-    pub(crate) fn consumers(&self) -> Vec<(Arc<Queue>, ConsumerId)> {
+    pub(crate) fn consumers(&self) -> Vec<(QueueHandle, ConsumerId)> {
         let open = self.origins.iter().filter(|(_, origin)| origin.open);
-        open.filter_map(|(_, origin)| Some((Arc::clone(&origin.queue), origin.consumer?)))
+        open.filter_map(|(_, origin)| Some((origin.queue.clone(), origin.consumer?)))
             .collect()
     }
 

@@ -1,6 +1,5 @@
 //! What all connections of a broker share.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -8,15 +7,14 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use parking_lot::RwLock;
 use tokio::sync::{Semaphore, watch};
 use warren_amqp::content::BODY_SIZE_DEFAULT;
 use warren_amqp::{FrameMax, Table, Value};
 use warren_cluster::meta_store::Found;
 use warren_cluster::queue::{Identity, Past, Traffic};
 use warren_cluster::{
-    Aftermath, ConfirmTicket, Follower, Gone, LogStore, Member, MetaStore, MetadataView, NotWritten, Queue,
-    Recovered, Session, StorageError,
+    Aftermath, ConfirmTicket, Follower, Gone, LogStore, Member, MetaStore, MetadataView, NotWritten,
+    Placement, Queue, QueueHandle, Recovered, Session, StorageError,
 };
 use warren_model::meta::{Change, Command, Done};
 use warren_model::routing::delaying_queue;
@@ -102,7 +100,7 @@ pub struct Node {
     view: Arc<MetadataView>,
     /// Grows with every change of users and of what they may do.
     users_version: AtomicU64,
-    queues: RwLock<HashMap<QueueId, Arc<Queue>>>,
+    placement: Placement,
     pub(crate) timers: Timers,
     pub(crate) replies: Replies,
     incarnation: u64,
@@ -158,7 +156,7 @@ impl Node {
             metadata,
             view,
             users_version: AtomicU64::new(1),
-            queues: RwLock::default(),
+            placement: Placement::default(),
             timers: Timers::default(),
             replies: Replies::default(),
             incarnation: recovered.incarnation,
@@ -438,10 +436,16 @@ impl Node {
         self.users_version.load(Ordering::Acquire)
     }
 
-    /// A queue by its number.
+    /// The way to a queue, wherever it is.
+    #[must_use]
+    pub(crate) fn way(&self, id: QueueId) -> Option<QueueHandle> {
+        self.placement.way(id)
+    }
+
+    /// A queue of this node.
     #[must_use]
     pub fn queue(&self, id: QueueId) -> Option<Arc<Queue>> {
-        self.queues.read().get(&id).cloned()
+        self.placement.here(id)
     }
 
     /// How listings name something of this node, a connection (0) or one of its channels: as Erlang names processes, so
@@ -460,11 +464,10 @@ impl Node {
         number.parse().ok()
     }
 
-    /// All queues, in no order, and what those counted that are gone: classic ones, quorum ones.
+    /// All queues of this node, in no order, and what those counted that are gone: classic ones, quorum ones.
     #[must_use]
     pub fn queues(&self) -> (Vec<Arc<Queue>>, [Traffic; 2]) {
-        let queues = self.queues.read();
-        (queues.values().cloned().collect(), self.registry.retired())
+        self.placement.all_here(|| self.registry.retired())
     }
 
     /// A number for a message.
@@ -520,7 +523,7 @@ impl Follower for Node {
                 now(),
             ),
         };
-        self.queues.write().insert(id, Arc::new(queue));
+        self.placement.open(queue);
         if let Some(connection) = declared.exclusive {
             self.exclusive.add(id, connection);
         }
@@ -534,14 +537,12 @@ impl Follower for Node {
         match change {
             Change::QueueRemoved(id) => {
                 self.exclusive.remove(*id);
-                let mut queues = self.queues.write();
-                if let Some(queue) = queues.remove(id) {
+                self.placement.close(*id, |queue| {
                     queue.close(after);
-                    // Under the lock under which sums are made.
                     self.registry
                         .retire(queue.identity().kind, queue.snapshot().traffic);
                     Churn::one(&self.registry.churn.queues_deleted);
-                }
+                });
             }
             Change::QueueSettingsChanged(id) => {
                 let meaning = meta.queue(*id).map(|(_, _, queue)| &queue.meaning);

@@ -20,7 +20,7 @@ use warren_amqp::content::{Header, HeaderEdit};
 use warren_amqp::hot::{Carrier, Forward};
 use warren_amqp::outbox::Outbox;
 use warren_amqp::{Method, ShortString, Value};
-use warren_cluster::{Delivery, DeliverySink, Queue, Room, Waiter};
+use warren_cluster::{Delivery, DeliverySink, QueueHandle, Room, Waiter};
 use warren_model::{ConsumerId, Message, Millis};
 
 use crate::by_channel::ByChannel;
@@ -69,7 +69,7 @@ pub(crate) struct Waiting {
     pub(crate) answers: usize,
     pub(crate) ledgers: ByChannel<Ledger>,
     /// Consumers that have no room until octets have left.
-    parked: Vec<(Arc<Queue>, ConsumerId)>,
+    parked: Vec<(QueueHandle, ConsumerId)>,
     /// Channels that have had a message for too long.
     pub(crate) overdue: Vec<u16>,
 }
@@ -171,7 +171,7 @@ impl Waiting {
     }
 
     /// Consumers that may have messages again: `left` octets wait.
-    pub(crate) fn unpark(&mut self, left: usize) -> Vec<(Arc<Queue>, ConsumerId)> {
+    pub(crate) fn unpark(&mut self, left: usize) -> Vec<(QueueHandle, ConsumerId)> {
         match left + self.outbox.len() <= WAITING_LOW {
             true => std::mem::take(&mut self.parked),
             false => Vec::new(),
@@ -185,7 +185,7 @@ pub(crate) struct Consumer {
     pub(crate) output: Arc<Output>,
     pub(crate) channel: u16,
     pub(crate) tag: Bytes,
-    pub(crate) queue: Arc<Queue>,
+    pub(crate) queue: QueueHandle,
     pub(crate) no_ack: bool,
     /// What the channel's ledger knows it by.
     pub(crate) origin: u32,
@@ -250,7 +250,7 @@ impl DeliverySink for Consumer {
             return Room::Left;
         }
         if let Some(id) = *self.id.lock() {
-            waiting.parked.push((Arc::clone(&self.queue), id));
+            waiting.parked.push((self.queue.clone(), id));
         }
         Room::Full
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::{Handle, RuntimeFlavor};
-use warren_cluster::{Aftermath, NotRead, NotWritten, Queue};
+use warren_cluster::{Aftermath, NotRead, NotWritten, Queue, QueueHandle};
 use warren_model::queue::Run;
 use warren_model::{Position, QueueId};
 
@@ -76,19 +76,17 @@ pub(crate) fn fetch(node: &Arc<Node>, queue: Arc<Queue>, run: Run) {
 }
 
 /// Fetches what a queue says is missing, by this thread, or waits for who does already.
-pub(crate) fn bring(node: &Arc<Node>, queue: &Arc<Queue>, after: &mut Aftermath, until: Instant) {
-    let mine = |(missing, _): &(Arc<Queue>, Run)| Arc::ptr_eq(missing, queue);
-    let run = after
-        .missing
-        .iter()
-        .position(mine)
-        .map(|at| after.missing.swap_remove(at).1);
-    let mut bring = || match run {
+pub(crate) fn bring(node: &Arc<Node>, queue: &QueueHandle, after: &mut Aftermath, until: Instant) {
+    let id = queue.identity().id;
+    let mine = |(missing, _): &(Arc<Queue>, Run)| missing.identity().id == id;
+    let missing = after.missing.iter().position(mine);
+    let missing = missing.map(|at| after.missing.swap_remove(at));
+    let mut bring = || match &missing {
         None => queue.wait_for_disk(until),
-        Some(run) => {
-            if let Err(error) = load(node, queue, run, after) {
+        Some((missing, run)) => {
+            if let Err(error) = load(node, missing, *run, after) {
                 tracing::error!(%error, ?queue, "messages cannot be read now");
-                fetch(node, Arc::clone(queue), run);
+                fetch(node, Arc::clone(missing), *run);
                 queue.wait_for_disk(until);
             }
         }

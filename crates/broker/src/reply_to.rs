@@ -14,8 +14,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
-use warren_cluster::Queue;
 use warren_cluster::queue::Identity;
+use warren_cluster::{Queue, QueueHandle};
 use warren_model::queue::Limits;
 use warren_model::{Name, QueueId, Refusal};
 
@@ -34,13 +34,13 @@ const WAITING_OCTETS_MAX: u64 = 64 << 20;
 /// All addresses of this node that are in use.
 #[derive(Debug, Default)]
 pub(crate) struct Replies {
-    queues: RwLock<HashMap<Name, Arc<Queue>>>,
+    queues: RwLock<HashMap<Name, QueueHandle>>,
     count: AtomicU64,
 }
 
 impl Replies {
     /// Another address.
-    pub(crate) fn open(&self, vhost: &Name) -> Result<Arc<Queue>, Refusal> {
+    pub(crate) fn open(&self, vhost: &Name) -> Result<QueueHandle, Refusal> {
         let name = generated(PREFIX)?;
         let identity = Identity {
             // From the other end than those of queues that are declared.
@@ -55,8 +55,9 @@ impl Replies {
             octets: Some(WAITING_OCTETS_MAX),
             ..Limits::default()
         };
-        let queue = Arc::new(Queue::new(identity, limits, 0, false, now()));
-        self.queues.write().insert(name, Arc::clone(&queue));
+        let queue = Queue::new(identity, limits, 0, false, now());
+        let queue = QueueHandle::here(Arc::new(queue));
+        self.queues.write().insert(name, queue.clone());
         Ok(queue)
     }
 
@@ -66,7 +67,7 @@ impl Replies {
     }
 
     /// Who a routing key of the default exchange leads to.
-    pub(crate) fn find(&self, key: &[u8]) -> Option<Arc<Queue>> {
+    pub(crate) fn find(&self, key: &[u8]) -> Option<QueueHandle> {
         if !key.starts_with(PREFIX.as_bytes()) {
             return None;
         }

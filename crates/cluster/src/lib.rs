@@ -1,27 +1,36 @@
 //! Where things are, and who says so: what stands between the connections of a broker and its queues and metadata.
 //!
-//! A connection does not know whether a queue is on its own node. Today every queue is, and every answer is the one of a
-//! single node.
+//! A connection does not know whether a queue is on its own node, nor what its metadata and messages are kept by. All of that of a node is its
+//! [`Member`]; of a node that is alone, [`Member::alone`].
 //!
 //! ```text
-//!   connection ──▶ Queue::publish, settle, requeue, get ──▶ what has to be done now that the queue is unlocked: Aftermath
-//!   connection ◀── DeliverySink::deliver ── a queue that has a message for one of its consumers
+//!                  Placement: the way to a queue
+//!                      ▼
+//!   connection ──▶ QueueHandle: publish, settle, requeue, get ──▶ what has to be done now that the queue is unlocked: Aftermath
+//!       ▲ ▲            └─▶ Queue ── DeliverySink::deliver ──▶ connection of a consumer                                 │
+//!       │ └─ Waiter::safe ── ConfirmTicket ◀── LogStore: messages of all queues ◀───────────────────────────────────────┘
+//!       │ MetadataView: vhosts, users, bindings, read by all
+//!   MetaStore: changes it, one command after another ──▶ Follower: queues come and go
 //! ```
 //!
 //! Invariant: nobody holds the locks of two queues, and nothing waits while it holds one.
 
 pub mod clock;
+mod handle;
 pub mod log_store;
 mod member;
 pub mod meta_store;
+mod placement;
 pub mod queue;
 mod session;
 mod single;
 mod ticket;
 
+pub use handle::QueueHandle;
 pub use log_store::{LogStore, NotRead, NotWritten};
 pub use member::{Member, Recovered, RecoveredQueue};
 pub use meta_store::{Follower, MetaStore, MetadataView};
+pub use placement::Placement;
 pub use queue::{Aftermath, Delivery, DeliverySink, Gone, Next, Placed, Purged, Queue, Room};
 pub use session::Session;
 pub use single::StorageError;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use warren_amqp::hot::GetOk;
 use warren_amqp::{ReplyCode, ShortString, basic};
-use warren_cluster::{Next, Queue};
+use warren_cluster::{Next, QueueHandle};
 use warren_model::arguments::{integer, type_name};
 use warren_model::consumers::{ConsumerId, InExclusiveUse, Terms};
 use warren_model::meta::{Access, Command};
@@ -198,7 +198,7 @@ impl Channel {
     /// A consumer, who gets nothing before he is unblocked.
     fn add_consumer(
         &mut self,
-        queue: &Arc<Queue>,
+        queue: &QueueHandle,
         tag: &ShortString,
         terms: Terms,
         no_ack: bool,
@@ -207,7 +207,7 @@ impl Channel {
     ) -> Result<ConsumerId, InExclusiveUse> {
         let output = &around.client.output;
         let (origin, limited) = match output.lock().ledgers.get_mut(&self.number) {
-            Some(ledger) => (ledger.open(Arc::clone(queue)), Arc::clone(&ledger.limited)),
+            Some(ledger) => (ledger.open(queue.clone()), Arc::clone(&ledger.limited)),
             // There is one as long as the channel is open.
             None => return Err(InExclusiveUse),
         };
@@ -215,7 +215,7 @@ impl Channel {
             output: Arc::clone(output),
             channel: self.number,
             tag: bytes::Bytes::copy_from_slice(tag.as_bytes()),
-            queue: Arc::clone(queue),
+            queue: queue.clone(),
             no_ack,
             origin,
             notify: around.client.consumer_cancel_notify,
@@ -272,7 +272,7 @@ impl Channel {
                     let origin = *self
                         .fetched
                         .entry(id)
-                        .or_insert_with(|| ledger.open(Arc::clone(&queue)));
+                        .or_insert_with(|| ledger.open(queue.clone()));
                     ledger.deliver(origin, entry.position)
                 }
             };
@@ -325,7 +325,7 @@ impl Channel {
 const DISK_PATIENCE: Duration = Duration::from_secs(5);
 
 /// The next message. If it is on disk this waits for it: it is the answer.
-fn next(queue: &Arc<Queue>, no_ack: bool, around: &mut Around<'_>) -> Option<(Entry, u64)> {
+fn next(queue: &QueueHandle, no_ack: bool, around: &mut Around<'_>) -> Option<(Entry, u64)> {
     let end = Instant::now() + DISK_PATIENCE;
     loop {
         match queue.get(now(), no_ack, &mut around.batch.after) {

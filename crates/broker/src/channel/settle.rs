@@ -2,9 +2,7 @@
 //!
 //! Acks wait for those behind them ([`Acks`]), so that a queue is locked once for all that come in a row.
 
-use std::sync::Arc;
-
-use warren_cluster::{Aftermath, Queue};
+use warren_cluster::{Aftermath, QueueHandle};
 use warren_model::{ConsumerId, Position, Refusal};
 
 use super::{Around, Channel, Mode};
@@ -142,7 +140,7 @@ fn tell_queues(channel: u16, settled: &mut Vec<Unsettled>, how: How, client: &Cl
 }
 
 fn tell(
-    queue: &Arc<Queue>,
+    queue: &QueueHandle,
     consumer: Option<ConsumerId>,
     positions: &mut [Position],
     how: How,

@@ -370,9 +370,9 @@ pub(super) fn no_vhost(vhost: &str) -> Refused {
     )
 }
 
-fn existing_queue(node: &Node, vhost: &str, queue: &str) -> Result<Arc<warren_cluster::Queue>, Refused> {
+fn existing_queue(node: &Node, vhost: &str, queue: &str) -> Result<warren_cluster::QueueHandle, Refused> {
     let id = node.read(|meta| Some(meta.vhost(vhost)?.queue(queue)?.id));
-    id.and_then(|id| node.queue(id))
+    id.and_then(|id| node.way(id))
         .ok_or_else(|| refused(refusal::NOT_FOUND, "Queue not found"))
 }
 

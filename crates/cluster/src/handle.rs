@@ -1,0 +1,146 @@
+//! The way to a queue, wherever it is, and what a channel may do there.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use warren_model::consumers::{ConsumerId, InExclusiveUse, Terms};
+use warren_model::queue::Position;
+use warren_model::{Message, Millis};
+
+use crate::queue::{ConsumerInfo, Identity, Snapshot};
+use crate::{Aftermath, DeliverySink, Next, Queue};
+
+/// The way to a queue. Nobody who has one knows where it leads; on a node that is alone it is the lock of a queue, taken
+/// once for a batch.
+///
+/// What is asked for without an answer leaves what it leads to in an [`Aftermath`]; what has an answer may wait for it, so nothing is
+/// locked by who asks.
+#[derive(Clone, Debug)]
+pub struct QueueHandle(Arc<Queue>);
+
+impl QueueHandle {
+    /// To a queue of this node.
+    #[must_use]
+    pub const fn here(queue: Arc<Queue>) -> Self {
+        Self(queue)
+    }
+
+    /// Do both lead to the same queue?
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// What was declared.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        self.0.identity()
+    }
+
+    /// See [`Queue::publish`].
+    pub fn publish(
+        &self,
+        now: Millis,
+        messages: impl IntoIterator<Item = (u32, Arc<Message>)>,
+        after: &mut Aftermath,
+    ) {
+        self.0.publish(now, messages, after);
+    }
+
+    /// See [`Queue::settle`].
+    pub fn settle(
+        &self,
+        now: Millis,
+        consumer: Option<ConsumerId>,
+        positions: &[Position],
+        after: &mut Aftermath,
+    ) {
+        self.0.settle(now, consumer, positions, after);
+    }
+
+    /// See [`Queue::reject`].
+    pub fn reject(
+        &self,
+        now: Millis,
+        consumer: Option<ConsumerId>,
+        positions: &[Position],
+        after: &mut Aftermath,
+    ) {
+        self.0.reject(now, consumer, positions, after);
+    }
+
+    /// See [`Queue::requeue`].
+    pub fn requeue(
+        &self,
+        now: Millis,
+        consumer: Option<ConsumerId>,
+        positions: &mut [Position],
+        delivered: bool,
+        after: &mut Aftermath,
+    ) {
+        self.0.requeue(now, consumer, positions, delivered, after);
+    }
+
+    /// See [`Queue::unblock`].
+    pub fn unblock(&self, now: Millis, id: ConsumerId, after: &mut Aftermath) {
+        self.0.unblock(now, id, after);
+    }
+
+    /// See [`Queue::touch`].
+    pub fn touch(&self, now: Millis) {
+        self.0.touch(now);
+    }
+
+    /// See [`Queue::get`].
+    #[must_use]
+    pub fn get(&self, now: Millis, no_ack: bool, after: &mut Aftermath) -> Next {
+        self.0.get(now, no_ack, after)
+    }
+
+    /// See [`Queue::wait_for_disk`].
+    pub fn wait_for_disk(&self, until: Instant) {
+        self.0.wait_for_disk(until);
+    }
+
+    /// See [`Queue::subscribe`].
+    ///
+    /// # Errors
+    /// The queue is in exclusive use, or would have to be.
+    pub fn subscribe(
+        &self,
+        now: Millis,
+        terms: Terms,
+        no_ack: bool,
+        sink: Arc<dyn DeliverySink>,
+    ) -> Result<ConsumerId, InExclusiveUse> {
+        self.0.subscribe(now, terms, no_ack, sink)
+    }
+
+    /// See [`Queue::unsubscribe`].
+    pub fn unsubscribe(&self, now: Millis, id: ConsumerId, after: &mut Aftermath) -> usize {
+        self.0.unsubscribe(now, id, after)
+    }
+
+    /// See [`Queue::purge`].
+    pub fn purge(&self, after: &mut Aftermath) -> u64 {
+        self.0.purge(after)
+    }
+
+    /// See [`Queue::snapshot`].
+    #[must_use]
+    pub fn snapshot(&self) -> Snapshot {
+        self.0.snapshot()
+    }
+
+    /// See [`Queue::consumers`].
+    #[must_use]
+    pub fn consumers(&self) -> Vec<ConsumerInfo> {
+        self.0.consumers()
+    }
+
+    /// See [`Queue::has_single_active_consumer`].
+    #[must_use]
+    pub fn has_single_active_consumer(&self) -> bool {
+        self.0.has_single_active_consumer()
+    }
+}
