@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 
 use crate::StreamId;
 use crate::format::{VERSION, u32_at, u64_at};
-use crate::index::{Index, Span, Stream, Use};
+use crate::index::{Index, Picture, Span, Stream, Use};
 
 pub(crate) const NAME: &str = "checkpoint";
 const MAGIC: [u8; 8] = *b"WarrnChk";
@@ -39,9 +39,14 @@ pub(crate) enum Refused {
     Version(u32),
 }
 
-/// To be called when the open segment has been sealed.
-pub(crate) fn encode(index: &Index, node: [u8; 16], segment: u32, next: u64) -> Vec<u8> {
-    let mut octets = Vec::with_capacity(HEADER + index.segments.len() * 32 + index.streams.len() * 48);
+/// Of a picture that was made when a segment had been sealed.
+pub(crate) fn encode(index: &Picture, node: [u8; 16], segment: u32, next: u64) -> Vec<u8> {
+    let streams = index
+        .streams
+        .iter()
+        .map(|(_, stream)| 28 + stream.spans.len() * 20);
+    let room = HEADER + index.segments.len() * 32 + streams.sum::<usize>();
+    let mut octets = Vec::with_capacity(room);
     octets.extend_from_slice(&MAGIC);
     octets.extend_from_slice(&VERSION.to_le_bytes());
     octets.extend_from_slice(&[0; 4]);
@@ -57,12 +62,12 @@ pub(crate) fn encode(index: &Index, node: [u8; 16], segment: u32, next: u64) -> 
             octets.extend_from_slice(&number.to_le_bytes());
         }
     }
-    for (id, stream) in &index.streams {
+    for (id, stream) in index.streams.iter() {
         for number in [id.0, stream.next, stream.live] {
             octets.extend_from_slice(&number.to_le_bytes());
         }
         octets.extend_from_slice(&(stream.spans.len() as u32).to_le_bytes());
-        for span in &stream.spans {
+        for span in stream.spans.iter() {
             octets.extend_from_slice(&span.first.to_le_bytes());
             for number in [span.segment, span.count, span.at] {
                 octets.extend_from_slice(&number.to_le_bytes());
@@ -120,7 +125,7 @@ fn take(octets: &[u8]) -> Option<Checkpoint> {
         for _ in 0..number(&mut at)? {
             let first = long(&mut at)?;
             let (segment, count, at) = (number(&mut at)?, number(&mut at)?, number(&mut at)?);
-            stream.spans.push_back(Span {
+            stream.spans.push(Span {
                 first,
                 segment,
                 count,
@@ -148,7 +153,7 @@ fn take(octets: &[u8]) -> Option<Checkpoint> {
 /// What everything else takes for granted: spans have something in them, in order, in segments that are there, and the counts are right.
 fn adds_up(index: &Index) -> bool {
     let mut live: BTreeMap<u32, u64> = BTreeMap::new();
-    let streams = index.streams.values().all(|stream| {
+    let streams = index.streams.iter().all(|(_, stream)| {
         let (mut next, mut sum) = (0, 0);
         let spans = stream.spans.iter().all(|span| {
             let count = u64::from(span.count);

@@ -8,7 +8,6 @@
 //! The same code applies batches that have just been written and those that recovery finds: what a log does after a crash cannot differ from
 //! what it did before.
 
-use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -18,11 +17,12 @@ use crate::format::{BLOCK_HEADER, Descriptor, Place, descriptors};
 
 mod early;
 mod hash;
-pub(crate) mod spans;
+mod spans;
+mod streams;
 
 use early::Early;
-use hash::ByNumber;
-pub(crate) use spans::Span;
+pub(crate) use spans::{Span, Spans};
+pub(crate) use streams::Streams;
 
 /// What a broker that counts from zero never reaches.
 const POSITION_MAX: u64 = u64::MAX - 1;
@@ -42,14 +42,14 @@ pub(crate) struct Slot {
     pub(crate) tag: u32,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Stream {
     /// Above all positions seen.
     pub(crate) next: u64,
     /// Messages.
     pub(crate) live: u64,
     /// In sealed segments, ordered by position. Disjoint.
-    pub(crate) spans: VecDeque<Span>,
+    pub(crate) spans: Spans,
     /// In the open segment, ordered by position.
     pub(crate) open: VecDeque<Slot>,
 }
@@ -77,9 +77,17 @@ pub(crate) enum Found {
     },
 }
 
+/// The index at one moment, at the border of two segments. It shares with the index whatever does not change.
+#[derive(Debug)]
+pub(crate) struct Picture {
+    pub(crate) streams: Streams,
+    pub(crate) segments: BTreeMap<u32, Use>,
+    pub(crate) early: Early,
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Index {
-    pub(crate) streams: HashMap<StreamId, Stream, ByNumber>,
+    pub(crate) streams: Streams,
     /// Segments in use, the open one included.
     pub(crate) segments: BTreeMap<u32, Use>,
     pub(crate) early: Early,
@@ -124,7 +132,7 @@ impl Index {
                 }
                 Descriptor::Removed { stream } => {
                     self.settle(stream, 0..=u64::MAX);
-                    self.streams.remove(&stream);
+                    self.streams.remove(stream);
                 }
             }
         }
@@ -147,7 +155,7 @@ impl Index {
             self.duplicates += 1;
             return;
         }
-        let stream = self.streams.entry(place.stream).or_default();
+        let stream = self.streams.of(place.stream);
         let slot = Slot {
             position: place.position,
             offset,
@@ -167,7 +175,7 @@ impl Index {
                 .open
                 .get(at)
                 .is_some_and(|one| one.position == place.position && one.length > 0);
-            if again || spans::contains(&stream.spans, place.position) {
+            if again || stream.spans.contains(place.position) {
                 self.duplicates += 1;
                 return;
             }
@@ -198,18 +206,26 @@ impl Index {
 
     /// Takes positions out of a stream and returns how many of them were there.
     fn subtract(&mut self, stream: StreamId, range: RangeInclusive<u64>) -> u64 {
-        let Entry::Occupied(mut entry) = self.streams.entry(stream) else {
+        let Some(stream) = self.streams.get_mut(stream) else {
             return 0;
         };
-        let stream = entry.get_mut();
         let segments = &mut self.segments;
-        let mut gone = 0;
-        spans::subtract(&mut stream.spans, &range, |segment, count| {
-            gone += u64::from(count);
+        // Neighbours are mostly in one segment.
+        let (mut gone, mut within, mut of) = (0, NONE, 0);
+        let mut account = |segment: u32, count: u64| {
             if let Some(segment) = segments.get_mut(&segment) {
-                segment.live -= u64::from(count);
+                segment.live -= count;
             }
+        };
+        stream.spans.subtract(&range, |segment, count| {
+            if segment != within {
+                account(within, of);
+                (within, of) = (segment, 0);
+            }
+            gone += u64::from(count);
+            of += u64::from(count);
         });
+        account(within, of);
         let mut gone_open = 0;
         let from = stream.open.partition_point(|slot| slot.position < *range.start());
         for slot in stream
@@ -235,12 +251,12 @@ impl Index {
         let mut slots = Vec::new();
         let streams = &mut self.streams;
         for id in self.touched.drain(..) {
-            let Some(stream) = streams.get_mut(&id) else {
+            let Some(stream) = streams.get_mut(id) else {
                 continue;
             };
             for slot in std::mem::take(&mut stream.open) {
                 if slot.length > 0 {
-                    spans::add(&mut stream.spans, slot.position, self.open, slots.len() as u32);
+                    stream.spans.add(slot.position, self.open, slots.len() as u32);
                     slots.push(slot);
                 }
             }
@@ -251,6 +267,15 @@ impl Index {
         }
         self.open = NONE;
         slots
+    }
+
+    /// All of it as it is now, to be written down while others go on.
+    pub(crate) fn picture(&self) -> Picture {
+        Picture {
+            streams: self.streams.clone(),
+            segments: self.segments.clone(),
+            early: self.early.clone(),
+        }
     }
 
     /// The slots of a segment can be read from its file from now on.
@@ -285,12 +310,12 @@ impl Index {
 
     /// Up to `count` messages of a stream from a position on.
     pub(crate) fn find(&self, stream: StreamId, from: u64, count: usize) -> Vec<Found> {
-        let Some(stream) = self.streams.get(&stream) else {
+        let Some(stream) = self.streams.get(stream) else {
             return Vec::new();
         };
         let mut found = Vec::new();
         let mut left = count as u64;
-        let mut spans = spans::from(&stream.spans, from).peekable();
+        let mut spans = stream.spans.from(from).peekable();
         let start = stream.open.partition_point(|slot| slot.position < from);
         let mut open = stream
             .open
@@ -323,7 +348,7 @@ impl Index {
 
     /// The lowest live position.
     pub(crate) fn first(stream: &Stream) -> Option<u64> {
-        let sealed = stream.spans.front().map(|span| span.first);
+        let sealed = stream.spans.iter().next().map(|span| span.first);
         let open = stream
             .open
             .iter()

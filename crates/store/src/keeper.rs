@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::format::SEGMENT_HEADER;
-use crate::index::Use;
+use crate::index::{Picture, Use};
 use crate::shared::{Kind, Shared, Spare, Task, fatal};
 use crate::statistics::add;
 use crate::{Durability, Fatal, checkpoint, disk, slots};
@@ -44,7 +44,12 @@ impl Keeper {
         let done = loop {
             let done = match &task {
                 Task::Slots { segment, slots } => self.write_slots(*segment, slots),
-                Task::Checkpoint { octets, .. } => self.write_checkpoint(octets),
+                Task::Checkpoint {
+                    picture,
+                    segment,
+                    next,
+                    ..
+                } => self.write_checkpoint(picture, *segment, *next),
                 Task::End => Ok(()),
             };
             match done {
@@ -122,14 +127,17 @@ impl Keeper {
         slots::write(&*self.shared.disk, &path, self.shared.node, segment, slots)
     }
 
-    fn write_checkpoint(&self, octets: &[u8]) -> io::Result<()> {
+    fn write_checkpoint(&self, picture: &Picture, segment: u32, next: u64) -> io::Result<()> {
         if self.shared.options.durability == Durability::Volatile {
             return Ok(());
         }
         let (disk, directory) = (&*self.shared.disk, &self.shared.directory);
+        let octets = checkpoint::encode(picture, self.shared.node, segment, next);
+        let size = octets.len() as u64;
+        self.shared.checkpoint_octets.store(size, Relaxed);
         // The names of the slot files that it refers to.
         disk.sync_directory(directory)?;
-        disk::replace(disk, directory, checkpoint::NAME, &[octets])
+        disk::replace(disk, directory, checkpoint::NAME, &[&octets])
     }
 
     fn give_up_spare(&self) -> Result<bool, Fatal> {

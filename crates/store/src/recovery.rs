@@ -510,7 +510,7 @@ fn save(shared: &Shared, walk: &Walk, sealed: &[Sealed]) -> Result<(), (PathBuf,
         let path = shared.path(Kind::Slots, *segment);
         slots::write(disk, &path, shared.node, *segment, slots).map_err(|error| (path, error))?;
     }
-    let octets = checkpoint::encode(&walk.index, shared.node, walk.segment, walk.next);
+    let octets = checkpoint::encode(&walk.index.picture(), shared.node, walk.segment, walk.next);
     let named = disk.sync_directory(directory);
     (named.and_then(|()| replace(disk, directory, checkpoint::NAME, &[&octets])))
         .map_err(|error| (directory.join(checkpoint::NAME), error))
@@ -534,7 +534,7 @@ fn states(shared: &Shared, index: &Index) -> Result<Vec<StreamState>, OpenError>
             stream
                 .spans
                 .iter()
-                .map(|span| (span.segment, span.at, span.count, *id))
+                .map(move |span| (span.segment, span.at, span.count, id))
         })
         .collect();
     spans.sort_unstable();
@@ -561,9 +561,9 @@ fn states(shared: &Shared, index: &Index) -> Result<Vec<StreamState>, OpenError>
     }
     let mut states: Vec<_> = (index.streams.iter())
         .map(|(id, stream)| StreamState {
-            stream: *id,
+            stream: id,
             messages: stream.live,
-            octets: octets.get(id).copied().unwrap_or(0),
+            octets: octets.get(&id).copied().unwrap_or(0),
             first: Index::first(stream),
             next: stream.next,
         })

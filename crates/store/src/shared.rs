@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use parking_lot::{Condvar, Mutex};
 
 use crate::disk::{Disk, DiskFile};
-use crate::index::{Index, Slot};
+use crate::index::{Index, Picture, Slot};
 use crate::statistics::Counters;
 use crate::{Fatal, Options, slots};
 
@@ -66,7 +66,13 @@ pub(crate) enum Task {
     /// Write the slots of a sealed segment.
     Slots { segment: u32, slots: Arc<[Slot]> },
     /// Write a checkpoint; then these segments are free.
-    Checkpoint { octets: Vec<u8>, dead: Vec<u32> },
+    Checkpoint {
+        picture: Picture,
+        /// The segment that it ends with, and the sequence behind it.
+        segment: u32,
+        next: u64,
+        dead: Vec<u32>,
+    },
     /// Nothing comes after it.
     End,
 }

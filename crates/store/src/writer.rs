@@ -11,7 +11,7 @@ use crate::disk::DiskFile;
 use crate::format::{FRAME_HEADER, SEGMENT_HEADER, SegmentHeader};
 use crate::shared::{Kind, Shared, Spare, Task, fatal};
 use crate::statistics::add;
-use crate::{Batch, Durability, Fatal, checkpoint};
+use crate::{Batch, Durability, Fatal};
 
 /// With [`Durability::System`]: how long something written stays unsynced.
 pub(crate) const SYNC_AFTER: Duration = Duration::from_secs(1);
@@ -219,10 +219,14 @@ impl Writer {
         if due {
             self.since_checkpoint = 0;
             let dead = index.forget_dead();
-            let octets = checkpoint::encode(&index, self.shared.node, segment, self.sequence);
+            let picture = index.picture();
             index.early.age();
-            self.shared.checkpoint_octets.store(octets.len() as u64, Relaxed);
-            self.shared.give_task(Task::Checkpoint { octets, dead });
+            self.shared.give_task(Task::Checkpoint {
+                picture,
+                segment,
+                next: self.sequence,
+                dead,
+            });
         }
         Ok(())
     }

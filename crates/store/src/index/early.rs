@@ -13,7 +13,7 @@ use crate::StreamId;
 /// Ranges kept for one stream; the lowest is forgotten, at the price of a redelivery after a crash.
 const RANGES_MAX: usize = 4096;
 
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct Early {
     now: Ranges,
     before: Ranges,

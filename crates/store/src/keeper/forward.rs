@@ -130,15 +130,16 @@ impl Keeper {
     /// What is left in segments, by segment, in the order in which it lies there.
     fn left_in(&mut self, segments: &[u32]) -> BTreeMap<u32, Left> {
         let mut spans: Vec<(StreamId, Span)> = Vec::new();
-        let index = self.shared.index.lock();
-        for (id, stream) in &index.streams {
+        // What is settled while we look is not copied in the end.
+        let streams = self.shared.index.lock().streams.clone();
+        for (id, stream) in streams.iter() {
             let inside = stream
                 .spans
                 .iter()
                 .filter(|span| segments.contains(&span.segment));
-            spans.extend(inside.map(|span| (*id, *span)));
+            spans.extend(inside.map(|span| (id, *span)));
         }
-        drop(index);
+        drop(streams);
         let mut found: BTreeMap<u32, Left> = BTreeMap::new();
         for (stream, span) in spans {
             match self.shared.slots_of(span.segment, span.at, span.count) {
