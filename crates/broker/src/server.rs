@@ -1,5 +1,6 @@
 //! Listeners: each client that comes gets a task, which first finds out how he came.
 
+mod gate;
 mod introduction;
 
 use std::net::SocketAddr;
@@ -17,6 +18,7 @@ use crate::config::Network;
 use crate::node::Node;
 use crate::registry::Churn;
 use crate::{connection, tls};
+use gate::Gate;
 
 /// What a listener asks of those who come. It may change while it listens.
 #[derive(Debug, Default)]
@@ -36,20 +38,17 @@ pub async fn serve(node: Arc<Node>, listener: TcpListener) {
 pub(crate) async fn serve_door(node: Arc<Node>, listener: TcpListener, door: Arc<Door>) {
     node.timers.start(&node);
     node.alarms.start(&node);
+    let gate = match Gate::of(listener) {
+        Ok(gate) => gate,
+        Err(error) => return tracing::error!(%error, "nobody can be accepted: restart the broker"),
+    };
     loop {
-        match listener.accept().await {
-            Ok((stream, peer)) => {
-                if let Err(error) = stream.set_nodelay(true) {
-                    tracing::debug!(%peer, %error, "delays of small packets stay");
-                }
-                warren_kit::pacing::end_within_host(&stream, peer.ip());
-                let Ok(local) = stream.local_addr() else {
-                    tracing::debug!(%peer, "client was gone at once");
-                    continue;
-                };
-                let (arrival, node) = (Arrival::direct(peer, local), Arc::clone(&node));
+        match gate.next().await {
+            Ok((stream, arrival)) => {
+                warren_kit::pacing::end_within_host(&stream, arrival.peer.ip());
+                let node = Arc::clone(&node);
                 let proxies = door.proxies.load();
-                let is_proxy = proxies.iter().any(|network| network.contains(peer.ip()));
+                let is_proxy = proxies.iter().any(|network| network.contains(arrival.peer.ip()));
                 if !is_proxy && door.tls.is_none() {
                     tokio::spawn(connection::run(stream, arrival, node));
                 } else {

@@ -1,0 +1,112 @@
+//! Where clients come in, with as few calls of the kernel for each as there can be: thousands may come at once.
+//!
+//! What all of them have alike is set on the listener, which hands it down. Whether another one waits is asked: to try to
+//! accept one where there is none costs the kernel nearly as much as to accept one.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::AsFd;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use rustix::io::Errno;
+use rustix::net::{SocketFlags, acceptfrom_with};
+use socket2::SockRef;
+use tokio::io::unix::AsyncFd;
+use tokio::net::TcpStream;
+
+use crate::arrival::Arrival;
+
+/// A listener.
+#[derive(Debug)]
+pub(super) struct Gate {
+    listener: AsyncFd<TcpListener>,
+    /// The address that all connect to, if there is one only.
+    local: Option<SocketAddr>,
+}
+
+impl Gate {
+    pub(super) fn of(listener: tokio::net::TcpListener) -> io::Result<Self> {
+        let listener = listener.into_std()?;
+        if let Err(error) = SockRef::from(&listener).set_tcp_nodelay(true) {
+            tracing::debug!(%error, "delays of small packets stay");
+        }
+        let local = Some(listener.local_addr()?).filter(|local| !local.ip().is_unspecified());
+        #[expect(
+            deprecated,
+            reason = "its successor is unsafe, for types whose descriptor changes; this one owns it"
+        )]
+        let listener = AsyncFd::new(listener)?;
+        Ok(Self { listener, local })
+    }
+
+    /// The next client.
+    ///
+    /// # Errors
+    /// He was not accepted; the next one may be.
+    pub(super) async fn next(&self) -> io::Result<(TcpStream, Arrival)> {
+        loop {
+            let mut ready = self.listener.readable().await?;
+            let accepted = acceptfrom_with(&self.listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK);
+            let is_refused = matches!(accepted, Err(error) if error != Errno::WOULDBLOCK);
+            if !is_refused && !self.has_more() {
+                // One that comes from now on makes it ready anew.
+                ready.clear_ready();
+            }
+            match accepted {
+                Ok((socket, peer)) => {
+                    let stream = TcpStream::from_std(socket.into())?;
+                    let peer = match peer.and_then(|peer| SocketAddr::try_from(peer).ok()) {
+                        Some(peer) => peer,
+                        None => stream.peer_addr()?,
+                    };
+                    let local = match self.local {
+                        Some(local) => local,
+                        None => stream.local_addr()?,
+                    };
+                    return Ok((stream, Arrival::direct(peer, local)));
+                }
+                Err(Errno::WOULDBLOCK) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Whether another client waits. In doubt there is one.
+    fn has_more(&self) -> bool {
+        let mut listener = [PollFd::new(self.listener.get_ref().as_fd(), PollFlags::POLLIN)];
+        poll(&mut listener, PollTimeout::ZERO).map_or(true, |count| count > 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn all_who_come_at_once_and_all_who_come_later_are_let_in() {
+        for address in ["127.0.0.1:0", "0.0.0.0:0"] {
+            let listener = tokio::net::TcpListener::bind(address).await.unwrap();
+            let port = listener.local_addr().unwrap().port();
+            let gate = Gate::of(listener).unwrap();
+            let connect = || std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+            for count in [3, 1, 2] {
+                let clients: Vec<_> = (0..count).map(|_| connect()).collect();
+                for client in clients {
+                    let (stream, arrival) = gate.next().await.unwrap();
+                    assert_eq!(arrival.peer, client.local_addr().unwrap());
+                    assert_eq!(arrival.local, client.peer_addr().unwrap());
+                    assert!(stream.nodelay().unwrap(), "handed down");
+                }
+                // Nobody is there: it waits, and lets in who comes then.
+                let (later, accepted) = tokio::join!(
+                    async {
+                        tokio::task::yield_now().await;
+                        connect()
+                    },
+                    gate.next()
+                );
+                assert_eq!(accepted.unwrap().1.peer, later.local_addr().unwrap());
+            }
+        }
+    }
+}
