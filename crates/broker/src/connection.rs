@@ -4,6 +4,7 @@
 //! queue, time.
 
 mod handshake;
+mod large;
 #[cfg(test)]
 mod tests;
 mod throttle;
@@ -12,7 +13,7 @@ use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
@@ -39,6 +40,7 @@ use crate::output::{ALARM, ANSWERS_MAX, CLOSE, OVERDUE, REPORT, STOP, WRITTEN};
 use crate::overdue;
 use crate::registry::{Churn, State};
 use crate::seats::Seat;
+use large::Large;
 use throttle::Throttle;
 
 /// Octets taken from the socket at once.
@@ -99,6 +101,8 @@ struct Connection<S> {
     seat: Option<Seat>,
     splitter: Splitter,
     input: BytesMut,
+    /// What comes before the input, which is empty until all of it has come.
+    large: Option<Large>,
     /// Taken out of the output, to be written.
     writing: Outbox,
     channels: ByChannel<Channel>,
@@ -137,6 +141,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             seat: Some(opened.seat),
             splitter: opened.splitter,
             input: opened.input,
+            large: None,
             writing: Outbox::default(),
             channels: ByChannel::default(),
             confirms: ByChannel::default(),
@@ -305,26 +310,40 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.around().flush();
     }
 
-    /// Small reads go through a buffer that all connections of a thread share, so that an idle one has none.
-    fn read(&mut self, cx: &mut Context<'_>) -> io::Result<Poll<usize>> {
+    /// Large frames are read to where they stay. All else goes through a buffer that all connections of a thread share, so
+    /// that an idle one has none.
+    fn read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         thread_local! {
             static SHARED: std::cell::RefCell<Vec<u8>> = std::cell::RefCell::new(vec![0; READ]);
         }
+        if self.large.is_none() {
+            self.large = Large::begin(&mut self.input);
+        }
         let stream = Pin::new(&mut self.stream);
         let input = &mut self.input;
-        let counts = &self.client.entry.counts;
-        SHARED.with_borrow_mut(|shared| {
-            let mut buffer = ReadBuf::new(shared);
-            match stream.poll_read(cx, &mut buffer)? {
-                Poll::Ready(()) => {
-                    input.extend_from_slice(buffer.filled());
-                    counts.octets_received.add(buffer.filled().len() as u64);
-                    counts.reads.add(1);
-                    Ok(Poll::Ready(buffer.filled().len()))
-                }
-                Poll::Pending => Ok(Poll::Pending),
-            }
-        })
+        let read = match &mut self.large {
+            Some(large) => large.read(stream, cx),
+            None => SHARED.with_borrow_mut(|shared| {
+                let mut buffer = ReadBuf::new(shared);
+                ready!(stream.poll_read(cx, &mut buffer))?;
+                input.extend_from_slice(buffer.filled());
+                Poll::Ready(Ok(buffer.filled().len()))
+            }),
+        };
+        if let Poll::Ready(Ok(count)) = &read {
+            let counts = &self.client.entry.counts;
+            counts.octets_received.add(*count as u64);
+            counts.reads.add(1);
+        }
+        read
+    }
+
+    /// All the whole frames that were read.
+    fn chunk(&mut self) -> Result<Option<Chunk>, FrameError> {
+        match self.large.take_if(|large| large.is_whole()) {
+            Some(large) => self.splitter.alone(large.finish(&mut self.input)),
+            None => self.splitter.chunk(&mut self.input),
+        }
     }
 
     /// Does what the frames say that have been read.
@@ -338,7 +357,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             if self.throttle.is_blocked() || self.done {
                 break;
             }
-            match self.splitter.chunk(&mut self.input) {
+            match self.chunk() {
                 Ok(Some(chunk)) => {
                     if let Err(exception) = self.frames(chunk, None) {
                         self.close(&exception);

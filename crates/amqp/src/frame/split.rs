@@ -114,6 +114,13 @@ impl Splitter {
         Ok(Some(Chunk::new(input.split_to(end).freeze())))
     }
 
+    /// A frame that was read to where it stays, as a chunk of its own; nothing if the octets are not one whole frame.
+    pub fn alone(&self, octets: Bytes) -> Result<Option<Chunk>, FrameError> {
+        let whole = self.whole(&octets)?;
+        let is_alone = whole.is_some_and(|(_, _, size)| size + OVERHEAD == octets.len());
+        Ok(is_alone.then(|| Chunk::new(octets)))
+    }
+
     /// How many octets are missing of the frame with which the buffer begins, as far as that can be told. To read so
     /// many at once spares copies of a large one.
     #[must_use]

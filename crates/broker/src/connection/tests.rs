@@ -121,6 +121,46 @@ async fn who_never_reads_what_he_asks_for_is_not_heard_any_more() {
 }
 
 #[tokio::test]
+async fn a_body_of_any_size_arrives_as_it_was_sent_however_it_was_cut() {
+    let (_node, address) = node().await;
+    let mut client = Client::open(address).await;
+    client.declare("bodies").await;
+    client.consume("bodies").await;
+    let to = Publish {
+        routing_key: b"bodies",
+        ..Publish::default()
+    };
+    let mut cuts = [700, 40_000, 131_072, usize::MAX].into_iter().cycle();
+    // Around what is read elsewhere, what fits into a frame, and what needs several.
+    for size in [
+        0, 1, 32_760, 32_768, 32_900, 65_536, 131_063, 131_064, 131_065, 196_700, 262_200, 600_000,
+    ] {
+        let body: Vec<u8> = (0..size).map(|at: u32| (at % 251) as u8).collect();
+        let mut outbox = Outbox::new(FrameMax::DEFAULT);
+        // Both in one go: the end of the first is read with the beginning of the second.
+        for _ in 0..2 {
+            let properties = Properties::default();
+            outbox
+                .publish(1, &to, &properties, &body.clone().into())
+                .unwrap();
+        }
+        let octets = outbox.copy_to_bytes(outbox.remaining());
+        for piece in octets.chunks(cuts.next().unwrap_or(1)) {
+            client.stream().write_all(piece).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        for _ in 0..2 {
+            match client.event().await {
+                warren_amqp::client::Event::Message { message, .. } => {
+                    assert!(message.whole_body() == body, "{size} octets");
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_client_has_so_many_channels_and_no_more() {
     let (node, address) = node().await;
     let mut other = Client::open(address).await;
