@@ -1,6 +1,6 @@
 //! Listeners: each client that comes gets a task, which first finds out how he came.
 
-mod gate;
+mod arrivals;
 mod introduction;
 
 use std::net::SocketAddr;
@@ -18,7 +18,7 @@ use crate::config::Network;
 use crate::node::Node;
 use crate::registry::Churn;
 use crate::{connection, tls};
-use gate::Gate;
+use arrivals::Arrivals;
 
 /// What a listener asks of those who come. It may change while it listens.
 #[derive(Debug, Default)]
@@ -38,12 +38,12 @@ pub async fn serve(node: Arc<Node>, listener: TcpListener) {
 pub(crate) async fn serve_door(node: Arc<Node>, listener: TcpListener, door: Arc<Door>) {
     node.timers.start(&node);
     node.alarms.start(&node);
-    let gate = match Gate::of(listener) {
-        Ok(gate) => gate,
+    let arrivals = match Arrivals::of(listener) {
+        Ok(arrivals) => arrivals,
         Err(error) => return tracing::error!(%error, "nobody can be accepted: restart the broker"),
     };
     loop {
-        match gate.next().await {
+        match arrivals.next().await {
             Ok((stream, arrival)) => {
                 warren_kit::pacing::end_within_host(&stream, arrival.peer.ip());
                 let node = Arc::clone(&node);

@@ -140,9 +140,7 @@ async fn a_body_of_any_size_arrives_as_it_was_sent_however_it_was_cut() {
         // Both in one go: the end of the first is read with the beginning of the second.
         for _ in 0..2 {
             let properties = Properties::default();
-            outbox
-                .publish(1, &to, &properties, &body.clone().into())
-                .unwrap();
+            outbox.publish(1, &to, &properties, &body.clone().into()).unwrap();
         }
         let octets = outbox.copy_to_bytes(outbox.remaining());
         for piece in octets.chunks(cuts.next().unwrap_or(1)) {

@@ -18,13 +18,13 @@ use crate::arrival::Arrival;
 
 /// A listener.
 #[derive(Debug)]
-pub(super) struct Gate {
+pub(super) struct Arrivals {
     listener: AsyncFd<TcpListener>,
     /// The address that all connect to, if there is one only.
     local: Option<SocketAddr>,
 }
 
-impl Gate {
+impl Arrivals {
     pub(super) fn of(listener: tokio::net::TcpListener) -> io::Result<Self> {
         let listener = listener.into_std()?;
         if let Err(error) = SockRef::from(&listener).set_tcp_nodelay(true) {
@@ -87,12 +87,12 @@ mod tests {
         for address in ["127.0.0.1:0", "0.0.0.0:0"] {
             let listener = tokio::net::TcpListener::bind(address).await.unwrap();
             let port = listener.local_addr().unwrap().port();
-            let gate = Gate::of(listener).unwrap();
+            let arrivals = Arrivals::of(listener).unwrap();
             let connect = || std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
             for count in [3, 1, 2] {
                 let clients: Vec<_> = (0..count).map(|_| connect()).collect();
                 for client in clients {
-                    let (stream, arrival) = gate.next().await.unwrap();
+                    let (stream, arrival) = arrivals.next().await.unwrap();
                     assert_eq!(arrival.peer, client.local_addr().unwrap());
                     assert_eq!(arrival.local, client.peer_addr().unwrap());
                     assert!(stream.nodelay().unwrap(), "handed down");
@@ -103,7 +103,7 @@ mod tests {
                         tokio::task::yield_now().await;
                         connect()
                     },
-                    gate.next()
+                    arrivals.next()
                 );
                 assert_eq!(accepted.unwrap().1.peer, later.local_addr().unwrap());
             }
