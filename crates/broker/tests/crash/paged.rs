@@ -86,12 +86,12 @@ fn fill_and_drain(durable: bool, count: u32, padding: usize, in_memory: usize) {
 
 #[test]
 fn messages_on_disk_and_in_memory_come_in_order() {
-    fill_and_drain(true, 60_000, 10, 20_000);
+    fill_and_drain(true, 90_000, 10, 40_000);
 }
 
 #[test]
 fn messages_that_nobody_keeps_are_not_lost_for_being_many() {
-    fill_and_drain(false, 60_000, 10, 20_000);
+    fill_and_drain(false, 90_000, 10, 40_000);
 }
 
 #[test]

@@ -15,14 +15,15 @@ use std::collections::{BTreeMap, VecDeque};
 use super::{Entry, Position};
 
 /// Entries of the head from which on new ones go to the tail. Small in tests, so that short histories reach everything.
-pub(super) const HEAD_MAX: usize = if cfg!(test) { 8 } else { 8192 };
+pub(super) const HEAD_MAX: usize = if cfg!(test) { 8 } else { 32_768 };
 /// Entries of the tail from which on older ones may leave the memory.
-pub(super) const TAIL_MAX: usize = HEAD_MAX / 2;
+pub(super) const TAIL_MAX: usize = if cfg!(test) { 4 } else { 4096 };
 /// Entries of the head from which on those of the gap should be fetched.
 const HEAD_LOW: usize = HEAD_MAX / 4;
-/// The same for the octets of their bodies.
-const HEAD_OCTETS: u64 = 16 << 20;
+/// The same for octets: those of the bodies, and what a message needs beside its body.
+const HEAD_OCTETS: u64 = 12 << 20;
 const TAIL_OCTETS: u64 = HEAD_OCTETS / 2;
+const BESIDE_BODY: u64 = 256;
 
 /// Positions that only the disk has the messages of. Some between the first and the last may be gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +47,7 @@ pub(super) struct Ready {
     tail: Window,
 }
 
-/// Entries in memory, in order, and the octets of their bodies.
+/// Entries in memory, in order, and the octets that they need.
 #[derive(Debug, Default)]
 struct Window {
     entries: VecDeque<Entry>,
@@ -55,18 +56,18 @@ struct Window {
 
 impl Window {
     fn push_back(&mut self, entry: Entry) {
-        self.octets += entry.message.size();
+        self.octets += octets(&entry);
         self.entries.push_back(entry);
     }
 
     fn push_front(&mut self, entry: Entry) {
-        self.octets += entry.message.size();
+        self.octets += octets(&entry);
         self.entries.push_front(entry);
     }
 
     fn pop_front(&mut self) -> Option<Entry> {
         let entry = self.entries.pop_front()?;
-        self.octets -= entry.message.size();
+        self.octets -= octets(&entry);
         Some(entry)
     }
 
@@ -85,6 +86,10 @@ impl Window {
     fn iter(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter()
     }
+}
+
+fn octets(entry: &Entry) -> u64 {
+    entry.message.size() + BESIDE_BODY
 }
 
 impl Ready {
