@@ -51,6 +51,9 @@ const SLICES: usize = 64;
 const KEPT: usize = 4096;
 /// How long a client who sends without end is served before others have their turn.
 const TURN: Duration = Duration::from_millis(1);
+/// Octets that are read from him in that time at most: whoever gets the messages sends them on while the processor still has
+/// them at hand.
+const TURN_OCTETS: usize = 256 * 1024;
 /// How long a client may take to answer that its connection closes.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -84,8 +87,8 @@ pub(crate) async fn run<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, arriva
 
 /// What woke the task.
 enum Event {
-    /// Octets were read.
-    Read,
+    /// So many octets were read.
+    Read(usize),
     /// The client sends no more.
     End,
     /// Others have something to say.
@@ -115,8 +118,8 @@ struct Connection<S> {
     /// When something was last read, and whether anything was written since the last tick.
     heard: Instant,
     wrote: bool,
-    /// Since when it has been served without a pause, if it has.
-    turn: Option<Instant>,
+    /// Since when it has been served without a pause, if it has, and octets read since.
+    turn: Option<(Instant, usize)>,
     /// The broker stops: the client hears what became of its messages, and is not listened to any more.
     leaving: bool,
     /// The client was told that the connection closes, and has until then to answer.
@@ -175,11 +178,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 return Ok(());
             }
             match self.next().await? {
-                Event::Read => {
+                Event::Read(count) => {
                     self.heard = Instant::now();
-                    let turn = *self.turn.get_or_insert(self.heard);
                     self.process();
-                    if self.heard.duration_since(turn) > TURN {
+                    let (since, octets) = self.turn.get_or_insert((self.heard, 0));
+                    *octets += count;
+                    if *octets >= TURN_OCTETS || self.heard.duration_since(*since) > TURN {
                         self.turn = None;
                         tokio::task::yield_now().await;
                     }
@@ -243,7 +247,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         } else if self.may_read()
             && let Poll::Ready(count) = self.read(cx)?
         {
-            return Poll::Ready(Ok(if count == 0 { Event::End } else { Event::Read }));
+            return Poll::Ready(Ok(match count {
+                0 => Event::End,
+                count => Event::Read(count),
+            }));
         }
         match self.poll_tick(cx) {
             true => Poll::Ready(Ok(Event::Tick)),
