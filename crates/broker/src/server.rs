@@ -45,7 +45,6 @@ pub(crate) async fn serve_door(node: Arc<Node>, listener: TcpListener, door: Arc
     loop {
         match arrivals.next().await {
             Ok((stream, arrival)) => {
-                warren_kit::pacing::end_within_host(&stream, arrival.peer.ip());
                 let node = Arc::clone(&node);
                 let proxies = door.proxies.load();
                 let is_proxy = proxies.iter().any(|network| network.contains(arrival.peer.ip()));

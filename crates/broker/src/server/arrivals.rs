@@ -4,7 +4,7 @@
 //! accept one where there is none costs the kernel nearly as much as to accept one.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::fd::AsFd;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -13,6 +13,7 @@ use rustix::net::{SocketFlags, acceptfrom_with};
 use socket2::SockRef;
 use tokio::io::unix::AsyncFd;
 use tokio::net::TcpStream;
+use warren_kit::pacing;
 
 use crate::arrival::Arrival;
 
@@ -22,6 +23,8 @@ pub(super) struct Arrivals {
     listener: AsyncFd<TcpListener>,
     /// The address that all connect to, if there is one only.
     local: Option<SocketAddr>,
+    /// All of them are on this host, and the listener hands down what that means.
+    within_host: bool,
 }
 
 impl Arrivals {
@@ -31,12 +34,20 @@ impl Arrivals {
             tracing::debug!(%error, "delays of small packets stay");
         }
         let local = Some(listener.local_addr()?).filter(|local| !local.ip().is_unspecified());
+        let loopback = local.map(|local| local.ip()).filter(IpAddr::is_loopback);
+        if let Some(loopback) = loopback {
+            pacing::end_within_host(&listener, loopback);
+        }
         #[expect(
             deprecated,
             reason = "its successor is unsafe, for types whose descriptor changes; this one owns it"
         )]
         let listener = AsyncFd::new(listener)?;
-        Ok(Self { listener, local })
+        Ok(Self {
+            listener,
+            local,
+            within_host: loopback.is_some(),
+        })
     }
 
     /// The next client.
@@ -63,6 +74,9 @@ impl Arrivals {
                         Some(local) => local,
                         None => stream.local_addr()?,
                     };
+                    if !self.within_host {
+                        pacing::end_within_host(&stream, peer.ip());
+                    }
                     return Ok((stream, Arrival::direct(peer, local)));
                 }
                 Err(Errno::WOULDBLOCK) => {}
