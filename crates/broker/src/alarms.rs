@@ -110,7 +110,7 @@ impl Short {
     /// What a client hears of it.
     pub(crate) const fn reason(self) -> &'static str {
         match (self.memory, self.disk) {
-            (true, true) => "low on memory & disk",
+            (true, true) => "low on disk & memory",
             (false, true) => "low on disk",
             (_, false) => "low on memory",
         }

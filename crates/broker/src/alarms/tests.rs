@@ -33,7 +33,7 @@ fn what_is_above_its_limit_is_short_until_it_is_not() {
     assert_eq!(alarms.short().reason(), "low on memory");
     assert!(!alarms.judge(measured(200, Some(50)), false), "nothing new");
     assert!(alarms.judge(measured(200, Some(49)), false));
-    assert_eq!(alarms.short().reason(), "low on memory & disk");
+    assert_eq!(alarms.short().reason(), "low on disk & memory");
     assert!(alarms.judge(measured(1, Some(49)), false));
     assert_eq!(alarms.short().reason(), "low on disk");
     assert!(!alarms.judge(measured(1, Some(50)), true), "the log knows better");

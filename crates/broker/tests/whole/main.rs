@@ -4,6 +4,7 @@
 
 mod access;
 mod agreement;
+mod blocked;
 mod broker;
 mod client;
 mod dead_letters;

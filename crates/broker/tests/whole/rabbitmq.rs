@@ -16,7 +16,8 @@ pub(crate) struct RabbitMq {
     pub(crate) at: SocketAddr,
     /// `unshare`, with which all that it started ends.
     process: Child,
-    _directory: tempfile::TempDir,
+    epmd: u16,
+    directory: tempfile::TempDir,
 }
 
 fn free_port() -> u16 {
@@ -36,7 +37,9 @@ impl RabbitMq {
     }
 
     fn with(definitions: Option<&str>) -> Option<Self> {
-        let can = Command::new("unshare").args(["--pid", "--fork", "true"]).status();
+        let can = Command::new("unshare")
+            .args(["--pid", "--mount-proc", "--fork", "true"])
+            .status();
         if !Path::new(PROGRAM).exists() || !can.is_ok_and(|status| status.success()) {
             eprintln!("RabbitMQ is not installed here, or cannot be started: it is not asked");
             return None;
@@ -56,7 +59,7 @@ impl RabbitMq {
             .unwrap();
         let log = File::create(path("log.txt")).unwrap();
         let process = Command::new("unshare")
-            .args(["--pid", "--fork", "--kill-child", PROGRAM])
+            .args(["--pid", "--mount-proc", "--fork", "--kill-child", PROGRAM])
             .env("HOME", directory.path())
             .env("ERL_EPMD_PORT", epmd.to_string())
             .env("RABBITMQ_NODENAME", "oracle@localhost")
@@ -78,10 +81,22 @@ impl RabbitMq {
         let rabbitmq = Self {
             at: SocketAddr::from(([127, 0, 0, 1], port)),
             process,
-            _directory: directory,
+            epmd,
+            directory,
         };
         rabbitmq.wait();
         Some(rabbitmq)
+    }
+
+    /// Evaluates Erlang on the node.
+    pub(crate) fn eval(&self, expression: &str) {
+        let output = Command::new("/usr/lib/rabbitmq/bin/rabbitmqctl")
+            .args(["--node", "oracle@localhost", "eval", expression])
+            .env("HOME", self.directory.path())
+            .env("ERL_EPMD_PORT", self.epmd.to_string())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{expression}: {output:?}");
     }
 
     fn wait(&self) {
@@ -90,7 +105,7 @@ impl RabbitMq {
             assert!(
                 started.elapsed() < START,
                 "RabbitMQ does not listen:\n{}",
-                std::fs::read_to_string(self._directory.path().join("log.txt")).unwrap_or_default()
+                std::fs::read_to_string(self.directory.path().join("log.txt")).unwrap_or_default()
             );
             std::thread::sleep(Duration::from_millis(50));
         }
