@@ -1,13 +1,13 @@
 """py-amqp, as its users do."""
 
 import socket
-import sys
 import time
 
 import amqp
 from amqp.exceptions import AMQPError, NotFound, ResourceLocked
 
-HOST, PORT = sys.argv[1], int(sys.argv[2])
+import common
+from common import HOST, PORT, drain, quiet, until
 
 
 def connect():
@@ -17,35 +17,8 @@ def connect():
     return connection
 
 
-def until(connection, condition, seconds=10):
-    """Reads until something is the case."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, 'it is not the case'
-        try:
-            connection.drain_events(timeout=0.1)
-        except socket.timeout:
-            pass
-
-
-def quiet(connection, seconds=0.5):
-    """Reads for a while."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        try:
-            connection.drain_events(timeout=0.1)
-        except socket.timeout:
-            pass
-
-
-def fetch(channel, queue, seconds=10):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        message = channel.basic_get(queue, no_ack=True)
-        if message:
-            return message
-        time.sleep(0.02)
-    raise AssertionError(f'nothing came to {queue}')
+def fetch(channel, queue):
+    return common.fetch(lambda: channel.basic_get(queue, no_ack=True))
 
 
 def confirms(connection):
@@ -63,7 +36,7 @@ def returns(connection):
     channel.events['basic_return'].add(lambda *back: seen.append(back))
     message = amqp.Message('body', message_id='m', application_headers={'a': 1, 'b': [True, {'c': 'd'}]})
     channel.basic_publish(message, 'amq.topic', 'to.nobody', mandatory=True)
-    until(connection, lambda: seen)
+    until(lambda: seen, lambda: drain(connection))
     (error, exchange, key, back), = seen
     assert (error.reply_code, error.reply_text, exchange, key) == (312, 'NO_ROUTE', 'amq.topic', 'to.nobody'), seen
     assert (back.body, back.properties['message_id']) == ('body', 'm')
@@ -79,7 +52,7 @@ def cancel(connection):
     other = connect()
     other.channel().queue_delete('py-amqp.cancel')
     other.close()
-    until(connection, lambda: seen)
+    until(lambda: seen, lambda: drain(connection))
     assert seen == [tag], seen
     channel.close()
 
@@ -92,12 +65,12 @@ def prefetch(connection):
         channel.basic_publish(amqp.Message(str(number)), routing_key=queue)
     got = []
     channel.basic_consume(queue, callback=got.append)
-    quiet(connection)
+    quiet(lambda: drain(connection))
     assert [message.body for message in got] == ['0', '1', '2'], got
     channel.basic_ack(got[1].delivery_tag, multiple=True)
-    until(connection, lambda: len(got) == 5)
+    until(lambda: len(got) == 5, lambda: drain(connection))
     channel.basic_reject(got[2].delivery_tag, requeue=True)
-    until(connection, lambda: len(got) == 6)
+    until(lambda: len(got) == 6, lambda: drain(connection))
     assert (got[5].body, got[5].delivery_info['redelivered']) == ('2', True)
     channel.close()
 
@@ -164,7 +137,7 @@ def rpc(connection):
     # Locked for this connection, but not for what is published.
     channel.basic_publish(question, routing_key='py-amqp.rpc')
     server.drain_events(timeout=10)
-    until(connection, lambda: answers)
+    until(lambda: answers, lambda: drain(connection))
     assert (answers[0].body, answers[0].properties['correlation_id']) == ('QUESTION', '7')
     server.close()
     channel.close()
@@ -202,7 +175,4 @@ def restart(connection):
     connection.close()
 
 
-connection = connect()
-for scenario in (confirms, returns, cancel, prefetch, exclusive, dead_letters, ttl, rpc, restart):
-    scenario(connection)
-    print('did', scenario.__name__.replace('_', '-'), flush=True)
+common.do_all(connect(), confirms, returns, cancel, prefetch, exclusive, dead_letters, ttl, rpc, restart)

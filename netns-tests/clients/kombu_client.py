@@ -1,45 +1,20 @@
 """kombu, as its users do, Celery among them."""
 
 import socket
-import sys
 import time
 
 from kombu import Connection, Consumer, Exchange, Producer, Queue
 
-HOST, PORT = sys.argv[1], int(sys.argv[2])
+import common
+from common import HOST, PORT, drain, quiet, until
 
 
 def connect():
     return Connection(f'amqp://guest:guest@{HOST}:{PORT}//', transport_options={'confirm_publish': True}, heartbeat=10)
 
 
-def until(connection, condition, seconds=10):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, 'it is not the case'
-        try:
-            connection.drain_events(timeout=0.1)
-        except socket.timeout:
-            pass
-
-
-def quiet(connection, seconds=0.5):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        try:
-            connection.drain_events(timeout=0.1)
-        except socket.timeout:
-            pass
-
-
-def fetch(queue, seconds=10):
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        message = queue.get(no_ack=True)
-        if message:
-            return message
-        time.sleep(0.02)
-    raise AssertionError(f'nothing came to {queue}')
+def fetch(queue):
+    return common.fetch(lambda: queue.get(no_ack=True))
 
 
 def confirms(connection):
@@ -57,7 +32,7 @@ def returns(connection):
     seen = []
     producer = Producer(connection.channel(), on_return=lambda *back: seen.append(back))
     producer.publish({'a': 1}, exchange='amq.topic', routing_key='to.nobody', mandatory=True, headers={'b': [1, {'c': 'd'}]})
-    until(connection, lambda: seen)
+    until(lambda: seen, lambda: drain(connection))
     error, exchange, key, message = seen[0]
     assert (error.reply_code, exchange, key) == (312, 'amq.topic', 'to.nobody'), seen
     assert message.headers == {'b': [1, {'c': 'd'}]} and message.properties['content_type'] == 'application/json', message
@@ -71,7 +46,7 @@ def cancel(connection):
     channel.basic_consume('kombu.cancel', callback=lambda _: None, on_cancel=seen.append)
     with connect() as other:
         queue(other.channel()).delete()
-    until(connection, lambda: seen)
+    until(lambda: seen, lambda: drain(connection))
 
 
 def prefetch(connection):
@@ -85,12 +60,12 @@ def prefetch(connection):
     consumer = Consumer(channel, [queue], on_message=got.append)
     consumer.qos(prefetch_count=3)
     consumer.consume()
-    quiet(connection)
+    quiet(lambda: drain(connection))
     assert [message.body for message in got] == ['0', '1', '2'], got
     got[0].ack()
-    until(connection, lambda: len(got) == 4)
+    until(lambda: len(got) == 4, lambda: drain(connection))
     got[1].requeue()
-    until(connection, lambda: len(got) == 5)
+    until(lambda: len(got) == 5, lambda: drain(connection))
     assert got[4].body == '1' and got[4].delivery_info['redelivered'], got[4]
     consumer.cancel()
     channel.close()
@@ -161,7 +136,7 @@ def rpc(connection):
     Consumer(channel, [replies], no_ack=True, on_message=answers.append).consume()
     Producer(channel).publish('question', routing_key='kombu.rpc', reply_to='amq.rabbitmq.reply-to', correlation_id='7')
     server.drain_events(timeout=10)
-    until(connection, lambda: answers)
+    until(lambda: answers, lambda: drain(connection))
     assert (answers[0].payload, answers[0].properties['correlation_id']) == ('QUESTION', '7')
     server.close()
     channel.close()
@@ -199,6 +174,4 @@ def restart(connection):
 
 connection = connect()
 connection.connect()
-for scenario in (confirms, returns, cancel, prefetch, exclusive, dead_letters, ttl, rpc, restart):
-    scenario(connection)
-    print('did', scenario.__name__.replace('_', '-'), flush=True)
+common.do_all(connection, confirms, returns, cancel, prefetch, exclusive, dead_letters, ttl, rpc, restart)

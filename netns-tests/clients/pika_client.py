@@ -1,13 +1,14 @@
 """pika, as its users do."""
 
-import sys
 import threading
 import time
 
 import pika
 from pika.exceptions import AMQPError, ChannelClosedByBroker, NackError, UnroutableError
 
-HOST, PORT = sys.argv[1], int(sys.argv[2])
+import common
+from common import HOST, PORT
+
 PERSISTENT = pika.BasicProperties(delivery_mode=2)
 
 
@@ -16,15 +17,16 @@ def connect():
     return pika.BlockingConnection(parameters)
 
 
-def fetch(channel, queue, seconds=10):
-    """The next message of a queue, within a time."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        method, properties, body = channel.basic_get(queue, auto_ack=True)
-        if method:
-            return method, properties, body
-        time.sleep(0.02)
-    raise AssertionError(f'nothing came to {queue}')
+def fetch(channel, queue):
+    """Method, properties, body."""
+    def get():
+        message = channel.basic_get(queue, auto_ack=True)
+        return message if message[0] else None
+    return common.fetch(get)
+
+
+def until(connection, condition):
+    common.until(condition, lambda: connection.process_data_events(0.1))
 
 
 def confirms(connection):
@@ -66,10 +68,8 @@ def cancel(connection):
     other = connect()
     other.channel().queue_delete('pika.cancel')
     other.close()
-    end = time.monotonic() + 10
-    while not seen and time.monotonic() < end:
-        connection.process_data_events(0.1)
-    assert seen and seen[0].method.consumer_tag == tag, seen
+    until(connection, lambda: seen)
+    assert seen[0].method.consumer_tag == tag, seen
     # pika's generator ends by itself.
     channel.queue_declare('pika.cancel')
     for method, _, _ in channel.consume('pika.cancel', inactivity_timeout=0.1):
@@ -91,13 +91,10 @@ def prefetch(connection):
     connection.process_data_events(0.5)
     assert [body for _, body in got] == [b'0', b'1', b'2'], got
     channel.basic_ack(got[1][0], multiple=True)
-    end = time.monotonic() + 10
-    while len(got) < 5 and time.monotonic() < end:
-        connection.process_data_events(0.1)
+    until(connection, lambda: len(got) == 5)
     assert [body for _, body in got[3:]] == [b'3', b'4'], got
     channel.basic_nack(got[2][0], requeue=True)
-    while len(got) < 6 and time.monotonic() < end:
-        connection.process_data_events(0.1)
+    until(connection, lambda: len(got) == 6)
     assert got[5][1] == b'2', got
     channel.close()
 
@@ -173,9 +170,7 @@ def rpc(connection):
     channel.basic_consume('amq.rabbitmq.reply-to', lambda _, __, properties, body: answers.append((properties, body)), auto_ack=True)
     request = pika.BasicProperties(reply_to='amq.rabbitmq.reply-to', correlation_id='7')
     channel.basic_publish('', 'pika.rpc', b'question', request)
-    end = time.monotonic() + 10
-    while not answers and time.monotonic() < end:
-        connection.process_data_events(0.1)
+    until(connection, lambda: answers)
     (properties, body), = answers
     assert (properties.correlation_id, body) == ('7', b'QUESTION')
     server.join(10)
@@ -214,7 +209,4 @@ def restart(connection):
     connection.close()
 
 
-connection = connect()
-for scenario in (confirms, returns, cancel, prefetch, exclusive, dead_letters, ttl, rpc, restart):
-    scenario(connection)
-    print('did', scenario.__name__.replace('_', '-'), flush=True)
+common.do_all(connect(), confirms, returns, cancel, prefetch, exclusive, dead_letters, ttl, rpc, restart)

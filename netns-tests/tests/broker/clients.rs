@@ -66,6 +66,36 @@ fn clients_do_with_rabbitmq_what_they_are_expected_to_do() {
     clients_do_all_that_they_do(Flavour::RabbitMq);
 }
 
+#[test]
+fn the_table_says_what_each_client_does() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/clients.md");
+    let page = std::fs::read_to_string(path).expect("a page about clients");
+    let cells = |line: &str| -> Vec<String> { line.split('|').map(|cell| cell.trim().to_owned()).collect() };
+    let columns = page.lines().find(|line| line.starts_with("| client | version"));
+    let columns = cells(columns.expect("a table"));
+    for client in CLIENTS.iter().chain([&TOOLS]) {
+        let row = page
+            .lines()
+            .find(|line| line.starts_with(&format!("| {} |", client.name)));
+        let row = cells(row.unwrap_or_else(|| panic!("{} is not in the table", client.name)));
+        let said: Vec<&str> = ALL
+            .into_iter()
+            .filter(|name| {
+                let column = columns.iter().position(|column| column == name);
+                let column = column.unwrap_or_else(|| panic!("{name} is no column"));
+                row.get(column).is_some_and(|cell| cell == "yes")
+            })
+            .collect();
+        let does: Vec<&str> = client
+            .does
+            .iter()
+            .copied()
+            .filter(|name| ALL.contains(name))
+            .collect();
+        assert_eq!(said, does, "{}", client.name);
+    }
+}
+
 fn clients_do_all_that_they_do(flavour: Flavour) {
     let network = Network::new();
     let host = network.host_with("broker", &["192.168.5.1/24"]);
