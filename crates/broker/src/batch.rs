@@ -29,6 +29,8 @@ use crate::clock::now;
 
 /// Ways that are remembered; beyond that all are forgotten.
 const WAYS_MAX: usize = 4096;
+/// Octets of a message from which on it is as much as what it keeps in memory besides.
+const DETACHED_BELOW: usize = 32 << 10;
 
 /// Where messages of one exchange and routing key go.
 #[derive(Debug)]
@@ -36,12 +38,17 @@ struct Way {
     queues: Vec<QueueHandle>,
     /// What is persistent has to be on disk in one of them.
     durable: bool,
+    /// One of them lets messages go in another order than they came: one that stays would keep in memory what came with it.
+    mixed: bool,
 }
 
 impl Way {
     fn to(queues: Vec<QueueHandle>) -> Self {
-        let durable = queues.iter().any(|queue| queue.identity().durable);
-        Self { queues, durable }
+        Self {
+            durable: queues.iter().any(|queue| queue.identity().durable),
+            mixed: queues.iter().any(QueueHandle::mixes),
+            queues,
+        }
     }
 }
 
@@ -137,6 +144,10 @@ impl Batch {
         if let Some(user) = content.header().user_id() {
             crate::properties::check_user_id(client, user)?;
         }
+        let content = match way.mixed && content.size() < DETACHED_BELOW {
+            true => content.detached(),
+            false => content,
+        };
         let message = Message::new(client.node.message_id(), content).map_err(precondition)?;
         selection.map_err(precondition)?;
         Ok(Prepared {

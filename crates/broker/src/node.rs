@@ -202,7 +202,9 @@ impl Node {
             match found.run {
                 // Which of them comes first depends on what is in them.
                 Some(run) if queue.has_priorities() => {
-                    queue.recover_entries(found.next, past, self.log.all(found.id, run.first));
+                    queue.recover(found.next, past, None);
+                    self.log
+                        .all(found.id, run.first, |entries| queue.recover_entries(entries));
                 }
                 run => queue.recover(found.next, past, run),
             }

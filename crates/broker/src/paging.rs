@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::{Handle, RuntimeFlavor};
 use warren_cluster::{Aftermath, NotRead, NotWritten, Queue, QueueHandle};
-use warren_model::queue::Run;
+use warren_model::queue::Missing;
 use warren_model::{Position, QueueId};
 
 use crate::clock::now;
@@ -27,10 +27,10 @@ pub(crate) fn page_out(node: &Arc<Node>, queue: Arc<Queue>) {
         let id = queue.identity().id;
         loop {
             let entries = queue.to_page();
-            let (Some(first), Some(last)) = (entries.first(), entries.last()) else {
+            if entries.is_empty() {
                 return;
-            };
-            match node.log.page_out(id, &entries) {
+            }
+            match node.log.page_out(&queue, &entries) {
                 Ok(()) => {}
                 // It is not asked again.
                 Err(NotWritten::Nowhere) => return,
@@ -41,29 +41,25 @@ pub(crate) fn page_out(node: &Arc<Node>, queue: Arc<Queue>) {
                 }
             }
             // Those that were taken while we wrote are not needed.
-            match queue.page_out(last.position) {
-                Some(run) if run.first > first.position => {
-                    node.log.paged_in(id, first.position, Position(run.first.0 - 1));
-                }
-                Some(_) => {}
-                None => node.log.paged_in(id, first.position, last.position),
+            for gone in queue.page_out(&entries) {
+                node.log.paged_in(id, gone, gone);
             }
         }
     });
 }
 
 /// Fetches what a queue says is missing, by a thread that may wait for the disk.
-pub(crate) fn fetch(node: &Arc<Node>, queue: Arc<Queue>, run: Run) {
+pub(crate) fn fetch(node: &Arc<Node>, queue: Arc<Queue>, missing: Missing) {
     let node = Arc::clone(node);
     tokio::task::spawn_blocking(move || {
         let mut after = Aftermath::default();
-        match load(&node, &queue, run, &mut after) {
+        match load(&node, &queue, &missing, &mut after) {
             Ok(()) => {}
             Err(error) => {
                 tracing::error!(%error, ?queue, "messages cannot be read now");
                 std::thread::sleep(PAUSE);
                 if node.session.holds() {
-                    fetch(&node, queue, run);
+                    fetch(&node, queue, missing);
                 }
                 return;
             }
@@ -78,15 +74,15 @@ pub(crate) fn fetch(node: &Arc<Node>, queue: Arc<Queue>, run: Run) {
 /// Fetches what a queue says is missing, by this thread, or waits for who does already.
 pub(crate) fn bring(node: &Arc<Node>, queue: &QueueHandle, after: &mut Aftermath, until: Instant) {
     let id = queue.identity().id;
-    let mine = |(missing, _): &(Arc<Queue>, Run)| missing.identity().id == id;
+    let mine = |(of, _): &(Arc<Queue>, Missing)| of.identity().id == id;
     let missing = after.missing.iter().position(mine);
     let missing = missing.map(|at| after.missing.swap_remove(at));
     let mut bring = || match &missing {
         None => queue.wait_for_disk(until),
-        Some((missing, run)) => {
-            if let Err(error) = load(node, missing, *run, after) {
+        Some((of, missing)) => {
+            if let Err(error) = load(node, of, missing, after) {
                 tracing::error!(%error, ?queue, "messages cannot be read now");
-                fetch(node, Arc::clone(missing), *run);
+                fetch(node, Arc::clone(of), missing.clone());
                 queue.wait_for_disk(until);
             }
         }
@@ -115,19 +111,38 @@ pub(crate) fn look(node: &Node, first: Vec<(QueueId, Position)>) {
 
 /// # Errors
 /// They may be read another time.
-fn load(node: &Node, queue: &Arc<Queue>, run: Run, after: &mut Aftermath) -> Result<(), NotRead> {
+fn load(node: &Node, queue: &Arc<Queue>, missing: &Missing, after: &mut Aftermath) -> Result<(), NotRead> {
     let id = queue.identity().id;
-    let (entries, through) = match node.log.fetch(id, run.first, MESSAGES, OCTETS) {
-        // Nothing more behind the last: the run has been looked through.
-        Ok(fetched) => (fetched.entries, fetched.through.unwrap_or(run.last)),
-        Err(error @ NotRead::Damaged { position, .. }) => {
-            tracing::error!(%error, ?queue, "message is damaged and left out");
-            (Vec::new(), position)
+    let (mut entries, mut octets) = (Vec::new(), 0);
+    let mut looked: Vec<(Position, Position)> = Vec::new();
+    for run in &missing.runs {
+        let count = MESSAGES - entries.len();
+        // Those behind a run may be of another priority.
+        let count = count.min(usize::try_from(run.count).unwrap_or(count));
+        let (read, end) = match node.log.fetch(id, run.first, count, OCTETS - octets) {
+            Ok(fetched) => {
+                let all = fetched.entries.is_empty() || fetched.entries.len() as u64 >= run.count;
+                let through = fetched.through.filter(|_| !all);
+                // Nothing more behind the last: the run has been looked through.
+                (fetched.entries, through.map_or(run.last, |end| end.min(run.last)))
+            }
+            Err(error @ NotRead::Damaged { position, .. }) => {
+                tracing::error!(%error, ?queue, "message is damaged and left out");
+                (Vec::new(), position.min(run.last))
+            }
+            Err(error) if looked.is_empty() => return Err(error),
+            Err(_) => break,
+        };
+        octets += read.iter().map(|entry| entry.message.size()).sum::<u64>();
+        entries.extend(read.into_iter().filter(|entry| entry.position <= run.last));
+        looked.push((run.first, end));
+        if end < run.last || entries.len() >= MESSAGES || octets >= OCTETS {
+            break;
         }
-        Err(error) => return Err(error),
-    };
-    let through = through.min(run.last);
-    queue.load(now(), entries, through, after);
-    node.log.paged_in(id, run.first, through);
+    }
+    queue.load(now(), missing.level, entries, &looked, after);
+    for (first, last) in looked {
+        node.log.paged_in(id, first, last);
+    }
     Ok(())
 }

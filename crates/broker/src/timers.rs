@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use warren_cluster::{Aftermath, Queue};
 use warren_model::meta::Command;
-use warren_model::queue::Run;
+use warren_model::queue::Missing;
 use warren_model::{Millis, Position, QueueId};
 
 use crate::clock::now;
@@ -41,7 +41,7 @@ pub(crate) struct Timers {
     /// First messages that a restart found: when their time ends nobody knows yet.
     unseen: Mutex<Vec<(QueueId, Position)>>,
     /// What has to be brought from the disk.
-    missing: Mutex<Vec<(Arc<Queue>, Run)>>,
+    missing: Mutex<Vec<(Arc<Queue>, Missing)>>,
     /// Something is earlier than all that was waited for.
     earlier: Notify,
     runs: AtomicBool,
@@ -72,8 +72,8 @@ impl Timers {
     }
 
     /// Brings messages from the disk, soon.
-    pub(crate) fn fetch(&self, queue: Arc<Queue>, run: Run) {
-        self.missing.lock().push((queue, run));
+    pub(crate) fn fetch(&self, queue: Arc<Queue>, missing: Missing) {
+        self.missing.lock().push((queue, missing));
         self.earlier.notify_one();
     }
 
@@ -117,8 +117,8 @@ async fn run(node: Weak<Node>) {
     let mut after = Aftermath::default();
     loop {
         let Some(node) = node.upgrade() else { return };
-        for (queue, run) in std::mem::take(&mut *node.timers.missing.lock()) {
-            crate::paging::fetch(&node, queue, run);
+        for (queue, missing) in std::mem::take(&mut *node.timers.missing.lock()) {
+            crate::paging::fetch(&node, queue, missing);
         }
         let sleep = loop {
             match node.timers.next(now()) {

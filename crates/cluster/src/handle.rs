@@ -37,6 +37,12 @@ impl QueueHandle {
         self.0.identity()
     }
 
+    /// Do messages leave it in another order than they came, by their priority or their delay?
+    #[must_use]
+    pub fn mixes(&self) -> bool {
+        self.0.is_delaying() || self.0.has_priorities()
+    }
+
     /// See [`Queue::publish`].
     pub fn publish(
         &self,

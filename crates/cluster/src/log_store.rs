@@ -6,7 +6,7 @@ use std::sync::Arc;
 use thiserror::Error;
 use warren_model::{Entry, Position, QueueId};
 
-use crate::queue::{Past, Returned};
+use crate::queue::{Past, Queue, Returned};
 use crate::{Aftermath, ConfirmTicket, Waiter};
 
 /// Messages that are read at once when all of a queue are, and octets of them.
@@ -59,7 +59,7 @@ pub trait LogStore: Send + Sync {
     ///
     /// # Errors
     /// They have to stay.
-    fn page_out(&self, queue: QueueId, entries: &[Entry]) -> Result<(), NotWritten>;
+    fn page_out(&self, queue: &Queue, entries: &[Entry]) -> Result<(), NotWritten>;
 
     /// Messages that had left the memory are back in it, or gone from their queue: from one position up to another, included.
     fn paged_in(&self, queue: QueueId, first: Position, last: Position);
@@ -137,24 +137,23 @@ pub enum NotRead {
 }
 
 impl dyn LogStore {
-    /// All messages of a queue from a position on that can be read.
-    #[must_use]
-    pub fn all(&self, queue: QueueId, first: Position) -> Vec<Entry> {
-        let (mut all, mut from) = (Vec::new(), first);
+    /// All messages of a queue from a position on that can be read, some at a time.
+    pub fn all(&self, queue: QueueId, first: Position, mut each: impl FnMut(Vec<Entry>)) {
+        let mut from = first;
         loop {
             match self.fetch(queue, from, MESSAGES, OCTETS) {
                 Ok(Fetched { entries, .. }) => match entries.last() {
                     Some(last) => {
                         from = last.position.next();
-                        all.extend(entries);
+                        each(entries);
                     }
-                    None => return all,
+                    None => return,
                 },
                 Err(error) => {
                     tracing::error!(%error, "message cannot be read and is left out");
                     match error {
                         NotRead::Damaged { position, .. } => from = position.next(),
-                        NotRead::Failed(_) => return all,
+                        NotRead::Failed(_) => return,
                     }
                 }
             }

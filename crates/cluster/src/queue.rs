@@ -515,15 +515,12 @@ impl Queue {
         state.consumers.iter().map(info).collect()
     }
 
-    /// Messages that should leave the memory, as many as one wants to write at once, oldest first. If there are none,
+    /// Messages that should leave the memory, as many as one wants to write at once. If there are none,
     /// [`Aftermath::paged`] names the queue again when there are.
     #[must_use]
     pub fn to_page(&self) -> Vec<Entry> {
         let mut state = self.state.lock();
-        let count = match state.gone {
-            false => state.machine.pageable().min(Aftermath::PAGED_MAX),
-            true => 0,
-        };
+        let count = if state.gone { 0 } else { Aftermath::PAGED_MAX };
         let mut octets = 0;
         let within = state.machine.to_page(count).take_while(|entry| {
             let before = octets;
@@ -535,11 +532,13 @@ impl Queue {
         entries
     }
 
-    /// Messages of [`Queue::to_page`] are on disk up to a position, and leave the memory. Some may have left the queue
-    /// meanwhile: says which were still there.
-    pub fn page_out(&self, through: Position) -> Option<Run> {
+    /// Messages of [`Queue::to_page`] are on disk, and leave the memory. Says which had left the queue meanwhile.
+    pub fn page_out(&self, entries: &[Entry]) -> Vec<Position> {
         let mut state = self.state.lock();
-        (!state.gone).then(|| state.machine.page_out(through)).flatten()
+        match state.gone {
+            false => state.machine.page_out(entries),
+            true => entries.iter().map(|entry| entry.position).collect(),
+        }
     }
 
     /// They cannot be written: they stay for now.
@@ -547,12 +546,13 @@ impl Queue {
         self.state.lock().paging = false;
     }
 
-    /// Positions that are missing in memory have been looked for.
+    /// Positions of a level that are missing in memory have been looked for.
     pub fn load(
         self: &Arc<Self>,
         now: Millis,
+        level: usize,
         mut entries: Vec<Entry>,
-        through: Position,
+        looked: &[(Position, Position)],
         after: &mut Aftermath,
     ) {
         let mut state = self.state.lock();
@@ -563,7 +563,7 @@ impl Queue {
             return;
         }
         entries.iter_mut().for_each(|entry| state.past.tell(entry));
-        state.machine.load(entries, through);
+        state.machine.load(level, entries, looked);
         self.finish(state, now, after);
     }
 
@@ -577,15 +577,15 @@ impl Queue {
         state.past = past;
     }
 
-    /// The same for a queue whose messages are not in the order in which they came.
-    pub fn recover_entries(&self, next: Position, mut past: Past, entries: Vec<Entry>) {
+    /// Messages that a restart found, of a queue whose messages are not served in the order in which they came. After
+    /// [`Queue::recover`].
+    pub fn recover_entries(&self, entries: Vec<Entry>) {
         let mut state = self.state.lock();
-        for mut entry in entries {
+        let State { machine, past, .. } = &mut *state;
+        machine.recover_entries(entries.into_iter().map(|mut entry| {
             past.tell(&mut entry);
-            state.machine.recover_entry(entry);
-        }
-        state.machine.skip_to(next);
-        state.past = past;
+            entry
+        }));
     }
 
     /// What has to be known of its messages when a later process reads them. `stop`: nobody gets any from now on.
@@ -646,10 +646,10 @@ impl Queue {
             after.paged.push(Arc::clone(self));
         }
         if !state.fetching
-            && let Some(run) = state.machine.missing()
+            && let Some(missing) = state.machine.missing()
         {
             state.fetching = true;
-            after.missing.push((Arc::clone(self), run));
+            after.missing.push((Arc::clone(self), missing));
         }
         if let Some(deadline) = state.machine.deadline()
             && state.alarm.is_none_or(|alarm| deadline < alarm)

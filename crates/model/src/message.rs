@@ -104,6 +104,15 @@ impl Message {
         })
     }
 
+    /// The same in memory of its own, for one that stays while those go that came with it.
+    #[must_use]
+    pub fn detached(&self) -> Self {
+        Self {
+            content: self.content.detached(),
+            ..self.clone()
+        }
+    }
+
     /// For how many milliseconds it is to be held back by an exchange that does that.
     #[must_use]
     pub fn delay(&self) -> Option<u64> {

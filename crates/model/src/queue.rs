@@ -78,6 +78,15 @@ pub struct Limits {
     pub deliveries: Option<u32>,
 }
 
+/// What is on disk and is needed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missing {
+    /// Of this priority.
+    pub level: usize,
+    /// What is needed first comes first.
+    pub runs: Vec<Run>,
+}
+
 /// Why a message left without having been settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
@@ -164,8 +173,9 @@ impl QueueMachine {
     /// An empty queue; `priority_max` as in `x-max-priority`.
     #[must_use]
     pub fn new(limits: Limits, priority_max: u8) -> Self {
-        let levels = std::iter::repeat_with(Ready::default)
-            .take(usize::from(priority_max) + 1)
+        let count = usize::from(priority_max) + 1;
+        let levels = std::iter::repeat_with(|| Ready::one_of(count))
+            .take(count)
             .collect();
         Self {
             limits,
@@ -259,7 +269,10 @@ impl QueueMachine {
     /// time ran out leave before that. Nothing, too, while messages have to be fetched ([`QueueMachine::missing`]).
     pub fn take(&mut self, now: Millis, settled: bool, removed: &mut Vec<Removed>) -> Option<Entry> {
         self.expire(now, removed);
-        let entry = self.levels.iter_mut().rev().find_map(Ready::pop)?;
+        if self.is_delaying() {
+            return None;
+        }
+        let entry = self.pop()?;
         self.counts.remove_ready(&entry);
         if !settled {
             self.hold(entry.clone());
@@ -330,6 +343,15 @@ impl QueueMachine {
         }
         self.counts.ready = 0;
         self.counts.ready_octets = 0;
+        // Those of several priorities are mixed.
+        gone.sort_unstable();
+        gone.dedup_by(|(first, last), (_, end)| {
+            let follows = end.next() == *first;
+            if follows {
+                *end = *last;
+            }
+            follows
+        });
         count
     }
 
@@ -397,49 +419,66 @@ impl QueueMachine {
     /// How many entries should leave the memory.
     #[must_use]
     pub fn pageable(&self) -> usize {
-        match self.levels.as_slice() {
-            [level] => level.pageable(),
-            // Positions of different priorities are mixed on disk: such queues stay in memory.
-            _ => 0,
-        }
+        let waiting = self.waiting.as_ref().map_or(0, Waiting::pageable);
+        self.levels.iter().map(Ready::pageable).sum::<usize>() + waiting
     }
 
     /// Octets of the bodies of these.
     #[must_use]
     pub fn pageable_octets(&self) -> u64 {
-        match self.levels.as_slice() {
-            [level] => level.pageable_octets(),
-            _ => 0,
-        }
+        let waiting = self.waiting.as_ref().map_or(0, Waiting::pageable_octets);
+        self.levels.iter().map(Ready::pageable_octets).sum::<u64>() + waiting
     }
 
-    /// Entries that may leave the memory, oldest first.
+    /// Entries that may leave the memory, `count` at most: all of one priority, oldest first, or those that wait longest.
     pub fn to_page(&self, count: usize) -> impl Iterator<Item = &Entry> {
-        self.levels
-            .first()
+        let level = self.levels.iter().max_by_key(|level| level.pageable());
+        let entries = level
             .into_iter()
-            .flat_map(move |level| level.to_page(count))
+            .flat_map(move |level| level.to_page(count.min(level.pageable())));
+        let waiting = self.waiting.iter();
+        entries.chain(waiting.flat_map(move |waiting| waiting.to_page(count.min(waiting.pageable()))))
     }
 
-    /// Entries that may leave the memory do so, up to a position: they are on disk now. Says which did.
-    pub fn page_out(&mut self, through: Position) -> Option<Run> {
-        self.levels.first_mut()?.page_out(through)
-    }
-
-    /// What should be fetched from disk: the first run of positions behind those in memory.
-    #[must_use]
-    pub fn missing(&self) -> Option<Run> {
-        match &self.waiting {
-            Some(waiting) => waiting.missing(),
-            None => self.levels.iter().find_map(Ready::missing),
+    /// Entries of [`QueueMachine::to_page`] leave the memory: they are on disk now. Gives those that had left the queue.
+    pub fn page_out(&mut self, entries: &[Entry]) -> Vec<Position> {
+        if let Some(waiting) = &mut self.waiting {
+            return waiting.page_out(entries);
         }
+        let (Some(first), Some(last)) = (entries.first(), entries.last()) else {
+            return Vec::new();
+        };
+        let Some(level) = self.level(&first.message) else {
+            return Vec::new();
+        };
+        // The oldest are those that leave.
+        let start = level.tail_start().unwrap_or_else(|| last.position.next());
+        level.page_out(last.position);
+        let positions = entries.iter().map(|entry| entry.position);
+        positions.take_while(|position| *position < start).collect()
     }
 
-    /// Messages that were missing, in order, and the position up to which the disk was asked.
-    pub fn load(&mut self, entries: Vec<Entry>, through: Position) {
-        let (count, octets) = match (&mut self.waiting, self.levels.first_mut()) {
-            (Some(waiting), _) => waiting.load(entries, through),
-            (None, Some(level)) => level.load(entries, through),
+    /// What should be fetched from disk.
+    pub fn missing(&mut self) -> Option<Missing> {
+        if let Some(waiting) = &mut self.waiting {
+            let runs = waiting.missing();
+            return (!runs.is_empty()).then_some(Missing { level: 0, runs });
+        }
+        let levels = self.levels.iter().enumerate().rev();
+        let mut missing = levels.map(|(level, ready)| Missing {
+            level,
+            runs: ready.missing(),
+        });
+        missing.find(|missing| !missing.runs.is_empty())
+    }
+
+    /// Messages that were missing, in the order of what was asked for, and the first and last positions for which the disk
+    /// has been asked by now: of each run, and of the last one maybe not all.
+    pub fn load(&mut self, level: usize, entries: Vec<Entry>, looked: &[(Position, Position)]) {
+        let Some((_, through)) = looked.last() else { return };
+        let (count, octets) = match (&mut self.waiting, self.levels.get_mut(level)) {
+            (Some(waiting), _) => waiting.load(entries, looked),
+            (None, Some(level)) => level.load(entries, *through),
             (None, None) => return,
         };
         self.counts.ready = self.counts.ready.saturating_sub(count);
@@ -458,10 +497,21 @@ impl QueueMachine {
         }
     }
 
-    /// A message that a restart found on disk, behind all that are known.
-    pub fn recover_entry(&mut self, entry: Entry) {
-        self.next = self.next.max(entry.position.next());
-        self.add(entry);
+    /// Messages that a restart found on disk, behind all that are known, of a queue with priorities. They do not stay in
+    /// memory if they are many.
+    pub fn recover_entries(&mut self, entries: impl IntoIterator<Item = Entry>) {
+        for mut entry in entries {
+            self.next = self.next.max(entry.position.next());
+            // Few of those that were read together stay in memory.
+            entry.message = Arc::new(entry.message.detached());
+            self.add(entry);
+        }
+        for level in &mut self.levels {
+            let last = level.to_page(level.pageable()).last();
+            if let Some(last) = last.map(|entry| entry.position) {
+                level.page_out(last);
+            }
+        }
     }
 
     /// Positions up to this one were used before a restart.
@@ -525,7 +575,13 @@ impl QueueMachine {
     fn pop(&mut self) -> Option<Entry> {
         match &mut self.waiting {
             Some(waiting) => waiting.pop(),
-            None => self.levels.iter_mut().rev().find_map(Ready::pop),
+            // Not from a lower level while the rest of a higher one has to be fetched.
+            None => self
+                .levels
+                .iter_mut()
+                .rev()
+                .find(|level| !level.is_empty())?
+                .pop(),
         }
     }
 

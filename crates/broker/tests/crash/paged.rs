@@ -149,3 +149,63 @@ fn who_asks_for_one_message_after_the_other_gets_those_on_disk_also_after_a_rest
         assert!(get(&mut client).await.unwrap().is_none());
     });
 }
+
+#[test]
+fn a_message_leaves_the_memory_of_each_of_its_queues_by_itself() {
+    let directory = tempfile::tempdir().unwrap();
+    let runtime = runtime(2);
+    let done = async {
+        let (node, address) = start(directory.path(), Arc::new(RealDisk)).await;
+        let mut client = Client::open(address).await?;
+        client.confirms().await?;
+        // One has it in the log, and the other has it nowhere.
+        for (durable, queue) in [(true, "kept"), (false, "forgotten")] {
+            client.declare_as(durable, queue, Table::new()).await?;
+            client.bind("both", queue).await?;
+        }
+        let count = 40_000;
+        let mut unconfirmed = warren_amqp::client::Confirms::default();
+        for number in 0..count {
+            let id = Id {
+                publisher: 1,
+                number,
+                priority: 0,
+            };
+            client.publish("both", "", None, id.body(10));
+            unconfirmed.published();
+            while unconfirmed.count() > 500 || (number + 1 == count && unconfirmed.count() > 0) {
+                if let Event::Method {
+                    method: warren_amqp::Method::Basic(basic::Method::Ack(ack)),
+                    ..
+                } = client.event().await?
+                {
+                    unconfirmed.settle(ack.delivery_tag, ack.multiple);
+                }
+            }
+        }
+        for queue in node.queues().0 {
+            let end = tokio::time::Instant::now() + Duration::from_secs(30);
+            while queue.snapshot().in_memory > 20_000 {
+                assert!(tokio::time::Instant::now() < end, "{:?}", queue.snapshot());
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+        for queue in ["kept", "forgotten"] {
+            let mut client = Client::open(address).await?;
+            let consume = basic::Consume {
+                queue: short(queue),
+                no_ack: true,
+                ..basic::Consume::default()
+            };
+            client.call(consume).await?;
+            for expected in 0..count {
+                let Event::Message { message, .. } = client.event().await? else {
+                    panic!("{queue} has no {expected}");
+                };
+                assert_eq!(Id::of(&message.whole_body()).number, expected, "{queue}");
+            }
+        }
+        Ok::<(), client::Gone>(())
+    };
+    runtime.block_on(done).expect("the broker lives");
+}

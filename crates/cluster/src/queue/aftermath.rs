@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use warren_model::queue::{Position, Removed, Run};
+use warren_model::queue::{Missing, Position, Removed};
 use warren_model::{Message, Millis, QueueId};
 
 use super::{DeliverySink, Queue};
@@ -80,7 +80,7 @@ pub struct Aftermath {
     /// Queues that have more in memory than they should ([`Queue::to_page`]).
     pub paged: Vec<Arc<Queue>>,
     /// Messages that have to be brought from the disk ([`Queue::load`]).
-    pub missing: Vec<(Arc<Queue>, Run)>,
+    pub missing: Vec<(Arc<Queue>, Missing)>,
     /// When a queue wants to be told the time ([`Queue::expire`]); each is said once.
     pub deadlines: Vec<(QueueId, Millis)>,
     /// Consumers whose queue is gone.

@@ -28,13 +28,13 @@ impl Past {
         })
     }
 
-    /// A message has been read.
-    pub(super) fn tell(&mut self, entry: &mut Entry) {
+    /// A message has been read. It may leave the memory and be read again.
+    pub(super) fn tell(&self, entry: &mut Entry) {
         let position = entry.position;
         let at = self.seen.partition_point(|(_, last)| *last < position);
         entry.redelivered |=
             position < self.seen_before || self.seen.get(at).is_some_and(|(first, _)| *first <= position);
-        entry.returns += self.returns.remove(&position).unwrap_or(0);
+        entry.returns = self.returns.get(&position).copied().unwrap_or(0);
     }
 
     /// The same once this process is over, too: it has seen and counted more, in any order.

@@ -16,8 +16,11 @@ use super::returns::Returns;
 use super::spill::Spill;
 use super::stored::{entry, place, settle};
 use crate::log_store::{Fetched, LogStore, NotRead, NotWritten, Space};
-use crate::queue::{Past, Returned};
+use crate::queue::{Past, Queue, Returned};
 use crate::{Aftermath, ConfirmTicket, Session, Waiter};
+
+/// The ticket of what is on disk already.
+const BEFORE_ALL: u64 = 0;
 
 /// Those who want to hear when tickets are safe.
 #[derive(Default)]
@@ -134,7 +137,11 @@ impl LogStore for SingleLog {
         let ends = [&kept, &spilled].into_iter().filter_map(|stored| stored.last());
         let through = ends.map(|last| last.position).min().map(Position);
         let both = !spilled.is_empty();
-        let mut entries: Vec<Entry> = kept.into_iter().chain(spilled).filter_map(entry).collect();
+        let mut entries: Vec<Entry> = kept.into_iter().filter_map(entry).collect();
+        for entry in &entries {
+            entry.message.written.set(BEFORE_ALL);
+        }
+        entries.extend(spilled.into_iter().filter_map(entry));
         if both {
             entries.retain(|entry| Some(entry.position) <= through);
             entries.sort_by_key(|entry| entry.position);
@@ -144,19 +151,20 @@ impl LogStore for SingleLog {
         Ok(Fetched { entries, through })
     }
 
-    fn page_out(&self, queue: QueueId, entries: &[Entry]) -> Result<(), NotWritten> {
+    fn page_out(&self, queue: &Queue, entries: &[Entry]) -> Result<(), NotWritten> {
         let mut last = None;
         let mut others = Vec::new();
         for entry in entries {
             match entry.message.written.ticket() {
-                Some(ticket) => last = last.max(Some(Ticket(ticket))),
-                None => others.push(entry),
+                // With those of its queues that keep it.
+                Some(ticket) if queue.keeps(&entry.message) => last = last.max(Some(Ticket(ticket))),
+                _ => others.push(entry),
             }
         }
         if let Some(ticket) = last {
             self.log.wait(ticket)?;
         }
-        Ok(self.spill.write(queue, &others)?)
+        Ok(self.spill.write(queue.identity().id, &others)?)
     }
 
     fn paged_in(&self, queue: QueueId, first: Position, last: Position) {

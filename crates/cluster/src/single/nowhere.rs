@@ -5,7 +5,7 @@ use std::sync::Arc;
 use warren_model::{Entry, Position, QueueId};
 
 use crate::log_store::{Fetched, LogStore, NotRead, NotWritten, Space};
-use crate::queue::{Past, Returned};
+use crate::queue::{Past, Queue, Returned};
 use crate::{Aftermath, ConfirmTicket, Waiter};
 
 /// See the module.
@@ -51,7 +51,7 @@ impl LogStore for Nowhere {
         Ok(Fetched::default())
     }
 
-    fn page_out(&self, _queue: QueueId, _entries: &[Entry]) -> Result<(), NotWritten> {
+    fn page_out(&self, _queue: &Queue, _entries: &[Entry]) -> Result<(), NotWritten> {
         Err(NotWritten::Nowhere)
     }
 

@@ -1,4 +1,4 @@
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use warren_amqp::content::{self, DeliveryMode, Header, Properties};
 use warren_amqp::hot::Publish;
 
-use super::ready::{HEAD_MAX, TAIL_MAX};
+use super::ready::{ASKED_MAX, HEAD_MAX, TAIL_MAX};
 use super::{Entry, Limits, Overflow, Position, QueueMachine, Reason, Removed};
 use crate::{Message, MessageId, Millis};
 
@@ -27,14 +27,37 @@ fn publish(queue: &mut QueueMachine, count: usize) {
     assert!(removed.is_empty());
 }
 
-fn page_out(queue: &mut QueueMachine, count: usize, disk: &mut VecDeque<Entry>) {
+type Disk = BTreeMap<Position, Entry>;
+
+fn page_out(queue: &mut QueueMachine, count: usize, disk: &mut Disk) {
     let entries: Vec<Entry> = queue.to_page(count).cloned().collect();
-    if let Some(last) = entries.last() {
-        let left = queue.page_out(last.position).unwrap();
-        assert_eq!((left.first, left.last), (entries[0].position, last.position));
-        assert_eq!(left.count, entries.len() as u64);
+    let before = queue.in_memory();
+    assert_eq!(queue.page_out(&entries), [], "all of them were still there");
+    assert_eq!(queue.in_memory(), before - entries.len());
+    disk.extend(entries.into_iter().map(|entry| (entry.position, entry)));
+}
+
+/// Brings back what is missing, `count` messages at most. Says whether something was.
+fn load(queue: &mut QueueMachine, count: usize, disk: &mut Disk) -> bool {
+    let Some(missing) = queue.missing() else {
+        return false;
+    };
+    let (mut entries, mut looked) = (Vec::new(), Vec::new());
+    for run in &missing.runs {
+        let of_run = disk.range(run.first..=run.last).take(count - entries.len());
+        entries.extend(of_run.map(|(_, entry)| entry.clone()));
+        let full = entries.len() == count;
+        let end = entries.last().filter(|_| full).map(|entry| entry.position);
+        looked.push((run.first, end.unwrap_or(run.last)));
+        if full {
+            break;
+        }
     }
-    disk.extend(entries);
+    for entry in &entries {
+        disk.remove(&entry.position);
+    }
+    queue.load(missing.level, entries, &looked);
+    true
 }
 
 fn take_all(queue: &mut QueueMachine) -> Vec<u64> {
@@ -265,7 +288,7 @@ fn a_deep_backlog_takes_no_memory() {
     let count = 200_000;
     let mut queue = QueueMachine::new(Limits::default(), 0);
     let mut removed = Vec::new();
-    let mut disk = VecDeque::new();
+    let mut disk = Disk::new();
     for _ in 0..count {
         queue.publish(NOW, Arc::new(message(10)), &mut removed).unwrap();
         if queue.pageable() >= 1000 {
@@ -280,12 +303,7 @@ fn a_deep_backlog_takes_no_memory() {
         queue.in_memory()
     );
     for expected in 1..=count {
-        if let Some(run) = queue.missing() {
-            let entries: Vec<Entry> = disk.drain(..disk.len().min(3000)).collect();
-            assert_eq!(entries.first().map(|entry| entry.position), Some(run.first));
-            let through = entries.last().map_or(run.last, |entry| entry.position);
-            queue.load(entries, through);
-        }
+        load(&mut queue, 3000, &mut disk);
         assert_eq!(
             queue.take(NOW, true, &mut removed).map(|entry| entry.position),
             Some(Position(expected))
@@ -303,7 +321,7 @@ fn what_the_disk_does_not_have_is_not_counted() {
         count: 5,
         octets: 50,
     });
-    let run = queue.missing().unwrap();
+    let last = queue.missing().unwrap().runs[0].last;
     let entry = Entry {
         position: Position(7),
         message: Arc::new(message(10)),
@@ -311,7 +329,7 @@ fn what_the_disk_does_not_have_is_not_counted() {
         returns: 0,
         redelivered: true,
     };
-    queue.load(vec![entry], run.last);
+    queue.load(0, vec![entry], &[(last, last)]);
     assert_eq!((queue.counts().ready, queue.counts().ready_octets), (1, 10));
     assert_eq!(take_all(&mut queue), [7]);
     assert_eq!(queue.next_position(), Position(10));
@@ -345,17 +363,23 @@ fn step() -> impl Strategy<Value = Step> {
 proptest! {
     /// A sorted list is what a queue is; memory and disk must not be seen.
     #[test]
-    fn a_queue_is_a_sorted_list(steps in prop::collection::vec(step(), 1..400)) {
-        let mut queue = QueueMachine::new(Limits::default(), 0);
+    fn a_queue_is_a_sorted_list(steps in prop::collection::vec(step(), 1..400), highest in prop::sample::select(vec![0_u8, 3])) {
+        let mut queue = QueueMachine::new(Limits::default(), highest);
+        // By priority, then by position.
+        let priority = |position: u64| position.wrapping_mul(0x9e37_79b9) >> 7 & u64::from(highest);
+        let order = |position: &u64| (u64::MAX - priority(*position), *position);
         let mut ready: Vec<u64> = Vec::new();
         let mut held: Vec<u64> = Vec::new();
-        let mut disk: VecDeque<Entry> = VecDeque::new();
+        let mut disk = Disk::new();
         let mut removed = Vec::new();
         for step in steps {
             match step {
                 Step::Publish => {
-                    let (position, _) = queue.publish(NOW, Arc::new(message(10)), &mut removed).unwrap();
+                    let mut message = message(10);
+                    message.priority = u8::try_from(priority(queue.next_position().0)).ok();
+                    let (position, _) = queue.publish(NOW, Arc::new(message), &mut removed).unwrap();
                     ready.push(position.0);
+                    ready.sort_by_key(order);
                 }
                 Step::Take | Step::TakeSettled => {
                     let settled = matches!(step, Step::TakeSettled);
@@ -378,7 +402,7 @@ proptest! {
                     back.dedup();
                     held.retain(|position| !back.contains(position));
                     ready.extend(&back);
-                    ready.sort_unstable();
+                    ready.sort_by_key(order);
                     let mut back: Vec<Position> = back.into_iter().map(Position).collect();
                     queue.requeue(&mut back, true, |_| {}, &mut removed);
                 }
@@ -392,11 +416,7 @@ proptest! {
                 }
                 Step::Page(count) => page_out(&mut queue, count, &mut disk),
                 Step::Load(count) => {
-                    if let Some(run) = queue.missing() {
-                        let entries: Vec<Entry> = disk.drain(..count.min(disk.len())).collect();
-                        let through = entries.last().map_or(run.last, |entry| entry.position);
-                        queue.load(entries, through);
-                    }
+                    load(&mut queue, count, &mut disk);
                 }
                 Step::Settle(_) | Step::Requeue(_) => {}
             }
@@ -429,10 +449,10 @@ fn what_is_fetched_too_late_or_beyond_what_was_asked_for_is_left_out() {
     queue.recover(run(1, 5));
     queue.purge(&mut Vec::new());
     queue.recover(run(6, 7));
-    queue.load(entries(1..=5), Position(5));
+    queue.load(0, entries(1..=5), &[(Position(1), Position(5))]);
     assert_eq!(queue.in_memory(), 0);
     // What is behind the run is in memory, or on its way there.
-    queue.load(entries(6..=9), Position(9));
+    queue.load(0, entries(6..=9), &[(Position(6), Position(9))]);
     assert_eq!((queue.in_memory(), queue.counts().ready), (2, 2));
 }
 
@@ -493,10 +513,10 @@ fn a_delaying_queue_reads_all_that_a_restart_finds() {
         redelivered: false,
     };
     assert_eq!((queue.counts().ready, queue.deadline()), (4, None));
-    queue.load(vec![entry(1, 50), entry(4, 10)], Position(4));
-    let missing = queue.missing().unwrap();
+    queue.load(0, vec![entry(1, 50), entry(4, 10)], &[(Position(1), Position(4))]);
+    let missing = queue.missing().unwrap().runs[0];
     assert_eq!((missing.first, missing.last), (Position(5), Position(9)));
-    queue.load(vec![entry(9, 5)], Position(9));
+    queue.load(0, vec![entry(9, 5)], &[(Position(5), Position(9))]);
     assert_eq!(queue.missing(), None);
     assert_eq!(queue.counts().ready, 3, "one was not there");
     assert_eq!(queue.deadline(), Some(NOW.after(5)));
@@ -504,4 +524,105 @@ fn a_delaying_queue_reads_all_that_a_restart_finds() {
     assert_eq!(queue.purge(&mut gone), 3);
     assert_eq!(queue.deadline(), None);
     assert_eq!(queue.next_position(), Position(12));
+}
+
+#[test]
+fn priorities_take_as_much_memory_as_one() {
+    let mut queue = QueueMachine::new(Limits::default(), 3);
+    let (mut removed, mut disk) = (Vec::new(), Disk::new());
+    let count = 20_000;
+    for number in 0..count {
+        let mut message = message(10);
+        message.priority = Some((number % 5) as u8);
+        queue.publish(NOW, Arc::new(message), &mut removed).unwrap();
+        while queue.pageable() >= 10 {
+            page_out(&mut queue, 10, &mut disk);
+        }
+    }
+    assert!(queue.in_memory() < 60, "{}", queue.in_memory());
+    let mut last = (u8::MAX, Position(0));
+    for _ in 0..count {
+        while queue.counts().ready > 0 && load(&mut queue, 10, &mut disk) {}
+        let entry = queue.take(NOW, true, &mut removed).unwrap();
+        let priority = entry.message.priority.unwrap().min(3);
+        assert!(priority < last.0 || (priority == last.0 && entry.position > last.1));
+        last = (priority, entry.position);
+        assert!(queue.in_memory() < 60, "{}", queue.in_memory());
+    }
+    assert_eq!(queue.counts(), super::Counts::default());
+}
+
+#[test]
+fn a_lower_priority_waits_for_what_has_to_be_fetched_of_a_higher() {
+    let mut queue = QueueMachine::new(Limits::default(), 1);
+    let (mut removed, mut disk) = (Vec::new(), Disk::new());
+    let mut publish = |queue: &mut QueueMachine, priority| {
+        let mut message = message(10);
+        message.priority = Some(priority);
+        queue.publish(NOW, Arc::new(message), &mut removed).unwrap();
+    };
+    publish(&mut queue, 0);
+    (0..20).for_each(|_| publish(&mut queue, 1));
+    page_out(&mut queue, 100, &mut disk);
+    let mut taken = Vec::new();
+    for _ in 0..3 {
+        taken.extend(take_all(&mut queue));
+        load(&mut queue, 100, &mut disk);
+    }
+    taken.extend(take_all(&mut queue));
+    let expected: Vec<u64> = (2..=21).chain([1]).collect();
+    assert_eq!(taken, expected);
+}
+
+#[test]
+fn what_waits_long_is_on_disk_and_comes_in_time() {
+    let mut queue = QueueMachine::delaying(Limits::default());
+    let (mut removed, mut disk) = (Vec::new(), Disk::new());
+    let count = 2000_u64;
+    // Times in no order, each once.
+    let delay = |number: u64| number * 617 % count + 1;
+    for number in 0..count {
+        queue
+            .publish(NOW, delayed(delay(number) as i64), &mut removed)
+            .unwrap();
+        page_out(&mut queue, 100, &mut disk);
+    }
+    assert!(queue.in_memory() <= HEAD_MAX, "{}", queue.in_memory());
+    assert_eq!(queue.counts().ready, count);
+    for time in 1..=count {
+        assert_eq!(queue.deadline(), Some(NOW.after(time)));
+        queue.expire(NOW.after(time), &mut removed);
+        while removed.is_empty() && load(&mut queue, 4, &mut disk) {
+            queue.expire(NOW.after(time), &mut removed);
+        }
+        let gone: Vec<u64> = removed.drain(..).map(|one| one.entry.position.0 - 1).collect();
+        assert_eq!(
+            gone.iter().map(|number| delay(*number)).collect::<Vec<_>>(),
+            [time]
+        );
+        page_out(&mut queue, 100, &mut disk);
+        assert!(queue.in_memory() <= HEAD_MAX + ASKED_MAX);
+    }
+    assert_eq!(queue.counts(), super::Counts::default());
+}
+
+#[test]
+fn what_waited_and_is_not_on_disk_any_more_is_not_counted() {
+    let mut queue = QueueMachine::delaying(Limits::default());
+    let (mut removed, mut disk) = (Vec::new(), Disk::new());
+    for number in 0..30 {
+        queue.publish(NOW, delayed(number + 1), &mut removed).unwrap();
+    }
+    page_out(&mut queue, 100, &mut disk);
+    assert!(!disk.is_empty());
+    disk.clear();
+    let mut rounds = 0;
+    while queue.counts().ready > 0 {
+        queue.expire(NOW.after(1000), &mut removed);
+        load(&mut queue, 100, &mut disk);
+        rounds += 1;
+        assert!(rounds < 100);
+    }
+    assert_eq!(removed.len(), HEAD_MAX);
+    assert_eq!(queue.counts(), super::Counts::default());
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 use rand::prelude::*;
 use warren_cluster::log_store::{Fetched, Space};
-use warren_cluster::queue::{Past, Returned};
+use warren_cluster::queue::{Past, Queue, Returned};
 use warren_cluster::{
     Aftermath, ConfirmTicket, LogStore, NotRead, NotWritten, Recovered, RecoveredQueue, Waiter,
 };
@@ -279,7 +279,8 @@ impl LogStore for Elsewhere {
         Ok(Fetched { entries, through })
     }
 
-    fn page_out(&self, queue: QueueId, entries: &[Entry]) -> Result<(), NotWritten> {
+    fn page_out(&self, queue: &Queue, entries: &[Entry]) -> Result<(), NotWritten> {
+        let queue = queue.identity().id;
         let entries = entries
             .iter()
             .map(|entry| ((queue, entry.position), entry.clone()));
