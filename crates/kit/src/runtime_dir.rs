@@ -69,6 +69,11 @@ impl Surroundings {
     }
 }
 
+/// Where the unit of a daemon whose user is not that of the others puts `ROLE.sock`: `/run/warren/ROLE`.
+fn own(system: &Path, socket: &str) -> PathBuf {
+    system.join(Path::new(socket).file_stem().unwrap_or_default())
+}
+
 /// The daemon's: made if it does not exist, writable by the owner only.
 pub fn for_daemon(flag: Option<&Path>) -> Result<PathBuf, RuntimeDirError> {
     let path = Surroundings::ours()
@@ -86,6 +91,8 @@ pub fn for_client(flag: Option<&Path>, socket: &str) -> Result<PathBuf, RuntimeD
         Some(chosen) if flag.is_some() || chosen.join(socket).exists() => Ok(chosen),
         // An ordinary user asks about the system's daemon, most likely.
         chosen if Path::new(SYSTEM).join(socket).exists() || chosen.is_none() => Ok(SYSTEM.into()),
+        // A daemon with a user of its own has a directory of its own in there.
+        _ if own(Path::new(SYSTEM), socket).join(socket).exists() => Ok(own(Path::new(SYSTEM), socket)),
         chosen => chosen.ok_or(RuntimeDirError::Unknown),
     }
 }
@@ -172,6 +179,14 @@ mod tests {
         fs::create_dir(&open).unwrap();
         fs::set_permissions(&open, fs::Permissions::from_mode(0o777)).unwrap();
         assert!(matches!(for_daemon(Some(&open)), Err(RuntimeDirError::Open(_))));
+    }
+
+    #[test]
+    fn a_daemon_with_a_user_of_its_own_has_a_directory_named_after_its_socket() {
+        assert_eq!(
+            own(Path::new("/run/warren"), "broker.sock"),
+            Path::new("/run/warren/broker")
+        );
     }
 
     #[test]

@@ -15,9 +15,29 @@ fn the_brokers_unit_serves_without_any_capability_reloads_restarts_and_stops() {
     manager.systemctl("start");
     assert_eq!(manager.property("ActiveState"), "active", "{}", manager.log());
     let main = manager.guard();
-    let user = manager.run(&["id", "-u", "warren"]);
+    let user = manager.run(&["id", "-u", "warren-broker"]);
     let ids = status(main, "Uid");
     assert!(ids.split_whitespace().all(|id| id == user), "{ids}, not {user}");
+    let others = manager.run(&["id", "-u", "warren"]);
+    assert_ne!(user, others, "its own user, not that of the other daemons");
+    assert_eq!(
+        manager.run(&["stat", "-c", "%U %a", "/var/lib/warren/broker"]),
+        "warren-broker 750"
+    );
+    let asked = manager.run(&["warren", "ctl", "-q", "list_users"]);
+    assert!(asked.contains("guest"), "root finds its socket: {asked}");
+    let other = manager.try_run(&[
+        "setpriv",
+        "--reuid=warren",
+        "--regid=warren",
+        "--clear-groups",
+        "cat",
+        "/var/lib/warren/broker/node",
+    ]);
+    assert!(
+        !other.status.success(),
+        "the other daemons' user reads nothing of it"
+    );
     for set in ["CapPrm", "CapEff", "CapBnd", "CapAmb"] {
         assert_eq!(status(main, set), NONE, "{set}");
     }
