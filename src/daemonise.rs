@@ -93,15 +93,15 @@ struct ReadySocket {
 
 impl ReadySocket {
     fn new(parent: &Path) -> Result<Self, DaemoniseError> {
-        let directory = parent.join(format!("warren-start-{}", std::process::id()));
+        // Process numbers are those of a namespace, and others may share this place.
+        let moment = warren_kit::clock::boottime_nanos();
+        let directory = parent.join(format!("warren-start-{}-{moment}", std::process::id()));
         let path = directory.join("ready");
         let failed = |source| DaemoniseError::Socket {
             path: path.clone(),
             source,
         };
-        // A directory of our own, that nobody else can write to: `create_dir` refuses one that is there already.
-        let _ = std::fs::remove_file(&path);
-        let _ = std::fs::remove_dir(&directory);
+        // A directory of our own, that nobody else can write to: one that is there already is refused.
         std::os::unix::fs::DirBuilderExt::mode(&mut std::fs::DirBuilder::new(), 0o700)
             .create(&directory)
             .map_err(failed)?;

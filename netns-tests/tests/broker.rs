@@ -4,3 +4,4 @@ mod clients;
 mod node;
 mod pair;
 mod proxied;
+mod seeds;

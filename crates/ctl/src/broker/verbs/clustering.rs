@@ -1,5 +1,7 @@
 //! What forms clusters. A node serves alone here: these verbs change nothing, and say so.
 
+use warren_api::broker::Request;
+
 use super::{MANY, Verb};
 use crate::broker::failure::{Failure, UNAVAILABLE};
 use crate::broker::session::Session;
@@ -12,7 +14,7 @@ pub(super) static VERBS: [Verb; 12] = [
     Verb::new(
         "start_app",
         "",
-        "Starts the broker of a node that runs without it",
+        "Serves clients again after stop_app",
         (0, 0),
         start_app,
     )
@@ -20,9 +22,9 @@ pub(super) static VERBS: [Verb; 12] = [
     Verb::new(
         "stop_app",
         "",
-        "Stops the broker and leaves the node running",
+        "Serves no clients any more and leaves the node running",
         (0, 0),
-        alone,
+        stop_app,
     )
     .of(NODES),
     Verb::new(
@@ -117,7 +119,7 @@ fn alone(session: &mut Session<'_, '_>) -> Result<(), Failure> {
     Err(Failure::new(
         UNAVAILABLE,
         format_args!(
-            "{} is for clusters, and {node} (Warren {version}) is a broker of one node: stop_app, reset, join_cluster and \
+            "{} is for clusters, and {node} (Warren {version}) is a broker of one node: reset, join_cluster and \
              forget_cluster_node come with clustering. Nothing was changed. To start anew, stop the broker and give it an \
              empty data directory.",
             session.verb.name
@@ -125,10 +127,20 @@ fn alone(session: &mut Session<'_, '_>) -> Result<(), Failure> {
     ))
 }
 
-/// A node that answers has been started.
+/// Nobody is served; what the node has, it keeps, and who asks about it is answered.
+fn stop_app(session: &mut Session<'_, '_>) -> Result<(), Failure> {
+    let node = session.node()?;
+    session.banner(format_args!("Stopping rabbit application on node {node} ..."))?;
+    session.change(&Request::Drain {})?;
+    Ok(())
+}
+
+/// Done before is done.
 fn start_app(session: &mut Session<'_, '_>) -> Result<(), Failure> {
     let node = session.node()?;
-    session.banner(format_args!("Starting node {node} ..."))
+    session.banner(format_args!("Starting node {node} ..."))?;
+    session.change(&Request::Revive {})?;
+    Ok(())
 }
 
 fn forget_cluster_node(session: &mut Session<'_, '_>) -> Result<(), Failure> {
