@@ -18,7 +18,7 @@ use warren_amqp::client::{ClientError, Connection, Event, Login};
 use warren_amqp::content::Properties;
 use warren_amqp::handshake::Failure;
 use warren_amqp::hot::Publish;
-use warren_amqp::{Method, channel, connection, queue};
+use warren_amqp::{Method, Table, basic, channel, connection, queue};
 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -127,9 +127,13 @@ impl Client {
         }
     }
 
+    /// The one channel that it uses.
+    fn open_channel(&mut self) {
+        self.call(channel::Open::default());
+    }
+
     /// A durable queue with so many messages, each `hello`, once the broker has them.
     fn declare_and_publish(&mut self, queue: &str, count: usize) {
-        self.call(channel::Open::default());
         let queue_of_this_name = queue::Declare {
             queue: queue.try_into().unwrap(),
             durable: true,
@@ -160,6 +164,26 @@ impl Client {
             self.next().unwrap(),
             Some(Event::Method { channel: 1, .. })
         ));
+    }
+
+    /// Gets the next message of a queue: its routing key, its headers and its body.
+    fn get(&mut self, queue: &str) -> Option<(String, Table, Bytes)> {
+        let get = basic::Get {
+            queue: queue.try_into().unwrap(),
+            no_ack: true,
+            ..basic::Get::default()
+        };
+        self.connection.outbox().method(1, get).unwrap();
+        match self.next().unwrap() {
+            Some(Event::Message { message, .. }) => {
+                let key = message.get_ok().unwrap().routing_key;
+                let key = String::from_utf8(key.to_vec()).unwrap();
+                let headers = message.header().properties().headers;
+                Some((key, headers.unwrap_or_default(), message.whole_body()))
+            }
+            Some(Event::Method { .. }) => None,
+            other => panic!("{other:?}"),
+        }
     }
 
     fn flush(&mut self) {

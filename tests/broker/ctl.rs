@@ -10,7 +10,7 @@ use std::process::{Command, Output};
 use std::time::Instant;
 
 use warren_amqp::client::Event;
-use warren_amqp::{Method, connection};
+use warren_amqp::{Method, Value, connection, queue};
 
 use super::{Broker, Client};
 
@@ -291,6 +291,7 @@ fn why_says_what_is_short_who_waits_and_which_queue_nobody_reads() {
     };
     about("nothing is short");
     let mut client = Client::connect(place.broker.address, "guest", "guest", "/").unwrap();
+    client.open_channel();
     client.declare_and_publish("orders", 3);
     about("Queue orders in vhost / has 3 messages (15 B) and no consumer");
     for _ in 0..6 {
@@ -329,6 +330,82 @@ fn why_says_what_is_short_who_waits_and_which_queue_nobody_reads() {
 }
 
 #[test]
+fn the_log_level_can_be_changed_while_the_broker_runs() {
+    let mut place = Place::new();
+    assert!(
+        place
+            .run("rabbitmqctl", &["set_log_level", "debug"])
+            .status
+            .success()
+    );
+    super::await_line(&mut place.broker.log, "DEBUG");
+}
+
+#[test]
+fn what_is_published_and_delivered_goes_to_the_firehose_while_it_is_on() {
+    let place = Place::new();
+    let tracing = |verb: &str| assert!(place.run("rabbitmqctl", &[verb]).status.success());
+    let mut watcher = Client::connect(place.broker.address, "guest", "guest", "/").unwrap();
+    watcher.open_channel();
+    watcher.declare_and_publish("seen", 0);
+    watcher.call(queue::Bind {
+        queue: "seen".try_into().unwrap(),
+        exchange: "amq.rabbitmq.trace".try_into().unwrap(),
+        routing_key: "#".try_into().unwrap(),
+        ..queue::Bind::default()
+    });
+    let mut client = Client::connect(place.broker.address, "guest", "guest", "/").unwrap();
+    client.open_channel();
+    client.declare_and_publish("orders", 1);
+    tracing("trace_on");
+    client.publish("orders");
+    assert_eq!(client.get("orders").unwrap().2, "hello");
+    tracing("trace_off");
+    client.declare_and_publish("later", 1);
+    assert!(client.get("later").is_some());
+    let mut seen = Vec::new();
+    let deadline = Instant::now() + super::PATIENCE;
+    while seen.len() < 2 {
+        assert!(Instant::now() < deadline, "{seen:?}");
+        seen.extend(watcher.get("seen"));
+    }
+    let (key, headers, body) = &seen[0];
+    assert_eq!((key.as_str(), &body[..]), ("publish.", &b"hello"[..]));
+    for (name, value) in [
+        ("node", "rabbit@vm"),
+        ("vhost", "/"),
+        ("user", "guest"),
+        ("exchange_name", ""),
+    ] {
+        assert_eq!(headers.text(name).as_deref(), Some(value), "{headers:?}");
+    }
+    let orders = Value::Array(vec![Value::text("orders")]);
+    assert_eq!(headers.get("routed_queues"), Some(&orders));
+    assert_eq!(headers.get("routing_keys"), Some(&orders));
+    assert_eq!(headers.get("channel"), Some(&Value::I32(1)));
+    let (key, headers, body) = &seen[1];
+    assert_eq!((key.as_str(), &body[..]), ("deliver.orders", &b"hello"[..]));
+    assert_eq!(headers.get("redelivered"), Some(&Value::I32(0)));
+    assert!(
+        watcher.get("seen").is_none(),
+        "the firehose is off and does not see itself"
+    );
+}
+
+#[test]
+fn messages_that_die_are_counted_by_what_they_died_of() {
+    let place = Place::with(&["--metrics", "127.0.0.1:0"]);
+    let policy = ["set_policy", "short", "^short$", r#"{"max-length":1}"#];
+    assert!(place.run("rabbitmqctl", &policy).status.success());
+    let mut client = Client::connect(place.broker.address, "guest", "guest", "/").unwrap();
+    client.open_channel();
+    client.declare_and_publish("short", 3);
+    let page = scrape(&place, "/metrics");
+    let line = "rabbitmq_global_messages_dead_lettered_maxlen_total{queue_type=\"rabbit_classic_queue\",dead_letter_strategy=\"disabled\"} 2";
+    assert!(page.lines().any(|it| it == line), "{page}");
+}
+
+#[test]
 fn logins_are_counted_until_that_is_reset() {
     let place = Place::new();
     let address = place.broker.address;
@@ -353,8 +430,8 @@ fn logins_are_counted_until_that_is_reset() {
 fn without_a_broker_the_status_is_that_of_an_unreachable_node() {
     let directory = tempfile::tempdir().unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_warren"))
-        .args(["ctl", "status"])
-        .env("RUNTIME_DIRECTORY", directory.path())
+        .args(["ctl", "status", "--runtime-dir"])
+        .arg(directory.path())
         .output()
         .unwrap();
     let text = String::from_utf8(output.stderr).unwrap();
@@ -393,7 +470,8 @@ fn a_broker_that_is_told_to_stop_has_ended_when_that_is_done() {
     let place = Place::new();
     let output = place.run("rabbitmqctl", &["shutdown"]);
     assert!(output.status.success(), "{output:?}");
-    let output = place.run("rabbitmqctl", &["ping"]);
+    let run = place.directory.path().join("run");
+    let output = place.run("rabbitmqctl", &["ping", "--runtime-dir", run.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(69));
 }
 

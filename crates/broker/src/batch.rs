@@ -26,6 +26,7 @@ use crate::channel::confirm::Confirms;
 use crate::channel::settle::Acks;
 use crate::client::{Client, precondition};
 use crate::clock::now;
+use crate::firehose;
 
 /// Ways that are remembered; beyond that all are forgotten.
 const WAYS_MAX: usize = 4096;
@@ -58,6 +59,8 @@ pub(crate) struct Batch {
     /// Ways by address, of the metadata of this version.
     ways: ByAddress<Arc<Way>>,
     version: u64,
+    /// The firehose is on, as of that version.
+    traced: bool,
     /// The way of the last message.
     last: Option<(Bytes, Arc<Way>)>,
     /// Messages that go the same way.
@@ -135,6 +138,7 @@ impl Batch {
         if content.is_immediate() {
             return Err(Refusal::new(ReplyCode::NotImplemented, "immediate=true"));
         }
+        self.follow(client);
         let mandatory = content.is_mandatory();
         let selection = Selection::of(content.header());
         let way = match &selection {
@@ -168,6 +172,9 @@ impl Batch {
         counts.published.add(1);
         counts.to_confirm.add(u64::from(confirm > 0));
         counts.routed.add(way.queues.len() as u64);
+        if self.traced {
+            firehose::published(client, channel, &message, &way.queues, &mut self.after);
+        }
         let number = u32::try_from(self.published.len()).unwrap_or(u32::MAX);
         self.published.push(Published {
             channel,
@@ -308,13 +315,18 @@ impl Batch {
         self.after.refused.extend(refused.map(|(number, _)| number));
     }
 
-    fn way(&mut self, client: &Client, content: &content::Message) -> Result<Arc<Way>, Refusal> {
+    /// What was found out holds until the metadata changes.
+    fn follow(&mut self, client: &Client) {
         let version = client.node.version();
         if version != self.version {
             self.ways.clear();
             self.last = None;
             self.version = version;
+            self.traced = client.node.firehose.is_on(&client.vhost);
         }
+    }
+
+    fn way(&mut self, client: &Client, content: &content::Message) -> Result<Arc<Way>, Refusal> {
         // In one piece: to compare with an exchange without a name costs more than the rest of a comparison, since glibc
         // reads behind the pointer of an empty slice, where nothing is.
         let address = content.address();

@@ -35,6 +35,7 @@ use crate::channel::confirm::Confirms;
 use crate::channel::settle::How;
 use crate::channel::{Around, Channel, unimplemented};
 use crate::client::{Client, exception};
+use crate::firehose;
 use crate::node::Node;
 use crate::output::{ALARM, ANSWERS_MAX, CLOSE, OVERDUE, REPORT, STOP, WRITTEN};
 use crate::overdue;
@@ -287,6 +288,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 std::mem::swap(&mut self.writing, &mut waiting.outbox);
                 waiting.answers = 0;
                 waiting.outbox.set_frame_max(self.frame_max);
+                if let Some(given) = &mut waiting.given {
+                    let given = std::mem::take(given);
+                    drop(waiting);
+                    firehose::given(&client, given, &mut self.batch.after);
+                    self.around().flush();
+                }
             }
             let mut slices = [IoSlice::new(&[]); SLICES];
             let count = self.writing.chunks_vectored(&mut slices);

@@ -200,7 +200,7 @@ fn read(options: &Options) -> Result<Plan, DaemonError> {
     Ok(plan)
 }
 
-fn log_at(level: LogLevel) {
+pub(crate) fn log_at(level: LogLevel) {
     let filter = match level {
         LogLevel::None => "off",
         LogLevel::Error => "error",

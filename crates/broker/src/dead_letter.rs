@@ -118,9 +118,12 @@ impl Letters {
         if self.address.as_ref().is_none_or(|(id, _)| *id != identity.id) {
             self.address = Some((identity.id, address(node, queue)));
         }
-        let Some((_, Some(address))) = &self.address else {
-            return;
-        };
+        let address = self.address.as_ref().and_then(|(_, address)| address.as_ref());
+        if !matches!(address, Some(Address::Delayed { .. })) {
+            let deaths = &node.registry.deaths;
+            deaths.add(identity.kind, reason, address.is_some());
+        }
+        let Some(address) = address else { return };
         let written = address.letter(&identity.name, &message.content, reason, time_of_day());
         let Some((content, exchange)) = written else {
             return;

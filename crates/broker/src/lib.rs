@@ -24,6 +24,7 @@ pub mod daemon;
 mod dead_letter;
 pub mod definitions;
 mod exclusive;
+mod firehose;
 mod furniture;
 mod gate;
 mod ledger;

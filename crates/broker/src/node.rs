@@ -25,6 +25,7 @@ use crate::auth::Auth;
 use crate::clock::{now, time_of_day};
 use crate::dead_letter;
 use crate::exclusive::Exclusive;
+use crate::firehose::Firehose;
 use crate::furniture::Furniture;
 use crate::gate::Gate;
 use crate::password::Hashing;
@@ -114,6 +115,8 @@ pub struct Node {
     pub alarms: Alarms,
     /// How many have places that are limited.
     pub(crate) seats: Seats,
+    /// Where it is on.
+    pub(crate) firehose: Firehose,
     /// Whether clients may come in.
     pub(crate) gate: Gate,
     /// Turns of connections that end, [`ENDING_MAX`] at a time.
@@ -166,6 +169,7 @@ impl Node {
             auth: Auth::default(),
             alarms: Alarms::default(),
             seats: Seats::default(),
+            firehose: Firehose::default(),
             gate: Gate::default(),
             ending: Semaphore::new(ENDING_MAX),
             exclusive: Exclusive::default(),
@@ -422,6 +426,18 @@ impl Node {
     #[must_use]
     pub fn version(&self) -> u64 {
         self.view.version()
+    }
+
+    /// Turns the firehose of a vhost on or off.
+    pub(crate) fn set_tracing(&self, vhost: Name, on: bool) {
+        self.firehose.set(vhost.clone(), on);
+        // Publishers look when something has changed.
+        self.view.outdate();
+        for entry in self.registry.connections() {
+            if entry.facts.vhost == vhost {
+                entry.tap(on);
+            }
+        }
     }
 
     /// Nobody waits for answers at this address any more.

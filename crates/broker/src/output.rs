@@ -24,6 +24,7 @@ use warren_cluster::{Delivery, DeliverySink, QueueHandle, Room, Waiter};
 use warren_model::{ConsumerId, Message, Millis};
 
 use crate::by_channel::ByChannel;
+use crate::firehose::Given;
 use crate::ledger::Ledger;
 
 /// Octets that wait for a client from which on its consumers get no more.
@@ -72,6 +73,9 @@ pub(crate) struct Waiting {
     parked: Vec<(QueueHandle, ConsumerId)>,
     /// Channels that have had a message for too long.
     pub(crate) overdue: Vec<u16>,
+    /// What the client was given since somebody looked, if the firehose is on in his vhost. There is no more than what waits
+    /// in the outbox.
+    pub(crate) given: Option<Vec<Given>>,
 }
 
 impl Output {
@@ -246,6 +250,14 @@ impl DeliverySink for Consumer {
         };
         let returns = Some(delivery.returns).filter(|returns| self.counts && *returns > 0);
         waiting.message(self.channel, &deliver, delivery.message, returns);
+        if let Some(given) = &mut waiting.given {
+            given.push(Given {
+                channel: self.channel,
+                queue: self.queue.clone(),
+                redelivered: delivery.redelivered,
+                message: Arc::clone(delivery.message),
+            });
+        }
         if waiting.outbox.len() < WAITING_MAX {
             return Room::Left;
         }

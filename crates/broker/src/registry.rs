@@ -10,6 +10,7 @@
 //! What leaves queues is counted by queues.
 
 mod counter;
+mod deaths;
 #[cfg(test)]
 mod tests;
 
@@ -29,6 +30,7 @@ use warren_model::{ConsumerId, Millis, Name, QueueId};
 
 use crate::output::{CLOSE, OVERDUE, Output, REPORT, STOP};
 pub use counter::{Counter, Gauge};
+pub use deaths::Deaths;
 
 /// What is known of a connection when it opens, and does not change.
 #[derive(Clone, Debug)]
@@ -210,6 +212,11 @@ impl Entry {
         self.output.tell(CLOSE);
     }
 
+    /// Keeps a list of what its client is given, for the firehose, or none any more.
+    pub(crate) fn tap(&self, on: bool) {
+        self.output.lock().given = on.then(Vec::new);
+    }
+
     /// Tells it which of its channels have had a message for longer than `timeout` milliseconds.
     pub(crate) fn look(&self, now: Millis, timeout: u64) {
         if self.output.lock().look(now, timeout) {
@@ -351,6 +358,8 @@ pub struct Registry {
     ended: Mutex<Totals>,
     /// What happened.
     pub churn: Churn,
+    /// What became of messages that nobody settled.
+    pub deaths: Deaths,
     /// What queues counted that are gone.
     retired: Mutex<[Traffic; 2]>,
     /// The broker stops.

@@ -38,6 +38,10 @@ pub enum Setting {
     },
     /// In place of those that a vhost has.
     VhostTags { vhost: String, tags: Vec<String> },
+    /// The firehose of a vhost is on or off.
+    Tracing { vhost: String, on: bool },
+    /// `debug`, `info`, `warning`, `error`, `critical` or `none`, until the configuration is read again.
+    LogLevel { level: String },
     /// Memory from which on publishers wait, until the configuration is read again.
     MemoryLimit { limit: Watermark },
     /// Room on disk below which publishers wait, until the configuration is read again.

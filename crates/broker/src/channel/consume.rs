@@ -16,6 +16,7 @@ use warren_model::{Name, Refusal};
 use super::{Around, Channel, Mode, ReplyTo, declare::generated, unimplemented};
 use crate::client::precondition;
 use crate::clock::now;
+use crate::firehose::Given;
 use crate::output::Consumer;
 use crate::paging;
 use crate::registry::Facts;
@@ -291,6 +292,14 @@ impl Channel {
                     &entry.message,
                     counts.then_some(entry.returns),
                 );
+                if let Some(given) = &mut waiting.given {
+                    given.push(Given {
+                        channel: self.number,
+                        queue: queue.clone(),
+                        redelivered: entry.redelivered,
+                        message: Arc::clone(&entry.message),
+                    });
+                }
             }
         }
         around.flush();

@@ -158,6 +158,9 @@ pub(super) async fn open<S: AsyncRead + AsyncWrite + Unpin>(
         entry: node.registry.opened(facts, Arc::clone(&output)),
         output,
     };
+    if node.firehose.is_on(&client.vhost) {
+        client.entry.tap(true);
+    }
     Ok(Opened {
         client,
         seat,

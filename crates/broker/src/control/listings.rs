@@ -50,6 +50,7 @@ pub(super) async fn list(
                         name: name.clone(),
                         description: vhost.description.clone(),
                         tags: words(&vhost.tags),
+                        tracing: node.firehose.is_on(name),
                         node: node.name.clone(),
                     })
                     .collect()
@@ -177,6 +178,7 @@ struct Vhost {
     name: Name,
     description: String,
     tags: Vec<String>,
+    tracing: bool,
     node: String,
 }
 
@@ -186,7 +188,7 @@ fn vhost_column(column: &str) -> Option<Column<Vhost>> {
         "description" => |vhost| Cell::Text(vhost.description.clone()),
         "tags" => |vhost| Cell::Words(vhost.tags.clone()),
         "default_queue_type" => |_| Cell::from("undefined"),
-        "tracing" => |_| Cell::Bool(false),
+        "tracing" => |vhost| Cell::Bool(vhost.tracing),
         "cluster_state" => |vhost| Cell::Text(format!("[{{{}, running}}]", vhost.node)),
         "metadata" => |_| Cell::Nothing,
         _ => return None,

@@ -8,7 +8,9 @@ use warren_model::meta::{Command, TopicPermissions, UserLimits, VhostLimits, par
 use super::acts::{apply, done, existing_user, existing_vhost, name, no_user, no_vhost};
 use super::refused;
 use crate::alarms::{DiskLimit, MemoryLimit};
+use crate::daemon::log_at;
 use crate::node::Node;
+use crate::plan::LogLevel;
 
 /// Sets something, or takes it away.
 pub(super) fn set(node: &Node, setting: Setting) -> Result<Reply, Refused> {
@@ -80,6 +82,12 @@ pub(super) fn set(node: &Node, setting: Setting) -> Result<Reply, Refused> {
             };
             apply(node, command)
         }
+        Setting::Tracing { vhost, on } => {
+            tracing::info!(%vhost, on, "firehose is changed for an operator");
+            node.set_tracing(name(&vhost)?, on);
+            Ok(done(1))
+        }
+        Setting::LogLevel { level } => log_level(&level),
         Setting::MemoryLimit { limit } => {
             let mut settings = (*node.settings()).clone();
             settings.memory_limit = match limit {
@@ -101,6 +109,25 @@ pub(super) fn set(node: &Node, setting: Setting) -> Result<Reply, Refused> {
             Ok(done(1))
         }
     }
+}
+
+fn log_level(level: &str) -> Result<Reply, Refused> {
+    let level = match level {
+        "debug" => LogLevel::Debug,
+        "info" => LogLevel::Info,
+        "warning" => LogLevel::Warning,
+        "error" | "critical" => LogLevel::Error,
+        "none" => LogLevel::None,
+        other => {
+            let text = format!(
+                "level {other} is not supported. Try one of debug, info, warning, error, critical, none"
+            );
+            return Err(refused(refusal::INVALID, text));
+        }
+    };
+    log_at(level);
+    tracing::debug!(?level, "log level is changed for an operator");
+    Ok(done(1))
 }
 
 /// Nothing takes them away.

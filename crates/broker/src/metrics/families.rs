@@ -4,9 +4,12 @@ use std::sync::LazyLock;
 
 use warren_api::broker::RABBITMQ_VERSION;
 use warren_cluster::queue::Traffic;
+use warren_model::arguments::QueueType;
+use warren_model::queue::Reason;
 
 use super::page::Page;
 use super::scene::Scene;
+use crate::registry::Deaths;
 
 /// A metric.
 #[derive(Debug)]
@@ -23,13 +26,15 @@ pub struct Family {
 #[derive(Clone, Copy, Debug)]
 enum Source {
     /// One number.
-    Number(fn(&Scene) -> u64),
+    Number(fn(&Scene<'_>) -> u64),
     /// One number with a fraction.
-    Real(fn(&Scene) -> f64),
+    Real(fn(&Scene<'_>) -> f64),
     /// One number of what AMQP clients did.
-    Protocol(fn(&Scene) -> u64),
+    Protocol(fn(&Scene<'_>) -> u64),
     /// One for each type of queue.
     ByType(fn(&Traffic) -> u64),
+    /// One for each type of queue, and for what becomes of messages that die so.
+    ByDeath(fn(&Deaths, QueueType, bool) -> u64),
     Build,
     Identity,
 }
@@ -49,7 +54,7 @@ impl Family {
         matches!(self.source, Source::Build | Source::Identity)
     }
 
-    pub(super) fn write(&self, scene: &Scene, page: &mut Page) {
+    pub(super) fn write(&self, scene: &Scene<'_>, page: &mut Page) {
         let name = &self.name;
         page.family(name, self.kind, self.help);
         match self.source {
@@ -59,6 +64,14 @@ impl Family {
             Source::ByType(of) => {
                 for (traffic, kind) in scene.traffic.iter().zip(TYPES) {
                     page.sample(name, &[PROTOCOL, ("queue_type", kind)], of(traffic));
+                }
+            }
+            Source::ByDeath(of) => {
+                for (kind, label) in [QueueType::Classic, QueueType::Quorum].into_iter().zip(TYPES) {
+                    for (published, strategy) in [(true, "at_most_once"), (false, "disabled")] {
+                        let labels = [("queue_type", label), ("dead_letter_strategy", strategy)];
+                        page.sample(name, &labels, of(scene.deaths, kind, published));
+                    }
                 }
             }
             Source::Build => {
@@ -96,6 +109,10 @@ static FAMILIES: LazyLock<Vec<Family>> = LazyLock::new(|| {
         |name: &str, help, of| family(&format!("global_{name}"), "counter", help, Source::Protocol(of));
     let by_type =
         |name: &str, help, of| family(&format!("global_{name}"), "counter", help, Source::ByType(of));
+    let by_death = |name: &str, help, of| {
+        let name = format!("global_messages_dead_lettered_{name}_total");
+        family(&name, "counter", help, Source::ByDeath(of))
+    };
     vec![
         family("build_info", "untyped", "Which versions run here.", Source::Build),
         family(
@@ -404,5 +421,25 @@ static FAMILIES: LazyLock<Vec<Family>> = LazyLock::new(|| {
         by_type("messages_acknowledged_total", "Messages acknowledged.", |it| {
             it.acked
         }),
+        by_death(
+            "expired",
+            "Messages whose time ran out.",
+            |it, kind, published| it.get(kind, Reason::Expired, published),
+        ),
+        by_death(
+            "maxlen",
+            "Messages that a full queue dropped, or turned away to its dead-letter exchange.",
+            |it, kind, published| it.get(kind, Reason::MaxLength, published),
+        ),
+        by_death(
+            "rejected",
+            "Messages that a consumer did not want, nor that they come back.",
+            |it, kind, published| it.get(kind, Reason::Rejected, published),
+        ),
+        by_death(
+            "delivery_limit",
+            "Messages that came back too often.",
+            |it, kind, published| it.get(kind, Reason::DeliveryLimit, published),
+        ),
     ]
 });

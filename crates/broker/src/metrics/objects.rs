@@ -250,7 +250,7 @@ pub(super) struct Objects<'a> {
 impl<'a> Objects<'a> {
     pub(super) fn new(
         node: &Node,
-        scene: &'a Scene,
+        scene: &'a Scene<'a>,
         channels: &'a [(Arc<Entry>, Vec<ChannelReport>)],
         vhosts: Vec<String>,
     ) -> Self {

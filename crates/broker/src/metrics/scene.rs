@@ -11,10 +11,10 @@ use crate::about::About;
 use crate::alarms::{Measured, Short};
 use crate::node::Node;
 use crate::process::{Process, room};
-use crate::registry::{Entry, Totals, add_traffic};
+use crate::registry::{Deaths, Entry, Totals, add_traffic};
 
 /// What was seen.
-pub(super) struct Scene {
+pub(super) struct Scene<'a> {
     pub(super) node: String,
     pub(super) cluster: String,
     pub(super) cluster_id: String,
@@ -25,6 +25,7 @@ pub(super) struct Scene {
     pub(super) totals: Totals,
     /// Of all queues that are or were, classic ones and quorum ones.
     pub(super) traffic: [Traffic; 2],
+    pub(super) deaths: &'a Deaths,
     pub(super) sums: Sums,
     pub(super) churn: Churned,
     pub(super) process: Process,
@@ -70,8 +71,8 @@ pub(super) const fn place(kind: QueueType) -> usize {
     }
 }
 
-impl Scene {
-    pub(super) fn now(node: &Node, about: &About) -> Self {
+impl<'a> Scene<'a> {
+    pub(super) fn now(node: &'a Node, about: &About) -> Self {
         let (queues, mut traffic) = node.queues();
         let queues: Vec<(Arc<Queue>, Snapshot)> = queues
             .into_iter()
@@ -109,6 +110,7 @@ impl Scene {
             uptime: about.uptime().as_secs_f64(),
             totals: node.registry.totals(),
             traffic,
+            deaths: &node.registry.deaths,
             sums,
             churn: Churned {
                 connections_opened: count(&churn.connections_opened),

@@ -13,7 +13,7 @@ const MONITORING: &str = "Monitoring, observability and health checks";
 const VHOSTS: &str = "Virtual hosts";
 const OPERATIONS: &str = "Operations";
 
-pub(super) static SETTINGS: [Verb; 8] = [
+pub(super) static SETTINGS: [Verb; 10] = [
     Verb::new(
         "set_cluster_name",
         "<name>",
@@ -41,7 +41,7 @@ pub(super) static SETTINGS: [Verb; 8] = [
     Verb::new(
         "set_log_level",
         "<log_level>",
-        "Does not set log levels: WARREN_LOG does, at the start",
+        "Says what is logged, until the configuration is read again",
         (1, 1),
         set_log_level,
     )
@@ -60,6 +60,22 @@ pub(super) static SETTINGS: [Verb; 8] = [
         "Sets the tags of a vhost",
         (1, MANY),
         set_vhost_tags,
+    )
+    .of(VHOSTS),
+    Verb::new(
+        "trace_off",
+        "[--vhost <vhost>]",
+        "Stops publishing to amq.rabbitmq.trace what clients publish and get",
+        (0, MANY),
+        |session| trace(session, false),
+    )
+    .of(VHOSTS),
+    Verb::new(
+        "trace_on",
+        "[--vhost <vhost>]",
+        "Publishes to amq.rabbitmq.trace what clients of a vhost publish and get, too",
+        (0, MANY),
+        |session| trace(session, true),
     )
     .of(VHOSTS),
     Verb::new(
@@ -204,18 +220,12 @@ fn octets(said: &str) -> Option<u64> {
 }
 
 fn set_log_level(session: &mut Session<'_, '_>) -> Result<(), Failure> {
-    const LEVELS: [&str; 6] = ["debug", "info", "warning", "error", "critical", "none"];
     let level = session.line.argument(0).to_owned();
-    match LEVELS.contains(&level.as_str()) {
-        false => Err(Failure::new(
-            UNAVAILABLE,
-            format_args!("level {level} is not supported. Try one of {}", LEVELS.join(", ")),
-        )),
-        true => Err(Failure::new(
-            UNAVAILABLE,
-            "the level of a running node cannot be changed: start it with WARREN_LOG=debug, or WARREN_LOG=info,warren_broker=debug; nothing was changed",
-        )),
+    let known = ["debug", "info", "warning", "error", "critical", "none"].contains(&level.as_str());
+    if known {
+        session.banner(format_args!("Setting log level to \"{level}\" ..."))?;
     }
+    set(session, Setting::LogLevel { level })
 }
 
 fn rotate_logs(session: &mut Session<'_, '_>) -> Result<(), Failure> {
@@ -243,6 +253,21 @@ fn set_vhost_tags(session: &mut Session<'_, '_>) -> Result<(), Failure> {
         DATA => Failure::new(DATA, format_args!("Virtual host \"{vhost}\" does not exist")),
         _ => failure,
     })
+}
+
+fn trace(session: &mut Session<'_, '_>, on: bool) -> Result<(), Failure> {
+    let vhost = session.line.vhost().to_owned();
+    let (doing, done) = match on {
+        true => ("Starting", "enabled"),
+        false => ("Stopping", "disabled"),
+    };
+    session.banner(format_args!("{doing} tracing for vhost \"{vhost}\" ..."))?;
+    let setting = Setting::Tracing {
+        vhost: vhost.clone(),
+        on,
+    };
+    set(session, setting)?;
+    session.say(format_args!("Trace {done} for vhost {vhost}"))
 }
 
 fn eval(session: &mut Session<'_, '_>) -> Result<(), Failure> {
