@@ -14,6 +14,8 @@
 mod agent;
 mod amqp;
 #[cfg(test)]
+mod databases;
+#[cfg(test)]
 mod differential;
 mod finding;
 #[cfg(test)]

@@ -20,9 +20,10 @@ use std::time::Duration;
 pub use backend::{
     Backend, BackendTimeouts, Balance, CookieMode, HashOn, Rebalance, RetryOn, Stick, StickyCookie,
 };
+pub(crate) use frontend::socket_address;
 pub use frontend::{
-    Bind, BindAddress, BindTls, ClientCertificates, ErrorPage, ForwardFor, Frontend, FrontendTimeouts,
-    PageContent, SourceLimits, StatsPage, TlsVersion,
+    ABSTRACT, ABSTRACT_MAX, Bind, BindAddress, BindTls, ClientCertificates, ErrorPage, ForwardFor, Frontend,
+    FrontendTimeouts, PageContent, SourceLimits, StatsPage, TlsVersion,
 };
 pub use log::{Facility, Level, LogFormat, LogTarget, Logging, Transport};
 pub use rules::{

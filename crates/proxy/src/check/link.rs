@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustls::ClientConnection;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, UnixStream};
@@ -15,6 +16,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::finding::Finding;
 use crate::live::Target;
+use crate::plan::socket_address;
 
 /// Most octets of an answer that are looked at; what comes after is not read.
 pub(super) const ANSWER_MAX: usize = 64 * 1024;
@@ -52,7 +54,7 @@ impl Link {
         let address = match target {
             Target::Tcp(address) => *address,
             Target::Unix(path) => {
-                let stream = UnixStream::connect(path).await?;
+                let stream = connect(path).await?;
                 return Ok(Self {
                     stream: Box::new(stream),
                     tls: None,
@@ -210,4 +212,13 @@ pub(super) fn reason(error: &io::Error) -> String {
         Some(number) => nix::errno::Errno::from_raw(number).desc().to_owned(),
         None => error.to_string(),
     }
+}
+
+/// Where a path leads, or a name that is in no directory.
+async fn connect(path: &std::path::Path) -> io::Result<UnixStream> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    // Whoever listens takes it at once, or has no room.
+    rustix::net::connect(&socket, &socket_address(path)?)?;
+    UnixStream::from_std(socket.into())
 }

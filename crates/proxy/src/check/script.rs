@@ -56,6 +56,18 @@ async fn run(probe: &Probe, place: &mut usize) -> Result<Finding, Finding> {
                 expect(&mut link, &mut octets, *negated, deadline, found).await?;
                 last = "L7OK";
             }
+            Step::ExpectMysql { login } => {
+                let missing = || Finding::failed("SOCKERR", "");
+                let link = link.as_mut().ok_or_else(missing)?;
+                let packets = if *login { 2 } else { 1 };
+                while !mysql(&octets, packets)? {
+                    let count = in_time(deadline, link.receive(&mut octets)).await??;
+                    if count == 0 || octets.len() >= ANSWER_MAX {
+                        return Err(Finding::failed("L7RSP", "MySQL server said too little"));
+                    }
+                }
+                last = "L7OK";
+            }
             Step::ExpectRegex { regex, negated } => {
                 expect(&mut link, &mut octets, *negated, deadline, |octets| {
                     regex.is_match(octets)
@@ -69,6 +81,33 @@ async fn run(probe: &Probe, place: &mut usize) -> Result<Finding, Finding> {
         probe.close(link);
     }
     Ok(Finding::passed(last, "(tcp-check)"))
+}
+
+/// Whether the server has said so many packets. One that says what is wrong ends it.
+///
+/// ```text
+///   length, 3 octets, the lowest first | number | content: 0xff, code of 2 octets, text; or anything else
+/// ```
+fn mysql(octets: &[u8], packets: usize) -> Result<bool, Finding> {
+    let mut rest = octets;
+    for _ in 0..packets {
+        let [low, middle, high, _number, after @ ..] = rest else {
+            return Ok(false);
+        };
+        let length = u32::from_le_bytes([*low, *middle, *high, 0]) as usize;
+        let Some((content, next)) = after.split_at_checked(length) else {
+            return Ok(false);
+        };
+        match content {
+            [0xff, _, _, text @ ..] => {
+                let text = String::from_utf8_lossy(text).into_owned();
+                return Err(Finding::failed("L7STS", text));
+            }
+            [] | [0xff, ..] => return Err(Finding::failed("L7RSP", "no packet of MySQL")),
+            _ => rest = next,
+        }
+    }
+    Ok(true)
 }
 
 /// As long as the connection lasts, what is wanted may still come, and so may what is not wanted.
@@ -119,6 +158,7 @@ fn at_step(steps: &[Step], place: usize) -> String {
         Step::Connect { .. } => "connect".to_owned(),
         Step::Send(_) => "send".to_owned(),
         Step::Expect { octets, .. } => format!("expect string '{}'", octets.escape_ascii()),
+        Step::ExpectMysql { .. } => "expect mysql".to_owned(),
         Step::ExpectRegex { .. } => "expect regex".to_owned(),
     };
     format!(" at step {place} of tcp-check ({what})")

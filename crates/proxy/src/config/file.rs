@@ -640,7 +640,8 @@ pub struct CheckTable {
     /// http: what the answer has to be, as after `http-check expect`: `"status 200"`, `"! string down"`. Default: a status of
     /// 200 to 399.
     pub expect: Option<Spanned<String>>,
-    /// script: what is sent and expected, as after `tcp-check`: `"send PING\\r\\n"`, `"expect string +PONG"`.
+    /// script: what is sent and expected, as after `tcp-check`: `"send PING\\r\\n"`, `"expect string +PONG"`; and
+    /// `"mysql greeting"`, `"mysql login"`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<Spanned<String>>,
     /// Between two checks. Default `"5s"` for amqp, else `"2s"`.

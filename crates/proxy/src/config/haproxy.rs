@@ -14,6 +14,7 @@ mod balance;
 mod bind;
 mod check;
 mod conditional;
+mod databases;
 mod global;
 mod keyword;
 mod options;

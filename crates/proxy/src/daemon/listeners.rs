@@ -14,10 +14,11 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use socket2::{Domain, Protocol, Socket, Type};
 use warren_kit::accounts;
 
-use crate::plan::{Bind, BindAddress, Plan};
+use crate::plan::{ABSTRACT, Bind, BindAddress, Plan, socket_address};
 
 /// Connections the kernel completes before we accept them, unless `backlog` says otherwise. The kernel's own limit,
 /// net.core.somaxconn, holds as well.
@@ -126,7 +127,9 @@ impl Sockets {
     /// Removes the files of unix sockets that `kept` has not.
     pub(super) fn remove_files_except(&self, kept: &Self) {
         for address in self.0.keys().filter(|address| !kept.0.contains_key(address)) {
-            if let BindAddress::Unix(path) = address {
+            if let BindAddress::Unix(path) = address
+                && !is_named(path)
+            {
                 // Gone already is as good.
                 let _ = fs::remove_file(path);
             }
@@ -137,6 +140,7 @@ impl Sockets {
 fn open(bind: &Bind, frontend: &str) -> Result<OwnedFd, ListenError> {
     match &bind.address {
         BindAddress::Tcp(address) => tcp(bind, *address, frontend),
+        BindAddress::Unix(path) if is_named(path) => named(bind, path, frontend),
         BindAddress::Unix(path) => unix(bind, path, frontend),
     }
 }
@@ -182,6 +186,31 @@ fn backlog(bind: &Bind) -> i32 {
         .backlog
         .map(|backlog| i32::try_from(backlog.get()).unwrap_or(i32::MAX));
     wanted.unwrap_or(BACKLOG)
+}
+
+/// A name that is in no directory is free when nobody listens any more.
+fn named(bind: &Bind, path: &Path, frontend: &str) -> Result<OwnedFd, ListenError> {
+    let prepare = || -> io::Result<OwnedFd> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+        rustix::net::bind(&socket, &socket_address(path)?)?;
+        rustix::net::listen(&socket, backlog(bind))?;
+        Ok(socket)
+    };
+    let frontend = frontend.to_owned();
+    let address = path.display().to_string();
+    prepare().map_err(|source| match source.kind() {
+        io::ErrorKind::AddrInUse => ListenError::InUse { frontend, address },
+        _ => ListenError::Bind {
+            frontend,
+            address,
+            source,
+        },
+    })
+}
+
+fn is_named(path: &Path) -> bool {
+    path.to_str().is_some_and(|path| path.starts_with(ABSTRACT))
 }
 
 /// Made under another name and moved into place, so that nobody can connect before owner and mode are right and a

@@ -146,6 +146,8 @@ pub(crate) struct HttpRecord {
     pub(crate) since: u64,
     pub(crate) began: Option<(u64, SystemTime)>,
     pub(crate) ending: bool,
+    /// Variables of the connection.
+    pub(crate) kept: Vec<(String, Vec<u8>)>,
     /// The request under way.
     pub(crate) exchange: Option<ExchangeRecord>,
 }

@@ -266,10 +266,10 @@ fn only(argument: &str) -> Option<String> {
     (place.trim() == "-1").then(|| name.to_owned())
 }
 
-/// A variable's name, if requests and responses have such: `txn.a`, `req.a`, `res.a`.
+/// A variable's name, if connections, requests and responses have such: `sess.a`, `txn.a`, `req.a`, `res.a`.
 pub(crate) fn variable(name: &str) -> Option<String> {
     let (scope, own) = name.split_once('.')?;
-    let known = ["txn", "req", "res"].contains(&scope);
+    let known = ["sess", "txn", "req", "res"].contains(&scope);
     let good = |c: char| c.is_ascii_alphanumeric() || "_.".contains(c);
     (known && !own.is_empty() && own.chars().all(good)).then(|| name.to_owned())
 }

@@ -2,9 +2,11 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
+
+use rustix::net::SocketAddrUnix;
 
 use super::{
     Answer, BackendIndex, Capture, HttpRule, Keepalive, Logging, Mode, ProxyId, Switch, SwitchTo, TcpRule,
@@ -135,8 +137,30 @@ pub struct Bind {
 pub enum BindAddress {
     /// `*:80` is 0.0.0.0:80, `:::80` is `[::]:80`.
     Tcp(SocketAddr),
-    /// A path.
+    /// A path, or [`ABSTRACT`] and a name.
     Unix(PathBuf),
+}
+
+/// What stands before names of sockets that are in no directory.
+pub const ABSTRACT: &str = "abns@";
+/// The longest such name. HAProxy fills names with zeros up to the end of the address, so that is what is done.
+pub const ABSTRACT_MAX: usize = 107;
+
+/// Where the kernel finds it.
+///
+/// # Errors
+/// The path is too long.
+pub(crate) fn socket_address(path: &Path) -> rustix::io::Result<SocketAddrUnix> {
+    match path.to_str().and_then(|path| path.strip_prefix(ABSTRACT)) {
+        Some(name) => {
+            let mut filled = [0; ABSTRACT_MAX];
+            for (place, octet) in filled.iter_mut().zip(name.as_bytes()) {
+                *place = *octet;
+            }
+            SocketAddrUnix::new_abstract_name(&filled)
+        }
+        None => SocketAddrUnix::new(path),
+    }
 }
 
 /// TLS on a bind line.

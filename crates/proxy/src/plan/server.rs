@@ -210,6 +210,11 @@ pub enum Step {
         /// `!`.
         negated: bool,
     },
+    /// What a MySQL server says: its greeting, or that somebody is let in.
+    ExpectMysql {
+        /// The second packet, not the first.
+        login: bool,
+    },
     /// `expect rstring`.
     ExpectRegex {
         /// Matched with what came so far.

@@ -20,14 +20,14 @@ use std::time::Duration;
 
 use nix::libc;
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 use warren_balance::{Algorithm, ServerId, Ticket};
 use warren_kit::pacing;
 
 use super::endpoint::Endpoint;
 use super::{Common, Spent, introduction};
 use crate::live::{Assignment, Server, Target, Waiter, Wanted};
-use crate::plan::{Keepalive, Observe};
+use crate::plan::{Keepalive, Observe, socket_address};
 use crate::record::{Cause, Phase, Termination};
 use crate::worker::context::Context;
 
@@ -308,7 +308,7 @@ fn socket_to(target: &Target, server: &Server, keepalive: &Keepalive) -> Result<
         }
         Target::Unix(path) => {
             let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-            let connected = rustix::net::connect(&socket, &SocketAddrUnix::new(path.as_path())?);
+            let connected = rustix::net::connect(&socket, &socket_address(path)?);
             (socket, connected)
         }
     };

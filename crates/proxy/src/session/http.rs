@@ -103,7 +103,12 @@ pub(crate) struct Http {
     began: Option<(u64, SystemTime)>,
     /// Ends as soon as it politely can.
     ending: bool,
+    /// Variables of the connection (`sess.`), between requests.
+    kept: Option<Box<Kept>>,
 }
+
+/// Variables, by name.
+type Kept = Vec<(String, Vec<u8>)>;
 
 #[derive(Debug)]
 enum State {
@@ -155,6 +160,7 @@ impl Http {
             since: context.now,
             began: None,
             ending: false,
+            kept: None,
         }
     }
 
@@ -286,6 +292,9 @@ impl Http {
         exchange.idle = began.saturating_sub(self.since);
         exchange.began = began;
         exchange.date = date;
+        if let Some(kept) = self.kept.take() {
+            exchange.extra().variables = *kept;
+        }
     }
 
     /// A head has come, and what follows it.
@@ -550,6 +559,7 @@ impl Http {
                 .put(server, target, owner, endpoint, context.now);
         }
         let keep = exchange.keep_client && whole && !self.ending;
+        self.kept = exchange.take_kept().filter(|_| keep);
         exchange.close(common, context);
         if keep {
             self.since = context.now;

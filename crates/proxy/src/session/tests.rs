@@ -329,6 +329,30 @@ fn servers_may_be_unix_sockets() {
     assert_eq!(bench.line().termination(), "--");
 }
 
+/// As HAProxy names them: filled with zeros to the end.
+#[test]
+fn servers_may_be_sockets_in_no_directory() {
+    let name = format!("{}warren-test-{}", crate::plan::ABSTRACT, std::process::id());
+    let flags = rustix::net::SocketFlags::CLOEXEC;
+    let unix = rustix::net::AddressFamily::UNIX;
+    let stream = rustix::net::SocketType::STREAM;
+    let listener = rustix::net::socket_with(unix, stream, flags, None).unwrap();
+    let filled = name.strip_prefix(crate::plan::ABSTRACT).unwrap().to_owned() + &"\0".repeat(107);
+    let address = rustix::net::SocketAddrUnix::new_abstract_name(&filled.as_bytes()[..107]).unwrap();
+    rustix::net::bind(&listener, &address).unwrap();
+    rustix::net::listen(&listener, 1).unwrap();
+    let listener = std::os::unix::net::UnixListener::from(listener);
+    let bench = Bench::new(1, |plan| {
+        bench::server(plan, 0).address = HostAddress::Unix(name.into())
+    });
+    let mut client = bench.connect();
+    let (mut server, _) = listener.accept().unwrap();
+    client.write_all(b"question").unwrap();
+    let mut question = [0; 8];
+    server.read_exact(&mut question).unwrap();
+    assert_eq!(&question, b"question");
+}
+
 #[test]
 fn the_same_server_is_tried_again_after_a_pause() {
     let bench = Bench::new(1, |plan| bench::backend(plan).retries = 1);

@@ -35,18 +35,25 @@ fn unix_path(text: &str) -> Option<PathBuf> {
     path.starts_with('/').then(|| PathBuf::from(path))
 }
 
+/// `abns@NAME`: a name that is in no directory. It is kept as it is written, which no path is.
+fn abstract_name(text: &str) -> Option<PathBuf> {
+    let name = text.strip_prefix(crate::plan::ABSTRACT)?;
+    let fits = (1..=crate::plan::ABSTRACT_MAX).contains(&name.len());
+    fits.then(|| PathBuf::from(text))
+}
+
 /// Where a frontend listens: one address, a range of ports, or several of both with commas.
 pub(super) fn bind_addresses(text: &str) -> Result<Vec<BindAddress>, &'static str> {
     const HELP: &str =
         "write an address and a port, such as 192.0.2.1:80, *:80, [2001:db8::1]:80, or the path of a socket";
     let mut addresses = Vec::new();
     for part in text.split(',') {
-        if let Some(path) = unix_path(part) {
+        if let Some(path) = unix_path(part).or_else(|| abstract_name(part)) {
             addresses.push(BindAddress::Unix(path));
             continue;
         }
         if part.contains('@') && without_family(part) == part {
-            return Err("listeners are found by address: `abns@`, `fd@` and QUIC are not supported");
+            return Err("listeners are found by address: `fd@` and QUIC are not supported");
         }
         let v6 = part.starts_with("ipv6@") || part.starts_with("tcp6@");
         let (host, ports) = host_and_port(without_family(part));
@@ -73,7 +80,7 @@ fn range(text: &str) -> Option<(u16, u16)> {
 
 /// Where a server is. Without a port it is the client's, which is not supported.
 pub(crate) fn server_address(text: &str) -> Result<HostAddress, &'static str> {
-    if let Some(path) = unix_path(text) {
+    if let Some(path) = unix_path(text).or_else(|| abstract_name(text)) {
         return Ok(HostAddress::Unix(path));
     }
     let plain = without_family(text);
@@ -179,7 +186,7 @@ mod tests {
             assert_eq!(bind_addresses(text), Ok(expected), "{text}");
         }
         for text in [
-            "", "80", "*", "x:80", "*:0", "*:http", ":90-80", "abns@x", "fd@3", ":1-2000",
+            "", "80", "*", "x:80", "*:0", "*:http", ":90-80", "abns@", "fd@3", ":1-2000",
         ] {
             assert!(bind_addresses(text).is_err(), "{text}");
         }
@@ -202,7 +209,7 @@ mod tests {
             assert_eq!(server_address(text), Ok(expected), "{text}");
         }
         for text in [
-            "", "host", "10.0.0.1", "host:0", "host:x", "host:+1", "a b:1", "abns@x",
+            "", "host", "10.0.0.1", "host:0", "host:x", "host:+1", "a b:1", "abns@",
         ] {
             assert!(server_address(text).is_err(), "{text}");
         }

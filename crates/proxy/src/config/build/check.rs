@@ -339,7 +339,8 @@ pub(super) fn regex(report: &mut Report, word: &crate::config::words::Word) -> O
     }
 }
 
-/// `connect [port N] [ssl]`, `send TEXT`, `send-binary HEX`, `expect [!] string|rstring|binary VALUE`
+/// `connect [port N] [ssl]`, `send TEXT`, `send-binary HEX`, `expect [!] string|rstring|binary VALUE`,
+/// `mysql greeting|login`
 fn steps(report: &mut Report, written: &[Spanned<String>]) -> Vec<Step> {
     if let Some(last) = written.last() {
         report.at_most(last.span(), "steps of one check", written.len(), STEPS_MAX);
@@ -370,6 +371,8 @@ fn step(report: &mut Report, line: &Spanned<String>) -> Option<Step> {
                 "write two digits for each octet",
             ),
         },
+        ("mysql", ["greeting"]) => Some(Step::ExpectMysql { login: false }),
+        ("mysql", ["login"]) => Some(Step::ExpectMysql { login: true }),
         ("expect", options) => {
             let place = words.len() - options.len();
             let mut negated = false;
@@ -421,7 +424,7 @@ fn step(report: &mut Report, line: &Spanned<String>) -> Option<Step> {
         (other, _) => wrong(
             report,
             format!("`{other}` is no step of a check"),
-            "write connect, send, send-binary or expect, and what belongs to it",
+            "write connect, send, send-binary or expect, and what belongs to it; or mysql greeting, mysql login",
         ),
     }
 }

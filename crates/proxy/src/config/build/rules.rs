@@ -527,8 +527,8 @@ impl<'a> Scope<'a> {
         let Some(name) = variable(name) else {
             report.error(
                 action.span.clone(),
-                format!("`{name}` is no variable of requests and responses"),
-                format!("write {kind}(txn.NAME): there are the scopes txn, req and res"),
+                format!("`{name}` is no variable of a connection, request or response"),
+                format!("write {kind}(txn.NAME): there are the scopes sess, txn, req and res"),
             );
             return None;
         };

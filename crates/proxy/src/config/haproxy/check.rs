@@ -144,7 +144,8 @@ pub(super) fn tcp_step(draft: &mut Draft, arguments: &mut Arguments<'_, '_>) {
     check(draft, arguments).steps.push(step);
 }
 
-fn script(draft: &mut Draft, arguments: &Arguments<'_, '_>, steps: &[String]) {
+/// A script that is the whole check.
+pub(super) fn script(draft: &mut Draft, arguments: &Arguments<'_, '_>, steps: &[String]) {
     let spot = arguments.whole();
     let step = |text: &String| Spanned::new(spot.clone(), text.clone());
     let table = CheckTable {

@@ -183,7 +183,7 @@ fn rules(page: &mut String) {
          `http-after-response`: {}\n\n\
          Samples: {}\n\n\
          What log-format knows may be asked, too, with `-m`: `var(txn.NAME)`, `capture.req.hdr(N)`, `pathq`, and every sample\n\
-         with converters. Variables belong to requests and responses (`txn`, `req`, `res`).\n\n\
+         with converters. Variables belong to connections (`sess`), requests and responses (`txn`, `req`, `res`).\n\n\
          Converters: {}. Map files are read with the configuration.\n\n\
          Text may be compared by `_beg`, `_end`, `_sub`, `_dir`, `_dom`, `_reg`, `_len` and `_ip` behind the name, or by `-m`;\n\
          `-i` and the converter `lower` compare without regard to case; `-f FILE` reads patterns. Predefined names: {}\n\n\

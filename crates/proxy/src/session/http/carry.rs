@@ -43,6 +43,7 @@ impl Http {
             since: self.since,
             began: self.began,
             ending: self.ending,
+            kept: self.kept.as_deref().cloned().unwrap_or_default(),
             exchange,
         })
     }
@@ -76,6 +77,7 @@ impl Http {
             since: record.since,
             began: record.began,
             ending: record.ending,
+            kept: Some(Box::new(record.kept)).filter(|kept| !kept.is_empty()),
         }
     }
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use warren_balance::http::{Body, Length, Request, Version};
 
+use super::Kept;
 use super::moving::Moving;
 use crate::live::{Server, Tally};
 use crate::plan;
@@ -296,6 +297,13 @@ impl Exchange {
             session: common.id,
             refused: None,
         }
+    }
+
+    /// Variables that belong to the connection.
+    pub(super) fn take_kept(&mut self) -> Option<Box<Kept>> {
+        let mut kept = std::mem::take(&mut self.extra.as_mut()?.variables);
+        kept.retain(|(name, _)| name.starts_with("sess."));
+        (!kept.is_empty()).then(|| Box::new(kept))
     }
 
     /// The server's connection stands.

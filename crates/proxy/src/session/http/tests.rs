@@ -791,6 +791,39 @@ fn a_client_that_does_not_send_or_read_on_times_out() {
 }
 
 #[test]
+fn variables_of_a_connection_last_from_request_to_request() {
+    let bench = http(1, |plan| {
+        let expression = |text| std::sync::Arc::new(crate::logs::Format::compile_expression(text).unwrap());
+        let always = |action| HttpRule {
+            action,
+            condition: Condition::always(),
+        };
+        let set = |name: &str| {
+            always(HttpAction::SetVariable {
+                name: name.into(),
+                value: expression("path"),
+                expression: true,
+            })
+        };
+        let show = always(HttpAction::Edit(Edit::SetHeader {
+            name: "X-Before".into(),
+            value: template("%[var(sess.path)] %[var(txn.path)]"),
+        }));
+        bench::frontend(plan).request_rules = vec![show, set("sess.path"), set("txn.path")];
+    });
+    let mut client = bench.connect();
+    let mut server = None;
+    for (path, before) in [("/one", " "), ("/two", "/one "), ("/three", "/two ")] {
+        say(&mut client, &format!("GET {path} HTTP/1.1\r\nHost: h\r\n\r\n"));
+        let server = server.get_or_insert_with(|| bench.accept(0));
+        let asked = head(server);
+        assert!(asked.contains(&format!("X-Before: {before}\r\n")), "{asked}");
+        say(server, "HTTP/1.1 204 No Content\r\n\r\n");
+        assert!(head(&mut client).contains("204"));
+    }
+}
+
+#[test]
 fn rules_answer_themselves() {
     let bench = http(1, |plan| {
         let rules = [

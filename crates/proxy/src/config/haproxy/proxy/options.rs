@@ -1,7 +1,7 @@
 //! Options of a proxy that are read.
 
 use super::super::keyword::{Entry, Keyword, Places};
-use super::super::{check, options};
+use super::super::{check, databases, options};
 use super::Draft;
 
 /// Every one of them.
@@ -54,6 +54,7 @@ pub(super) const OPTIONS: &[Entry<Draft>] = &[
     ),
     ("option httplog", Places::FRONT, Keyword::Read(options::httplog)),
     ("option httpslog", Places::FRONT, Keyword::Read(options::httpslog)),
+    ("option ldap-check", Places::BACK, Keyword::Read(databases::ldap)),
     (
         "option log-health-checks",
         Places::BACK,
@@ -70,6 +71,16 @@ pub(super) const OPTIONS: &[Entry<Draft>] = &[
         Keyword::Switch(|draft, on| draft.section.logasap = on),
     ),
     ("option redis-check", Places::BACK, Keyword::Read(check::redis)),
+    (
+        "option mysql-check",
+        Places::BACK,
+        Keyword::Read(databases::mysql),
+    ),
+    (
+        "option pgsql-check",
+        Places::BACK,
+        Keyword::Read(databases::pgsql),
+    ),
     (
         "option originalto",
         Places::ALL,

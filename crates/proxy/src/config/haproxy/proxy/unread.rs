@@ -338,24 +338,9 @@ pub(super) const UNREAD: &[Entry<Draft>] = &[
     ),
     ("option independent-streams", Places::ALL, Keyword::Implied),
     (
-        "option ldap-check",
-        Places::BACK,
-        Keyword::Refused("use option tcp-check with send-binary and expect binary"),
-    ),
-    (
-        "option mysql-check",
-        Places::BACK,
-        Keyword::Refused("use option tcp-check with expect"),
-    ),
-    (
         "option nolinger",
         Places::ALL,
         Keyword::NoEffect("connections are closed in order, so that nothing is lost"),
-    ),
-    (
-        "option pgsql-check",
-        Places::BACK,
-        Keyword::Refused("use option tcp-check with send-binary and expect"),
     ),
     ("option prefer-last-server", Places::BACK, Keyword::Implied),
     ("option splice-auto", Places::ALL, Keyword::Implied),
