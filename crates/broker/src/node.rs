@@ -611,4 +611,6 @@ impl std::fmt::Debug for Node {
 }
 
 #[cfg(test)]
+mod noticed;
+#[cfg(test)]
 mod tests;
