@@ -76,8 +76,7 @@ pub(crate) async fn run<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, arriva
     tracing::info!(%peer, %user, %vhost, "connection opened");
     let mut connection = Connection::new(stream, opened);
     let why = connection.serve().await;
-    // Thousands may go at once, and who stays has his turn between theirs.
-    let _turn = node.ending.acquire().await;
+    let _turn = node.turn_to_end().await;
     connection.end();
     node.registry.ended(connection.client.number);
     match why {
@@ -171,7 +170,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         loop {
             if std::mem::take(&mut self.takes_leave) {
                 let node = Arc::clone(&self.client.node);
-                let _turn = node.ending.acquire().await;
+                let _turn = node.turn_to_end().await;
                 self.end();
                 self.client.output.lock().method(0, connection::CloseOk {});
             }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use warren_amqp::content::BODY_SIZE_DEFAULT;
 use warren_amqp::{FrameMax, Table, Value};
 use warren_cluster::meta_store::Found;
@@ -120,7 +120,7 @@ pub struct Node {
     /// Whether clients may come in.
     pub(crate) gate: Gate,
     /// Turns of connections that end, [`ENDING_MAX`] at a time.
-    pub(crate) ending: Semaphore,
+    ending: Semaphore,
     exclusive: Exclusive,
     pub(crate) log: Arc<dyn LogStore>,
     pub(crate) session: Session,
@@ -501,6 +501,14 @@ impl Node {
     #[must_use]
     pub fn connection_number(&self) -> u64 {
         self.connections.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Waits for the turn of a connection to end. Thousands may go at once, and who stays has his turn between theirs: whoever ends goes
+    /// to the end of the line, and nobody else who ends gets into it meanwhile.
+    pub(crate) async fn turn_to_end(&self) -> Option<SemaphorePermit<'_>> {
+        let turn = self.ending.acquire().await.ok();
+        tokio::task::yield_now().await;
+        turn
     }
 
     /// A connection is gone, and with it the queues that were its own.

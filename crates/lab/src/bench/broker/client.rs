@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Buf;
 use warren_amqp::client::{Connection, Event, Login};
-use warren_amqp::{Method, MethodId, ShortString};
+use warren_amqp::{Method, MethodId, ShortString, Table, Value};
 use warren_amqp::{basic, channel, confirm, connection, exchange, queue};
 
 /// Octets taken from the socket at once.
@@ -87,6 +87,17 @@ impl Client {
             ..queue::Bind::default()
         };
         self.send(CHANNEL, bind)
+    }
+
+    /// A queue that keeps no more than so many messages.
+    pub(crate) fn declare_short(&mut self, name: &str, messages: u32) -> io::Result<()> {
+        let declare = queue::Declare {
+            queue: short(name)?,
+            durable: true,
+            arguments: Table::new().with("x-max-length", Value::I64(messages.into())),
+            ..queue::Declare::default()
+        };
+        self.call(CHANNEL, declare, queue::DeclareOk::ID)
     }
 
     /// Consumes from a queue of this connection alone.

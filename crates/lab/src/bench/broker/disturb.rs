@@ -27,6 +27,8 @@ pub(crate) enum Disturbance {
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const PUBLISHERS: usize = 2;
+/// Messages of theirs that stay: nothing is to be written to disk.
+const KEPT: u32 = 1000;
 /// How long what follows a deletion or an end may last.
 const AFTERMATH: Duration = Duration::from_millis(500);
 const NAME: &str = "lab.much";
@@ -132,7 +134,7 @@ impl Others {
         for number in 0..PUBLISHERS {
             let mut client = Client::with_channel(address, PATIENCE)?;
             let queue = format!("{NAME}.{number}");
-            client.declare(&queue, true)?;
+            client.declare_short(&queue, KEPT)?;
             client.confirms()?;
             let message = encode(&Plan::one_to_one(16), "", &queue)?;
             let shared = Arc::clone(&shared);
