@@ -682,7 +682,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// again.
     fn leave(&mut self) {
         self.around().flush();
-        if !self.leaving && !self.is_settled() {
+        // What is not safe by now never will be, if the node may not serve any more.
+        if !self.leaving && !self.is_settled() && self.client.node.session.holds() {
             self.leaving = true;
             return;
         }

@@ -4,7 +4,7 @@ mod arrivals;
 mod introduction;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -32,6 +32,19 @@ pub(crate) struct Door {
 /// Takes clients from a listener, for ever.
 pub async fn serve(node: Arc<Node>, listener: TcpListener) {
     serve_door(node, listener, Arc::default()).await;
+}
+
+/// A node that may not serve any more sends everybody away, those to come included: others may serve the same by then.
+pub(crate) async fn end_with_session(node: Weak<Node>) {
+    let Some(mut ended) = node.upgrade().map(|node| node.session.ended()) else {
+        return;
+    };
+    // It does not end any more if there is nobody who could end it.
+    if ended.wait_for(Option::is_some).await.is_ok()
+        && let Some(node) = node.upgrade()
+    {
+        node.registry.stop();
+    }
 }
 
 /// The same with rules.

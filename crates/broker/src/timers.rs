@@ -84,6 +84,7 @@ impl Timers {
             tokio::task::spawn_blocking(move || crate::paging::look(&seen_by, unseen));
             tokio::spawn(run(Arc::downgrade(node)));
             tokio::spawn(crate::overdue::run(Arc::downgrade(node)));
+            tokio::spawn(crate::server::end_with_session(Arc::downgrade(node)));
         }
     }
 

@@ -7,7 +7,8 @@ use tokio::sync::watch;
 
 /// The node's leave to serve: it has it from the start, until it is taken away for good.
 ///
-/// A node that is alone loses it when its log ends, since nothing that it says can be relied on then.
+/// A node that is alone loses it when its log ends, since nothing that it says can be relied on then. Whoever is connected to a node
+/// without it is sent away.
 #[derive(Clone, Debug, Default)]
 pub struct Session(Arc<Leave>);
 

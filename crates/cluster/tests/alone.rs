@@ -127,7 +127,8 @@ impl Model {
     fn check(&mut self, member: &Member) {
         let mut found: BTreeSet<Place> = BTreeSet::new();
         for queue in &member.recovered.queues {
-            let entries = member.log.all(queue.id, Position(0));
+            let mut entries = Vec::new();
+            member.log.all(queue.id, Position(0), |some| entries.extend(some));
             assert_eq!(queue.run.map_or(0, |run| run.count), entries.len() as u64);
             for entry in entries {
                 let place = (queue.id, entry.position);

@@ -32,13 +32,17 @@ struct World {
 
 impl World {
     fn start(&self, release: Release) -> (Broker, Arc<Elsewhere>) {
+        self.start_with(release, Session::default())
+    }
+
+    fn start_with(&self, release: Release, session: Session) -> (Broker, Arc<Elsewhere>) {
         let log = Elsewhere::new(self.kept.clone(), release);
         let metadata = Agreed::new(self.commands.clone());
         let member = Member {
             view: metadata.view(),
             metadata: Box::new(metadata),
             log: log.clone(),
-            session: Session::default(),
+            session,
             recovered: self.kept.recovered(),
         };
         let broker = Broker::of(|| {
@@ -187,6 +191,34 @@ fn when_nothing_is_kept_any_more_nothing_is_confirmed_and_the_connection_ends() 
         ),
         "{ended:?}"
     );
+}
+
+#[test]
+fn a_node_that_may_not_serve_any_more_sends_everybody_away_and_confirms_nothing() {
+    let session = Session::default();
+    let (broker, log) = World::default().start_with(Release::ByHand, session.clone());
+    let mut client = confirming(&broker, "fenced");
+    let mut idle = Client::open(broker.at);
+    client.put("fenced", &persistent(), "not safe");
+    eventually(|| log.pending() == 1);
+    session.end("others may believe that this node is dead");
+    for client in [&mut client, &mut idle] {
+        let ended = client.next().unwrap_err();
+        assert!(
+            matches!(
+                &ended,
+                Ended::Closed {
+                    channel: 0,
+                    code: 320,
+                    ..
+                }
+            ),
+            "{ended:?}"
+        );
+    }
+    let mut late = Client::connect(broker.at);
+    let ended = late.next().unwrap_err();
+    assert!(matches!(ended, Ended::Closed { code: 320, .. }), "{ended:?}");
 }
 
 /// Nodes that end at any moment, with whatever is not safe: those after them have all that was confirmed and not taken.
