@@ -272,6 +272,23 @@ fn whoever_asks_for_help_can_show_everything() {
     let output = place.run("rabbitmqctl", &["eval", "rabbit_mnesia:status()."]);
     assert_eq!(output.status.code(), Some(69));
     assert!(String::from_utf8(output.stderr).unwrap().contains("no Erlang"));
+    for (tool, verb, status, said) in [
+        (
+            "rabbitmq-diagnostics",
+            "cipher_suites",
+            0,
+            "TLS_AES_256_GCM_SHA384",
+        ),
+        ("rabbitmq-diagnostics", "resolver_info", 69, "no Erlang"),
+        ("rabbitmq-diagnostics", "log_tail", 69, "journalctl"),
+        ("rabbitmqctl", "encode", 69, "not encrypted"),
+        ("rabbitmq-plugins", "directories", 0, "built in"),
+    ] {
+        let output = place.run(tool, &[verb]);
+        let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert_eq!(output.status.code(), Some(status), "{verb}: {text}");
+        assert!(text.contains(said), "{verb}: {text}");
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use warren_api::broker::{Certificate, Listing, Request};
 
-use super::Verb;
+use super::{MANY, Verb};
 use crate::broker::failure::{Failure, UNAVAILABLE, USAGE};
 use crate::broker::output::Format;
 use crate::broker::session::Session;
@@ -20,7 +20,7 @@ const DEPRECATED: &str = "Deprecated";
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Those that `rabbitmqctl` has, too.
-pub(super) static BOTH: [Verb; 2] = [
+pub(super) static BOTH: [Verb; 5] = [
     Verb::new(
         "list_node_auth_attempt_stats",
         "[--by-source]",
@@ -38,10 +38,34 @@ pub(super) static BOTH: [Verb; 2] = [
         node_health_check,
     )
     .of(DEPRECATED),
+    Verb::new(
+        "list_ciphers",
+        "",
+        "Says that there is no Erlang here",
+        (0, 0),
+        no_erlang,
+    )
+    .of(MONITORING),
+    Verb::new(
+        "list_hashes",
+        "",
+        "Says that there is no Erlang here",
+        (0, 0),
+        no_erlang,
+    )
+    .of(MONITORING),
+    Verb::new(
+        "schema_info",
+        "[--no-table-headers] [<column> ...]",
+        "Says that there is no Erlang here",
+        (0, MANY),
+        no_erlang,
+    )
+    .of(MONITORING),
 ];
 
 /// Those that only `rabbitmqctl` has.
-pub(super) static CTL: [Verb; 2] = [
+pub(super) static CTL: [Verb; 5] = [
     Verb::new(
         "enable_feature_flag",
         "<all | feature_flag>",
@@ -61,9 +85,33 @@ pub(super) static CTL: [Verb; 2] = [
     )
     .alone()
     .of(DEPRECATED),
+    Verb::new(
+        "decode",
+        "value passphrase",
+        "Says that configurations are not encrypted here",
+        (0, MANY),
+        not_encrypted,
+    )
+    .of(SECTION),
+    Verb::new(
+        "encode",
+        "value passphrase",
+        "Says that configurations are not encrypted here",
+        (0, MANY),
+        not_encrypted,
+    )
+    .of(SECTION),
+    Verb::new(
+        "exec",
+        "<expr>",
+        "Says that there is no Erlang here",
+        (1, MANY),
+        no_erlang,
+    )
+    .of(SECTION),
 ];
 
-pub(super) static VERBS: [Verb; 16] = [
+pub(super) static VERBS: [Verb; 22] = [
     Verb::new(
         "certificates",
         "",
@@ -203,6 +251,57 @@ pub(super) static VERBS: [Verb; 16] = [
     )
     .options(&["address-family"])
     .of(SECTION),
+    Verb::new(
+        "cipher_suites",
+        "[--format <openssl | erlang | map>] [--all]",
+        "Lists the cipher suites that TLS uses",
+        (0, 0),
+        cipher_suites,
+    )
+    .options(&["format", "all"])
+    .of(MONITORING),
+    Verb::new(
+        "command_line_arguments",
+        "",
+        "Says that there is no Erlang here",
+        (0, 0),
+        no_erlang,
+    )
+    .of(SECTION),
+    Verb::new(
+        "erlang_cookie_sources",
+        "",
+        "Says that there is no Erlang here",
+        (0, 0),
+        no_erlang,
+    )
+    .of(SECTION),
+    Verb::new(
+        "list_network_interfaces",
+        "[--offline]",
+        "Says how interfaces are listed",
+        (0, 0),
+        interfaces,
+    )
+    .options(&["offline"])
+    .of(MONITORING),
+    Verb::new(
+        "resolver_info",
+        "[--offline]",
+        "Says that there is no Erlang here",
+        (0, 0),
+        no_erlang,
+    )
+    .options(&["offline"])
+    .of(SECTION),
+    Verb::new(
+        "runtime_thread_stats",
+        "[--sample-interval <interval>]",
+        "Says that there is no Erlang here",
+        (0, 0),
+        no_erlang,
+    )
+    .of(MONITORING),
 ];
 
 fn list_logins(session: &mut Session<'_, '_>) -> Result<(), Failure> {
@@ -380,6 +479,44 @@ fn no_erlang(session: &mut Session<'_, '_>) -> Result<(), Failure> {
             session.verb.name
         ),
     ))
+}
+
+fn not_encrypted(session: &mut Session<'_, '_>) -> Result<(), Failure> {
+    Err(Failure::new(
+        UNAVAILABLE,
+        format_args!(
+            "{}: values of a configuration are not encrypted here; let nobody but the broker's user read the file",
+            session.verb.name
+        ),
+    ))
+}
+
+fn interfaces(session: &mut Session<'_, '_>) -> Result<(), Failure> {
+    Err(Failure::new(
+        UNAVAILABLE,
+        format_args!(
+            "{}: `ip address` lists the interfaces of this host, and `warren broker status` where the broker listens",
+            session.verb.name
+        ),
+    ))
+}
+
+/// Those that are safe, as OpenSSL calls them: nobody can choose others.
+fn cipher_suites(session: &mut Session<'_, '_>) -> Result<(), Failure> {
+    session.banner("Listing available cipher suites in OpenSSL format")?;
+    [
+        "TLS_AES_256_GCM_SHA384",
+        "TLS_AES_128_GCM_SHA256",
+        "TLS_CHACHA20_POLY1305_SHA256",
+        "ECDHE-ECDSA-AES256-GCM-SHA384",
+        "ECDHE-ECDSA-AES128-GCM-SHA256",
+        "ECDHE-ECDSA-CHACHA20-POLY1305",
+        "ECDHE-RSA-AES256-GCM-SHA384",
+        "ECDHE-RSA-AES128-GCM-SHA256",
+        "ECDHE-RSA-CHACHA20-POLY1305",
+    ]
+    .iter()
+    .try_for_each(|suite| session.say(suite))
 }
 
 fn maybe_stuck(session: &mut Session<'_, '_>) -> Result<(), Failure> {

@@ -27,7 +27,7 @@ pub(super) const BUILT_IN: [&str; 4] = [
     "rabbitmq_random_exchange",
 ];
 
-pub(super) static VERBS: [Verb; 6] = [
+pub(super) static VERBS: [Verb; 7] = [
     Verb::new(
         "list",
         "[pattern] [--verbose] [--minimal] [--enabled] [--implicitly-enabled]",
@@ -61,6 +61,15 @@ pub(super) static VERBS: [Verb; 6] = [
         "Enables these plugins: those that are built in are",
         (0, MANY),
         enable,
+    )
+    .options(&["offline", "online"])
+    .of(SECTION),
+    Verb::new(
+        "directories",
+        "[--offline] [--online]",
+        "Says that plugins have no directory: they are built in",
+        (0, 0),
+        directories,
     )
     .options(&["offline", "online"])
     .of(SECTION),
@@ -145,6 +154,19 @@ fn disable(session: &mut Session<'_, '_>) -> Result<(), Failure> {
         SOFTWARE,
         "these plugins are built in and cannot be disabled; nothing was changed",
     ))
+}
+
+fn directories(session: &mut Session<'_, '_>) -> Result<(), Failure> {
+    let node = node(session)?;
+    session.banner(format_args!("Listing plugin directories used by node {node}"))?;
+    for what in [
+        "Plugin archives directory",
+        "Plugin expansion directory",
+        "Enabled plugins file",
+    ] {
+        session.say(format_args!("{what}: none, plugins are built in"))?;
+    }
+    Ok(())
 }
 
 fn is_enabled(session: &mut Session<'_, '_>) -> Result<(), Failure> {
