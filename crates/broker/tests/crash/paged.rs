@@ -163,7 +163,7 @@ fn a_message_leaves_the_memory_of_each_of_its_queues_by_itself() {
             client.declare_as(durable, queue, Table::new()).await?;
             client.bind("both", queue).await?;
         }
-        let count = 40_000;
+        let count = 80_000;
         let mut unconfirmed = warren_amqp::client::Confirms::default();
         for number in 0..count {
             let id = Id {
@@ -185,7 +185,7 @@ fn a_message_leaves_the_memory_of_each_of_its_queues_by_itself() {
         }
         for queue in node.queues().0 {
             let end = tokio::time::Instant::now() + Duration::from_secs(30);
-            while queue.snapshot().in_memory > 20_000 {
+            while queue.snapshot().in_memory > 45_000 {
                 assert!(tokio::time::Instant::now() < end, "{:?}", queue.snapshot());
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
