@@ -592,11 +592,8 @@ impl Queue {
     pub fn past(&self, stop: bool) -> Past {
         let mut state = self.state.lock();
         state.stopped |= stop;
-        let returns = match self.counts(state.machine.limits()) {
-            true => state.machine.returned().collect(),
-            false => Vec::new(),
-        };
-        state.past.clone().with(state.machine.seen().collect(), returns)
+        let counts = self.counts(state.machine.limits());
+        state.past.clone().then(&state.machine, counts)
     }
 
     /// Does it matter how often a message came back?

@@ -397,10 +397,15 @@ impl QueueMachine {
         self.drop_beyond_limits(removed);
     }
 
-    /// Messages in memory that somebody may have seen: those that consumers have, and those that came back.
-    pub fn seen(&self) -> impl Iterator<Item = Position> {
-        let back = self.ready().filter(|entry| entry.redelivered);
-        back.map(|entry| entry.position).chain(self.unacked())
+    /// Messages in memory that nobody has seen.
+    pub fn unseen(&self) -> impl Iterator<Item = Position> {
+        let new = self.ready().filter(|entry| !entry.redelivered);
+        new.map(|entry| entry.position)
+    }
+
+    /// Those that are only on disk: what this process has put there nobody has seen.
+    pub fn on_disk(&self) -> impl Iterator<Item = &Run> {
+        self.levels.iter().flat_map(Ready::gap)
     }
 
     /// Messages in memory that came back, and how often they did.

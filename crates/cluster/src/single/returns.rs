@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!   a message comes back ──▶ Returned, with what else its batch writes     only where it is counted: x-delivery-count, x-delivery-limit
-//!   an orderly end       ──▶ Stopped: which messages were seen             the next start reads it, and it is no more
+//!   an orderly end       ──▶ Stopped: which messages nobody saw            the next start reads it, and it is no more
 //! ```
 //!
 //! As with RabbitMQ's classic queues, everything counts as seen after an end that was not orderly: to write each delivery
@@ -32,13 +32,13 @@ const RECORD_OCTETS: u64 = 8 << 20;
 enum Record {
     /// Queues, positions, and how often they came back by then.
     Returned(Vec<(u64, u64, u32)>),
-    /// All that had been seen when the process ended in order.
-    Stopped(Vec<Seen>),
+    /// All that nobody had seen when the process ended in order.
+    Stopped(Vec<Unseen>),
 }
 
-/// What has been seen of one queue.
+/// Of one queue everything before some message has been seen, but for these.
 #[derive(Debug, Default, Serialize, Deserialize)]
-struct Seen {
+struct Unseen {
     queue: u64,
     before: u64,
     runs: Vec<(u64, u64)>,
@@ -63,7 +63,7 @@ pub(super) struct Left {
     any: bool,
     returns: HashMap<QueueId, BTreeMap<Position, u32>>,
     /// It ended in order.
-    seen: Option<HashMap<QueueId, Seen>>,
+    unseen: Option<HashMap<QueueId, Unseen>>,
 }
 
 impl Returns {
@@ -119,16 +119,20 @@ impl Returns {
         self.0.lock().next
     }
 
-    /// Writes that the process ends in order, and what was seen.
+    /// Writes that the process ends in order, and what nobody saw.
     pub(super) fn stop(&self, log: &Log, pasts: &[(QueueId, Past)]) -> Result<Ticket, AppendError> {
-        let seen = pasts.iter().map(|(queue, past)| Seen {
+        let unseen = pasts.iter().map(|(queue, past)| Unseen {
             queue: queue.0,
-            before: past.seen_before.0,
-            runs: past.seen.iter().map(|(first, last)| (first.0, last.0)).collect(),
+            before: past.before.0,
+            runs: past
+                .unseen
+                .iter()
+                .map(|(first, last)| (first.0, last.0))
+                .collect(),
         });
         let mut batch = Batch::new();
         batch.essential();
-        self.record(&mut batch, &Record::Stopped(seen.collect()));
+        self.record(&mut batch, &Record::Stopped(unseen.collect()));
         log.append(batch)
     }
 
@@ -176,9 +180,9 @@ impl Left {
                     *count = returns.max(*count);
                 }
             }
-            Ok(Record::Stopped(seen)) => {
-                let seen = seen.into_iter();
-                self.seen = Some(seen.map(|seen| (QueueId(seen.queue), seen)).collect());
+            Ok(Record::Stopped(unseen)) => {
+                let unseen = unseen.into_iter();
+                self.unseen = Some(unseen.map(|unseen| (QueueId(unseen.queue), unseen)).collect());
             }
             // Messages are as good without it.
             Err(error) => {
@@ -191,18 +195,18 @@ impl Left {
     pub(super) fn of(&mut self, queue: QueueId, first: Position, next: Position) -> Past {
         let mut returns = self.returns.remove(&queue).unwrap_or_default();
         let returns = returns.split_off(&first);
-        let Some(seen) = &mut self.seen else {
+        let Some(unseen) = &mut self.unseen else {
             return Past {
-                seen_before: next,
+                before: next,
                 returns,
                 ..Past::default()
             };
         };
-        let seen = seen.remove(&queue).unwrap_or_default();
-        let runs = seen.runs.into_iter();
+        let unseen = unseen.remove(&queue).unwrap_or_default();
+        let runs = unseen.runs.into_iter();
         Past {
-            seen_before: Position(seen.before),
-            seen: runs
+            before: Position(unseen.before),
+            unseen: runs
                 .map(|(first, last)| (Position(first), Position(last)))
                 .collect(),
             returns,
@@ -249,7 +253,7 @@ mod tests {
         let (log, returns, mut left, records) = open(&disk);
         assert_eq!(records, 3);
         let past = left.of(QueueId(7), Position(6), Position(20));
-        assert_eq!(past.seen_before, Position(20), "the process did not end in order");
+        assert_eq!(past.before, Position(20), "the process did not end in order");
         assert_eq!(past.returned(QueueId(7)).collect::<Vec<_>>(), [returned(7, 9, 1)]);
         returns
             .rewrite(&log, returns.next(), vec![returned(7, 9, 1)])

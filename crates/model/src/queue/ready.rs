@@ -312,6 +312,11 @@ impl Ready {
         *self = Self::with(self.room);
     }
 
+    /// What is only on disk.
+    pub(super) fn gap(&self) -> impl Iterator<Item = &Run> {
+        self.gap.iter()
+    }
+
     /// Entries in memory, in no order.
     pub(super) fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.returned

@@ -70,7 +70,7 @@ impl Kept {
                 }),
                 next: *next,
                 past: Past {
-                    seen_before: *next,
+                    before: *next,
                     ..Past::default()
                 },
             }
