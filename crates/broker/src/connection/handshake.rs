@@ -130,9 +130,10 @@ pub(super) async fn open<S: AsyncRead + AsyncWrite + Unpin>(
         }
     };
     let vhost = seat.vhost().clone();
-    talk.say(connection::OpenOk::default()).await?;
     let number = node.connection_number();
     let output = Arc::new(Output::new(frame_max));
+    // Sent with the first that is written: who hears it is known here already, and hears of a stop, too.
+    output.lock().method(0, connection::OpenOk::default());
     let facts = Facts {
         number,
         peer: arrival.peer,
