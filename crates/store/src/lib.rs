@@ -28,6 +28,7 @@ mod log;
 mod options;
 mod read;
 mod recovery;
+mod scrub;
 mod shared;
 mod slots;
 mod statistics;

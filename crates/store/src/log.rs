@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -16,11 +17,13 @@ use crate::disk::Disk;
 use crate::format::SEGMENT_HEADER;
 use crate::keeper::Keeper;
 use crate::recovery::recover;
+use crate::scrub::Scrub;
 use crate::shared::{Shared, Task};
 use crate::statistics::{Statistics, add};
 use crate::writer::{SYNC_AFTER, Submitted, Writer};
 use crate::{
-    AppendError, Batch, Fatal, OpenError, Options, ReadError, Recovered, Stored, StreamId, identity,
+    AppendError, Batch, Durability, Fatal, OpenError, Options, ReadError, Recovered, Stored, StreamId,
+    identity,
 };
 
 /// As much is written at once without waiting for more to collect.
@@ -31,12 +34,17 @@ const USED_OCTETS: usize = 128 << 10;
 /// How often the keeper looks whether the disk has room again.
 const KEEPER_WAKES: Duration = Duration::from_secs(1);
 const KEEPER_SOON: Duration = Duration::from_millis(1);
+/// When segments are looked at first, and when again after all have been.
+const SCRUB_FIRST: Duration = Duration::from_secs(60);
+const SCRUB_AGAIN: Duration = Duration::from_secs(3600);
 
 /// What is told as it happens, from the writer thread: be quick.
 #[derive(Debug, Clone)]
 pub enum Progress {
     /// All tickets below this number are durable.
     Durable(u64),
+    /// A sealed segment is not what was written: which, and where. From a thread of its own.
+    Damaged(String),
     /// The log has ended, and so must the process. Tickets that are not durable never will be.
     Failed(Fatal),
 }
@@ -57,6 +65,8 @@ pub struct Log {
     shared: Arc<Shared>,
     backlog: Arc<Backlog>,
     threads: Vec<JoinHandle<()>>,
+    /// Dropped to end it.
+    scrubbing: Option<SyncSender<()>>,
     _lock: Box<dyn Any + Send + Sync>,
 }
 
@@ -115,6 +125,7 @@ impl Log {
             shared: shared.clone(),
             backlog: backlog.clone(),
             threads: Vec::new(),
+            scrubbing: None,
             _lock: identity.lock,
         };
         let writer = Writer::new(shared.clone(), segment, sequence);
@@ -123,7 +134,19 @@ impl Log {
             let (shared, backlog) = (shared.clone(), backlog.clone());
             move || write(&shared, &backlog, writer)
         })?;
-        log.start("log keeper", move || keep(&shared, &backlog, keeper))?;
+        let scrubbing = (log.shared.options.durability != Durability::Volatile
+            && log.shared.options.scrub_octets > 0)
+            .then(|| Scrub::new(shared.clone()));
+        log.start("log keeper", {
+            let backlog = backlog.clone();
+            move || keep(&shared, &backlog, keeper)
+        })?;
+        if let Some(scrubbing) = scrubbing {
+            let (over, ended) = sync_channel(1);
+            let limit = log.shared.options.scrub_octets;
+            log.scrubbing = Some(over);
+            log.start("log scrub", move || scrub(&backlog, scrubbing, limit, &ended))?;
+        }
         Ok((log, recovered))
     }
 
@@ -257,6 +280,7 @@ impl Log {
 
 impl Drop for Log {
     fn drop(&mut self) {
+        self.scrubbing = None;
         self.backlog.waiting.lock().closing = true;
         self.backlog.wake.notify_all();
         self.backlog.moved.notify_all();
@@ -397,6 +421,17 @@ fn wait_for_keeper(shared: &Shared, backlog: &Backlog) {
         let mut tasks = shared.tasks.lock();
         // What changed between looking and locking is noticed a moment later.
         shared.tasks_changed.wait_for(&mut tasks, KEEPER_SOON);
+    }
+}
+
+/// The thread that looks for damage.
+fn scrub(backlog: &Backlog, mut scrub: Scrub, limit: u64, ended: &Receiver<()>) {
+    let mut pause = SCRUB_FIRST;
+    while ended.recv_timeout(pause) == Err(RecvTimeoutError::Timeout) {
+        let read = scrub.step(|what| (backlog.notify)(Progress::Damaged(what)));
+        pause = read.map_or(SCRUB_AGAIN, |octets| {
+            Duration::from_secs_f64(octets as f64 / limit as f64)
+        });
     }
 }
 

@@ -32,6 +32,8 @@ pub struct Options {
     pub spares: usize,
     /// A sealed segment is copied forward when fewer than one in so many of its messages are left.
     pub copy_below: u64,
+    /// Octets a second of sealed segments that are read to see whether they are what was written; 0: none.
+    pub scrub_octets: u64,
     /// Says, while the log is being opened, how far that is.
     pub recovery: Arc<RecoveryProgress>,
 }
@@ -73,6 +75,7 @@ impl Default for Options {
             gather: Duration::from_micros(200),
             spares: 3,
             copy_below: 4,
+            scrub_octets: 2 << 20,
             recovery: Arc::default(),
         }
     }

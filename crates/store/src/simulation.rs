@@ -600,6 +600,47 @@ fn a_full_disk_has_room_again_when_messages_were_taken() {
     }
 }
 
+#[test]
+fn a_scrub_reads_all_sealed_segments_and_finds_each_that_is_damaged() {
+    let mut world = World::new(1);
+    let mut life = world.start().unwrap();
+    for position in 0..100 {
+        life.append(place_batch(StreamId(1), position, 1000));
+    }
+    life.rest();
+    let mut scrub = crate::scrub::Scrub::new(life.shared.clone());
+    let mut all = |life: &Life| {
+        let mut damaged = Vec::new();
+        let before = life.shared.counters.picture().scrubbed_octets;
+        while scrub.step(|what| damaged.push(what)).is_some() {}
+        (life.shared.counters.picture().scrubbed_octets - before, damaged)
+    };
+    let sealed: Vec<_> = life.shared.index.lock().sealed().collect();
+    let octets: u64 = sealed.iter().map(|(_, used)| used.octets).sum();
+    let heads = (sealed.len() * crate::format::SEGMENT_HEADER) as u64;
+    assert_eq!(all(&life), (octets - heads, vec![]));
+    let (segment, used) = sealed[3];
+    let path = life.shared.path(crate::shared::Kind::Frames, segment);
+    for at in [
+        crate::format::SEGMENT_HEADER as u64,
+        used.octets / 2,
+        used.octets - 1,
+    ] {
+        world.disk.damage(&path, |octets| octets[at as usize] ^= 1);
+        let (read, damaged) = all(&life);
+        assert_eq!((read, damaged.len()), (octets - heads, 1), "{damaged:?}");
+        assert!(damaged[0].starts_with(path.to_str().unwrap()), "{damaged:?}");
+        world.disk.damage(&path, |octets| octets[at as usize] ^= 1);
+    }
+    // What nobody needs any more is not looked at.
+    let mut batch = Batch::new();
+    batch.settle(StreamId(1), &[0..=99]);
+    life.append(batch);
+    life.rest();
+    assert_eq!(all(&life), (0, vec![]));
+    assert_eq!(life.shared.counters.picture().damaged, 3);
+}
+
 /// A message of one stream.
 fn place_batch(stream: StreamId, position: u64, size: usize) -> Batch {
     let mut batch = Batch::new();

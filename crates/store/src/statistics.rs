@@ -29,6 +29,9 @@ pub struct Statistics {
     pub refused: u64,
     /// Positions appended twice, which only a broker that miscounts does; ignored the second time.
     pub duplicates: u64,
+    /// Octets read to see whether they are what was written, and how often they were not.
+    pub scrubbed_octets: u64,
+    pub damaged: u64,
     /// Now: segments with something live in them, their size, streams, and messages (each in as many places as it has).
     pub segments: u64,
     pub segment_octets: u64,
@@ -71,7 +74,9 @@ counters!(
     moved,
     fetched,
     fetched_octets,
-    refused
+    refused,
+    scrubbed_octets,
+    damaged
 );
 
 impl Counters {

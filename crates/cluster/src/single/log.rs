@@ -37,6 +37,9 @@ impl Waiting {
                 }
                 !is_durable
             }),
+            Progress::Damaged(what) => {
+                tracing::error!(%what, "the log is damaged; put back a copy of the data directory while there is one");
+            }
             Progress::Failed(fatal) => session.end(fatal.to_string()),
         }
     }
