@@ -254,6 +254,7 @@ fn misplaced(report: &mut Report, given: &Given<'_>) {
         place("use_backend", section.use_backend.first()),
         place("stats", section.stats.as_ref()),
         place("monitor_uri", section.monitor_uri.as_ref()),
+        place("monitor_fail", section.monitor_fail.first()),
         place("log_format", section.log_format.as_ref()),
         place("client_keepalive", section.client_keepalive.as_ref()),
     ];

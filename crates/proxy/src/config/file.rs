@@ -175,6 +175,9 @@ pub struct Section {
     pub stats: Option<Spanned<StatsUse>>,
     /// (frontend) A path that is answered with status 200 by the proxy itself.
     pub monitor_uri: Option<Spanned<String>>,
+    /// (frontend) When it is answered with status 503, as in haproxy.cfg: `"if { nbsrv(app) lt 1 }"`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub monitor_fail: Vec<Spanned<String>>,
     /// Servers are told the client's address in a header: `true`, or a table.
     pub forwardfor: Option<Spanned<ForwardForUse>>,
     /// Servers are told in a header which address the client came in by: `true`, or a table. The header is

@@ -9,8 +9,8 @@ use std::time::Duration;
 use rustix::net::SocketAddrUnix;
 
 use super::{
-    Answer, BackendIndex, Capture, HttpRule, Keepalive, Logging, Mode, ProxyId, Switch, SwitchTo, TcpRule,
-    Template,
+    Answer, BackendIndex, Capture, Condition, HttpRule, Keepalive, Logging, Mode, ProxyId, Switch, SwitchTo,
+    TcpRule, Template,
 };
 
 /// A frontend, or the front half of a `listen`.
@@ -64,6 +64,8 @@ pub struct Frontend {
     pub tarpit: Option<Duration>,
     /// `monitor-uri`: answered 200 by the proxy itself.
     pub monitor_uri: Option<String>,
+    /// `monitor fail`: 503 if one of them holds.
+    pub monitor_fail: Vec<Condition>,
     /// `option httpclose`: no keep-alive on either side. `option http-server-close` only concerns servers.
     pub http_close: bool,
     /// `errorfile`s and their like.

@@ -82,6 +82,7 @@ pub(crate) fn frontend() -> Frontend {
         unique_id_header: None,
         tarpit: None,
         monitor_uri: None,
+        monitor_fail: Vec::new(),
         http_close: false,
         error_pages: Vec::new(),
         timeouts: FrontendTimeouts::default(),

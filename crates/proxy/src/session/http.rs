@@ -360,7 +360,8 @@ impl Http {
         };
         if plan.monitor_uri.as_deref() == Some(exchange.request.url(&exchange.head)) {
             exchange.quiet = true;
-            return Err(None);
+            let unwell = rules::any_holds(&plan.monitor_fail, exchange, common, context);
+            return Err(unwell.then_some(Reply::Unwell));
         }
         rules::remember(exchange, common, context);
         let verdict = rules::request(&plan.request_rules, exchange, common, context);

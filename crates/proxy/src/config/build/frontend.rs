@@ -52,6 +52,7 @@ pub(super) fn frontend(report: &mut Report, given: &Given<'_>, surroundings: &Su
             .as_ref()
             .map(|wait| wait.get_ref().get())
             .filter(|wait| !wait.is_zero()),
+        monitor_fail: scope.monitor_fail(report),
         monitor_uri: section.monitor_uri.clone().map(Spanned::into_inner),
         http_close: section.http_close,
         error_pages: answer::error_pages(report, section),

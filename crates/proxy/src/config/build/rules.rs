@@ -236,6 +236,13 @@ impl<'a> Scope<'a> {
         rules
     }
 
+    /// `monitor fail`
+    pub(super) fn monitor_fail(&self, report: &mut Report) -> Vec<Condition> {
+        each(report, &self.given.section.monitor_fail, |report, words| {
+            self.acls.condition(report, words)
+        })
+    }
+
     /// `use-server`
     pub(super) fn server_rules(&self, report: &mut Report) -> Vec<UseServer> {
         each(report, &self.given.section.use_server, |report, words| {

@@ -248,6 +248,7 @@ fn forget_front(section: &mut Section) {
     section.unique_id_header = None;
     section.default_backend = None;
     section.monitor_uri = None;
+    section.monitor_fail.clear();
     section.log_format = None;
     section.dontlognull = None;
     section.dontlog_normal = false;

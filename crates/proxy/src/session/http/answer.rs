@@ -80,6 +80,10 @@ impl Http {
         };
         common.termination = Some(local);
         match reply {
+            Reply::Unwell => {
+                self.exchange = Some(exchange);
+                self.answer_error(503, common, context)
+            }
             Reply::Nowhere => {
                 common.termination = Some(Termination::new(Cause::ServerAborted, Phase::Connect));
                 self.exchange = Some(exchange);

@@ -26,6 +26,8 @@ pub(crate) const FRAMING: [&str; 2] = ["content-length", "transfer-encoding"];
 /// What the proxy says itself instead of asking a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Reply {
+    /// `monitor fail`.
+    Unwell,
     /// There is no backend for it.
     Nowhere,
     /// `deny`.
@@ -122,6 +124,20 @@ fn holds(condition: &Condition, exchange: &Exchange, common: &Common, context: &
     let express = |format: &Format| express(format, exchange, None, common, context);
     let look = look(common, context.known(), &local, exchange, None, &express, context);
     condition.holds(&look)
+}
+
+/// Whether one of these conditions holds for this request.
+pub(crate) fn any_holds(
+    conditions: &[Condition],
+    exchange: &Exchange,
+    common: &Common,
+    context: &mut Context,
+) -> bool {
+    if !conditions.is_empty() {
+        context.snapshot();
+    }
+    let mut conditions = conditions.iter();
+    conditions.any(|condition| holds(condition, exchange, common, context))
 }
 
 /// Follows `http-request` rules in order.

@@ -823,6 +823,42 @@ fn variables_of_a_connection_last_from_request_to_request() {
     }
 }
 
+/// And no line is logged of it.
+#[test]
+fn who_monitors_a_frontend_is_told_how_its_backend_is() {
+    let bench = http(1, |plan| {
+        let frontend = bench::frontend(plan);
+        frontend.monitor_uri = Some("/alive".into());
+        let test = Test {
+            sample: Sample::RequestHeader("x-dead".into()),
+            ignore_case: false,
+            patterns: Vec::new(),
+        };
+        frontend.monitor_fail = vec![Condition {
+            any: vec![vec![Term { negated: false, test }]],
+            negated: false,
+        }];
+    });
+    let mut client = bench.connect();
+    for (header, status) in [("", "200 OK"), ("X-Dead: 1\r\n", "503 Service Unavailable")] {
+        say(
+            &mut client,
+            &format!("GET /alive HTTP/1.1\r\nHost: h\r\n{header}\r\n"),
+        );
+        let told = head(&mut client);
+        assert!(told.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{told}");
+        let length = told.split("Content-length: ").nth(1).unwrap();
+        let length = length.split("\r\n").next().unwrap().parse().unwrap();
+        read(&mut client, length);
+    }
+    let mut server = None;
+    say(&mut client, "GET /other HTTP/1.1\r\nHost: h\r\n\r\n");
+    head(server.get_or_insert_with(|| bench.accept(0)));
+    say(server.as_mut().unwrap(), "HTTP/1.1 204 No Content\r\n\r\n");
+    assert!(head(&mut client).contains("204"));
+    assert_eq!(bench.line().status, Some(204));
+}
+
 #[test]
 fn rules_answer_themselves() {
     let bench = http(1, |plan| {

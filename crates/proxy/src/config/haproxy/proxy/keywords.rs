@@ -163,6 +163,7 @@ pub(super) const KEYWORDS: &[Entry<Draft>] = &[
     ("log-tag", Places::ALL, set!(log_tag, plain, "a word")),
     ("maxconn", Places::FRONT, set!(maxconn, number)),
     ("mode", Places::ALL, Keyword::Read(options::mode)),
+    ("monitor fail", Places::FRONT_ONLY, add!(monitor_fail)),
     ("monitor-uri", Places::FRONT, set!(monitor_uri, text, "a path")),
     ("option", Places::ALL, Keyword::Read(options::unknown_option)),
     ("rate-limit sessions", Places::FRONT, set!(rate_limit, number)),

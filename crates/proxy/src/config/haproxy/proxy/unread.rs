@@ -111,11 +111,6 @@ pub(super) const UNREAD: &[Entry<Draft>] = &[
         Keyword::NoEffect("a kept connection to a server is always used"),
     ),
     (
-        "monitor fail",
-        Places::FRONT_ONLY,
-        Keyword::Refused("use http-request return with a condition"),
-    ),
-    (
         "monitor-net",
         Places::FRONT,
         Keyword::Refused("use tcp-request connection accept { src NETWORK }"),
