@@ -184,15 +184,25 @@ fn check_running(session: &mut Session<'_, '_>) -> Result<(), Failure> {
     let name = session.node()?;
     session.banner(format_args!("Checking if RabbitMQ is running on node {name} ..."))?;
     match session.status()?.ready {
-        true => session.say(format_args!(
-            "RabbitMQ on node {name} is fully booted and running"
-        )),
+        true => {
+            let text = format!("RabbitMQ on node {name} is fully booted and running");
+            verdict(session, &text, None)
+        }
         false => Err(Failure::new(
             UNAVAILABLE,
             format_args!(
                 "RabbitMQ on node {name} is not running or has not fully booted yet (check with is_booting)"
             ),
         )),
+    }
+}
+
+/// A sentence; as JSON with what was asked, if that is a question.
+fn verdict(session: &mut Session<'_, '_>, text: &str, result: Option<bool>) -> Result<(), Failure> {
+    match (session.format()?, result) {
+        (Format::Json, None) => session.say(json!({ "message": text })),
+        (Format::Json, Some(result)) => session.say(json!({"message": text, "result": result})),
+        _ => session.say(text),
     }
 }
 
@@ -213,10 +223,17 @@ fn is_booting(session: &mut Session<'_, '_>) -> Result<(), Failure> {
     let name = session.node()?;
     session.banner(format_args!("Asking node {name} for its boot status ..."))?;
     match session.status()?.ready {
-        true => session.say(format_args!(
-            "RabbitMQ on node {name} is fully booted (check with is_running), stopped or has not started booting yet"
-        )),
-        false => session.say(format_args!("RabbitMQ on node {name} is booting")),
+        true => {
+            let text = format!(
+                "RabbitMQ on node {name} is fully booted (check with is_running), stopped or has not started booting yet"
+            );
+            verdict(session, &text, Some(false))
+        }
+        false => verdict(
+            session,
+            &format!("RabbitMQ on node {name} is booting"),
+            Some(true),
+        ),
     }
 }
 
@@ -331,7 +348,10 @@ fn check_virtual_hosts(session: &mut Session<'_, '_>) -> Result<(), Failure> {
     session.banner(format_args!(
         "Checking if all vhosts are running on node {name} ..."
     ))?;
-    session.say(format_args!("Node {name} reported all vhosts as running"))
+    match session.format()? {
+        Format::Json => session.say(json!({"result": "ok"})),
+        _ => session.say(format_args!("Node {name} reported all vhosts as running")),
+    }
 }
 
 fn quorum_critical(session: &mut Session<'_, '_>) -> Result<(), Failure> {
