@@ -390,6 +390,110 @@ fn metrics_are_where_the_file_says_and_a_port_in_use_is_named() {
     assert!(page.contains("\nrabbitmq_connections 0\n"), "{page}");
 }
 
+/// What openssl, which is nobody's code here, sees of the server; with these arguments besides.
+fn openssl(address: SocketAddr, arguments: &[&str]) -> String {
+    let output = Command::new("openssl")
+        .args(["s_client", "-connect", &address.to_string()])
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .expect("openssl is installed");
+    [output.stdout, output.stderr]
+        .map(|text| String::from_utf8_lossy(&text).into_owned())
+        .concat()
+}
+
+/// A certificate of this name and for so many days with its key, in one file.
+fn certificate(file: &Path, name: &str, days: &str) {
+    let (key, whole) = (file.with_extension("new-key"), file.with_extension("new"));
+    let status = Command::new("openssl")
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+        ])
+        .args([
+            "-subj",
+            &format!("/CN={name}"),
+            "-addext",
+            &format!("subjectAltName=DNS:{name}"),
+        ])
+        .args(["-days", days, "-keyout"])
+        .arg(&key)
+        .arg("-out")
+        .arg(&whole)
+        .stderr(Stdio::null())
+        .status()
+        .expect("openssl is installed");
+    assert!(status.success());
+    let text = std::fs::read_to_string(&whole).unwrap() + &std::fs::read_to_string(&key).unwrap();
+    std::fs::write(&whole, text).unwrap();
+    std::fs::rename(whole, file).unwrap();
+}
+
+#[test]
+fn renewed_certificates_are_used_without_a_word_and_bad_ones_are_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("broker.pem");
+    certificate(&path, "first.example", "10");
+    let port = {
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        free.local_addr().unwrap().port()
+    };
+    let file = directory.path().join("warren.toml");
+    let text = format!(
+        "[broker]\nlisten = []\ntls_listen = [\"127.0.0.1:{port}\"]\nmetrics = \"off\"\nhandshake_timeout = \"1s\"\n\
+         tls = {{ certificates = [\"{}\"] }}\n",
+        path.display()
+    );
+    std::fs::write(&file, text).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_warren"));
+    command.args(["broker", "--config"]).arg(&file);
+    command.arg("--data").arg(directory.path().join("data"));
+    let mut broker = Broker::run(&mut command);
+    let warning = await_line(&mut broker.log, "certificate expires soon");
+    assert!(warning.contains("days=9"), "{warning}");
+    for (version, name) in [("-tls1_2", "TLSv1.2"), ("-tls1_3", "TLSv1.3")] {
+        let said = openssl(broker.address, &[version, "-servername", "first.example"]);
+        assert!(said.contains("first.example") && said.contains(name), "{said}");
+    }
+    let said = openssl(broker.address, &["-tls1_1"]);
+    assert!(!said.contains("first.example"), "{said}");
+    let other = directory.path().join("other.pem");
+    certificate(&other, "other.example", "10");
+    let trusting = |file: &Path| {
+        let file = file.display().to_string();
+        openssl(broker.address, &["-verify_return_error", "-CAfile", &file])
+    };
+    assert!(trusting(&path).contains("Verification: OK"));
+    let said = trusting(&other);
+    assert!(
+        said.contains("verify error"),
+        "who trusts another authority goes: {said}"
+    );
+
+    certificate(&path, "second.example", "100");
+    await_line(&mut broker.log, "certificates have changed and were read again");
+    let said = openssl(broker.address, &[]);
+    assert!(said.contains("second.example"), "{said}");
+
+    std::fs::write(&path, "no certificate").unwrap();
+    let line = await_line(&mut broker.log, "the earlier ones stay in force");
+    assert!(line.contains("broker.pem"), "{line}");
+    let said = openssl(broker.address, &[]);
+    assert!(said.contains("second.example"), "{said}");
+
+    // Who says nothing is not waited for.
+    let mut mute = TcpStream::connect(broker.address).unwrap();
+    mute.set_read_timeout(Some(PATIENCE)).unwrap();
+    assert_eq!(mute.read(&mut [0]).unwrap(), 0);
+    await_line(&mut broker.log, "handshake took too long");
+}
+
 #[test]
 fn a_wrong_configuration_is_shown_with_its_place_and_ends_the_start() {
     let directory = tempfile::tempdir().unwrap();

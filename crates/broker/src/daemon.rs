@@ -8,6 +8,7 @@
 //!
 //! Deliberately absent: going to the background and pid files of one's own making, which are the command line's business.
 
+mod certificates;
 mod cookie;
 mod data;
 mod definitions;

@@ -79,6 +79,23 @@ pub(crate) fn load(plan: &Tls, before: Option<&ServerConfig>) -> Result<Arc<Serv
     Ok(Arc::new(config))
 }
 
+/// Every file that is read, and directories: a file that is new or gone changes those.
+pub(crate) fn paths(plan: &Tls) -> Vec<PathBuf> {
+    let named = files(&plan.certificates).unwrap_or_default();
+    let authorities = match &plan.clients {
+        ClientCertificates::None => None,
+        ClientCertificates::Optional(path) | ClientCertificates::Required(path) => Some(path.clone()),
+    };
+    let beside = named.iter().map(|path| key_beside(path)).collect::<Vec<_>>();
+    let written = plan.certificates.iter().cloned();
+    written
+        .chain(named)
+        .chain(beside)
+        .chain(plan.key.clone())
+        .chain(authorities)
+        .collect()
+}
+
 /// The certificates that clients are shown, for whoever has to renew them. What cannot be read is left out: [`load`] says why.
 pub(crate) fn shown(plan: &Tls) -> Vec<warren_api::broker::Certificate> {
     let files = files(&plan.certificates).unwrap_or_default();
@@ -160,9 +177,7 @@ fn certified(
     provider: &CryptoProvider,
 ) -> Result<Arc<CertifiedKey>, TlsError> {
     let chain = certificates(path)?;
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".key");
-    let beside = PathBuf::from(beside);
+    let beside = key_beside(path);
     let place = match key {
         Some(key) => key,
         None if beside.is_file() => &beside,
@@ -174,6 +189,13 @@ fn certified(
     })?;
     let certified = CertifiedKey::from_der(chain, key, provider).map_err(|error| unusable(path, error))?;
     Ok(Arc::new(certified))
+}
+
+/// Where a key may be that is not in the file: `x.pem.key`.
+fn key_beside(path: &Path) -> PathBuf {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".key");
+    PathBuf::from(beside)
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {

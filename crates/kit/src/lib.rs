@@ -17,6 +17,7 @@
 //! - [`logging`]: where log lines go, without ever waiting.
 //! - [`repeats`]: keeps what happens all the time out of the log.
 //! - [`metrics`]: text for a Prometheus server over HTTP.
+//! - [`prints`]: whether files have changed.
 //! - [`proxy_header`]: the PROXY protocol, by which one daemon tells the next who a client is.
 //! - [`runtime_dir`]: the directory of sockets.
 //! - [`systemd`]: ready, reloading, stopping, alive.
@@ -33,6 +34,7 @@ pub mod duration;
 pub mod logging;
 pub mod metrics;
 pub mod pacing;
+pub mod prints;
 pub mod proxy_header;
 pub mod repeats;
 pub mod report;

@@ -1,5 +1,6 @@
 //! Reading the configuration again: all of it is applied, or nothing. Connections that are open go on as they are.
 
+use super::certificates::Watch;
 use super::serve::{Daemon, Listening};
 use super::{DaemonError, log_at, read};
 use crate::plan::Plan;
@@ -25,6 +26,7 @@ impl Daemon {
 
     fn try_reload(&mut self) -> Result<Vec<String>, DaemonError> {
         let plan = read(&self.options)?;
+        let watch = Watch::new(&plan);
         // Certificates are read again also where the plan is the same.
         let tls = plan
             .tls
@@ -52,6 +54,7 @@ impl Daemon {
         }
         *self.about.certificates.write() = plan.tls.as_ref().map(tls::shown).unwrap_or_default();
         self.tls = tls;
+        self.watch = watch;
         self.plan = plan;
         Ok(differences)
     }

@@ -18,6 +18,7 @@ use warren_cluster::{Member, RecoveryProgress};
 use warren_kit::control::ControlSocket;
 use warren_kit::systemd::ServiceManager;
 
+use super::certificates::Watch;
 use super::{DaemonError, Options, cookie, data, definitions, listeners, recovery};
 use crate::about::About;
 use crate::control;
@@ -48,6 +49,7 @@ pub(super) async fn start_and_serve(
     // Nobody asks for it while the node is alone.
     let _ = cookie::take(&home.join(cookie::FILE), options.environment.cookie.as_ref())?;
     // Before anything that takes time.
+    let watch = Watch::new(&plan);
     let tls = plan.tls.as_ref().map(|tls| tls::load(tls, None)).transpose()?;
     let node = open(&plan, &manager)?;
     if let Some(path) = &plan.definitions {
@@ -57,6 +59,7 @@ pub(super) async fn start_and_serve(
         node,
         manager,
         tls,
+        watch,
         listening: Vec::new(),
         options: options.clone(),
         operators: JoinSet::new(),
@@ -132,6 +135,7 @@ pub(super) struct Daemon {
     pub(super) node: Arc<Node>,
     pub(super) manager: ServiceManager,
     pub(super) tls: Option<Arc<ServerConfig>>,
+    pub(super) watch: Watch,
     pub(super) listening: Vec<Listening>,
     /// What answers operators: the control socket.
     operators: JoinSet<()>,
@@ -309,6 +313,7 @@ impl Daemon {
                 failed = failed(&mut failure) => return Err(DaemonError::Disk(failed)),
                 _ = tick.tick() => {
                     let _ = self.manager.alive();
+                    self.look_after_certificates();
                 }
             }
         }

@@ -1,12 +1,10 @@
 //! Certificates that were renewed: an acceptor that is loaded anew when its files change, and kept if the new ones are
 //! no good.
-//!
-//! Files are looked at, not watched: renewals replace links, directories and whole mounts, and a look every few seconds
-//! sees them all.
 
-use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
+
+use warren_kit::prints::Prints;
 
 use super::certificates;
 use super::{Acceptor, TlsError};
@@ -17,7 +15,7 @@ use crate::plan::{BindTls, ClientCertificates};
 pub struct Watched {
     bind: Arc<BindTls>,
     acceptor: Arc<Acceptor>,
-    seen: Vec<Print>,
+    seen: Prints,
 }
 
 /// What [`Watched::look`] found.
@@ -29,14 +27,6 @@ pub enum Change {
     Loaded(Arc<Acceptor>),
     /// The files changed and are no good; the old ones stay. Said once for each change.
     Failed(TlsError),
-}
-
-/// A file as it was.
-#[derive(Debug, PartialEq, Eq)]
-struct Print {
-    path: PathBuf,
-    /// `None`: it is not there.
-    stat: Option<(u64, u64, u64, i64, i64)>,
 }
 
 impl Watched {
@@ -81,7 +71,7 @@ impl Watched {
 }
 
 /// Of every file that is read, and of directories: a file that is new or gone changes those.
-fn prints(bind: &BindTls) -> Vec<Print> {
+fn prints(bind: &BindTls) -> Prints {
     let named = certificates::files(&bind.certificates).unwrap_or_default();
     let authorities = match &bind.clients {
         ClientCertificates::None => None,
@@ -96,20 +86,5 @@ fn prints(bind: &BindTls) -> Vec<Print> {
         .collect();
     let keys: Vec<PathBuf> = named.iter().map(|path| certificates::key_file(path)).collect();
     paths.extend(keys);
-    paths.sort();
-    paths.dedup();
-    let print = |path: PathBuf| {
-        let stat = std::fs::metadata(&path).ok();
-        let stat = stat.map(|stat| {
-            (
-                stat.dev(),
-                stat.ino(),
-                stat.size(),
-                stat.mtime(),
-                stat.mtime_nsec(),
-            )
-        });
-        Print { path, stat }
-    };
-    paths.into_iter().map(print).collect()
+    Prints::of(paths)
 }

@@ -171,6 +171,25 @@ pub(super) const KEYS: &[Key] = &[
     none("ssl_options.secure_renegotiate", "there is no renegotiation"),
     none("ssl_options.reuse_sessions", "sessions are resumed by tickets"),
     none("ssl_options.ciphers.$number", "ciphers are those that are safe"),
+    none("ssl_options.dhfile", "ephemeral keys are on elliptic curves"),
+    none("ssl_options.log_level", LOG),
+    none("ssl_options.log_alert", LOG),
+    none(
+        "ssl_options.bypass_pem_cache",
+        "files are read once, and again when they have changed",
+    ),
+    none("ssl_allow_poodle_attack", "TLS before 1.2 is not spoken"),
+    set(
+        "ssl_cert_login_from",
+        "must be `distinguished_name`",
+        |line, _| match line.text() {
+            "distinguished_name" => Ok(()),
+            other => Err((
+                format!("users cannot be named after the {other} of their certificates"),
+                "write distinguished_name".to_owned(),
+            )),
+        },
+    ),
     none("ssl_handshake_timeout", "handshake_timeout counts for TLS, too"),
     set(
         "proxy_protocol",
@@ -185,6 +204,10 @@ pub(super) const KEYS: &[Key] = &[
             }
             Ok(())
         },
+    ),
+    none(
+        "initial_frame_max",
+        "the first frames may be as long as later ones",
     ),
     none("num_acceptors.*", "each listener has a task"),
     none("reverse_dns_lookups", "addresses are not resolved"),
@@ -355,6 +378,30 @@ pub(super) const KEYS: &[Key] = &[
         Ok(())
     }),
     none("hipe_compile", ERLANG),
+    none("erlang.K", ERLANG),
+    none("default_worker_pool_size", ERLANG),
+    none("socket_writer.gc_threshold", ERLANG),
+    none("background_gc_target_interval", ERLANG),
+    none("sysmon_handler.*", ERLANG),
+    none(
+        "message_store_shutdown_timeout",
+        "`stop_timeout` of a warren.toml is the whole of a stop",
+    ),
+    none("vhost_restart_strategy", "vhosts do not stop one by one"),
+    none(
+        "classic_queue.default_version",
+        "every message is kept in one log",
+    ),
+    none(
+        "quorum_queue.compute_checksums",
+        "everything on disk has a checksum",
+    ),
+    none("raft.*", "every message is kept in one log"),
+    none(
+        "product.*",
+        "clients are told what they take for RabbitMQ 3.10, and who this is",
+    ),
+    none("motd_file", "there is no greeting"),
     none("net_ticktime", ERLANG),
     none("background_gc_enabled", ERLANG),
     none("distribution.*", ERLANG),
@@ -364,6 +411,7 @@ pub(super) const KEYS: &[Key] = &[
     none("cluster_formation.*", CLUSTER),
     none("cluster_name", CLUSTER),
     none("mirroring_sync_batch_size", CLUSTER),
+    none("mirroring_sync_max_throughput", CLUSTER),
     none("queue_master_locator", CLUSTER),
     none("queue_leader_locator", CLUSTER),
     none("mnesia_table_loading_retry_timeout", CLUSTER),
@@ -435,6 +483,14 @@ pub(super) const KEYS: &[Key] = &[
         "connections that ask for nothing are closed",
     ),
     none("prometheus.tcp.request_timeout", "a scrape takes milliseconds"),
+    none(
+        "prometheus.tcp.shutdown_timeout",
+        "a stop does not wait for scrapes",
+    ),
+    none(
+        "prometheus.tcp.max_keepalive",
+        "connections may ask as often as they like",
+    ),
     none("management.*", MANAGEMENT),
     none("management_agent.*", MANAGEMENT),
     none("mqtt.*", PROTOCOL),
