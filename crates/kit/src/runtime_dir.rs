@@ -1,7 +1,7 @@
 //! The one directory with everything that lives as long as the daemon: sockets, and what a successor must know.
 //!
 //! `--runtime-dir`, else what the service manager prepared (`RUNTIME_DIRECTORY`), else `/run/warren` for root and
-//! `$XDG_RUNTIME_DIR/warren` for others. Many daemons run side by side on one host by giving each its own.
+//! `$XDG_RUNTIME_DIR/warren` for others, or `~/.local/state/warren/run` where nobody logged in (containers, `su`, cron). Many daemons run side by side on one host by giving each its own.
 
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder};
@@ -17,7 +17,7 @@ const MODE: u32 = 0o755;
 
 #[derive(Debug, thiserror::Error)]
 pub enum RuntimeDirError {
-    #[error("no directory for sockets is known: give --runtime-dir, or run as root")]
+    #[error("no directory for sockets is known, not even HOME: give --runtime-dir")]
     Unknown,
     #[error("{path}: {source}; choose another --runtime-dir", path = .path.display())]
     Create { path: PathBuf, source: io::Error },
@@ -31,6 +31,7 @@ pub enum RuntimeDirError {
 struct Surroundings {
     runtime_directory: Option<OsString>,
     xdg_runtime_dir: Option<OsString>,
+    home: Option<OsString>,
     is_root: bool,
 }
 
@@ -39,14 +40,17 @@ impl Surroundings {
         Self {
             runtime_directory: std::env::var_os("RUNTIME_DIRECTORY"),
             xdg_runtime_dir: std::env::var_os("XDG_RUNTIME_DIR"),
+            home: std::env::var_os("HOME"),
             is_root: nix::unistd::geteuid().is_root(),
         }
     }
 
     /// The user's own, where there is one.
     fn personal(&self) -> Option<PathBuf> {
-        let base = self.xdg_runtime_dir.as_ref().filter(|base| !base.is_empty())?;
-        Some(Path::new(base).join("warren"))
+        let said =
+            |value: &Option<OsString>| value.clone().filter(|value| !value.is_empty()).map(PathBuf::from);
+        let session = said(&self.xdg_runtime_dir).map(|base| base.join("warren"));
+        session.or_else(|| Some(said(&self.home)?.join(".local/state/warren/run")))
     }
 
     fn choose(&self, flag: Option<&Path>) -> Option<PathBuf> {
@@ -126,11 +130,17 @@ fn create(path: &Path) -> Result<(), RuntimeDirError> {
 mod tests {
     use super::*;
 
-    fn surroundings(runtime_directory: &str, xdg_runtime_dir: &str, is_root: bool) -> Surroundings {
+    fn surroundings(
+        runtime_directory: &str,
+        xdg_runtime_dir: &str,
+        home: &str,
+        is_root: bool,
+    ) -> Surroundings {
         let set = |value: &str| (value != "-").then(|| OsString::from(value));
         Surroundings {
             runtime_directory: set(runtime_directory),
             xdg_runtime_dir: set(xdg_runtime_dir),
+            home: set(home),
             is_root,
         }
     }
@@ -138,17 +148,32 @@ mod tests {
     #[test]
     fn the_most_explicit_choice_wins() {
         let flag = Some(Path::new("/flag"));
-        for (flag, runtime_directory, xdg, is_root, expected) in [
-            (flag, "/run/a", "/run/user/1", true, Some("/flag")),
-            (None, "/run/a", "/run/user/1", true, Some("/run/a")),
-            (None, "/run/a:/run/b", "-", false, Some("/run/a")),
-            (None, "", "/run/user/1", true, Some("/run/warren")),
-            (None, "-", "/run/user/1", true, Some("/run/warren")),
-            (None, "-", "/run/user/1", false, Some("/run/user/1/warren")),
-            (None, "-", "", false, None),
-            (None, "-", "-", false, None),
+        for (flag, runtime_directory, xdg, home, is_root, expected) in [
+            (flag, "/run/a", "/run/user/1", "/root", true, Some("/flag")),
+            (None, "/run/a", "/run/user/1", "/root", true, Some("/run/a")),
+            (None, "/run/a:/run/b", "-", "/home/a", false, Some("/run/a")),
+            (None, "", "/run/user/1", "/root", true, Some("/run/warren")),
+            (None, "-", "/run/user/1", "/root", true, Some("/run/warren")),
+            (
+                None,
+                "-",
+                "/run/user/1",
+                "/home/a",
+                false,
+                Some("/run/user/1/warren"),
+            ),
+            (
+                None,
+                "-",
+                "",
+                "/home/a",
+                false,
+                Some("/home/a/.local/state/warren/run"),
+            ),
+            (None, "-", "-", "", false, None),
+            (None, "-", "-", "-", false, None),
         ] {
-            let chosen = surroundings(runtime_directory, xdg, is_root).choose(flag);
+            let chosen = surroundings(runtime_directory, xdg, home, is_root).choose(flag);
             assert_eq!(chosen.as_deref(), expected.map(Path::new));
         }
     }
