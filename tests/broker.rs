@@ -495,6 +495,50 @@ fn renewed_certificates_are_used_without_a_word_and_bad_ones_are_not() {
 }
 
 #[test]
+fn without_file_descriptors_nobody_comes_in_and_those_inside_are_served_at_no_cost() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = Command::new("prlimit");
+    command
+        .args(["--nofile=64:64", env!("CARGO_BIN_EXE_warren"), "broker"])
+        .args(["--listen", "127.0.0.1:0", "--data"])
+        .arg(directory.path().join("data"));
+    let mut broker = Broker::run(&mut command);
+    let inside = Client::connect(broker.address, "guest", "guest", "/").unwrap();
+    let crowd: Vec<TcpStream> = (0..100)
+        .map(|_| TcpStream::connect(broker.address).unwrap())
+        .collect();
+    await_line(&mut broker.log, "client was not accepted");
+    // Ticks of the processor, of which there are a hundred in a second.
+    let ticks = || -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", broker.process.id())).unwrap();
+        let fields = stat.rsplit_once(')').unwrap().1.split_whitespace();
+        fields
+            .skip(11)
+            .take(2)
+            .map(|ticks| ticks.parse::<u64>().unwrap())
+            .sum()
+    };
+    let before = ticks();
+    std::thread::sleep(Duration::from_secs(2));
+    assert!(ticks() - before < 60, "{} of 200 ticks", ticks() - before);
+    let mut client = inside;
+    client
+        .connection
+        .outbox()
+        .method(1, channel::Open::default())
+        .unwrap();
+    assert!(matches!(
+        client.next().unwrap(),
+        Some(Event::Method { channel: 1, .. })
+    ));
+    drop(crowd);
+    assert!(
+        Client::connect(broker.address, "guest", "guest", "/").is_ok(),
+        "there is room again"
+    );
+}
+
+#[test]
 fn a_wrong_configuration_is_shown_with_its_place_and_ends_the_start() {
     let directory = tempfile::tempdir().unwrap();
     for (name, flag, text, expected) in [
