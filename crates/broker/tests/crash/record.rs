@@ -1,6 +1,6 @@
 //! What was published, confirmed, delivered and settled, and what of it contradicts the rest.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use parking_lot::Mutex;
@@ -55,6 +55,8 @@ struct Fate {
 pub(crate) struct Record {
     fates: Mutex<HashMap<(&'static str, Id), Fate>>,
     life: AtomicU32,
+    /// Queues that may not be there now: what is published to them may go nowhere, and be confirmed all the same.
+    absent: Mutex<HashSet<&'static str>>,
 }
 
 /// What one consumer saw last of each publisher that nobody had seen before.
@@ -62,14 +64,28 @@ pub(crate) struct Record {
 pub(crate) struct Order(HashMap<(u32, u8), u32>);
 
 impl Record {
-    /// The broker has been started.
+    /// The broker has been started, and all queues are going to be declared.
     pub(crate) fn started(&self) {
         self.life.fetch_add(1, Ordering::Relaxed);
+        self.absent.lock().clear();
+    }
+
+    /// A queue is going to be deleted, or has been declared again.
+    pub(crate) fn set_absent(&self, queue: &'static str, absent: bool) {
+        let mut queues = self.absent.lock();
+        match absent {
+            true => queues.insert(queue),
+            false => queues.remove(queue),
+        };
     }
 
     /// Before it is sent.
     pub(crate) fn published(&self, queue: &'static str, id: Id) {
-        let before = self.fates.lock().insert((queue, id), Fate::default());
+        let fate = Fate {
+            excused: self.absent.lock().contains(queue),
+            ..Fate::default()
+        };
+        let before = self.fates.lock().insert((queue, id), fate);
         assert!(before.is_none());
     }
 

@@ -259,6 +259,7 @@ pub(crate) async fn wipe(scene: Arc<Scene>, mut rng: StdRng) -> Result<(), Gone>
                 ..queue::Declare::default()
             };
             client.call(exclusive).await?;
+            scene.record.set_absent(DELETED, true);
             scene.record.wiped(DELETED);
             let delete = queue::Delete {
                 queue: short(DELETED),
@@ -266,6 +267,8 @@ pub(crate) async fn wipe(scene: Arc<Scene>, mut rng: StdRng) -> Result<(), Gone>
             };
             let deleted = client.call(delete).await;
             let declared = client.declare(DELETED, arguments(DELETED)).await;
+            // A broker that ends may do so between the two.
+            scene.record.set_absent(DELETED, declared.is_err());
             scene.record.wiped(DELETED);
             deleted.and(declared)?;
         }
