@@ -261,7 +261,8 @@ impl Batch {
 
     /// Says what became of messages as far as it is known, and asks to be woken for the rest.
     pub(crate) fn say(&mut self, client: &Client, confirms: &mut ByChannel<Confirms>) {
-        if confirms.is_empty() {
+        // A node that may not serve says nothing that others would have to keep.
+        if confirms.is_empty() || !client.node.session.holds() {
             return;
         }
         let mut confirmed = 0;
