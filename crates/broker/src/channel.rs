@@ -21,7 +21,7 @@ use crate::batch::Batch;
 use crate::by_channel::ByChannel;
 use crate::client::{Client, precondition};
 use crate::clock::now;
-use crate::ledger::Unsettled;
+use crate::ledger::{Ledger, Unsettled};
 use crate::output::Consumer;
 use crate::registry::{ChannelReport, Churn, ConsumerReport, Counts};
 use crate::reply_to::REPLY_TO;
@@ -172,25 +172,20 @@ impl Channel {
     pub(crate) fn end(&mut self, around: &mut Around<'_>) {
         around.flush();
         self.roll_back(around);
-        let now = now();
         let consumers: Vec<Arc<Consumer>> = self.consumers.drain().map(|(_, consumer)| consumer).collect();
+        // What they had comes back before another is the single active one, or it would get later messages first.
+        for consumer in &consumers {
+            if let Some(id) = *consumer.id.lock() {
+                consumer.queue.block(id);
+            }
+        }
+        let ledger = around.client.output.lock().ledgers.remove(&self.number);
+        if let Some(ledger) = ledger {
+            self.count_end(around.client);
+            give_back(ledger, around);
+        }
         for consumer in &consumers {
             consume::unsubscribe(consumer, around);
-        }
-        let Some(mut ledger) = around.client.output.lock().ledgers.remove(&self.number) else {
-            return;
-        };
-        self.count_end(around.client);
-        let mut back: HashMap<warren_model::QueueId, (QueueHandle, Vec<warren_model::Position>)> =
-            HashMap::new();
-        for (origin, position) in ledger.drain() {
-            let entry = back
-                .entry(origin.queue.identity().id)
-                .or_insert_with(|| (origin.queue.clone(), Vec::new()));
-            entry.1.push(position);
-        }
-        for (queue, mut positions) in back.into_values() {
-            queue.requeue(now, None, &mut positions, true, &mut around.batch.after);
         }
         around.confirms.remove(&self.number);
         around.flush();
@@ -292,6 +287,20 @@ impl Channel {
             Ok(queue.id)
         })?;
         client.node.way(id).ok_or_else(missing)
+    }
+}
+
+/// All that a client had goes back to where it came from.
+fn give_back(mut ledger: Ledger, around: &mut Around<'_>) {
+    let mut back: HashMap<warren_model::QueueId, (QueueHandle, Vec<warren_model::Position>)> = HashMap::new();
+    for (origin, position) in ledger.drain() {
+        let entry = back
+            .entry(origin.queue.identity().id)
+            .or_insert_with(|| (origin.queue.clone(), Vec::new()));
+        entry.1.push(position);
+    }
+    for (queue, mut positions) in back.into_values() {
+        queue.requeue(now(), None, &mut positions, true, &mut around.batch.after);
     }
 }
 

@@ -87,6 +87,11 @@ impl QueueHandle {
         self.0.requeue(now, consumer, positions, delivered, after);
     }
 
+    /// See [`Queue::block`].
+    pub fn block(&self, id: ConsumerId) {
+        self.0.block(id);
+    }
+
     /// See [`Queue::unblock`].
     pub fn unblock(&self, now: Millis, id: ConsumerId, after: &mut Aftermath) {
         self.0.unblock(now, id, after);

@@ -402,6 +402,11 @@ impl Queue {
         state.consumers.len()
     }
 
+    /// A consumer is about to go: it gets nothing more, and if it is the single active one nobody else does before it is gone.
+    pub fn block(&self, id: ConsumerId) {
+        self.state.lock().consumers.set_blocked(id, true);
+    }
+
     /// A consumer's connection has room, or had none to begin with.
     pub fn unblock(self: &Arc<Self>, now: Millis, id: ConsumerId, after: &mut Aftermath) {
         let mut state = self.state.lock();

@@ -3,9 +3,10 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use warren_amqp::content::Properties;
+use warren_amqp::client::Event;
+use warren_amqp::content::{Message, Properties};
 use warren_amqp::hot::Publish;
-use warren_amqp::{Method, Value, basic, queue};
+use warren_amqp::{Method, Value, basic, channel, queue};
 
 use super::client::{Client, Ended, short};
 use super::words::{Heard, PATIENCE, body, deaths, dying_into, headers, living, texts, with_headers};
@@ -176,7 +177,7 @@ fn what_is_returned_has_no_blind_copies(at: SocketAddr) {
     let properties = with_headers([("BCC", texts(&["li.nobody"])), ("app", Value::I32(1))]);
     client.select_confirms();
     client.publish(&publish, &properties, b"back");
-    let Ok(warren_amqp::client::Event::Message { message, .. }) = client.next() else {
+    let Ok(Event::Message { message, .. }) = client.next() else {
         panic!("it did not come back");
     };
     assert_eq!(message.returned().unwrap().reply_code, 312);
@@ -239,11 +240,99 @@ fn a_message_that_is_delivered_at_once_need_not_live(at: SocketAddr) {
     }
     client.send(1, basic::Qos::default());
     match client.next() {
-        Ok(warren_amqp::client::Event::Method { method, .. }) => {
+        Ok(Event::Method { method, .. }) => {
             assert!(matches!(method, Method::Basic(basic::Method::QosOk(_))));
         }
         other => panic!("{other:?}"),
     }
+}
+
+fn the_oldest_are_dead_when_there_are_too_many_octets(at: SocketAddr) {
+    let mut client = Client::open(at);
+    client.queue("li.octets.dead", []);
+    let [exchange, key] = dying_into("li.octets.dead");
+    client.queue(
+        "li.octets",
+        [exchange, key, ("x-max-length-bytes", Value::I32(10))],
+    );
+    client.select_confirms();
+    // The last is larger than all there may be: nothing of it stays.
+    let accepted = client.put_confirmed("li.octets", 1, &["1234", "5678", "90", "abcdef", "more than ten"]);
+    assert_eq!(accepted, [true; 5], "those that are dropped are confirmed");
+    for expected in ["1234", "5678", "90", "abcdef", "more than ten"] {
+        let letter = client.wait_for("li.octets.dead");
+        assert_eq!(body(&letter), expected);
+        assert_eq!(
+            deaths(&letter),
+            [(1, "maxlen".to_owned(), "li.octets".to_owned())]
+        );
+    }
+    assert_eq!(client.count("li.octets"), 0);
+}
+
+fn a_key_for_dead_letters_takes_the_place_of_all_others(at: SocketAddr) {
+    let mut client = Client::open(at);
+    for name in ["li.key.dead", "li.key.cc"] {
+        client.queue(name, []);
+    }
+    let [exchange, key] = dying_into("li.key.dead");
+    client.queue("li.key", [exchange, key, ("x-message-ttl", Value::I32(1))]);
+    let properties = with_headers([("CC", texts(&["li.key.cc"]))]);
+    client.put("li.key", &properties, "to one");
+    let letter = client.wait_for("li.key.dead");
+    assert_eq!(headers(&letter).get("CC"), None);
+    assert_eq!(
+        body(&client.wait_for("li.key.cc")),
+        "to one",
+        "the message itself"
+    );
+    assert_eq!(client.count("li.key.cc"), 0, "and not the letter");
+}
+
+fn the_next_active_consumer_gets_what_the_last_one_had(at: SocketAddr) {
+    let mut client = Client::open(at);
+    client.queue("li.single", [("x-single-active-consumer", Value::Bool(true))]);
+    client.open_channel(2);
+    for (channel, tag) in [(1, "first"), (2, "second")] {
+        let limit = basic::Qos {
+            prefetch_count: 2,
+            ..basic::Qos::default()
+        };
+        client.call(channel, limit, basic::QosOk::ID);
+        let consume = basic::Consume {
+            queue: short("li.single"),
+            consumer_tag: short(tag),
+            ..basic::Consume::default()
+        };
+        client.call(channel, consume, basic::ConsumeOk::ID);
+    }
+    for text in ["1", "2", "3"] {
+        client.put("li.single", &Properties::default(), text);
+    }
+    let told = |message: &Message| {
+        let delivered = message.deliver().unwrap();
+        let tag = String::from_utf8_lossy(delivered.consumer_tag).into_owned();
+        (body(message), tag, delivered.redelivered)
+    };
+    for text in ["1", "2"] {
+        assert_eq!(
+            told(&client.message()),
+            (text.to_owned(), "first".to_owned(), false)
+        );
+    }
+    // The first has as much as it may have, and still nobody else gets anything before it goes.
+    client.send(1, channel::Close::default());
+    let mut second = Vec::new();
+    let mut is_closed = false;
+    while second.len() < 2 || !is_closed {
+        match client.next() {
+            Ok(Event::Message { channel: 2, message }) => second.push(told(&message)),
+            Ok(Event::Method { method, .. }) if method.id() == channel::CloseOk::ID => is_closed = true,
+            other => panic!("{other:?}"),
+        }
+    }
+    let expected = ["1", "2"].map(|text| (text.to_owned(), "second".to_owned(), true));
+    assert_eq!(second, expected);
 }
 
 pub(crate) mod scenarios {
@@ -257,5 +346,8 @@ pub(crate) mod scenarios {
         a_time_to_live_is_checked_even_if_nobody_gets_the_message,
         priorities_of_consumers_are_numbers,
         a_message_that_is_delivered_at_once_need_not_live,
+        the_oldest_are_dead_when_there_are_too_many_octets,
+        a_key_for_dead_letters_takes_the_place_of_all_others,
+        the_next_active_consumer_gets_what_the_last_one_had,
     ];
 }
