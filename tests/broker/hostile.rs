@@ -32,6 +32,8 @@ const QUIET_MAX: Duration = Duration::from_secs(5);
 /// So many times as long as in a quiet time may a message wait for its confirm in the middle, and the slowest.
 const MEDIAN: u32 = 10;
 const WORST: u32 = 50;
+/// What the slowest in a quiet time is of the middle, at least: none may happen to be slow on a machine that does nothing else.
+const USUAL: u32 = 100;
 /// Whoever else uses this machine may spoil a measurement, but not all of them.
 const ATTEMPTS: usize = 3;
 
@@ -156,7 +158,9 @@ impl Field {
             let (quiet, noticed) = (Waits::of(quiet), Waits::of(noticed));
             println!("{name}: {noticed:?} instead of {quiet:?}, {} KiB", cost >> 10);
             assert!(cost <= memory, "{name}: {cost} octets of memory");
-            if noticed.median <= quiet.median * MEDIAN && noticed.worst <= quiet.worst * WORST {
+            if noticed.median <= quiet.median * MEDIAN
+                && noticed.worst <= quiet.worst.max(quiet.median * USUAL) * WORST
+            {
                 return;
             }
             assert!(attempt < ATTEMPTS, "{name}: {noticed:?} instead of {quiet:?}");
