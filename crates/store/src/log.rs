@@ -321,9 +321,11 @@ impl Backlog {
     }
 
     fn fail(&self, error: Fatal) {
-        if self.failed.set(error.clone()).is_ok() {
-            (self.notify)(Progress::Failed(error));
-        }
+        // Said before any call can fail with it: whoever meets it finds that everybody has been told.
+        self.failed.get_or_init(|| {
+            (self.notify)(Progress::Failed(error.clone()));
+            error
+        });
         // Whoever waits is to look, and cannot be between looking and waiting while we hold this.
         drop(self.waiting.lock());
         self.moved.notify_all();
