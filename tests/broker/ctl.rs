@@ -423,6 +423,27 @@ fn messages_that_die_are_counted_by_what_they_died_of() {
 }
 
 #[test]
+fn what_the_log_did_can_be_seen() {
+    let place = Place::with(&["--metrics", "127.0.0.1:0"]);
+    let added = place.run("rabbitmqctl", &["add_vhost", "one"]);
+    assert!(added.status.success());
+    let page = scrape(&place, "/metrics");
+    let figure = |name: &str| {
+        let line = page
+            .lines()
+            .find_map(|line| line.strip_prefix(&format!("warren_log_{name} ")));
+        line.unwrap_or_else(|| panic!("no {name}: {page}"))
+            .parse::<f64>()
+            .unwrap()
+    };
+    assert!(figure("syncs_total") > 0.0);
+    assert!(figure("sync_seconds_total") > 0.0);
+    assert!(figure("bytes_total") > 0.0);
+    assert!(figure("segments") >= 1.0);
+    assert_eq!((figure("damaged_total"), figure("full")), (0.0, 0.0));
+}
+
+#[test]
 fn logins_are_counted_until_that_is_reset() {
     let place = Place::new();
     let address = place.broker.address;

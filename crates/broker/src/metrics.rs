@@ -9,6 +9,7 @@
 //! Nothing is counted here: a page is written from one look at what connections and queues have counted.
 
 mod families;
+mod log;
 mod objects;
 mod page;
 mod scene;
@@ -92,13 +93,20 @@ async fn text(node: Arc<Node>, about: Arc<About>, wanted: Wanted) -> String {
         let scene = Scene::now(&node, &about);
         let mut page = Page::default();
         match wanted {
-            Wanted::Sums => families()
-                .iter()
-                .for_each(|family| family.write(&scene, &mut page)),
+            Wanted::Sums => {
+                let all = families().iter();
+                all.for_each(|family| family.write(&scene, &mut page));
+                if let Some(log) = &scene.log {
+                    log::write(log, &mut page);
+                }
+            }
             Wanted::PerObject => {
                 let objects = Objects::new(&node, &scene, &channels, Vec::new());
                 let single = families().iter().filter(|family| !objects::has(&family.name));
                 single.for_each(|family| family.write(&scene, &mut page));
+                if let Some(log) = &scene.log {
+                    log::write(log, &mut page);
+                }
                 objects.write("rabbitmq_", None, &mut page);
             }
             Wanted::Detailed {

@@ -36,3 +36,4 @@ pub use session::Session;
 pub use single::StorageError;
 pub use ticket::{ConfirmTicket, Waiter};
 pub use warren_store::RecoveryProgress;
+pub use warren_store::Statistics as LogStatistics;

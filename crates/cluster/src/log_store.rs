@@ -7,7 +7,7 @@ use thiserror::Error;
 use warren_model::{Entry, Position, QueueId};
 
 use crate::queue::{Past, Queue, Returned};
-use crate::{Aftermath, ConfirmTicket, Waiter};
+use crate::{Aftermath, ConfirmTicket, LogStatistics, Waiter};
 
 /// Messages that are read at once when all of a queue are, and octets of them.
 const MESSAGES: usize = 4096;
@@ -47,6 +47,9 @@ pub trait LogStore: Send + Sync {
 
     /// What there is for more messages; `None`: they are not on a disk.
     fn space(&self) -> Option<Space>;
+
+    /// What the log has counted; `None`: there is none.
+    fn statistics(&self) -> Option<LogStatistics>;
 
     /// Messages of a queue from a position on, in order, as many as `count` or about `octets`: those whose ticket is safe, and those of
     /// [`LogStore::page_out`].

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use warren_cluster::Queue;
 use warren_cluster::queue::{Snapshot, Traffic};
+use warren_cluster::{LogStatistics, Queue};
 use warren_model::arguments::QueueType;
 
 use crate::about::About;
@@ -30,6 +30,8 @@ pub(super) struct Scene<'a> {
     pub(super) churn: Churned,
     pub(super) process: Process,
     pub(super) disk_free: u64,
+    /// Of a node that keeps anything.
+    pub(super) log: Option<LogStatistics>,
     pub(super) short: Short,
     pub(super) measured: Measured,
     /// To log in: all, succeeded, failed.
@@ -122,6 +124,7 @@ impl<'a> Scene<'a> {
                 queues_deleted: count(&churn.queues_deleted),
             },
             process: Process::now(),
+            log: node.log.statistics(),
             disk_free: about.data_directory.as_deref().map_or(0, room),
             short: node.alarms.short(),
             measured: node.alarms.measured(),

@@ -17,7 +17,7 @@ use super::spill::Spill;
 use super::stored::{entry, place, settle};
 use crate::log_store::{Fetched, LogStore, NotRead, NotWritten, Space};
 use crate::queue::{Past, Queue, Returned};
-use crate::{Aftermath, ConfirmTicket, Session, Waiter};
+use crate::{Aftermath, ConfirmTicket, LogStatistics, Session, Waiter};
 
 /// The ticket of what is on disk already.
 const BEFORE_ALL: u64 = 0;
@@ -125,6 +125,10 @@ impl LogStore for SingleLog {
         // What fits into a segment has its room taken beforehand.
         let fits = || self.log.free_octets().is_ok_and(|free| free / 2 > octets);
         !self.log.is_full() && (octets <= self.segment_octets / 2 || fits())
+    }
+
+    fn statistics(&self) -> Option<LogStatistics> {
+        Some(self.log.statistics())
     }
 
     fn space(&self) -> Option<Space> {

@@ -6,7 +6,7 @@ use warren_model::{Entry, Position, QueueId};
 
 use crate::log_store::{Fetched, LogStore, NotRead, NotWritten, Space};
 use crate::queue::{Past, Queue, Returned};
-use crate::{Aftermath, ConfirmTicket, Waiter};
+use crate::{Aftermath, ConfirmTicket, LogStatistics, Waiter};
 
 /// See the module.
 pub(super) struct Nowhere;
@@ -35,6 +35,10 @@ impl LogStore for Nowhere {
 
     fn has_room(&self, _octets: u64) -> bool {
         true
+    }
+
+    fn statistics(&self) -> Option<LogStatistics> {
+        None
     }
 
     fn space(&self) -> Option<Space> {

@@ -261,6 +261,10 @@ impl LogStore for Elsewhere {
         !self.state.lock().full
     }
 
+    fn statistics(&self) -> Option<warren_cluster::LogStatistics> {
+        None
+    }
+
     fn space(&self) -> Option<Space> {
         None
     }
