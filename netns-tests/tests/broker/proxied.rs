@@ -173,8 +173,7 @@ fn clients_are_who_they_are(flavour: Flavour) {
             }
         });
     };
-    // RabbitMQ 3.10 does not get over the header of a check that goes on to speak AMQP.
-    let check = "kind = \"tcp\"";
+    let check = "kind = \"amqp\"";
     let proxy = place.warren_proxy(&place.proxy, check);
     through("warren.toml", "10.77.0.2:5670");
     drop(proxy);

@@ -13,6 +13,7 @@ use super::script::in_time;
 use super::{agent, amqp, http, script, tls};
 use crate::live::Target;
 use crate::plan::{self, CheckKind, ProxyVersion, ServerTls, Step};
+use crate::proxy_header::{self, Facts};
 
 /// What is to be found out, where, and how long it may take.
 pub(super) struct Probe {
@@ -154,7 +155,7 @@ impl Probe {
         let deadline = Instant::now() + self.connect_timeout;
         let mut link = Link::connect(&target, self.source, deadline).await?;
         if let Some(version) = self.send_proxy {
-            link.send(&proxy_header(version, link.addresses())).await?;
+            link.send(&self.proxy_header(version, link.addresses())).await?;
         }
         if secure.unwrap_or_else(|| self.tls.is_some()) {
             let (config, name) = tls::client(
@@ -165,6 +166,22 @@ impl Probe {
             link.secure(config, name, self.deadline()).await?;
         }
         Ok(link)
+    }
+
+    /// `check-send-proxy`. In the second version it says that it comes from ourselves; RabbitMQ ends connections that go on to speak
+    /// after that, and so is told our address.
+    fn proxy_header(&self, version: ProxyVersion, of: (Option<SocketAddr>, Option<SocketAddr>)) -> Vec<u8> {
+        let speaks_amqp = matches!(
+            self.kind,
+            CheckKind::AmqpGreeting | CheckKind::AmqpLogin { .. } | CheckKind::AmqpFull { .. }
+        );
+        let addresses = match version {
+            ProxyVersion::V2 if !speaks_amqp => None,
+            ProxyVersion::V1 | ProxyVersion::V2 => of.0.zip(of.1),
+        };
+        let mut header = Vec::new();
+        proxy_header::encode(version, addresses, &Facts::default(), &mut header);
+        header
     }
 
     /// When an answer that is asked for now has to be there.
@@ -196,23 +213,5 @@ fn elsewhere(
         ))),
         (None | Some(Target::Unix(_)), Some(address)) => Some(Target::Tcp(SocketAddr::new(address, port?))),
         (None, None) => None,
-    }
-}
-
-/// `check-send-proxy`: in the second version what says that it comes from us.
-fn proxy_header(version: ProxyVersion, addresses: (Option<SocketAddr>, Option<SocketAddr>)) -> Vec<u8> {
-    match (version, addresses) {
-        (ProxyVersion::V2, _) => b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0".to_vec(),
-        (ProxyVersion::V1, (Some(from), Some(to))) => {
-            let family = if from.is_ipv4() { "TCP4" } else { "TCP6" };
-            let (from_port, to_port) = (from.port(), to.port());
-            format!(
-                "PROXY {family} {} {} {from_port} {to_port}\r\n",
-                from.ip(),
-                to.ip()
-            )
-            .into_bytes()
-        }
-        (ProxyVersion::V1, _) => b"PROXY UNKNOWN\r\n".to_vec(),
     }
 }
