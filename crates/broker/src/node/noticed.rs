@@ -132,7 +132,7 @@ async fn publish(mut client: Client, seen: Arc<Seen>) {
 /// part of what it takes. Others use the machine, so there are some attempts.
 async fn hardly_noticed(prepare: impl Fn(&Node), work: impl Fn(&Node)) {
     let mut seen = Vec::new();
-    for _ in 0..4 {
+    for _ in 0..8 {
         let (node, address) = node().await;
         tokio::task::block_in_place(|| prepare(&node));
         let publisher = Publisher::start(address).await;
