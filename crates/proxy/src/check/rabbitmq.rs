@@ -280,9 +280,14 @@ async fn a_real_broker_passes_every_level_and_has_nothing_to_complain_about() {
     // One that is stopped in its tracks still has a kernel that takes connections.
     broker.signal(Signal::SIGSTOP);
     assert_eq!(broker.check(CheckKind::Tcp).await.status, "L4OK");
-    let frozen = broker
-        .check_within(CheckKind::AmqpGreeting, Duration::from_secs(1))
-        .await;
+    let greeting = || broker.check_within(CheckKind::AmqpGreeting, Duration::from_secs(1));
+    let mut frozen = greeting().await;
+    for _ in 0..3 {
+        // Before its first thread has heard of it, the others still answer.
+        if frozen.status == "L7OK" {
+            frozen = greeting().await;
+        }
+    }
     assert_eq!(frozen.status, "L7TOUT", "{frozen:?}");
     broker.signal(Signal::SIGCONT);
     assert_eq!(broker.check(CheckKind::AmqpGreeting).await.status, "L7OK");
