@@ -375,7 +375,7 @@ fn begin_session(common: &Common, context: &Context) {
 }
 
 /// Whether a rule on the way to a server looks at the name that a client's TLS asks for.
-fn looks_for_name(plan: &plan::Frontend, context: &Context) -> bool {
+fn looks_for_name(plan: &plan::Frontend, context: &mut Context) -> bool {
     let rules = plan.tcp_rules.iter().filter(|rule| rule.content);
     let switches = plan.switches.iter();
     let switched = switches.clone().filter_map(|switch| match &switch.backend {
@@ -383,7 +383,11 @@ fn looks_for_name(plan: &plan::Frontend, context: &Context) -> bool {
         SwitchTo::Named(_) => None,
     });
     let backends = switched.chain(plan.default_backend);
-    let servers = backends.flat_map(|index| &context.known().plan.backend(index).server_rules);
+    // What the worker knew last may be of an earlier configuration than the frontend.
+    let all = &context.snapshot().plan.backends;
+    let servers = backends
+        .filter_map(|index| all.get(index.0))
+        .flat_map(|backend| &backend.server_rules);
     rules
         .map(|rule| &rule.condition)
         .chain(switches.map(|switch| &switch.condition))
