@@ -13,6 +13,16 @@ const NOTICED: Duration = Duration::from_secs(40);
 /// The tutorial's server starts with this file; both of a pair are one node, and go by one name.
 const CONFIGURATION: &str = "default_user = shop\ndefault_pass = secret\n";
 
+/// Publishes as many numbers as it is told, each confirmed before the next: only these have to be there after a kill.
+const PUBLISH: &str = r#"
+import sys, pika
+channel = pika.BlockingConnection(pika.ConnectionParameters(
+    '127.0.0.1', 5680, '/', pika.PlainCredentials('shop', 'secret'))).channel()
+channel.confirm_delivery()
+for number in range(int(sys.argv[1])):
+    channel.basic_publish('', 'orders', b'%d' % number, pika.BasicProperties(delivery_mode=2), mandatory=True)
+"#;
+
 fn start(host: &Host, data: &std::path::Path) -> Process {
     let file = host.write("rabbitmq.conf", CONFIGURATION);
     let mut command = Command::new(warren_binary());
@@ -75,9 +85,10 @@ fn the_second_of_a_pair_goes_on_with_what_the_first_has_left() {
             Err(output)
         }
     });
-    for number in 0..50 {
-        proxy_host.sh(&format!("amqp-publish {url} -r orders -p -b {number}"));
-    }
+    let mut publisher = Command::new("/usr/bin/python3");
+    publisher.args(["-c", PUBLISH, "50"]);
+    let mut publisher = proxy_host.spawn_command(publisher);
+    assert!(publisher.wait(PATIENCE).success(), "{}", publisher.log());
     broker.kill();
 
     let broker = start(&second, &data);
