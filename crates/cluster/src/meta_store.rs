@@ -146,3 +146,85 @@ impl MetadataView {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use warren_amqp::Table;
+    use warren_model::Name;
+    use warren_model::meta::{Binding, Destination};
+
+    use super::*;
+
+    const BINDINGS: usize = 4000;
+
+    /// Lets somebody else look whenever something is different.
+    struct Shown<'a> {
+        view: &'a MetadataView,
+        seen: Mutex<Vec<usize>>,
+    }
+
+    impl Follower for Shown<'_> {
+        fn open_queue(&self, _meta: &Meta, _id: QueueId) {}
+
+        fn follow(&self, _meta: &Meta, _change: &Change, _after: &mut Aftermath) {
+            let look = || {
+                self.view.read(|meta| {
+                    let exchange = meta.vhost("/").and_then(|vhost| vhost.exchange("amq.topic"));
+                    exchange.map_or(0, |exchange| exchange.bindings())
+                })
+            };
+            let seen = std::thread::scope(|scope| scope.spawn(look).join().unwrap());
+            self.seen.lock().push(seen);
+        }
+
+        fn followed(&self, _after: Aftermath) {}
+    }
+
+    fn name(text: &str) -> Name {
+        Name::try_from(text).unwrap()
+    }
+
+    #[test]
+    fn who_looks_while_a_queue_with_many_bindings_goes_sees_it_going() {
+        let view = MetadataView::default();
+        let shown = Shown {
+            view: &view,
+            seen: Mutex::default(),
+        };
+        let apply = |command| drop(view.apply(command, &shown, None).unwrap());
+        apply(Command::AddVhost {
+            name: name("/"),
+            description: String::new(),
+        });
+        apply(Command::DeclareQueue {
+            vhost: name("/"),
+            name: name("bound"),
+            id: None,
+            durable: false,
+            auto_delete: false,
+            exclusive: None,
+            arguments: Table::new(),
+        });
+        for number in 0..BINDINGS {
+            let binding = Binding {
+                source: name("amq.topic"),
+                destination: Destination::Queue(name("bound")),
+                key: name(&format!("k.{number}.*")),
+                arguments: Table::new(),
+            };
+            apply(Command::Bind {
+                vhost: name("/"),
+                binding,
+            });
+        }
+        assert_eq!(shown.seen.lock().last(), Some(&BINDINGS));
+        shown.seen.lock().clear();
+        apply(Command::DeleteQueue {
+            vhost: name("/"),
+            name: name("bound"),
+        });
+        let seen = shown.seen.lock();
+        assert!(matches!(seen.first(), Some(1..BINDINGS)), "{seen:?}");
+        assert_eq!(seen.last(), Some(&0));
+    }
+}
