@@ -3,12 +3,15 @@
 #[path = "../../../tests/fuzz/oracle/broker_connection.rs"]
 mod oracle;
 
-use bytes::Buf;
+use bytes::{Buf, Bytes};
 use proptest::prelude::*;
 use warren_amqp::content::Properties;
+use warren_amqp::handshake::plain;
 use warren_amqp::hot::Publish;
 use warren_amqp::outbox::Outbox;
-use warren_amqp::{FrameMax, Method, ShortString, basic, channel, confirm, connection, exchange, queue, tx};
+use warren_amqp::{
+    FrameMax, Method, Secret, ShortString, basic, channel, confirm, connection, exchange, queue, tx,
+};
 
 /// Something that a client says.
 #[derive(Clone, Debug)]
@@ -122,9 +125,45 @@ fn modes() -> impl Strategy<Value = Method> {
     ]
 }
 
+fn start_ok(mechanism: &'static str, response: Secret) -> Method {
+    let start = connection::StartOk {
+        mechanism: ShortString::from_static(mechanism),
+        response,
+        locale: ShortString::from_static("en_US"),
+        ..connection::StartOk::default()
+    };
+    start.into()
+}
+
+fn open(vhost: &'static str) -> Method {
+    let open = connection::Open {
+        virtual_host: ShortString::from_static(vhost),
+        ..connection::Open::default()
+    };
+    open.into()
+}
+
+/// What is said of the connection itself, on channel 0.
+fn about_the_connection() -> impl Strategy<Value = Method> {
+    prop_oneof![
+        3 => Just(start_ok("PLAIN", plain("guest", "guest"))),
+        1 => Just(start_ok("PLAIN", plain("guest", "wrong"))),
+        1 => (prop_oneof![Just("PLAIN"), Just("AMQPLAIN"), Just("EXTERNAL"), Just("none")], prop::collection::vec(any::<u8>(), 0..30))
+            .prop_map(|(mechanism, response)| start_ok(mechanism, Bytes::from(response).into())),
+        1 => prop::collection::vec(any::<u8>(), 0..30)
+            .prop_map(|response| connection::SecureOk { response: Bytes::from(response).into() }.into()),
+        3 => (prop_oneof![Just(0), Just(3), Just(u16::MAX)], prop_oneof![Just(0), Just(100), Just(4096), Just(u32::MAX)], 0..3_u16)
+            .prop_map(|(channel_max, frame_max, heartbeat)| connection::TuneOk { channel_max, frame_max, heartbeat }.into()),
+        3 => prop_oneof![9 => Just("/"), 1 => Just("nowhere")].prop_map(open),
+        1 => Just(connection::Close::default().into()),
+        1 => Just(connection::CloseOk {}.into()),
+    ]
+}
+
 fn said() -> impl Strategy<Value = Said> {
     let channel = || prop_oneof![30 => 1..3_u16, 1 => 0..5_u16];
     prop_oneof![
+        1 => about_the_connection().prop_map(|method| Said::Method(0, method)),
         4 => channel().prop_map(|channel| Said::Method(channel, channel::Open::default().into())),
         8 => (channel(), queues()).prop_map(|(channel, method)| Said::Method(channel, method)),
         12 => (channel(), messages()).prop_map(|(channel, method)| Said::Method(channel, method)),
@@ -163,11 +202,39 @@ fn conversation() -> impl Strategy<Value = Vec<Said>> {
         .prop_map(move |(count, rest)| beginning.iter().take(count).cloned().chain(rest).collect())
 }
 
+/// Most strangers begin well, go on as long as that, and then say anything.
+fn beginning() -> impl Strategy<Value = Vec<Said>> {
+    let header = prop_oneof![
+        8 => Just(b"AMQP\0\0\x09\x01".to_vec()),
+        1 => prop::collection::vec(any::<u8>(), 0..9),
+    ];
+    let tune = connection::TuneOk {
+        channel_max: 3,
+        frame_max: 4096,
+        heartbeat: 0,
+    };
+    let right = [start_ok("PLAIN", plain("guest", "guest")), tune.into(), open("/")];
+    let anything = prop::collection::vec(about_the_connection(), 0..4);
+    (header, 0..=right.len(), anything, conversation()).prop_map(move |(header, count, anything, rest)| {
+        let methods = right.iter().take(count).cloned().chain(anything);
+        let methods = methods.map(|method| Said::Method(0, method));
+        std::iter::once(Said::Anything(header))
+            .chain(methods)
+            .chain(rest)
+            .collect()
+    })
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
     #[test]
     fn whatever_a_client_says_nothing_of_it_is_left(said in conversation()) {
+        oracle::accepted(&octets(&said));
+    }
+
+    #[test]
+    fn whatever_a_stranger_says_nothing_of_it_is_left(said in beginning()) {
         oracle::accepted(&octets(&said));
     }
 

@@ -1,5 +1,5 @@
-//! What holds for a broker, whatever a client sends once it has logged in: the connection ends with the client, nobody has its
-//! messages any more, nobody consumes, and every queue gives as many messages as it says it has.
+//! What holds for a broker, whatever a client sends, once it has logged in or instead of that: the connection ends with the
+//! client, nobody has its messages any more, nobody consumes, and every queue gives as many messages as it says it has.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -17,16 +17,20 @@ const PIPE: usize = 4096;
 /// Of a clock that runs ahead while nothing else does: nobody waits for the other.
 const FOR_EVER: Duration = Duration::from_secs(24 * 3600);
 
-/// Lets a client say this.
+/// Lets a client say this: when it has logged in, or from the beginning if it begins like that.
 ///
 /// # Panics
 /// Something does not hold.
 pub(crate) fn accepted(said: &[u8]) {
+    let before = match said.starts_with(b"AMQP") {
+        true => Bytes::new(),
+        false => hello(),
+    };
     let mut runtime = tokio::runtime::Builder::new_current_thread();
     let runtime = runtime.enable_time().start_paused(true).build().unwrap();
     let node = Node::new("rabbit@test".to_owned(), Settings::default());
     runtime.block_on(async {
-        let talk = tokio::time::timeout(FOR_EVER, talk(&node, said));
+        let talk = tokio::time::timeout(FOR_EVER, talk(&node, &before, said));
         talk.await.expect("the connection ends with its client");
         assert_eq!(node.registry.count(), 0);
         for queue in node.queues().0 {
@@ -47,12 +51,12 @@ fn served(node: &Arc<Node>) -> (DuplexStream, impl Future<Output = ()> + use<>) 
     (client, serve_stream(Arc::clone(node), stream, address, address))
 }
 
-async fn talk(node: &Arc<Node>, said: &[u8]) {
+async fn talk(node: &Arc<Node>, before: &[u8], said: &[u8]) {
     let (client, broker) = served(node);
     let (mut from, mut to) = tokio::io::split(client);
     let say = async {
         // The broker may have heard enough.
-        let _ = to.write_all(&hello()).await;
+        let _ = to.write_all(before).await;
         let _ = to.write_all(said).await;
         let _ = to.shutdown().await;
     };
