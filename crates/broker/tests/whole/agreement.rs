@@ -1,14 +1,13 @@
 //! Is what tests expect of us what RabbitMQ does? All scenarios, against the real one.
 
+use std::net::SocketAddr;
+
 use super::rabbitmq::RabbitMq;
 use super::rules::{confirms, connections, consumers, declarations, deletions, messages, names, routing};
 use super::{dead_letters, limits, quorum, reply_to, transactions};
 
-#[test]
-fn rabbitmq_does_what_is_expected_of_us() {
-    let Some(rabbitmq) = RabbitMq::start() else {
-        return;
-    };
+/// The scenarios that do not go at a broker as they are expected to.
+pub(crate) fn disagreements(at: SocketAddr) -> Vec<&'static str> {
     let scenarios = [
         dead_letters::scenarios::ALL,
         limits::scenarios::ALL,
@@ -24,11 +23,18 @@ fn rabbitmq_does_what_is_expected_of_us() {
         reply_to::scenarios::ALL,
         transactions::scenarios::ALL,
     ];
-    let wrong: Vec<&str> = scenarios
+    scenarios
         .into_iter()
         .flatten()
-        .filter(|(_, scenario)| std::panic::catch_unwind(|| scenario(rabbitmq.at)).is_err())
+        .filter(|(_, scenario)| std::panic::catch_unwind(|| scenario(at)).is_err())
         .map(|(name, _)| *name)
-        .collect();
-    assert!(wrong.is_empty(), "RabbitMQ does otherwise: {wrong:?}");
+        .collect()
+}
+
+#[test]
+fn rabbitmq_does_what_is_expected_of_us() {
+    if let Some(rabbitmq) = RabbitMq::start() {
+        let wrong = disagreements(rabbitmq.at);
+        assert!(wrong.is_empty(), "RabbitMQ does otherwise: {wrong:?}");
+    }
 }

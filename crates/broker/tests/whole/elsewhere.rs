@@ -15,11 +15,10 @@ use warren_amqp::{Method, basic, queue};
 use warren_broker::{Member, Node, Settings};
 use warren_cluster::Session;
 
+use super::agreement::disagreements;
 use super::broker::Broker;
 use super::client::{Client, Ended, short};
-use super::rules::{confirms, connections, consumers, declarations, deletions, messages, names, routing};
 use super::words::{Heard, PATIENCE, body};
-use super::{dead_letters, limits, quorum, reply_to, transactions};
 use log::{Elsewhere, Kept, Release};
 use metadata::{Agreed, Commands};
 
@@ -92,30 +91,18 @@ fn confirmed(client: &mut Client, at_least: u64) -> usize {
     usize::try_from(last).unwrap()
 }
 
+/// The code with which the connection ends, next of all.
+fn end(client: &mut Client) -> u16 {
+    match client.next() {
+        Err(Ended::Closed { channel: 0, code, .. }) => code,
+        other => panic!("{other:?}"),
+    }
+}
+
 #[test]
 fn clients_find_all_rules_kept() {
     let (broker, _log) = World::default().start(Release::AtRandom(7));
-    let scenarios = [
-        dead_letters::scenarios::ALL,
-        limits::scenarios::ALL,
-        confirms::scenarios::ALL,
-        connections::scenarios::ALL,
-        consumers::scenarios::ALL,
-        declarations::scenarios::ALL,
-        deletions::scenarios::ALL,
-        messages::scenarios::ALL,
-        names::scenarios::ALL,
-        routing::scenarios::ALL,
-        quorum::scenarios::ALL,
-        reply_to::scenarios::ALL,
-        transactions::scenarios::ALL,
-    ];
-    let wrong: Vec<&str> = scenarios
-        .into_iter()
-        .flatten()
-        .filter(|(_, scenario)| std::panic::catch_unwind(|| scenario(broker.at)).is_err())
-        .map(|(name, _)| *name)
-        .collect();
+    let wrong = disagreements(broker.at);
     assert!(wrong.is_empty(), "it makes a difference to {wrong:?}");
 }
 
@@ -179,18 +166,7 @@ fn when_nothing_is_kept_any_more_nothing_is_confirmed_and_the_connection_ends() 
     let mut client = confirming(&broker, "broken");
     log.break_off();
     client.put("broken", &persistent(), "lost");
-    let ended = client.next().unwrap_err();
-    assert!(
-        matches!(
-            &ended,
-            Ended::Closed {
-                channel: 0,
-                code: 541,
-                ..
-            }
-        ),
-        "{ended:?}"
-    );
+    assert_eq!(end(&mut client), 541);
 }
 
 #[test]
@@ -203,22 +179,10 @@ fn a_node_that_may_not_serve_any_more_sends_everybody_away_and_confirms_nothing(
     eventually(|| log.pending() == 1);
     session.end("others may believe that this node is dead");
     for client in [&mut client, &mut idle] {
-        let ended = client.next().unwrap_err();
-        assert!(
-            matches!(
-                &ended,
-                Ended::Closed {
-                    channel: 0,
-                    code: 320,
-                    ..
-                }
-            ),
-            "{ended:?}"
-        );
+        assert_eq!(end(client), 320);
     }
     let mut late = Client::connect(broker.at);
-    let ended = late.next().unwrap_err();
-    assert!(matches!(ended, Ended::Closed { code: 320, .. }), "{ended:?}");
+    assert_eq!(end(&mut late), 320);
 }
 
 /// Nodes that end at any moment, with whatever is not safe: those after them have all that was confirmed and not taken.

@@ -19,6 +19,11 @@ fn login(wanted: Tuning) -> Login {
     }
 }
 
+/// A client that asked for these limits.
+fn agreed(at: SocketAddr, wanted: Tuning) -> Client {
+    Client::log_in(at, login(wanted)).unwrap()
+}
+
 const WANTED: Tuning = Tuning {
     channel_max: 2047,
     frame_max: 131_072,
@@ -124,14 +129,13 @@ fn a_channel_number_is_free_when_the_server_has_closed_its_channel(at: SocketAdd
 }
 
 fn there_are_no_more_channels_than_agreed(at: SocketAddr) {
-    let mut client = Client::log_in(
+    let mut client = agreed(
         at,
-        login(Tuning {
+        Tuning {
             channel_max: 3,
             ..WANTED
-        }),
-    )
-    .unwrap();
+        },
+    );
     for number in 1..=3 {
         client.open_channel(number);
     }
@@ -227,14 +231,13 @@ fn a_connection_closes_while_messages_come(at: SocketAddr) {
 }
 
 fn signs_of_life_come_as_agreed_and_are_missed(at: SocketAddr) {
-    let mut client = Client::log_in(
+    let mut client = agreed(
         at,
-        login(Tuning {
+        Tuning {
             heartbeat: 1,
             ..WANTED
-        }),
-    )
-    .unwrap();
+        },
+    );
     let started = Instant::now();
     assert!(client.heartbeats_until_the_end() >= 1);
     let after = started.elapsed();
@@ -245,14 +248,13 @@ fn signs_of_life_come_as_agreed_and_are_missed(at: SocketAddr) {
 }
 
 fn any_frame_is_a_sign_of_life(at: SocketAddr) {
-    let mut client = Client::log_in(
+    let mut client = agreed(
         at,
-        login(Tuning {
+        Tuning {
             heartbeat: 1,
             ..WANTED
-        }),
-    )
-    .unwrap();
+        },
+    );
     client.open_channel(1);
     let started = Instant::now();
     while started.elapsed() < Duration::from_secs(4) {
@@ -262,14 +264,13 @@ fn any_frame_is_a_sign_of_life(at: SocketAddr) {
 }
 
 fn frames_are_no_larger_than_agreed(at: SocketAddr) {
-    let mut client = Client::log_in(
+    let mut client = agreed(
         at,
-        login(Tuning {
+        Tuning {
             frame_max: 4096,
             ..WANTED
-        }),
-    )
-    .unwrap();
+        },
+    );
     client.open_channel(1);
     client.call(1, queue("chunks"), queue::DeclareOk::ID);
     // The client's side of the codec refuses larger ones.

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use warren_amqp::{MethodId, Table, Value, basic, exchange, queue};
+use warren_amqp::{Method, Table, Value, basic, exchange, queue};
 
 use crate::client::{Client, exchange, queue, short};
 use crate::replies::words;
@@ -146,86 +146,61 @@ fn a_queue_of_ones_own_is_locked_for_everybody_else(at: SocketAddr) {
         ..queue("locked")
     });
     owner.bind("locked", "amq.direct", "");
-    let mut client = Client::connect(at);
     let name = || short("locked");
-    let refused = |client: &mut Client, method: MethodId| {
+    let passive = queue::Declare {
+        passive: true,
+        ..queue("locked")
+    };
+    let bind = queue::Bind {
+        queue: name(),
+        exchange: short("amq.direct"),
+        ..queue::Bind::default()
+    };
+    let unbind = queue::Unbind {
+        queue: name(),
+        exchange: short("amq.direct"),
+        ..queue::Unbind::default()
+    };
+    let consume = basic::Consume {
+        queue: name(),
+        ..basic::Consume::default()
+    };
+    let get = basic::Get {
+        queue: name(),
+        ..basic::Get::default()
+    };
+    let purge = queue::Purge {
+        queue: name(),
+        ..queue::Purge::default()
+    };
+    let delete = queue::Delete {
+        queue: name(),
+        ..queue::Delete::default()
+    };
+    let methods: [Method; 8] = [
+        queue("locked").into(),
+        passive.into(),
+        bind.into(),
+        unbind.into(),
+        consume.into(),
+        get.into(),
+        purge.into(),
+        delete.into(),
+    ];
+    let mut client = Client::connect(at);
+    for method in methods {
+        let id = method.id();
+        client.open_channel(1);
+        client.send(1, method);
         assert_eq!(
             words(client.next().err().as_ref()),
             format!(
                 "channel 405 \"RESOURCE_LOCKED - cannot obtain exclusive access to locked queue 'locked' in vhost '/'. It could \
                  be originally declared on another connection or the exclusive property value does not match that of the \
-                 original declaration.\" {method}"
+                 original declaration.\" {id}"
             )
         );
-    };
-    client.open_channel(1);
-    client.send(1, queue("locked"));
-    refused(&mut client, queue::Declare::ID);
-    client.open_channel(1);
-    client.send(
-        1,
-        queue::Declare {
-            passive: true,
-            ..queue("locked")
-        },
-    );
-    refused(&mut client, queue::Declare::ID);
-    client.open_channel(1);
-    client.send(
-        1,
-        queue::Bind {
-            queue: name(),
-            exchange: short("amq.direct"),
-            ..queue::Bind::default()
-        },
-    );
-    refused(&mut client, queue::Bind::ID);
-    client.open_channel(1);
-    client.send(
-        1,
-        queue::Unbind {
-            queue: name(),
-            exchange: short("amq.direct"),
-            ..queue::Unbind::default()
-        },
-    );
-    refused(&mut client, queue::Unbind::ID);
-    client.open_channel(1);
-    client.send(
-        1,
-        basic::Consume {
-            queue: name(),
-            ..basic::Consume::default()
-        },
-    );
-    refused(&mut client, basic::Consume::ID);
-    client.open_channel(1);
-    client.send(
-        1,
-        basic::Get {
-            queue: name(),
-            ..basic::Get::default()
-        },
-    );
-    refused(&mut client, basic::Get::ID);
-    client.open_channel(1);
-    client.send(
-        1,
-        queue::Purge {
-            queue: name(),
-            ..queue::Purge::default()
-        },
-    );
-    refused(&mut client, queue::Purge::ID);
-    client.open_channel(1);
-    client.send(
-        1,
-        queue::Delete {
-            queue: name(),
-            ..queue::Delete::default()
-        },
-    );
-    refused(&mut client, queue::Delete::ID);
+    }
     // Publishing is none of these.
     client.open_channel(1);
     client.publish_to("locked", b"x");
