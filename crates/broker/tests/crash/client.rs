@@ -6,9 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use warren_amqp::client::{Connection, Event, Login};
-use warren_amqp::content::Message;
-use warren_amqp::content::Properties;
+use warren_amqp::client::{Confirms, Connection, Event, Login};
+use warren_amqp::content::{Message, Properties};
 use warren_amqp::hot::Publish;
 use warren_amqp::{Method, ShortString, Table, basic, channel, confirm, connection, exchange, queue};
 
@@ -140,6 +139,29 @@ impl Client {
         };
         let outbox = self.connection.outbox();
         outbox.publish(1, &publish, properties, &body).unwrap();
+    }
+
+    /// Publishes so many messages, some hundreds ahead of their confirms, until all are confirmed.
+    pub(crate) async fn publish_all(
+        &mut self,
+        count: u32,
+        mut publish: impl FnMut(&mut Self, u32),
+    ) -> Result<(), Gone> {
+        let mut unconfirmed = Confirms::default();
+        for number in 0..count {
+            publish(self, number);
+            unconfirmed.published();
+            while unconfirmed.count() > 500 || (number + 1 == count && unconfirmed.count() > 0) {
+                match self.event().await? {
+                    Event::Method {
+                        method: Method::Basic(basic::Method::Ack(ack)),
+                        ..
+                    } => drop(unconfirmed.settle(ack.delivery_tag, ack.multiple)),
+                    other => panic!("only confirms are due, not {other:?}"),
+                }
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn ack(&mut self, tag: u64, multiple: bool) {

@@ -1,13 +1,12 @@
 //! A host whose time of day is set forwards or back by an hour, while the broker runs or while it does not: messages live as
 //! long as they should, queues expire when nobody has used them for as long as they say, and delays take as long as they are.
 
-use std::process::Child;
 use std::time::Instant;
 
 use super::*;
 use crate::client::{Client, short};
 use crate::delayed::compile;
-use crate::killed::spawn;
+use crate::killed::Broker;
 use warren_amqp::client::Event;
 use warren_amqp::content::{DeliveryMode, Properties};
 use warren_amqp::{Method, Table, Value, basic, exchange, queue};
@@ -69,9 +68,9 @@ impl Host {
         self.directory.path().join("shift")
     }
 
-    fn broker(&self) -> (Child, SocketAddr) {
+    fn broker(&self) -> Broker {
         let data = self.directory.path().join("data");
-        spawn(
+        Broker::spawn(
             &data,
             &[
                 ("LD_PRELOAD", self.shim.as_os_str()),
@@ -198,49 +197,42 @@ async fn eventually_gone(address: SocketAddr) {
 fn a_clock_that_is_set_while_the_broker_runs_changes_nothing() {
     for shift in [HOUR, -HOUR] {
         let host = Host::new();
-        let (mut child, address) = host.broker();
+        let broker = host.broker();
         runtime(1).block_on(async {
             let published = Instant::now();
-            furnish(&mut Client::open(address).await.unwrap()).await;
+            furnish(&mut Client::open(broker.at).await.unwrap()).await;
             host.set(shift);
-            check_all(address).await;
+            check_all(broker.at).await;
             assert!(published.elapsed() >= Duration::from_millis(SOON));
         });
-        child.kill().unwrap();
-        child.wait().unwrap();
     }
+}
+
+/// A broker that was killed, and whose clock was set meanwhile.
+fn started_again_after(shift: i64) -> (Host, Broker) {
+    let host = Host::new();
+    let broker = host.broker();
+    runtime(1).block_on(async { furnish(&mut Client::open(broker.at).await.unwrap()).await });
+    drop(broker);
+    host.set(shift);
+    let broker = host.broker();
+    (host, broker)
 }
 
 #[test]
 fn nothing_lives_longer_because_the_clock_was_set_back_before_a_restart() {
-    let host = Host::new();
-    let (mut child, address) = host.broker();
-    runtime(1).block_on(async { furnish(&mut Client::open(address).await.unwrap()).await });
-    child.kill().unwrap();
-    child.wait().unwrap();
-    host.set(-HOUR);
-    let (mut child, address) = host.broker();
-    runtime(1).block_on(check_all(address));
-    child.kill().unwrap();
-    child.wait().unwrap();
+    let (_host, broker) = started_again_after(-HOUR);
+    runtime(1).block_on(check_all(broker.at));
 }
 
 #[test]
 fn an_hour_without_a_broker_is_an_hour() {
-    let host = Host::new();
-    let (mut child, address) = host.broker();
-    runtime(1).block_on(async { furnish(&mut Client::open(address).await.unwrap()).await });
-    child.kill().unwrap();
-    child.wait().unwrap();
-    host.set(HOUR);
-    let (mut child, address) = host.broker();
+    let (_host, broker) = started_again_after(HOUR);
     runtime(1).block_on(async {
         for time in [SOON, LATE] {
             for queue in ["dead", "due"] {
-                eventually(address, &format!("{queue}.{time}"), Some(1)).await;
+                eventually(broker.at, &format!("{queue}.{time}"), Some(1)).await;
             }
         }
     });
-    child.kill().unwrap();
-    child.wait().unwrap();
 }

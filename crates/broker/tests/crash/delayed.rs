@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::*;
 use crate::client::Client;
-use crate::killed::spawn;
+use crate::killed::Broker;
 use warren_amqp::client::Event;
 use warren_amqp::{Method, Table, basic};
 
@@ -53,12 +53,12 @@ async fn confirmed(client: &mut Client, mode: u8) -> Duration {
 fn nothing_is_confirmed_before_fdatasync_has_returned() {
     let directory = tempfile::tempdir().unwrap();
     let shim = compile(directory.path(), SHIM);
-    let (mut child, address) = spawn(
+    let broker = Broker::spawn(
         &directory.path().join("data"),
         &[("LD_PRELOAD", shim.as_os_str())],
     );
     runtime(1).block_on(async {
-        let mut client = Client::open(address).await.unwrap();
+        let mut client = Client::open(broker.at).await.unwrap();
         client.confirms().await.unwrap();
         let declared = Instant::now();
         client.declare("slow", Table::new()).await.unwrap();
@@ -77,6 +77,4 @@ fn nothing_is_confirmed_before_fdatasync_has_returned() {
         }
         assert!(quickest < DELAY / 2, "what needs no disk takes {quickest:?}");
     });
-    child.kill().unwrap();
-    child.wait().unwrap();
 }

@@ -1,20 +1,19 @@
 //! What a deep backlog and many queues cost, in memory and at a start after SIGKILL. Figures for people; the limits only
 //! keep out what is far off.
 
-use std::process::Child;
 use std::time::Instant;
 
 use super::*;
 use crate::client::{Client, short};
-use crate::killed::spawn;
+use crate::killed::Broker;
 use warren_amqp::client::{Confirms, Event};
 use warren_amqp::{Method, Table, basic, queue};
 
 const BODY: usize = 1024;
 
 /// Resident memory of a process, in MB.
-fn resident(child: &Child) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+fn resident(broker: &Broker) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", broker.id())).unwrap();
     let line = status
         .lines()
         .find_map(|line| line.strip_prefix("VmRSS:"))
@@ -108,48 +107,43 @@ fn a_deep_backlog_and_many_queues_cost_little() {
     let environment: [(&str, &std::ffi::OsStr); 1] = [(LARGE, "yes".as_ref())];
     let start = |what: &str| {
         let begun = Instant::now();
-        let (child, address) = spawn(directory.path(), &environment);
+        let broker = Broker::spawn(directory.path(), &environment);
         // Somebody can use it.
-        runtime.block_on(async { Client::open(address).await.unwrap() });
+        runtime.block_on(async { Client::open(broker.at).await.unwrap() });
         println!(
             "{what}: ready after {:?}, {} MB",
             begun.elapsed(),
-            resident(&child)
+            resident(&broker)
         );
-        (child, address)
+        broker
     };
-    let kill = |mut child: Child| {
-        child.kill().unwrap();
-        child.wait().unwrap();
-    };
-    let (child, address) = start("empty");
+    let broker = start("empty");
     let begun = Instant::now();
-    runtime.block_on(declare_all(address, 2000));
+    runtime.block_on(declare_all(broker.at, 2000));
     println!(
         "2000 durable queues over 20 connections: {:?}, {} MB",
         begun.elapsed(),
-        resident(&child)
+        resident(&broker)
     );
     let begun = Instant::now();
-    runtime.block_on(fill(address, messages));
+    runtime.block_on(fill(broker.at, messages));
     println!(
         "{messages} messages of {BODY} octets: {:?}, {} MB",
         begun.elapsed(),
-        resident(&child)
+        resident(&broker)
     );
-    kill(child);
-    let (child, address) = start("backlog, after SIGKILL");
+    drop(broker);
+    let broker = start("backlog, after SIGKILL");
     let begun = Instant::now();
-    runtime.block_on(declare_all(address, queues));
+    runtime.block_on(declare_all(broker.at, queues));
     println!(
         "{queues} durable queues: {:?}, {} MB",
         begun.elapsed(),
-        resident(&child)
+        resident(&broker)
     );
-    kill(child);
-    let (child, address) = start("backlog and queues, after SIGKILL");
+    drop(broker);
+    let broker = start("backlog and queues, after SIGKILL");
     let begun = Instant::now();
-    runtime.block_on(drain(address, messages));
-    println!("drained: {:?}, {} MB", begun.elapsed(), resident(&child));
-    kill(child);
+    runtime.block_on(drain(broker.at, messages));
+    println!("drained: {:?}, {} MB", begun.elapsed(), resident(&broker));
 }

@@ -20,26 +20,45 @@ fn serve(directory: &Path) -> ! {
     })
 }
 
-/// The broker as a process of its own; `environment` for it.
-pub(crate) fn spawn(directory: &Path, environment: &[(&str, &std::ffi::OsStr)]) -> (Child, SocketAddr) {
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", TEST, "--nocapture"])
-        .env(DIRECTORY, directory)
-        .envs(environment.iter().copied())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let address = lines.find_map(|line| {
-        let line = line.ok()?;
-        // The harness has begun the line.
-        line.split_once("listens ")
-            .map(|(_, address)| address.parse().unwrap())
-    });
-    let Some(address) = address else {
-        panic!("the broker did not start: {:?}", child.wait());
-    };
-    (child, address)
+/// The broker as a process of its own, until it is killed: when it is dropped at the latest.
+pub(crate) struct Broker {
+    pub(crate) at: SocketAddr,
+    process: Child,
+}
+
+impl Broker {
+    /// With `environment` besides what there is.
+    pub(crate) fn spawn(directory: &Path, environment: &[(&str, &std::ffi::OsStr)]) -> Self {
+        let mut process = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", TEST, "--nocapture"])
+            .env(DIRECTORY, directory)
+            .envs(environment.iter().copied())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let at = lines.find_map(|line| {
+            let line = line.ok()?;
+            // The harness has begun the line.
+            line.split_once("listens ")
+                .map(|(_, address)| address.parse().unwrap())
+        });
+        let Some(at) = at else {
+            panic!("the broker did not start: {:?}", process.wait());
+        };
+        Self { at, process }
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.process.kill().ok();
+        self.process.wait().ok();
+    }
 }
 
 #[test]
@@ -58,18 +77,15 @@ fn nothing_confirmed_is_lost_when_the_broker_is_killed() {
         publishers: Arc::clone(&publishers),
     };
     for _ in 0..number("ROUNDS", 100) {
-        let (mut child, address) = spawn(directory.path(), &[]);
+        let broker = Broker::spawn(directory.path(), &[]);
         let life = Duration::from_millis(rng.random_range(0..500));
-        runtime.block_on(play(&Arc::new(scene(address)), &mut rng, async {
+        runtime.block_on(play(&Arc::new(scene(broker.at)), &mut rng, async {
             tokio::time::sleep(life).await;
-            child.kill().unwrap();
-            child.wait().unwrap();
+            drop(broker);
         }));
     }
-    let (mut child, address) = spawn(directory.path(), &[]);
-    runtime.block_on(check(&scene(address)));
-    child.kill().unwrap();
-    child.wait().unwrap();
+    let broker = Broker::spawn(directory.path(), &[]);
+    runtime.block_on(check(&scene(broker.at)));
     let [published, confirmed, delivered, flushed, _] = record.sums();
     println!(
         "published {published}, confirmed {confirmed}, delivered {delivered}, settled for sure {flushed}"

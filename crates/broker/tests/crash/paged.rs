@@ -7,6 +7,14 @@ use warren_amqp::client::Event;
 use warren_amqp::{Table, basic, queue};
 use warren_store::RealDisk;
 
+const fn numbered(number: u32) -> Id {
+    Id {
+        publisher: 1,
+        number,
+        priority: 0,
+    }
+}
+
 /// Fills a queue, mostly without its consumer, and takes all out again: in order, none missing, none twice, and never many
 /// of them in memory.
 fn fill_and_drain(durable: bool, count: u32, padding: usize, in_memory: usize) {
@@ -19,28 +27,17 @@ fn fill_and_drain(durable: bool, count: u32, padding: usize, in_memory: usize) {
         client.confirms().await?;
         client.declare_as(durable, "deep", Table::new()).await?;
         let publish = |client: &mut Client, rng: &mut StdRng, number| {
-            let id = Id {
-                publisher: 1,
-                number,
-                priority: 0,
-            };
-            client.publish_as(rng.random_range(1..3), "", "deep", None, id.body(padding));
+            client.publish_as(
+                rng.random_range(1..3),
+                "",
+                "deep",
+                None,
+                numbered(number).body(padding),
+            );
         };
-        let mut unconfirmed = warren_amqp::client::Confirms::default();
-        for number in 0..count {
-            publish(&mut client, &mut rng, number);
-            unconfirmed.published();
-            while unconfirmed.count() > 500 || (number + 1 == count && unconfirmed.count() > 0) {
-                let Event::Method {
-                    method: warren_amqp::Method::Basic(basic::Method::Ack(ack)),
-                    ..
-                } = client.event().await?
-                else {
-                    panic!("only confirms are due");
-                };
-                unconfirmed.settle(ack.delivery_tag, ack.multiple);
-            }
-        }
+        client
+            .publish_all(count, |client, number| publish(client, &mut rng, number))
+            .await?;
         let deep = node.queues().0.remove(0);
         let end = tokio::time::Instant::now() + Duration::from_secs(30);
         while deep.snapshot().in_memory > in_memory {
@@ -116,26 +113,9 @@ fn who_asks_for_one_message_after_the_other_gets_those_on_disk_also_after_a_rest
         let mut client = Client::open(address).await.unwrap();
         client.confirms().await.unwrap();
         client.declare_as(true, "deep", Table::new()).await.unwrap();
-        let mut unconfirmed = warren_amqp::client::Confirms::default();
-        for number in 0..COUNT {
-            let id = Id {
-                publisher: 1,
-                number,
-                priority: 0,
-            };
-            client.publish_as(2, "", "deep", None, id.body(10));
-            unconfirmed.published();
-            while unconfirmed.count() > 500 || (number + 1 == COUNT && unconfirmed.count() > 0) {
-                let Event::Method {
-                    method: warren_amqp::Method::Basic(basic::Method::Ack(ack)),
-                    ..
-                } = client.event().await.unwrap()
-                else {
-                    panic!("only confirms are due");
-                };
-                unconfirmed.settle(ack.delivery_tag, ack.multiple);
-            }
-        }
+        let publish =
+            |client: &mut Client, number| client.publish("", "deep", None, numbered(number).body(10));
+        client.publish_all(COUNT, publish).await.unwrap();
         drop((client, node));
     });
     runtime(2).block_on(async {
@@ -164,25 +144,9 @@ fn a_message_leaves_the_memory_of_each_of_its_queues_by_itself() {
             client.bind("both", queue).await?;
         }
         let count = 80_000;
-        let mut unconfirmed = warren_amqp::client::Confirms::default();
-        for number in 0..count {
-            let id = Id {
-                publisher: 1,
-                number,
-                priority: 0,
-            };
-            client.publish("both", "", None, id.body(10));
-            unconfirmed.published();
-            while unconfirmed.count() > 500 || (number + 1 == count && unconfirmed.count() > 0) {
-                if let Event::Method {
-                    method: warren_amqp::Method::Basic(basic::Method::Ack(ack)),
-                    ..
-                } = client.event().await?
-                {
-                    unconfirmed.settle(ack.delivery_tag, ack.multiple);
-                }
-            }
-        }
+        let publish =
+            |client: &mut Client, number| client.publish("both", "", None, numbered(number).body(10));
+        client.publish_all(count, publish).await?;
         for queue in node.queues().0 {
             let end = tokio::time::Instant::now() + Duration::from_secs(30);
             while queue.snapshot().in_memory > 45_000 {
