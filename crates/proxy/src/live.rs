@@ -25,7 +25,7 @@ pub use encryption::{Counted, Encryption};
 pub use frontend::{Frontend, Socket};
 pub use server::{CheckResult, Operational, Server, Target};
 
-use crate::plan::{BackendIndex, Plan};
+use crate::plan::Plan;
 
 /// Everything, for as long as the process runs.
 #[derive(Debug)]
@@ -89,6 +89,7 @@ pub struct Snapshot {
     pub frontends: Vec<Arc<Frontend>>,
     /// As [`Plan::backends`].
     pub backends: Vec<Arc<Backend>>,
+    named: HashMap<Arc<str>, Arc<Backend>>,
 }
 
 impl Live {
@@ -103,12 +104,7 @@ impl Live {
     pub fn since(plan: Arc<Plan>, started: Instant) -> Self {
         let workers = plan.global.threads.get();
         Self {
-            snapshot: ArcSwap::from_pointee(Snapshot::new(
-                plan,
-                workers,
-                None,
-                warren_balance::Instant::default(),
-            )),
+            snapshot: ArcSwap::from_pointee(Snapshot::new(plan, workers, None)),
             connections: Gauge::default(),
             connection_rate: Rate::default(),
             session_rate: Rate::default(),
@@ -134,11 +130,27 @@ impl Live {
         self.snapshot.load_full()
     }
 
+    /// The same for who knows already what held: nothing is written that threads share unless it is another.
+    pub(crate) fn look_again(&self, known: &mut Arc<Snapshot>) {
+        let now = self.snapshot.load();
+        if !Arc::ptr_eq(&now, known) {
+            *known = Arc::clone(&now);
+        }
+    }
+
     /// Puts a new plan in place. What has kept its name keeps its object: counters, health, waiting connections.
     pub fn replace(&self, plan: Arc<Plan>) -> Arc<Snapshot> {
-        let (before, now) = (self.snapshot(), self.time(Instant::now()));
-        let snapshot = Arc::new(Snapshot::new(plan, self.workers, Some(&before), now));
+        let before = self.snapshot();
+        let snapshot = Arc::new(Snapshot::new(plan, self.workers, Some(&before)));
+        let now = self.time(Instant::now());
+        for (backend, plan) in snapshot.backends.iter().zip(&snapshot.plan.backends) {
+            backend.change(now, Arc::clone(plan));
+        }
         self.snapshot.store(Arc::clone(&snapshot));
+        // Last, so that whoever looks after having seen a frontend's plan finds the backends that it names.
+        for (frontend, plan) in snapshot.frontends.iter().zip(&snapshot.plan.frontends) {
+            frontend.change(Arc::clone(plan));
+        }
         snapshot
     }
 
@@ -209,54 +221,43 @@ impl Live {
 }
 
 impl Snapshot {
-    fn new(plan: Arc<Plan>, workers: usize, before: Option<&Self>, now: warren_balance::Instant) -> Self {
+    /// What has kept its name, as it is; everything else new.
+    fn new(plan: Arc<Plan>, workers: usize, before: Option<&Self>) -> Self {
         let old_frontends: HashMap<&str, &Arc<Frontend>> = before
             .into_iter()
             .flat_map(|before| &before.frontends)
             .map(|frontend| (&*frontend.name, frontend))
             .collect();
-        let old_backends: HashMap<&str, &Arc<Backend>> = before
-            .into_iter()
-            .flat_map(|before| &before.backends)
-            .map(|backend| (&*backend.name, backend))
+        let backends: Vec<Arc<Backend>> = plan
+            .backends
+            .iter()
+            .map(
+                |new| match before.and_then(|before| before.backend_named(&new.name)) {
+                    Some(old) => Arc::clone(old),
+                    None => Arc::new(Backend::new(Arc::clone(new), workers)),
+                },
+            )
             .collect();
+        let named = |backend: &Arc<Backend>| (Arc::clone(&backend.name), Arc::clone(backend));
         Self {
+            named: backends.iter().map(named).collect(),
+            backends,
             frontends: plan
                 .frontends
                 .iter()
                 .map(|new| match old_frontends.get(&*new.name) {
-                    Some(old) => {
-                        old.change(Arc::clone(new));
-                        Arc::clone(old)
-                    }
+                    Some(old) => Arc::clone(old),
                     None => Arc::new(Frontend::new(Arc::clone(new), workers)),
-                })
-                .collect(),
-            backends: plan
-                .backends
-                .iter()
-                .map(|new| match old_backends.get(&*new.name) {
-                    Some(old) => {
-                        old.change(now, Arc::clone(new));
-                        Arc::clone(old)
-                    }
-                    None => Arc::new(Backend::new(Arc::clone(new), workers)),
                 })
                 .collect(),
             plan,
         }
     }
 
-    /// The backend at a place of the plan.
-    #[must_use]
-    pub fn backend(&self, index: BackendIndex) -> &Arc<Backend> {
-        &self.backends[index.0]
-    }
-
     /// A backend by its name.
     #[must_use]
     pub fn backend_named(&self, name: &str) -> Option<&Arc<Backend>> {
-        self.backends.iter().find(|backend| &*backend.name == name)
+        self.named.get(name)
     }
 
     /// A frontend by its name.

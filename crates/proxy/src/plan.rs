@@ -1,5 +1,5 @@
-//! The validated configuration: what the proxy is to do, with every default filled in and every name resolved to an
-//! index. Immutable; made by [`crate::config`] from either format, and nowhere else.
+//! The validated configuration: what the proxy is to do, with every default filled in and every name looked up.
+//! Immutable; made by [`crate::config`] from either format, and nowhere else.
 //!
 //! The words are HAProxy's. A `listen` section becomes a frontend and a backend of one name and one id.
 
@@ -40,19 +40,32 @@ pub use server::{
 pub struct Plan {
     /// For the whole process.
     pub global: Global,
-    /// In the order of the file. A [`Backend`] is named by its place in `backends`.
+    /// In the order of the file.
     pub frontends: Vec<Arc<Frontend>>,
     /// In the order of the file.
     pub backends: Vec<Arc<Backend>>,
 }
 
-/// Place of a backend in [`Plan::backends`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct BackendIndex(pub usize);
+/// A backend of the same plan, by its name. Names keep their meaning in a reload, during which sessions of the plan before
+/// live on; places do not.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct BackendName(Arc<str>);
 
-/// Place of a frontend in [`Plan::frontends`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct FrontendIndex(pub usize);
+impl BackendName {
+    /// So called.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        Self(name.into())
+    }
+}
+
+impl std::ops::Deref for BackendName {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
 
 /// Number of a frontend or backend in the statistics (`iid`), from 1 in the order of the file unless given by `id`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -164,12 +177,6 @@ pub enum SocketLevel {
 }
 
 impl Plan {
-    /// The backend at a place. Indexes come from the plan itself, so there always is one.
-    #[must_use]
-    pub fn backend(&self, index: BackendIndex) -> &Arc<Backend> {
-        &self.backends[index.0]
-    }
-
     /// Whether anybody could connect, if only to a stats socket.
     #[must_use]
     pub fn listens(&self) -> bool {

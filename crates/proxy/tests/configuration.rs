@@ -11,7 +11,7 @@ use proptest::prelude::*;
 
 use warren_balance::Algorithm;
 use warren_proxy::config::{ConfigError, Loaded, Machine, load_haproxy, load_toml, translate};
-use warren_proxy::plan::{BackendIndex, LogFormat, Mode, SocketLevel};
+use warren_proxy::plan::{LogFormat, Mode, SocketLevel};
 
 fn machine() -> Machine {
     Machine {
@@ -62,8 +62,9 @@ fn a_cluster_behind_one_address_loads_as_typed() {
     assert_eq!((front.mode, front.maxconn.get()), (Mode::Tcp, 2000));
     assert_eq!(front.log.format, LogFormat::Tcp);
     assert_eq!(front.log.targets.len(), 1);
-    assert_eq!(front.default_backend, Some(BackendIndex(1)));
-    let back = plan.backend(BackendIndex(1));
+    assert_eq!(front.default_backend.as_deref(), Some("rabbitmq"));
+    let back = &plan.backends[1];
+    assert_eq!(back.name, "rabbitmq");
     assert_eq!(back.id.0, 2);
     assert_eq!(back.balance.algorithm, Algorithm::RoundRobin);
     assert_eq!(

@@ -44,7 +44,7 @@ use warren_kit::diagnostics::Diagnostic;
 use super::file::{Proxy, Section};
 use super::load::Machine;
 use super::named::NAME;
-use crate::plan::{Backend, BackendIndex, Frontend, LogTarget, Mode, Origin, Plan, ProxyId};
+use crate::plan::{Backend, BackendName, Frontend, LogTarget, Mode, Origin, Plan, ProxyId};
 
 /// The most proxies, and servers of one backend.
 const PROXIES_MAX: usize = 4096;
@@ -82,9 +82,9 @@ struct Surroundings<'a> {
 
 impl Surroundings<'_> {
     /// A backend by name.
-    fn backend(&self, name: &str) -> Option<(BackendIndex, Mode)> {
-        let index = self.backends.iter().position(|(known, _)| *known == name)?;
-        Some((BackendIndex(index), self.backends[index].1))
+    fn backend(&self, name: &str) -> Option<(BackendName, Mode)> {
+        let (name, mode) = self.backends.iter().find(|(known, _)| *known == name)?;
+        Some((BackendName::new(name), *mode))
     }
 
     fn backend_names(&self) -> impl Iterator<Item = &str> + Clone {
@@ -302,8 +302,7 @@ fn rules_of_backends(
     surroundings: &Surroundings<'_>,
     frontends: &mut [Frontend],
 ) {
-    let backends = sections.iter().filter(|given| given.back).enumerate();
-    for (index, given) in backends.filter(|(_, given)| !given.front) {
+    for given in sections.iter().filter(|given| given.back && !given.front) {
         let Some(first) = given.section.tcp_request.first() else {
             continue;
         };
@@ -316,7 +315,7 @@ fn rules_of_backends(
             );
         }
         for frontend in frontends.iter_mut() {
-            if !frontend.may_lead_to(BackendIndex(index), given.mode) {
+            if !frontend.may_lead_to(given.name.get_ref(), given.mode) {
                 continue;
             }
             if !frontend.switches.is_empty() || frontend.tcp_rules.iter().any(|rule| rule.content) {
@@ -387,7 +386,7 @@ fn tracks(report: &mut Report, sections: &[Given<'_>], backends: &[Backend]) {
 /// HAProxy's rule: a tenth of what the frontends that may lead to it may have, at least one.
 fn fullconns(sections: &[Given<'_>], frontends: &[Frontend], backends: &mut [Backend]) {
     let given = sections.iter().filter(|given| given.back);
-    for (index, (given, backend)) in given.zip(backends.iter_mut()).enumerate() {
+    for (given, backend) in given.zip(backends.iter_mut()) {
         if given.section.fullconn.is_some() {
             continue;
         }
@@ -396,7 +395,7 @@ fn fullconns(sections: &[Given<'_>], frontends: &[Frontend], backends: &mut [Bac
             if given.front && frontend.id == given.id {
                 return true;
             }
-            frontend.may_lead_to(BackendIndex(index), backend.mode)
+            frontend.may_lead_to(&backend.name, backend.mode)
         };
         let most: u64 = frontends
             .iter()

@@ -14,7 +14,7 @@ use std::time::Duration;
 use warren_kit::config::finding::Finding;
 use warren_kit::duration::HumanDuration;
 
-use crate::plan::{Backend, BackendIndex, Frontend, HostAddress, HttpAction, Mode, Plan, Server};
+use crate::plan::{Backend, Frontend, HostAddress, HttpAction, Mode, Plan, Server};
 
 /// A name made into addresses, or why not.
 pub type Resolve<'a> = dyn Fn(&str) -> Result<Vec<IpAddr>, String> + 'a;
@@ -144,9 +144,8 @@ fn unwatched(findings: &mut Findings, backend: &Backend) {
 
 /// The backends a frontend may lead to.
 fn targets<'p>(plan: &'p Plan, frontend: &Frontend) -> Vec<&'p Backend> {
-    let all = plan.backends.iter().enumerate();
-    all.filter(|(index, backend)| frontend.may_lead_to(BackendIndex(*index), backend.mode))
-        .map(|(_, backend)| &**backend)
+    let all = plan.backends.iter().map(|backend| &**backend);
+    all.filter(|backend| frontend.may_lead_to(&backend.name, backend.mode))
         .collect()
 }
 

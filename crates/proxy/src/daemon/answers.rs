@@ -58,9 +58,8 @@ pub(super) fn without_server(live: &Live, named: Option<&str>) -> Option<Vec<Str
 /// Whether a frontend leads there, for each backend. One without servers serves the statistics and nothing else.
 fn used_backends(plan: &plan::Plan) -> Vec<bool> {
     let frontends = plan.frontends.iter().filter(|frontend| !frontend.disabled);
-    let backends = plan.backends.iter().enumerate().map(|(index, backend)| {
-        let index = plan::BackendIndex(index);
-        let led_to = |frontend: &Arc<plan::Frontend>| frontend.may_lead_to(index, backend.mode);
+    let backends = plan.backends.iter().map(|backend| {
+        let led_to = |frontend: &Arc<plan::Frontend>| frontend.may_lead_to(&backend.name, backend.mode);
         !backend.servers.is_empty() && frontends.clone().any(led_to)
     });
     backends.collect()

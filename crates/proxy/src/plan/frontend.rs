@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustix::net::SocketAddrUnix;
 
 use super::{
-    Answer, BackendIndex, Capture, Condition, HttpRule, Keepalive, Logging, Mode, ProxyId, Switch, SwitchTo,
+    Answer, BackendName, Capture, Condition, HttpRule, Keepalive, Logging, Mode, ProxyId, Switch, SwitchTo,
     TcpRule, Template,
 };
 
@@ -35,7 +35,7 @@ pub struct Frontend {
     /// First that holds is taken (`use_backend`).
     pub switches: Vec<Switch>,
     /// Otherwise (`default_backend`, or the other half of `listen` if it has servers).
-    pub default_backend: Option<BackendIndex>,
+    pub default_backend: Option<BackendName>,
     /// `tcp-request connection|content`, in order.
     pub tcp_rules: Vec<TcpRule>,
     /// `http-request`, `redirect`, in order; those of the backend follow.
@@ -87,12 +87,12 @@ pub struct Frontend {
 impl Frontend {
     /// Whether clients may be led to this backend, which speaks that.
     #[must_use]
-    pub fn may_lead_to(&self, index: BackendIndex, mode: Mode) -> bool {
-        let switched = self.switches.iter().any(|switch| match switch.backend {
-            SwitchTo::Backend(other) => other == index,
+    pub fn may_lead_to(&self, name: &str, mode: Mode) -> bool {
+        let switched = self.switches.iter().any(|switch| match &switch.backend {
+            SwitchTo::Backend(other) => **other == *name,
             SwitchTo::Named(_) => mode == Mode::Http,
         });
-        switched || self.default_backend == Some(index)
+        switched || self.default_backend.as_deref() == Some(name)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::BackendIndex;
+use super::BackendName;
 use crate::logs::{Expression, Format};
 
 /// `if` or `unless`: an alternative of conjunctions. No condition is one empty conjunction, which always holds.
@@ -78,23 +78,23 @@ pub enum Sample {
     /// `http_auth(...)` as plain user:password pairs.
     HttpAuth(Vec<(String, String)>),
     /// `nbsrv(backend)`.
-    NbSrv(BackendIndex),
+    NbSrv(BackendName),
     /// `fe_conn`.
     FrontendConnections,
     /// `be_conn(backend)`.
-    BackendConnections(BackendIndex),
+    BackendConnections(BackendName),
     /// `src_conn_cur`, `sc0_conn_cur`, from [`super::SourceLimits`].
     SourceConnections,
     /// `src_conn_rate`.
     SourceRate,
     /// `srv_is_up(backend/server)`.
-    ServerUp(BackendIndex, String),
+    ServerUp(BackendName, String),
     /// `fe_sess_rate`.
     FrontendRate,
     /// `be_sess_rate(backend)`.
-    BackendRate(BackendIndex),
+    BackendRate(BackendName),
     /// `queue(backend)`: requests that wait for a server.
-    Queue(BackendIndex),
+    Queue(BackendName),
     /// Whatever log-format can say, converters included: `var(txn.x)`, `path,url_dec`.
     Expression(Arc<Format>),
 }
@@ -133,7 +133,7 @@ pub struct Switch {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SwitchTo {
     /// There.
-    Backend(BackendIndex),
+    Backend(BackendName),
     /// To the backend of this name; if there is none of mode http, the next rule is looked at.
     Named(Template),
 }

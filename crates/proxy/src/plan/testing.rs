@@ -67,7 +67,7 @@ pub(crate) fn frontend() -> Frontend {
         rate_limit: None,
         source_limits: None,
         switches: Vec::new(),
-        default_backend: Some(BackendIndex(0)),
+        default_backend: Some(BackendName::new("back")),
         tcp_rules: Vec::new(),
         request_rules: Vec::new(),
         response_rules: Vec::new(),

@@ -15,7 +15,7 @@ use warren_balance::{Instant, Key};
 
 use crate::live::{Backend, Frontend, Snapshot};
 use crate::logs::Format;
-use crate::plan::{Condition, Pattern, Sample, Test};
+use crate::plan::{BackendName, Condition, Pattern, Sample, Test};
 
 /// What conditions look at.
 #[derive(Clone, Copy)]
@@ -91,6 +91,14 @@ impl<'a> Look<'a> {
         }
         let boolean = |value| Some(Value::Boolean(value));
         let number = |number: u32| Some(Value::Number(i64::from(number)));
+        // A reload may have removed it, with the rule that asks.
+        let of = |name: &BackendName, count: &dyn Fn(&Backend) -> u32| {
+            number(
+                self.snapshot
+                    .backend_named(name)
+                    .map_or(0, |backend| count(backend)),
+            )
+        };
         let tls = self.tls.unwrap_or_default();
         let target = || self.request.map(|(request, octets)| request.target(octets));
         let value = match sample {
@@ -126,23 +134,21 @@ impl<'a> Look<'a> {
                 .and_then(|(request, octets)| cookie(request.fields(octets).all("cookie"), name))
                 .map(Value::Text),
             Sample::HttpAuth(users) => boolean(self.authorized(users)),
-            Sample::NbSrv(backend) => {
-                let usable = self.snapshot.backend(*backend).usable();
-                Some(Value::Number(i64::try_from(usable).unwrap_or(i64::MAX)))
-            }
+            Sample::NbSrv(backend) => of(backend, &|backend| {
+                u32::try_from(backend.usable()).unwrap_or(u32::MAX)
+            }),
             Sample::FrontendConnections => number(self.frontend.sessions.now()),
-            Sample::BackendConnections(backend) => number(self.snapshot.backend(*backend).sessions.now()),
+            Sample::BackendConnections(backend) => of(backend, &|backend| backend.sessions.now()),
             Sample::SourceConnections => self.source().map(|seen| Value::Number(seen.0)),
             Sample::SourceRate => self.source().map(|seen| Value::Number(seen.1)),
             Sample::ServerUp(backend, server) => {
-                let server = self.snapshot.backend(*backend).server_named(server);
+                let backend = self.snapshot.backend_named(backend);
+                let server = backend.and_then(|backend| backend.server_named(server));
                 boolean(server.is_some_and(|server| !matches!(server.state(), State::Down | State::Maint)))
             }
             Sample::FrontendRate => number(self.frontend.session_rate.now(self.now)),
-            Sample::BackendRate(backend) => {
-                number(self.snapshot.backend(*backend).session_rate.now(self.now))
-            }
-            Sample::Queue(backend) => number(waiting(self.snapshot.backend(*backend))),
+            Sample::BackendRate(backend) => of(backend, &|backend| backend.session_rate.now(self.now)),
+            Sample::Queue(backend) => of(backend, &waiting),
             Sample::Expression(format) => {
                 let value = (self.express)(format);
                 return value.is_some_and(|value| wanted(Value::Text(&value)));

@@ -200,15 +200,15 @@ impl Opening {
             .iter()
             .find(|switch| holds(&switch.condition, &sight));
         let chosen = chosen.and_then(|switch| match &switch.backend {
-            SwitchTo::Backend(index) => Some(*index),
+            SwitchTo::Backend(backend) => Some(backend),
             // The configuration has these for mode http only.
             SwitchTo::Named(_) => None,
         });
-        let index = chosen.or(plan.default_backend);
-        let Some(index) = index else {
+        let chosen = chosen.or(plan.default_backend.as_ref());
+        let backend = chosen.and_then(|backend| context.snapshot().backend_named(backend).cloned());
+        let Some(backend) = backend else {
             return Err(Termination::new(Cause::ServerAborted, Phase::Connect));
         };
-        let backend: Arc<Backend> = Arc::clone(context.snapshot().backend(index));
         let backend_plan = backend.plan();
         common.wanted = use_server(&backend_plan, &backend, name.as_deref(), common, context);
         common.enter(backend, context);
@@ -379,20 +379,23 @@ fn looks_for_name(plan: &plan::Frontend, context: &mut Context) -> bool {
     let rules = plan.tcp_rules.iter().filter(|rule| rule.content);
     let switches = plan.switches.iter();
     let switched = switches.clone().filter_map(|switch| match &switch.backend {
-        SwitchTo::Backend(index) => Some(*index),
+        SwitchTo::Backend(backend) => Some(backend),
         SwitchTo::Named(_) => None,
     });
-    let backends = switched.chain(plan.default_backend);
-    // What the worker knew last may be of an earlier configuration than the frontend.
-    let all = &context.snapshot().plan.backends;
-    let servers = backends
-        .filter_map(|index| all.get(index.0))
-        .flat_map(|backend| &backend.server_rules);
+    let snapshot = context.snapshot();
+    let mut backends = switched
+        .chain(&plan.default_backend)
+        .filter_map(|backend| snapshot.backend_named(backend));
+    let asks = |backend: &Arc<Backend>| {
+        let plan = backend.plan();
+        let mut rules = plan.server_rules.iter();
+        rules.any(|rule| wants_server_name(&rule.condition))
+    };
     rules
         .map(|rule| &rule.condition)
         .chain(switches.map(|switch| &switch.condition))
-        .chain(servers.map(|rule| &rule.condition))
         .any(wants_server_name)
+        || backends.any(asks)
 }
 
 fn wants_server_name(condition: &Condition) -> bool {

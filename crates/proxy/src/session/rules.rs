@@ -8,7 +8,8 @@ use std::net::IpAddr;
 use warren_balance::health::State;
 
 use super::Common;
-use crate::plan::{Condition, Pattern, Sample, Term, Test};
+use crate::live::Backend;
+use crate::plan::{BackendName, Condition, Pattern, Sample, Term, Test};
 use crate::worker::context::Context;
 
 /// One value of a sample.
@@ -154,6 +155,10 @@ impl Samples for Sight<'_> {
         let port = |port: u16| Value::Number(i64::from(port));
         let count = |count: u32| Value::Number(i64::from(count));
         let snapshot = self.context.known();
+        // A reload may have removed it, with the rule that asks.
+        let of = |name: &BackendName, number: &dyn Fn(&Backend) -> u32| {
+            count(snapshot.backend_named(name).map_or(0, |backend| number(backend)))
+        };
         match sample {
             Sample::True => test(Value::Truth(true)),
             Sample::False => test(Value::Truth(false)),
@@ -166,10 +171,10 @@ impl Samples for Sight<'_> {
                 .is_some_and(|name| test(Value::Text(name.as_bytes()))),
             Sample::SslFc => test(Value::Truth(!common.client.is_plain())),
             Sample::FrontendConnections => test(count(common.frontend().sessions.now())),
-            Sample::NbSrv(index) => test(count(
-                u32::try_from(snapshot.backend(*index).usable()).unwrap_or(u32::MAX),
-            )),
-            Sample::BackendConnections(index) => test(count(snapshot.backend(*index).sessions.now())),
+            Sample::NbSrv(backend) => test(of(backend, &|backend| {
+                u32::try_from(backend.usable()).unwrap_or(u32::MAX)
+            })),
+            Sample::BackendConnections(backend) => test(of(backend, &|backend| backend.sessions.now())),
             Sample::SourceConnections => self
                 .context
                 .source(common)
@@ -177,17 +182,19 @@ impl Samples for Sight<'_> {
             Sample::SourceRate => self.context.source(common).is_some_and(|source| {
                 test(Value::Number(i64::try_from(source.conn_rate).unwrap_or(i64::MAX)))
             }),
-            Sample::ServerUp(index, server) => {
-                let server = snapshot.backend(*index).server_named(server);
+            Sample::ServerUp(backend, server) => {
+                let backend = snapshot.backend_named(backend);
+                let server = backend.and_then(|backend| backend.server_named(server));
                 test(Value::Truth(server.is_some_and(|server| {
                     !matches!(server.state(), State::Down | State::Maint)
                 })))
             }
             Sample::FrontendRate => test(count(common.frontend().session_rate.now(self.context.time()))),
-            Sample::BackendRate(index) => test(count(
-                snapshot.backend(*index).session_rate.now(self.context.time()),
-            )),
-            Sample::Queue(index) => test(count(super::condition::waiting(snapshot.backend(*index)))),
+            Sample::BackendRate(backend) => {
+                let now = self.context.time();
+                test(of(backend, &|backend| backend.session_rate.now(now)))
+            }
+            Sample::Queue(backend) => test(of(backend, &super::condition::waiting)),
             // Of requests, responses and certificates: whoever has them looks at them before us.
             Sample::ClientCertificateUsed
             | Sample::Method

@@ -3,6 +3,7 @@
 mod amqp;
 pub(crate) mod bench;
 mod proxy_header;
+mod reload;
 mod tls;
 
 use std::io::{Read, Write};

@@ -8,7 +8,7 @@ use warren_balance::Weight;
 use crate::live::{CheckResult, Live, Server};
 use crate::plan::testing::{self, number};
 use crate::plan::{
-    self, Backend, BackendIndex, Check, CheckKind, Frontend, Global, Mode, Plan, ProxyId, StatsPage,
+    self, Backend, BackendName, Check, CheckKind, Frontend, Global, Mode, Plan, ProxyId, StatsPage,
 };
 
 /// `listen rabbit` with r1 (weight 10, maxconn 20), r2, r3 (backup), r4 (not checked); `frontend web` with the page;
@@ -38,12 +38,12 @@ pub(crate) fn plan() -> Plan {
         global: global(),
         frontends: vec![
             Arc::new(Frontend {
-                default_backend: Some(BackendIndex(0)),
+                default_backend: Some(BackendName::new("rabbit")),
                 maxconn: number(500),
                 ..frontend("rabbit", 2, Mode::Tcp)
             }),
             Arc::new(Frontend {
-                default_backend: Some(BackendIndex(1)),
+                default_backend: Some(BackendName::new("webs")),
                 stats: Some(Arc::new(page())),
                 rate_limit: Some(number(100)),
                 ..frontend("web", 3, Mode::Http)

@@ -132,9 +132,10 @@ impl Context {
         warren_kit::clock::wall_clock()
     }
 
-    /// What holds now.
+    /// What holds now. To be asked for after the plan of a frontend or backend that it is to go with: so it has what that
+    /// plan names.
     pub(crate) fn snapshot(&mut self) -> &Arc<Snapshot> {
-        self.snapshot = self.live.snapshot();
+        self.live.look_again(&mut self.snapshot);
         &self.snapshot
     }
 

@@ -9,7 +9,7 @@ use warren_kit::config::{Report, suggestion};
 use super::{Given, Surroundings, line, sample};
 use crate::config::words::Word;
 use crate::logs::Format;
-use crate::plan::{BackendIndex, Condition, Mode, Pattern, Sample, Term, Test};
+use crate::plan::{BackendName, Condition, Mode, Pattern, Sample, Term, Test};
 
 /// Named tests with several lines each multiply.
 const TERMS_MAX: usize = 1024;
@@ -44,20 +44,20 @@ pub(super) struct Acls<'a> {
     given: &'a Given<'a>,
     surroundings: &'a Surroundings<'a>,
     /// Where no backend is named, this one is meant.
-    here: Option<BackendIndex>,
+    here: Option<BackendName>,
     /// Of one name, each line is an alternative. `None` for what could not be read.
     named: BTreeMap<String, Vec<Option<(Test, bool)>>>,
 }
 
 impl<'a> Acls<'a> {
     pub(super) fn new(report: &mut Report, given: &'a Given<'a>, surroundings: &'a Surroundings<'a>) -> Self {
-        let own = surroundings.backend(given.name.get_ref()).map(|(index, _)| index);
+        let own = surroundings.backend(given.name.get_ref()).map(|(name, _)| name);
         let default = given
             .section
             .default_backend
             .as_ref()
             .and_then(|name| surroundings.backend(name.get_ref()))
-            .map(|(index, _)| index);
+            .map(|(name, _)| name);
         let mut acls = Self {
             given,
             surroundings,
@@ -70,7 +70,7 @@ impl<'a> Acls<'a> {
             };
             match words.as_slice() {
                 [name, criterion @ ..] if !criterion.is_empty() => {
-                    let test = sample::test(report, criterion, surroundings, acls.here);
+                    let test = sample::test(report, criterion, surroundings, acls.here.as_ref());
                     if let Some((test, _)) = &test {
                         acls.counted(report, &criterion[0].span, &test.sample);
                     }
@@ -199,7 +199,7 @@ impl<'a> Acls<'a> {
             );
             return None;
         }
-        let (test, http) = sample::test(report, inside, self.surroundings, self.here)?;
+        let (test, http) = sample::test(report, inside, self.surroundings, self.here.as_ref())?;
         self.fits(report, &inside[0].span, http);
         self.counted(report, &inside[0].span, &test.sample);
         let term = Term { negated, test };

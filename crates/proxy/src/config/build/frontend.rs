@@ -9,7 +9,7 @@ use warren_kit::config::{Report, suggestion};
 use super::{Given, Surroundings, address, answer, bind, limit, log, positive, rules, stats, timeouts};
 use crate::config::file::{ForwardForTable, ForwardForUse, Section};
 use crate::logs::Format;
-use crate::plan::{BackendIndex, Capture, ForwardFor, Frontend, Mode, SourceLimits, Template};
+use crate::plan::{BackendName, Capture, ForwardFor, Frontend, Mode, SourceLimits, Template};
 
 pub(super) fn frontend(report: &mut Report, given: &Given<'_>, surroundings: &Surroundings<'_>) -> Frontend {
     let section = given.section;
@@ -98,7 +98,7 @@ fn default_backend(
     report: &mut Report,
     given: &Given<'_>,
     surroundings: &Surroundings<'_>,
-) -> Option<BackendIndex> {
+) -> Option<BackendName> {
     let Some(name) = &given.section.default_backend else {
         // The other half of a `listen`, if there is anything to it.
         let (own, _) = surroundings.backend(given.name.get_ref())?;
@@ -113,8 +113,8 @@ pub(super) fn backend_called(
     name: &Spanned<String>,
     given: &Given<'_>,
     surroundings: &Surroundings<'_>,
-) -> Option<BackendIndex> {
-    let Some((index, mode)) = surroundings.backend(name.get_ref()) else {
+) -> Option<BackendName> {
+    let Some((backend, mode)) = surroundings.backend(name.get_ref()) else {
         report.error(
             name.span(),
             format!("there is no backend called `{}`", name.get_ref()),
@@ -135,7 +135,7 @@ pub(super) fn backend_called(
             "give both the same mode",
         );
     }
-    Some(index)
+    Some(backend)
 }
 
 fn mode_name(mode: Mode) -> &'static str {

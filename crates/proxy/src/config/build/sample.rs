@@ -10,7 +10,7 @@ use warren_kit::config::{Report, suggestion};
 use super::{Surroundings, address, check};
 use crate::config::words::Word;
 use crate::logs::{Format, read_lines, split_call};
-use crate::plan::{BackendIndex, Pattern, Sample, Test};
+use crate::plan::{BackendName, Pattern, Sample, Test};
 
 /// What a sample is by nature, which decides about its patterns.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -133,7 +133,7 @@ pub(super) fn test(
     report: &mut Report,
     words: &[Word],
     surroundings: &Surroundings<'_>,
-    here: Option<BackendIndex>,
+    here: Option<&BackendName>,
 ) -> Option<(Test, bool)> {
     let (first, rest) = words.split_first()?;
     let (sample, nature, method, lower, http) = sample(report, first, surroundings, here)?;
@@ -185,7 +185,7 @@ fn sample(
     report: &mut Report,
     word: &Word,
     surroundings: &Surroundings<'_>,
-    here: Option<BackendIndex>,
+    here: Option<&BackendName>,
 ) -> Option<Found> {
     let (head, mut converters) = split_call(&word.text);
     let lower = match (converters.next(), converters.next()) {
@@ -273,7 +273,7 @@ fn named(
     name: &str,
     argument: Option<&str>,
     surroundings: &Surroundings<'_>,
-    here: Option<BackendIndex>,
+    here: Option<&BackendName>,
 ) -> Option<Sample> {
     let mut required = |what: &str| {
         if argument.is_none() {
@@ -354,11 +354,11 @@ fn backend(
     word: &Word,
     argument: Option<&str>,
     surroundings: &Surroundings<'_>,
-    here: Option<BackendIndex>,
-) -> Option<BackendIndex> {
+    here: Option<&BackendName>,
+) -> Option<BackendName> {
     let found = match argument {
-        Some(name) => surroundings.backend(name).map(|(index, _)| index),
-        None => here,
+        Some(name) => surroundings.backend(name).map(|(name, _)| name),
+        None => here.cloned(),
     };
     if found.is_none() {
         let name = argument.unwrap_or_default();

@@ -811,11 +811,11 @@ pub(crate) fn backend(exchange: &Exchange, common: &Common, context: &mut Contex
             continue;
         }
         match &switch.backend {
-            SwitchTo::Backend(index) => return Some(Arc::clone(context.snapshot().backend(*index))),
+            SwitchTo::Backend(backend) => return context.snapshot().backend_named(backend).cloned(),
             SwitchTo::Named(template) => {
                 let name = expand(template, exchange, common, context);
-                let mut backends = context.snapshot().backends.iter();
-                let named = backends.find(|backend| backend.name.as_bytes() == name);
+                let name = str::from_utf8(&name).ok();
+                let named = name.and_then(|name| context.snapshot().backend_named(name));
                 if let Some(backend) = named.filter(|backend| backend.plan().mode == Mode::Http) {
                     return Some(Arc::clone(backend));
                 }
@@ -824,7 +824,10 @@ pub(crate) fn backend(exchange: &Exchange, common: &Common, context: &mut Contex
             }
         }
     }
-    Some(Arc::clone(context.snapshot().backend(plan.default_backend?)))
+    context
+        .snapshot()
+        .backend_named(plan.default_backend.as_deref()?)
+        .cloned()
 }
 
 /// What hashes go by (`balance source|uri|hdr|url_param`). What is not there counts as the client's address.

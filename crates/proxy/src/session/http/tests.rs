@@ -1007,7 +1007,7 @@ fn requests_go_where_the_first_condition_says() {
         bench::backend(plan).servers.pop();
         plan.backends.push(other.into());
         bench::frontend(plan).switches = vec![crate::plan::Switch {
-            backend: crate::plan::SwitchTo::Backend(crate::plan::BackendIndex(1)),
+            backend: crate::plan::SwitchTo::Backend(crate::plan::BackendName::new("other")),
             condition: when(
                 Sample::RequestHeader("host".into()),
                 Pattern::Prefix("api.".into()),
