@@ -124,11 +124,23 @@ impl Keeper {
 
     fn write_slots(&self, segment: u32, slots: &[crate::index::Slot]) -> io::Result<()> {
         let path = self.shared.path(Kind::Slots, segment);
-        slots::write(&*self.shared.disk, &path, self.shared.node, segment, slots)
+        slots::write(
+            &*self.shared.disk,
+            &path,
+            self.shared.node,
+            segment,
+            slots,
+            self.lasts(),
+        )
+    }
+
+    /// Anything of it is found again by another process.
+    fn lasts(&self) -> bool {
+        self.shared.options.durability != Durability::Volatile
     }
 
     fn write_checkpoint(&self, picture: &Picture, segment: u32, next: u64) -> io::Result<()> {
-        if self.shared.options.durability == Durability::Volatile {
+        if !self.lasts() {
             return Ok(());
         }
         let (disk, directory) = (&*self.shared.disk, &self.shared.directory);
@@ -155,15 +167,18 @@ impl Keeper {
         let shared = &self.shared;
         let path = shared.path(Kind::Frames, segment);
         let file = shared.forget_files(segment);
+        let lasts = self.lasts();
         let wanted = shared.space.lock().spares.len() < shared.options.spares;
         let octets = shared.options.segment_octets;
         match file.filter(|file| wanted && file.size().is_ok_and(|size| size == octets)) {
             Some(file) => {
                 // Whoever finds it under its next name must not take it for the old segment.
-                let zeros = file.write_at(0, &mut [IoSlice::new(&[0; SEGMENT_HEADER])]);
-                zeros
-                    .and_then(|()| file.sync())
-                    .map_err(fatal("clearing", &path))?;
+                if lasts {
+                    let zeros = file.write_at(0, &mut [IoSlice::new(&[0; SEGMENT_HEADER])]);
+                    zeros
+                        .and_then(|()| file.sync())
+                        .map_err(fatal("clearing", &path))?;
+                }
                 let spare = Spare {
                     path: shared.spare_path(),
                     file,

@@ -508,7 +508,7 @@ fn save(shared: &Shared, walk: &Walk, sealed: &[Sealed]) -> Result<(), (PathBuf,
     let (disk, directory) = (&*shared.disk, &shared.directory);
     for (segment, slots) in sealed {
         let path = shared.path(Kind::Slots, *segment);
-        slots::write(disk, &path, shared.node, *segment, slots).map_err(|error| (path, error))?;
+        slots::write(disk, &path, shared.node, *segment, slots, true).map_err(|error| (path, error))?;
     }
     let octets = checkpoint::encode(&walk.index.picture(), shared.node, walk.segment, walk.next);
     let named = disk.sync_directory(directory);

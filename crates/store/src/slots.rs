@@ -29,13 +29,14 @@ pub(crate) fn size(count: usize) -> u64 {
     (HEADER + count.div_ceil(IN_PAGE) * PAGE) as u64
 }
 
-/// Writes a slot file and syncs it, but not its name.
+/// Writes a slot file, and syncs it if that is `synced`, but not its name.
 pub(crate) fn write(
     disk: &dyn Disk,
     path: &Path,
     node: [u8; 16],
     segment: u32,
     slots: &[Slot],
+    synced: bool,
 ) -> io::Result<()> {
     let mut octets = Vec::with_capacity(size(slots.len()) as usize);
     octets.extend_from_slice(&MAGIC);
@@ -59,7 +60,7 @@ pub(crate) fn write(
     }
     let file = disk.create(path, octets.len() as u64)?;
     file.write_at(0, &mut [IoSlice::new(&octets)])?;
-    file.sync()
+    if synced { file.sync() } else { Ok(()) }
 }
 
 fn page_crc(segment: u32, number: usize, slots: &[u8]) -> u32 {

@@ -278,15 +278,19 @@ fn a_volatile_log_starts_empty_and_never_syncs() {
         durability: Durability::Volatile,
         ..small()
     };
-    let shared: Arc<dyn Disk> = Arc::new(disk);
+    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
     let (log, _) = Log::open(Path::new("/spill"), shared.clone(), options(), |_| {}).unwrap();
-    let before = log.statistics().syncs;
+    let before = disk.syncs();
     for position in 0..1000 {
         log.append(message(position, &[1; 1000])).unwrap();
     }
     log.wait(log.append(message(1000, b"")).unwrap()).unwrap();
     assert_eq!(log.fetch(QUEUE, 5, 1, 1).unwrap()[0].position, 5);
-    assert_eq!(log.statistics().syncs, before);
+    // Segments are sealed, and become free.
+    log.settle(QUEUE, &[0..=900]).unwrap();
+    eventually("segments are free", || log.statistics().segments_freed > 5);
+    assert_eq!(log.fetch(QUEUE, 950, 1, 1).unwrap()[0].position, 950);
+    assert_eq!(disk.syncs(), before);
     drop(log);
     let (_, recovered) = Log::open(Path::new("/spill"), shared, options(), |_| {}).unwrap();
     assert!(recovered.streams.is_empty());
