@@ -15,7 +15,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use warren_amqp::hot::{Publish, Return};
 use warren_amqp::{ReplyCode, content};
-use warren_cluster::{Aftermath, ConfirmTicket, NotWritten, QueueHandle};
+use warren_cluster::{Aftermath, ConfirmTicket, NotWritten, Queue, QueueHandle};
 use warren_model::meta::Access;
 use warren_model::routing::Said;
 use warren_model::{Message, Refusal, Selection};
@@ -78,6 +78,8 @@ pub(crate) struct Batch {
     pub(crate) failed: Failed,
     /// The log has to have come this far before more is read: it was behind.
     behind: Option<ConfirmTicket>,
+    /// These have to have less in memory before more is read.
+    crowded: Vec<Arc<Queue>>,
 }
 
 /// What became of messages that did not get to where they should.
@@ -256,7 +258,8 @@ impl Batch {
     /// Messages come faster than the disk takes them: no more should be read until it has.
     pub(crate) fn is_behind(&mut self, client: &Client) -> bool {
         self.behind = self.behind.filter(|ticket| !client.node.log.is_safe(*ticket));
-        self.behind.is_some()
+        self.crowded.retain(|queue| queue.is_crowded());
+        self.behind.is_some() || !self.crowded.is_empty()
     }
 
     /// Says what became of messages as far as it is known, and asks to be woken for the rest.
@@ -288,6 +291,8 @@ impl Batch {
         if way.durable {
             self.ask_the_disk(client);
         }
+        // Whoever settles or rejects messages, and with that publishes dead letters, is not slowed.
+        self.after.crowded.clear();
         let now = now();
         match way.queues.as_slice() {
             [queue] => queue.publish(now, self.messages.drain(..), &mut self.after),
@@ -300,6 +305,12 @@ impl Batch {
                     queue.publish(now, messages, &mut self.after);
                 }
                 self.messages.clear();
+            }
+        }
+        for queue in self.after.crowded.drain(..) {
+            let is_known = self.crowded.iter().any(|other| Arc::ptr_eq(other, &queue));
+            if !is_known && queue.when_relieved(client.output.clone()) {
+                self.crowded.push(queue);
             }
         }
     }

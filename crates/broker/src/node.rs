@@ -283,6 +283,7 @@ impl Node {
     fn write_out(&self, after: &mut Aftermath) -> Result<Option<ConfirmTicket>, NotWritten> {
         dead_letter::publish(self, now(), after);
         after.refused.clear();
+        after.crowded.clear();
         for (queue, time) in after.deadlines.drain(..) {
             self.timers.set(time, queue, Alarm::Messages);
         }

@@ -32,8 +32,7 @@ pub(crate) fn page_out(node: &Arc<Node>, queue: Arc<Queue>) {
             }
             match node.log.page_out(&queue, &entries) {
                 Ok(()) => {}
-                // It is not asked again.
-                Err(NotWritten::Nowhere) => return,
+                Err(NotWritten::Nowhere) => return queue.keep_in_memory(),
                 Err(error) => {
                     tracing::warn!(%error, ?queue, "messages that should leave the memory stay");
                     std::thread::sleep(PAUSE);

@@ -28,6 +28,7 @@ use warren_cluster::queue::Traffic;
 use warren_model::arguments::QueueType;
 use warren_model::{ConsumerId, Millis, Name, QueueId};
 
+use crate::clock::now;
 use crate::output::{CLOSE, OVERDUE, Output, REPORT, STOP};
 pub use counter::{Counter, Gauge};
 pub use deaths::Deaths;
@@ -114,7 +115,7 @@ pub enum State {
     Blocking = 1,
     /// It published while memory or disk was short, and is not read.
     Blocked = 2,
-    /// It publishes faster than queues or the log take messages, and is read slowly.
+    /// It publishes faster than queues or the log take messages, and is not read, or was not a moment ago.
     Flow = 3,
     /// The client has been told that it ends.
     Closing = 4,
@@ -183,17 +184,35 @@ pub struct Entry {
     /// What it has counted.
     pub counts: Counts,
     state: AtomicU8,
+    /// When it was slowed last; 0: it never was.
+    slowed: AtomicU64,
     output: Arc<Output>,
     /// Why somebody wants it closed.
     reason: Mutex<Option<String>>,
     asked: Mutex<Vec<oneshot::Sender<Vec<ChannelReport>>>>,
 }
 
+/// How long a connection that was slowed is said to be, in milliseconds. RabbitMQ's: a moment would never be seen.
+const SLOWED_SHOWN: u64 = 1000;
+
 impl Entry {
     /// What it is doing.
     #[must_use]
     pub fn state(&self) -> State {
-        State::of(self.state.load(Ordering::Relaxed))
+        match State::of(self.state.load(Ordering::Relaxed)) {
+            State::Running if self.was_slowed(now()) => State::Flow,
+            state => state,
+        }
+    }
+
+    fn was_slowed(&self, now: Millis) -> bool {
+        let slowed = self.slowed.load(Ordering::Relaxed);
+        slowed > 0 && now < Millis(slowed).after(SLOWED_SHOWN)
+    }
+
+    /// It is not read for a while.
+    pub(crate) fn slowed(&self) {
+        self.slowed.store(now().0.max(1), Ordering::Relaxed);
     }
 
     pub(crate) fn set_state(&self, state: State) {
@@ -376,6 +395,7 @@ impl Registry {
             facts,
             counts: Counts::default(),
             state: AtomicU8::new(State::Running as u8),
+            slowed: AtomicU64::new(0),
             output,
             reason: Mutex::default(),
             asked: Mutex::default(),

@@ -5,6 +5,7 @@
 //! woken for a message but one for each connection and batch.
 
 mod aftermath;
+mod paging;
 mod past;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ use warren_model::queue::{Counts, Entry, Limits, Position, QueueMachine, Refused
 use warren_model::{Message, Millis, Name, QueueId};
 
 pub use aftermath::{Aftermath, Gone, Placed, Purged, Returned};
+use paging::Paging;
 pub use past::Past;
 
 /// A message for a consumer.
@@ -164,8 +166,8 @@ struct State {
     used: Millis,
     /// The lack of messages in memory has been said and not been mended.
     fetching: bool,
-    /// That there are too many has been said and not been mended.
-    paging: bool,
+    /// How messages leave the memory.
+    paging: Paging,
     /// When it will be told the time ([`Queue::expire`]), as far as it asked for that.
     alarm: Option<Millis>,
     gone: bool,
@@ -196,7 +198,7 @@ impl Queue {
             traffic: Traffic::default(),
             used: now,
             fetching: false,
-            paging: false,
+            paging: Paging::default(),
             alarm: None,
             gone: false,
             stopped: false,
@@ -257,6 +259,9 @@ impl Queue {
             }
         }
         self.finish(state, now, after);
+        if state.paging.is_crowded() {
+            after.crowded.push(Arc::clone(self));
+        }
     }
 
     fn refuse(self: &Arc<Self>, number: u32, refused: Refused, after: &mut Aftermath) {
@@ -454,6 +459,9 @@ impl Queue {
         );
         let count = state.machine.counts().ready;
         state.machine.purge(&mut Vec::new());
+        let released = state.paging.stop();
+        drop(state);
+        paging::tell(released);
         after.gone.push(Gone {
             queue: self.identity.id,
             durable: self.identity.durable,
@@ -518,37 +526,6 @@ impl Queue {
             active: state.consumers.is_active(id),
         };
         state.consumers.iter().map(info).collect()
-    }
-
-    /// Messages that should leave the memory, as many as one wants to write at once. If there are none,
-    /// [`Aftermath::paged`] names the queue again when there are.
-    #[must_use]
-    pub fn to_page(&self) -> Vec<Entry> {
-        let mut state = self.state.lock();
-        let count = if state.gone { 0 } else { Aftermath::PAGED_MAX };
-        let mut octets = 0;
-        let within = state.machine.to_page(count).take_while(|entry| {
-            let before = octets;
-            octets += entry.message.size();
-            before < Aftermath::PAGED_OCTETS_MAX
-        });
-        let entries: Vec<Entry> = within.cloned().collect();
-        state.paging = !entries.is_empty();
-        entries
-    }
-
-    /// Messages of [`Queue::to_page`] are on disk, and leave the memory. Says which had left the queue meanwhile.
-    pub fn page_out(&self, entries: &[Entry]) -> Vec<Position> {
-        let mut state = self.state.lock();
-        match state.gone {
-            false => state.machine.page_out(entries),
-            true => entries.iter().map(|entry| entry.position).collect(),
-        }
-    }
-
-    /// They cannot be written: they stay for now.
-    pub fn stop_paging(&self) {
-        self.state.lock().paging = false;
     }
 
     /// Positions of a level that are missing in memory have been looked for.
@@ -640,11 +617,7 @@ impl Queue {
         after
             .removed
             .extend(state.removed.drain(..).map(|removed| (Arc::clone(self), removed)));
-        if !state.paging
-            && (state.machine.pageable() >= Aftermath::PAGE
-                || state.machine.pageable_octets() >= Aftermath::PAGE_OCTETS)
-        {
-            state.paging = true;
+        if state.paging.look(&state.machine) {
             after.paged.push(Arc::clone(self));
         }
         if !state.fetching

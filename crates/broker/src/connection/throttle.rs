@@ -2,7 +2,7 @@
 //!
 //! - Memory or disk is short, and it publishes (`blocked`): what it wants to publish waits here. Until it publishes it is
 //!   `blocking`, and everything else goes on.
-//! - It publishes faster than the disk writes (`flow`).
+//! - It publishes faster than the disk writes: what has to be safe, or what has to leave the memory (`flow`).
 //! - It does not read the answers to what it asks.
 //!
 //! Nobody who cannot be heard is missed.
@@ -70,14 +70,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if self.closing.is_some() || self.done {
             return;
         }
-        let entry = &self.client.entry;
         if self.client.node.alarms.short().any() {
             if !self.throttle.is_blocked() {
-                entry.set_state(State::Blocking);
+                self.show();
             }
             return;
         }
-        entry.set_state(State::Running);
+        self.show();
         if std::mem::take(&mut self.throttle.told) {
             self.client.output.lock().method(0, connection::Unblocked {});
         }
@@ -95,19 +94,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let is_behind = self.batch.is_behind(&self.client);
         let slowed = is_behind || self.is_deaf();
         if slowed != std::mem::replace(&mut self.throttle.slowed, slowed) {
-            if !slowed {
-                self.heard = Instant::now();
+            match slowed {
+                true => self.client.entry.slowed(),
+                false => self.heard = Instant::now(),
             }
-            let state = match slowed {
-                true => State::Flow,
-                false if self.client.node.alarms.short().any() => State::Blocking,
-                false => State::Running,
-            };
             if self.closing.is_none() {
-                self.client.entry.set_state(state);
+                self.show();
             }
         }
         !slowed
+    }
+
+    /// Says what it is doing, for others. What it wants to publish does not wait.
+    fn show(&self) {
+        let state = match self.throttle.slowed {
+            true => State::Flow,
+            false if self.client.node.alarms.short().any() => State::Blocking,
+            false => State::Running,
+        };
+        self.client.entry.set_state(state);
     }
 
     /// The client asks and does not read what he is answered.

@@ -9,15 +9,18 @@ mod metadata;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use warren_amqp::client::Event;
 use warren_amqp::content::{DeliveryMode, Properties};
-use warren_amqp::{Method, basic, queue};
+use warren_amqp::hot::Publish;
+use warren_amqp::outbox::Outbox;
+use warren_amqp::{FrameMax, Method, basic, queue};
 use warren_broker::{Member, Node, Settings};
 use warren_cluster::Session;
 
 use super::agreement::disagreements;
 use super::broker::Broker;
-use super::client::{Client, Ended, short};
+use super::client::{self, Client, Ended, short};
 use super::words::{Heard, PATIENCE, body};
 use log::{Elsewhere, Kept, Release};
 use metadata::{Agreed, Commands};
@@ -221,4 +224,71 @@ fn nothing_confirmed_is_missing_after_a_node_that_lost_what_was_not_safe() {
         ordered.dedup();
         assert_eq!(found, ordered, "seed {seed}: once each, and in order");
     }
+}
+
+/// More than a queue may have in memory while others wait to leave it, and what a publisher may have sent before he waits.
+const CROWDED: usize = 65_536;
+
+#[test]
+fn who_publishes_more_than_leaves_the_memory_waits_and_nobody_else() {
+    const BURST: usize = 1000;
+    let (broker, log) = World::default().start(Release::AtRandom(5));
+    log.stop_paging(true);
+    let mut consumer = Client::open(broker.at);
+    consumer.declare(client::queue("crowded"));
+    let mut publisher = Client::open(broker.at);
+    let mut burst = Outbox::new(FrameMax::DEFAULT);
+    let to = Publish {
+        routing_key: b"crowded",
+        ..Publish::default()
+    };
+    for _ in 0..BURST {
+        let transient = Properties::of(DeliveryMode::Transient);
+        burst
+            .publish(1, &to, &transient, &Bytes::from_static(b"some"))
+            .unwrap();
+    }
+    let bursts = 4 * CROWDED / BURST;
+    let publishing = std::thread::spawn(move || {
+        (0..bursts).for_each(|_| publisher.send_all(&mut burst.clone()));
+        publisher
+    });
+    let in_memory = || {
+        let queues = broker.node.queues().0;
+        queues
+            .iter()
+            .map(|queue| queue.snapshot().in_memory)
+            .sum::<usize>()
+    };
+    let states = || {
+        let connections = broker.node.registry.connections();
+        let states = connections.iter().map(|connection| connection.state().name());
+        states.collect::<Vec<_>>()
+    };
+    eventually(|| states() == ["running", "flow"]);
+    assert!(in_memory() < CROWDED, "{}", in_memory());
+    // Those who take messages are served as ever.
+    for _ in 0..100 {
+        let message = consumer.get("crowded", false).unwrap();
+        let delivery_tag = message.get_ok().unwrap().delivery_tag;
+        consumer.send(
+            1,
+            basic::Ack {
+                delivery_tag,
+                multiple: false,
+            },
+        );
+    }
+    assert_eq!(states(), ["running", "flow"]);
+    assert!(
+        !publishing.is_finished() && in_memory() < CROWDED,
+        "{}",
+        in_memory()
+    );
+    log.stop_paging(false);
+    let mut publisher = publishing.join().unwrap();
+    assert_eq!(publisher.end(1), None);
+    let all = (bursts * BURST - 100) as u64;
+    eventually(|| broker.node.queues().0[0].snapshot().counts.ready == all);
+    eventually(|| in_memory() < CROWDED && states() == ["running", "running"]);
 }

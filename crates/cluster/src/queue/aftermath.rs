@@ -79,6 +79,8 @@ pub struct Aftermath {
     pub removed: Vec<(Arc<Queue>, Removed)>,
     /// Queues that have more in memory than they should ([`Queue::to_page`]).
     pub paged: Vec<Arc<Queue>>,
+    /// Queues that got more than leaves the memory: who published to them has to wait ([`Queue::when_relieved`]).
+    pub crowded: Vec<Arc<Queue>>,
     /// Messages that have to be brought from the disk ([`Queue::load`]).
     pub missing: Vec<(Arc<Queue>, Missing)>,
     /// When a queue wants to be told the time ([`Queue::expire`]); each is said once.
@@ -90,15 +92,6 @@ pub struct Aftermath {
 }
 
 impl Aftermath {
-    /// Entries that are worth a write.
-    pub(super) const PAGE: usize = 1024;
-    /// Octets of their bodies that are.
-    pub(super) const PAGE_OCTETS: u64 = 2 << 20;
-    /// Entries that are written at once, at most.
-    pub(super) const PAGED_MAX: usize = 4 * Self::PAGE;
-    /// Octets of their bodies from which on no more are.
-    pub(super) const PAGED_OCTETS_MAX: u64 = 2 * Self::PAGE_OCTETS;
-
     /// Has this to be woken? Mostly it is the one that was said last.
     pub(super) fn wake(&mut self, sink: &Arc<dyn DeliverySink>) {
         if !self.wakes.last().is_some_and(|last| Arc::ptr_eq(last, sink)) {
@@ -134,6 +127,7 @@ impl Aftermath {
             && self.gone.is_empty()
             && self.removed.is_empty()
             && self.paged.is_empty()
+            && self.crowded.is_empty()
             && self.missing.is_empty()
             && self.deadlines.is_empty()
             && self.cancelled.is_empty()

@@ -9,6 +9,7 @@ use warren_model::queue::{Limits, Position, Reason};
 use warren_model::{Message, MessageId, Millis, Name, QueueId};
 
 use super::{Aftermath, Delivery, DeliverySink, Identity, Next, Queue, Room};
+use crate::Waiter;
 
 const NOW: Millis = Millis(1000);
 
@@ -245,4 +246,76 @@ fn what_is_fetched_says_how_much_is_left() {
     assert!(matches!(queue.get(NOW, false, &mut after), Next::Message { .. }));
     assert!(matches!(queue.get(NOW, false, &mut after), Next::Nothing));
     assert_eq!(queue.snapshot().counts.unacked, 1);
+}
+
+/// A publisher who waits, and how often he was told that he need not.
+#[derive(Default)]
+struct Told(Mutex<usize>);
+
+impl Waiter for Told {
+    fn safe(&self) {
+        *self.0.lock() += 1;
+    }
+}
+
+/// A queue to which more were published than leave the memory.
+fn crowded() -> (Arc<Queue>, Aftermath) {
+    let (queue, mut after) = (queue(Limits::default()), Aftermath::default());
+    let mut count = 0;
+    while after.crowded.is_empty() {
+        publish(&queue, 1000, &mut after);
+        count += 1000;
+        assert!(count < 100_000, "nobody is ever told");
+    }
+    assert_eq!(after.paged.len(), 1, "said once");
+    (queue, after)
+}
+
+#[test]
+fn publishers_wait_until_half_of_what_is_too_much_has_left_the_memory() {
+    let (queue, _) = crowded();
+    let told = Arc::new(Told::default());
+    assert!(queue.when_relieved(Arc::clone(&told) as Arc<dyn Waiter>));
+    let in_memory = queue.snapshot().in_memory;
+    let mut left = 0;
+    while queue.is_crowded() {
+        assert_eq!(*told.0.lock(), 0);
+        let entries = queue.to_page();
+        assert!(queue.page_out(&entries).is_empty());
+        left += entries.len();
+    }
+    assert_eq!(*told.0.lock(), 1);
+    assert_eq!(queue.snapshot().in_memory, in_memory - left);
+    assert!(!queue.to_page().is_empty(), "it goes on");
+    assert!(!queue.when_relieved(told as Arc<dyn Waiter>));
+}
+
+#[test]
+fn publishers_wait_for_nothing_where_messages_cannot_leave() {
+    let ends: [fn(&Queue); 4] = [
+        Queue::stop_paging,
+        Queue::keep_in_memory,
+        |queue| {
+            queue.close(&mut Aftermath::default());
+        },
+        |queue| {
+            while let entries = queue.to_page()
+                && !entries.is_empty()
+            {
+                queue.page_out(&entries);
+            }
+        },
+    ];
+    for end in ends {
+        let (queue, _) = crowded();
+        let told = Arc::new(Told::default());
+        assert!(queue.when_relieved(Arc::clone(&told) as Arc<dyn Waiter>));
+        end(&queue);
+        assert_eq!((*told.0.lock(), queue.is_crowded()), (1, false));
+    }
+    let (queue, mut after) = crowded();
+    queue.keep_in_memory();
+    (after.paged, after.crowded) = (Vec::new(), Vec::new());
+    publish(&queue, 50_000, &mut after);
+    assert!(after.paged.is_empty() && after.crowded.is_empty());
 }

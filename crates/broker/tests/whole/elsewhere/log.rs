@@ -112,6 +112,8 @@ struct State {
     full: bool,
     /// Nothing can be left any more.
     broken: bool,
+    /// What is to leave the memory waits.
+    paging_stops: bool,
 }
 
 pub(super) struct Elsewhere {
@@ -171,6 +173,12 @@ impl Elsewhere {
 
     pub(super) fn break_off(&self) {
         self.state.lock().broken = true;
+    }
+
+    /// Whatever is to leave the memory waits from now on, or no more.
+    pub(super) fn stop_paging(&self, stops: bool) {
+        self.state.lock().paging_stops = stops;
+        self.moved.notify_all();
     }
 }
 
@@ -288,7 +296,9 @@ impl LogStore for Elsewhere {
         let entries = entries
             .iter()
             .map(|entry| ((queue, entry.position), entry.clone()));
-        self.state.lock().paged_out.extend(entries);
+        let mut state = self.state.lock();
+        self.moved.wait_while(&mut state, |state| state.paging_stops);
+        state.paged_out.extend(entries);
         Ok(())
     }
 
