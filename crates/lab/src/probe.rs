@@ -1,9 +1,9 @@
 //! The client: asks the virtual address every millisecond who is there, and remembers every silence.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -18,6 +18,8 @@ const LATE: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub struct Probe {
     stop: Arc<AtomicBool>,
+    /// The number of the last request, and when nobody waits for its answer any more. Not there while there is a next one.
+    last: Arc<OnceLock<(usize, Duration)>>,
     asking: JoinHandle<Vec<Duration>>,
     hearing: JoinHandle<Vec<Answer>>,
     period: Duration,
@@ -51,7 +53,6 @@ impl Gap {
 pub struct ProbeReport {
     asked: Vec<Duration>,
     answers: Vec<Answer>,
-    ended: Duration,
     /// Time between two requests.
     pub period: Duration,
 }
@@ -75,29 +76,32 @@ impl Probe {
             std::thread::spawn(move || ask(&socket, server, period, &stop))
         };
         let (told, first_answer) = sync_channel(1);
+        let last = Arc::new(OnceLock::new());
         let hearing = {
-            let stop = Arc::clone(&stop);
-            std::thread::spawn(move || hear(&socket, address, &stop, &told))
+            let last = Arc::clone(&last);
+            std::thread::spawn(move || hear(&socket, address, &last, &told))
         };
         // Nobody may be there; the probe goes on all the same.
         let _ = first_answer.recv_timeout(Duration::from_secs(1));
         Self {
             stop,
+            last,
             asking,
             hearing,
             period,
         }
     }
 
-    /// Ends the stream and reports.
+    /// Ends the stream, hears out who still has to answer, and reports.
     pub fn stop(self) -> ProbeReport {
         self.stop.store(true, Ordering::Relaxed);
         let asked = self.asking.join().expect("the asking thread does not panic");
+        let last = (asked.len().saturating_sub(1), now() + LATE);
+        self.last.set(last).expect("nobody else ends a probe");
         let answers = self.hearing.join().expect("the hearing thread does not panic");
         ProbeReport {
             asked,
             answers,
-            ended: now(),
             period: self.period,
         }
     }
@@ -136,12 +140,9 @@ impl ProbeReport {
                 *slot = true;
             }
         }
-        // The last requests may have had no time to be answered.
-        let judged = |asked: Duration| asked >= since && asked + Duration::from_millis(20) < self.ended;
-        self.asked
-            .iter()
-            .zip(answered)
-            .filter(|&(&asked, answered)| judged(asked) && !answered)
+        let unanswered = self.asked.iter().zip(answered);
+        unanswered
+            .filter(|&(&asked, answered)| asked >= since && !answered)
             .count()
     }
 
@@ -207,10 +208,22 @@ fn ask(socket: &UdpSocket, server: SocketAddr, period: Duration, stop: &AtomicBo
     asked
 }
 
-fn hear(socket: &UdpSocket, address: IpAddr, stop: &AtomicBool, told: &SyncSender<()>) -> Vec<Answer> {
-    let mut answers = Vec::new();
+/// Ends with the answer to the last request, or when that would be late.
+fn hear(
+    socket: &UdpSocket,
+    address: IpAddr,
+    last: &OnceLock<(usize, Duration)>,
+    told: &SyncSender<()>,
+) -> Vec<Answer> {
+    let mut answers: Vec<Answer> = Vec::new();
     let mut bytes = [0u8; 256];
-    while !stop.load(Ordering::Relaxed) {
+    loop {
+        if let Some(&(last, until)) = last.get() {
+            let has_last = answers.iter().rev().any(|answer| answer.number == last);
+            if has_last || now() > until {
+                return answers;
+            }
+        }
         let Ok((length, from)) = socket.recv_from(&mut bytes) else {
             continue;
         };
@@ -232,5 +245,4 @@ fn hear(socket: &UdpSocket, address: IpAddr, stop: &AtomicBool, told: &SyncSende
             });
         }
     }
-    answers
 }
