@@ -17,7 +17,7 @@ pub use csv::{Selection, csv, header, json, typed};
 pub use field::{Field, Tags};
 pub use history::History;
 pub use info::{Former, Info, Item, Process};
-pub use page::{Site, router};
+pub use page::Site;
 pub use prometheus::{EXPOSITION, Family, families, metrics};
 pub use rows::{Kind, Look, Row, Statistics, Value};
 pub(crate) use servers::result_in_words;

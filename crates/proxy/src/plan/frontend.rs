@@ -242,6 +242,14 @@ pub struct StatsPage {
     pub scope: Vec<String>,
 }
 
+impl StatsPage {
+    /// Whether it is about the proxy of this name.
+    #[must_use]
+    pub fn shows(&self, proxy: &str) -> bool {
+        self.scope.is_empty() || self.scope.iter().any(|name| name == proxy)
+    }
+}
+
 /// What clients are told in the place of a status of ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ErrorPage {

@@ -1,4 +1,4 @@
-//! The page of statistics over HTTP: inside a frontend (`stats enable`) and on a listener of our own.
+//! The page of statistics over HTTP, in a frontend (`stats enable`).
 //!
 //! The server makes all of it: the table is complete without scripts. A script keeps it up to date from a stream of
 //! events ([`History`] looks once for all who watch). Nothing comes from elsewhere, which the content security policy
@@ -13,25 +13,27 @@ mod words;
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use axum::body::Body;
 use base64::Engine as _;
 use bytes::Bytes;
-use hyper::body::Frame;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use subtle::ConstantTimeEq;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, mpsc};
 
 use super::{
     Field, History, Info, Row, Selection, Statistics, csv, history, json, prometheus, schema, typed,
 };
+use crate::live::Frontend;
 use crate::plan::StatsPage;
 use crate::runtime::Context;
 use crate::worker::{Service, Visit};
@@ -60,12 +62,6 @@ pub struct Site {
     context: Context,
     history: History,
     watchers: Arc<Semaphore>,
-}
-
-/// How a page is configured.
-#[derive(Clone, Debug)]
-struct Settings {
-    page: Arc<StatsPage>,
 }
 
 impl Site {
@@ -100,16 +96,24 @@ impl Site {
         if stream.set_nonblocking(true).is_err() {
             return;
         }
-        let Ok(stream) = tokio::net::UnixStream::from_std(stream) else {
-            return;
-        };
+        if let Ok(stream) = tokio::net::UnixStream::from_std(stream) {
+            self.serve(stream, service, frontend).await;
+        }
+    }
+
+    async fn serve(
+        self: Arc<Self>,
+        stream: impl AsyncRead + AsyncWrite + Unpin,
+        service: Service,
+        frontend: Arc<Frontend>,
+    ) {
         let answer = service_fn(move |request| {
             let (site, frontend) = (Arc::clone(&self), Arc::clone(&frontend));
             async move {
                 let page = frontend.plan().stats.clone();
                 Ok::<_, Infallible>(match (service, page) {
                     (Service::Prometheus, _) => site.metrics(),
-                    (Service::Stats, Some(page)) => site.answer(Settings { page }, request).await,
+                    (Service::Stats, Some(page)) => site.answer(&page, request).await,
                     (Service::Stats, None) => {
                         plain(StatusCode::NOT_FOUND, "there are no statistics here any more\n")
                     }
@@ -124,28 +128,23 @@ impl Site {
         let _ = connection.await;
     }
 
-    fn metrics(&self) -> Response<Body> {
+    fn metrics(&self) -> Response<Answer> {
         let text = prometheus::metrics(&self.context, Instant::now());
         response(StatusCode::OK, prometheus::EXPOSITION, text)
     }
 
-    async fn answer<B>(&self, settings: Settings, request: Request<B>) -> Response<Body>
-    where
-        B: hyper::body::Body<Data = Bytes> + Send + 'static,
-        B::Error: Into<axum::BoxError>,
-    {
+    async fn answer(&self, page: &Arc<StatsPage>, request: Request<Incoming>) -> Response<Answer> {
         let (head, body) = request.into_parts();
-        let page = Arc::clone(&settings.page);
         let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
         let Some(options) = Options::of(target, &page.uri) else {
             return plain(StatusCode::NOT_FOUND, "the statistics are elsewhere\n");
         };
-        if !may_enter(&page, &head.headers) {
-            return unauthorised(&page);
+        if !may_enter(page, &head.headers) {
+            return unauthorised(page);
         }
         match head.method {
-            Method::GET | Method::HEAD => self.show(&settings, &options, &head.headers).await,
-            Method::POST => self.change(&page, &options, &head.headers, Body::new(body)).await,
+            Method::GET | Method::HEAD => self.show(page, &options, &head.headers).await,
+            Method::POST => self.change(page, &options, &head.headers, body).await,
             _ => {
                 let mut response = plain(
                     StatusCode::METHOD_NOT_ALLOWED,
@@ -157,8 +156,7 @@ impl Site {
         }
     }
 
-    async fn show(&self, settings: &Settings, options: &Options, headers: &HeaderMap) -> Response<Body> {
-        let page = &settings.page;
+    async fn show(&self, page: &Arc<StatsPage>, options: &Options, headers: &HeaderMap) -> Response<Answer> {
         let accepted = headers
             .get(header::ACCEPT_LANGUAGE)
             .and_then(|value| value.to_str().ok());
@@ -168,7 +166,7 @@ impl Site {
         let now = Instant::now();
         let statistics = Statistics::take(&self.context.live, now);
         let selection = selection(page, options, &statistics);
-        let refresh = |mut response: Response<Body>| {
+        let refresh = |mut response: Response<Answer>| {
             if let Some(refresh) = page.refresh.filter(|_| !options.no_refresh) {
                 set(
                     &mut response,
@@ -182,7 +180,7 @@ impl Site {
             Wanted::Page => {
                 let info = Info::take(&self.context.live, &self.context.process, now);
                 let page = Page {
-                    settings,
+                    configured: page,
                     options,
                     language,
                     selection: &selection,
@@ -222,8 +220,7 @@ impl Site {
             ),
             Wanted::Sessions => {
                 let sessions = self.context.workers.sessions().await;
-                let seen = |name: &str| page.scope.is_empty() || page.scope.iter().any(|scope| scope == name);
-                let list = connections::sessions(sessions, |session| seen(&session.frontend));
+                let list = connections::sessions(sessions, |session| page.shows(&session.frontend));
                 response(StatusCode::OK, "application/json", list.to_string())
             }
             Wanted::Detail(key) => {
@@ -240,7 +237,7 @@ impl Site {
     }
 
     /// A stream of events: first the last minutes, then every look.
-    fn watch(&self, page: &Arc<StatsPage>, options: &Options, language: Language) -> Response<Body> {
+    fn watch(&self, page: &Arc<StatsPage>, options: &Options, language: Language) -> Response<Answer> {
         let Ok(place) = Arc::clone(&self.watchers).try_acquire_owned() else {
             return plain(
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -283,7 +280,7 @@ impl Site {
                 }
             }
         });
-        let mut response = Response::new(Body::new(Events(events)));
+        let mut response = Response::new(Answer::Events(events));
         set(&mut response, header::CONTENT_TYPE, "text/event-stream");
         set(&mut response, header::CACHE_CONTROL, "no-store");
         response
@@ -294,13 +291,16 @@ impl Site {
         page: &StatsPage,
         options: &Options,
         headers: &HeaderMap,
-        body: Body,
-    ) -> Response<Body> {
-        let form = tokio::time::timeout(REQUEST_TIMEOUT, axum::body::to_bytes(body, FORM_MAX)).await;
+        body: Incoming,
+    ) -> Response<Answer> {
+        let form = tokio::time::timeout(REQUEST_TIMEOUT, form(body)).await;
         let told = match form {
             _ if !page.admin || from_elsewhere(headers) => Told::Denied.code(),
-            Ok(Ok(form)) => action::perform(&self.context, &String::from_utf8_lossy(&form)).code(),
-            Ok(Err(_)) => "EXCD",
+            Ok(Some(form)) => {
+                let form = String::from_utf8_lossy(&form);
+                action::perform(&self.context, page, &form).await.code()
+            }
+            Ok(None) => "EXCD",
             Err(_) => return plain(StatusCode::REQUEST_TIMEOUT, "the form did not come in time\n"),
         };
         let location = options.link(&page.uri, |options| options.told = Some(told.to_owned()));
@@ -310,18 +310,17 @@ impl Site {
     }
 }
 
-/// The page and all that belongs to it, for a listener of our own; `page.uri` is where it is found.
-pub fn router(site: Arc<Site>, page: StatsPage) -> axum::Router {
-    let settings = Settings { page: Arc::new(page) };
-    axum::Router::new().fallback(move |request: axum::extract::Request| {
-        let (site, settings) = (Arc::clone(&site), settings.clone());
-        async move {
-            match request.uri().path() {
-                "/metrics" if settings.page.uri != "/metrics" => site.metrics(),
-                _ => site.answer(settings, request).await,
-            }
+/// All of a form; nothing of one that is too long or breaks off.
+async fn form(mut body: Incoming) -> Option<Vec<u8>> {
+    let mut form = Vec::new();
+    while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
+        let data = frame.ok()?.into_data().unwrap_or_default();
+        if form.len() + data.len() > FORM_MAX {
+            return None;
         }
-    })
+        form.extend_from_slice(&data);
+    }
+    Some(form)
 }
 
 /// What a page shows: HAProxy hides addresses unless it is told `show-legends`; whoever may change everything sees them.
@@ -332,9 +331,8 @@ fn selection(page: &StatsPage, options: &Options, statistics: &Statistics) -> Se
             .rows
             .iter()
             .map(|row| row.text(Field::Pxname).to_owned());
-        let allowed = |name: &String| page.scope.is_empty() || page.scope.contains(name);
         scope = all
-            .filter(|name| allowed(name) && name.contains(part.as_str()))
+            .filter(|name| page.shows(name) && name.contains(part.as_str()))
             .collect();
         scope.dedup();
         // Nothing matches: an empty scope would be everything.
@@ -376,10 +374,16 @@ fn event(name: &str, data: &serde_json::Value) -> Bytes {
     format!("event: {name}\ndata: {data}\n\n").into()
 }
 
-/// Events as they come.
-struct Events(mpsc::Receiver<Bytes>);
+/// What a client is told.
+#[derive(Debug)]
+enum Answer {
+    /// All of it, until it has been sent.
+    Whole(Option<Bytes>),
+    /// Events as they come.
+    Events(mpsc::Receiver<Bytes>),
+}
 
-impl hyper::body::Body for Events {
+impl Body for Answer {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -387,9 +391,18 @@ impl hyper::body::Body for Events {
         mut self: Pin<&mut Self>,
         context: &mut std::task::Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        self.0
-            .poll_recv(context)
-            .map(|event| event.map(|event| Ok(Frame::data(event))))
+        let next = match &mut *self {
+            Self::Whole(text) => Poll::Ready(text.take()),
+            Self::Events(events) => events.poll_recv(context),
+        };
+        next.map(|octets| octets.map(|octets| Ok(Frame::data(octets))))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(text) => SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64)),
+            Self::Events(_) => SizeHint::default(),
+        }
     }
 }
 
@@ -414,7 +427,7 @@ fn may_enter(page: &StatsPage, headers: &HeaderMap) -> bool {
     matches.fold(0, |some, this| some | this) == 1
 }
 
-fn unauthorised(page: &StatsPage) -> Response<Body> {
+fn unauthorised(page: &StatsPage) -> Response<Answer> {
     let mut response = response(
         StatusCode::UNAUTHORIZED,
         "text/html",
@@ -448,12 +461,12 @@ fn from_elsewhere(headers: &HeaderMap) -> bool {
     host.is_none() || host != text(header::HOST)
 }
 
-fn plain(status: StatusCode, text: &str) -> Response<Body> {
+fn plain(status: StatusCode, text: &str) -> Response<Answer> {
     response(status, "text/plain; charset=utf-8", text.to_owned())
 }
 
-fn response(status: StatusCode, content_type: &str, text: String) -> Response<Body> {
-    let mut response = Response::new(Body::from(text));
+fn response(status: StatusCode, content_type: &str, text: String) -> Response<Answer> {
+    let mut response = Response::new(Answer::Whole(Some(text.into())));
     *response.status_mut() = status;
     set(&mut response, header::CONTENT_TYPE, content_type);
     set(&mut response, header::CACHE_CONTROL, "no-cache");
@@ -462,7 +475,7 @@ fn response(status: StatusCode, content_type: &str, text: String) -> Response<Bo
     response
 }
 
-fn set(response: &mut Response<Body>, name: HeaderName, value: &str) {
+fn set(response: &mut Response<Answer>, name: HeaderName, value: &str) {
     if let Ok(value) = HeaderValue::from_str(value) {
         response.headers_mut().insert(name, value);
     }

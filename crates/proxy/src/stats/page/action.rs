@@ -8,9 +8,10 @@ use warren_balance::health::{Input, Operation};
 
 use super::options::decoded;
 use crate::live::{Backend, Server};
+use crate::plan::StatsPage;
 use crate::record::Cause;
 use crate::runtime::{Context, tell};
-use crate::worker::{Command, End, Ending, Scope};
+use crate::worker::{Command, End, Ending, Scope, SessionInfo};
 
 /// What became of it, as HAProxy codes it in the address it leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,8 +42,8 @@ pub(super) const ACTIONS: &[&str] = &[
     "adown", "shutdown",
 ];
 
-/// Does what a form says.
-pub(super) fn perform(context: &Context, form: &str) -> Told {
+/// Does what a form says, to what the page shows.
+pub(super) async fn perform(context: &Context, page: &StatsPage, form: &str) -> Told {
     let mut servers = Vec::new();
     let (mut backend, mut action, mut session) = (None, None, None);
     for part in form.trim().split('&') {
@@ -56,10 +57,16 @@ pub(super) fn perform(context: &Context, form: &str) -> Told {
         }
     }
     if let (Some("end-session"), Some(session)) = (action.as_deref(), session) {
+        let sessions = context.workers.sessions().await;
+        let shown = |one: &SessionInfo| one.id == session && page.shows(&one.frontend);
+        if !sessions.iter().any(shown) {
+            return Told::Nothing;
+        }
         end(context, Scope::Session(session));
         return Told::Done;
     }
     let backend = backend.and_then(|name| find(context, &name));
+    let backend = backend.filter(|backend| page.shows(&backend.name));
     let action = action.filter(|action| ACTIONS.contains(&action.as_str()));
     let (Some(backend), Some(action)) = (backend, action) else {
         return Told::Invalid;

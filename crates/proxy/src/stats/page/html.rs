@@ -2,16 +2,16 @@
 
 use std::fmt::Write as _;
 
-use super::Settings;
 use super::action::ACTIONS;
 use super::options::{Options, Wanted};
 use super::view::{GROUPS, Proxy, human_time, proxies, short_bytes, view};
 use super::words::Language;
+use crate::plan::StatsPage;
 use crate::stats::{Info, Kind, Selection, Statistics, Value};
 
 /// What a page is made of.
 pub(super) struct Page<'a> {
-    pub(super) settings: &'a Settings,
+    pub(super) configured: &'a StatsPage,
     pub(super) options: &'a Options,
     pub(super) language: Language,
     pub(super) selection: &'a Selection,
@@ -65,7 +65,7 @@ impl Page<'_> {
 
     fn head(&self, text: &mut String) {
         let words = self.language.words();
-        let page = &self.settings.page;
+        let page = self.configured;
         let asset = |wanted: Wanted| {
             let link = Options::default().link(&page.uri, |options| options.wanted = wanted);
             escaped(&link)
@@ -120,7 +120,7 @@ impl Page<'_> {
             Value::Text(text) => text.to_string(),
             _ => String::new(),
         };
-        match &self.settings.page.show_node {
+        match &self.configured.show_node {
             Some(node) if !node.is_empty() => node.clone(),
             _ => value("node"),
         }
@@ -128,7 +128,7 @@ impl Page<'_> {
 
     fn masthead(&self, text: &mut String) {
         let words = self.language.words();
-        let page = &self.settings.page;
+        let page = self.configured;
         let version = if page.hide_version {
             String::new()
         } else {
@@ -182,7 +182,7 @@ impl Page<'_> {
             "DENY" => ("bad", words.told_deny),
             _ => ("note", words.told_unkn),
         };
-        let dismiss = self.options.link(&self.settings.page.uri, |_| {});
+        let dismiss = self.options.link(&self.configured.uri, |_| {});
         let _ = write!(
             text,
             "<p class=\"told {kind}\" role=\"status\">{said}<a href=\"{}\" title=\"{}\" aria-label=\"{}\">×</a></p>",
@@ -212,7 +212,7 @@ impl Page<'_> {
 
     fn toolbar(&self, text: &mut String) {
         let words = self.language.words();
-        let uri = &self.settings.page.uri;
+        let uri = &self.configured.uri;
         let link = |change: fn(&mut Options)| escaped(&self.options.link(uri, change));
         let _ = write!(
             text,
@@ -273,7 +273,7 @@ impl Page<'_> {
         let words = self.language.words();
         let name = escaped(proxy.name);
         let servers = proxy.rows.iter().any(|row| row.kind == Kind::Server);
-        let admin = self.settings.page.admin && servers;
+        let admin = self.configured.admin && servers;
         let _ = write!(
             text,
             "<section class=\"proxy\" id=\"{name}\" data-proxy=\"{name}\"><h2><a href=\"#{name}\">{name}</a> \
@@ -281,7 +281,7 @@ impl Page<'_> {
             escaped(proxy.mode),
         );
         if admin {
-            let action = self.options.link(&self.settings.page.uri, |_| {});
+            let action = self.options.link(&self.configured.uri, |_| {});
             let _ = write!(text, "<form method=\"post\" action=\"{}\">", escaped(&action));
         }
         text.push_str("<div class=\"scroll\"><table>");
@@ -317,7 +317,7 @@ impl Page<'_> {
 
     fn columns(&self, text: &mut String, servers: bool) {
         let words = self.language.words();
-        let admin = self.settings.page.admin;
+        let admin = self.configured.admin;
         let place = match self.language {
             Language::English => 0,
             Language::Chinese => 1,
@@ -389,7 +389,7 @@ impl Page<'_> {
             view.look,
             escaped(&view.key)
         );
-        if self.settings.page.admin {
+        if self.configured.admin {
             text.push_str("<td class=\"pick\">");
             if row.kind == Kind::Server {
                 let _ = write!(

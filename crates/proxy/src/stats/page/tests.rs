@@ -5,19 +5,26 @@ use tokio::net::TcpStream;
 
 use super::*;
 use crate::plan::ProxyId;
-use crate::runtime::tests::context;
+use crate::runtime::tests::{context, of};
 use crate::stats::{Kind, fixture};
 
-/// A site at `/stats` on a listener of its own.
+/// A site at `/stats` of the frontend `web`, and where clients of that come in.
 async fn served(page: StatsPage) -> (Arc<Site>, SocketAddr) {
-    let context = context();
+    let mut plan = fixture::plan();
+    Arc::make_mut(&mut plan.frontends[1]).stats = Some(Arc::new(page));
+    let context = of(plan);
     fixture::checked(&context.live, "rabbit", "r1", "L4OK", "");
     fixture::checked(&context.live, "rabbit", "r2", "L4CON", "Connection refused <b>");
+    let frontend = Arc::clone(context.live.snapshot().frontend_named("web").unwrap());
     let site = Site::new(context);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let app = router(Arc::clone(&site), page);
-    tokio::spawn(async move { axum::serve(listener, app).await });
+    let served = Arc::clone(&site);
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(Arc::clone(&served).serve(stream, Service::Stats, Arc::clone(&frontend)));
+        }
+    });
     (site, address)
 }
 
@@ -264,6 +271,24 @@ async fn a_form_from_another_site_or_to_a_page_that_only_looks_is_refused() {
     let (site, address) = served(page).await;
     assert_eq!(location(&post(address, form, "").await), "/stats;st=DENY");
     assert_eq!(status(&site, "r4"), "no check");
+}
+
+#[tokio::test]
+async fn a_page_that_shows_some_proxies_changes_no_others() {
+    let page = StatsPage {
+        scope: vec!["webs".to_owned()],
+        ..fixture::page()
+    };
+    let (site, address) = served(page).await;
+    for name in ["rabbit", "%232"] {
+        let answer = post(address, &format!("s=r4&b={name}&action=maint"), "").await;
+        assert_eq!(location(&answer), "/stats;st=ERRP");
+    }
+    assert_eq!(status(&site, "r4"), "no check");
+    let answer = post(address, "s=w1&b=webs&action=maint", "").await;
+    assert_eq!(location(&answer), "/stats;st=DONE");
+    let answer = post(address, "action=end-session&session=1", "").await;
+    assert_eq!(location(&answer), "/stats;st=NONE");
 }
 
 #[tokio::test]
