@@ -175,8 +175,8 @@ impl Channel {
         let consumers: Vec<Arc<Consumer>> = self.consumers.drain().map(|(_, consumer)| consumer).collect();
         // What they had comes back before another is the single active one, or it would get later messages first.
         for consumer in &consumers {
-            if let Some(id) = *consumer.id.lock() {
-                consumer.queue.block(id);
+            if let Some(id) = consumer.id.get() {
+                consumer.queue.block(*id);
             }
         }
         let ledger = around.client.output.lock().ledgers.remove(&self.number);
@@ -210,7 +210,7 @@ impl Channel {
             tag: consumer.tag.clone(),
             queue: consumer.queue.identity().id,
             queue_name: consumer.queue.identity().name.clone(),
-            id: *consumer.id.lock(),
+            id: consumer.id.get().copied(),
             no_ack: consumer.no_ack,
             arguments: consumer.arguments.get().cloned().unwrap_or_default(),
         });

@@ -197,7 +197,8 @@ pub(crate) struct Consumer {
     pub(crate) notify: bool,
     /// Deliveries say how often they came back, if they did.
     pub(crate) counts: bool,
-    pub(crate) id: Mutex<Option<ConsumerId>>,
+    /// Known before the first delivery. No lock: whoever delivers has the queue and the output, whoever ends the channel wants the queue.
+    pub(crate) id: OnceLock<ConsumerId>,
     /// Its channel has a limit for all of its consumers.
     pub(crate) limited: Arc<AtomicBool>,
     /// Its queue is gone.
@@ -261,9 +262,8 @@ impl DeliverySink for Consumer {
         if waiting.outbox.len() < WAITING_MAX {
             return Room::Left;
         }
-        if let Some(id) = *self.id.lock() {
-            waiting.parked.push((self.queue.clone(), id));
-        }
+        let id = self.id.get();
+        waiting.parked.extend(id.map(|id| (self.queue.clone(), *id)));
         Room::Full
     }
 

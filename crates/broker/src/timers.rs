@@ -118,7 +118,8 @@ async fn run(node: Weak<Node>) {
     let mut after = Aftermath::default();
     loop {
         let Some(node) = node.upgrade() else { return };
-        for (queue, missing) in std::mem::take(&mut *node.timers.missing.lock()) {
+        let missing = std::mem::take(&mut *node.timers.missing.lock());
+        for (queue, missing) in missing {
             crate::paging::fetch(&node, queue, missing);
         }
         let sleep = loop {

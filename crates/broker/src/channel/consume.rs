@@ -221,7 +221,7 @@ impl Channel {
             origin,
             notify: around.client.consumer_cancel_notify,
             counts,
-            id: parking_lot::Mutex::new(None),
+            id: OnceLock::new(),
             limited,
             gone: AtomicBool::new(false),
             arguments: OnceLock::new(),
@@ -235,7 +235,7 @@ impl Channel {
             }
         }
         let id = added?;
-        *consumer.id.lock() = Some(id);
+        consumer.id.get_or_init(|| id);
         self.consumers.insert(tag.clone(), consumer);
         Ok(id)
     }
@@ -351,7 +351,9 @@ fn next(queue: &QueueHandle, no_ack: bool, around: &mut Around<'_>) -> Option<(E
 /// A consumer goes, and with the last of them the queue, if it was declared so.
 pub(super) fn unsubscribe(consumer: &Consumer, around: &mut Around<'_>) {
     let client = around.client;
-    let Some(id) = *consumer.id.lock() else { return };
+    let Some(id) = consumer.id.get().copied() else {
+        return;
+    };
     let left = consumer.queue.unsubscribe(now(), id, &mut around.batch.after);
     if let Some(ledger) = client.output.lock().ledgers.get_mut(&consumer.channel) {
         ledger.close(consumer.origin);

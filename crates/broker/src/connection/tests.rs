@@ -1,19 +1,25 @@
 //! Clients that do not play along, and what others notice of it.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use bytes::Buf;
+use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use warren_amqp::content::Properties;
+use warren_amqp::client::Event;
+use warren_amqp::content::{self, Header, Properties};
 use warren_amqp::hot::Publish;
 use warren_amqp::outbox::Outbox;
 use warren_amqp::{FrameMax, Method, basic, channel, exchange, queue};
+use warren_cluster::{Aftermath, Delivery, DeliverySink, Room};
+use warren_model::consumers::Terms;
+use warren_model::{Message, MessageId};
 
 use super::ANSWERS_MAX;
+use crate::clock::now;
 use crate::node::{Node, Settings};
 use crate::registry::State;
 use crate::testing::{Client, eventually, node};
@@ -149,7 +155,7 @@ async fn a_body_of_any_size_arrives_as_it_was_sent_however_it_was_cut() {
         }
         for _ in 0..2 {
             match client.event().await {
-                warren_amqp::client::Event::Message { message, .. } => {
+                Event::Message { message, .. } => {
                     assert!(message.whole_body() == body, "{size} octets");
                 }
                 other => panic!("{other:?}"),
@@ -172,7 +178,7 @@ async fn a_client_has_so_many_channels_and_no_more() {
         assert!(
             matches!(
                 opened,
-                warren_amqp::client::Event::Method {
+                Event::Method {
                     method: Method::Channel(channel::Method::OpenOk(_)),
                     ..
                 }
@@ -183,7 +189,7 @@ async fn a_client_has_so_many_channels_and_no_more() {
     assert!(slowest(&mut other).await < NOTICED);
     greedy.cast_on(most + 1, channel::Open::default()).await;
     let refused = greedy.event().await;
-    let warren_amqp::client::Event::Method {
+    let Event::Method {
         method: Method::Connection(warren_amqp::connection::Method::Close(close)),
         ..
     } = refused
@@ -252,4 +258,80 @@ async fn a_queue_with_ten_thousand_bindings_goes_without_holding_up_others() {
     println!("{noticed:?} instead of {quiet:?}");
     assert!(noticed < quiet + NOTICED, "{noticed:?} instead of {quiet:?}");
     eventually("it is gone", || bindings(&node) == 0).await;
+}
+
+/// Has its queue locked until it is told to go on, as somebody who is given many messages at once.
+struct Slow {
+    begun: mpsc::SyncSender<()>,
+    go_on: Mutex<mpsc::Receiver<()>>,
+}
+
+impl DeliverySink for Slow {
+    fn deliver(&self, _: Delivery<'_>) -> Room {
+        self.begun.send(()).unwrap();
+        self.go_on.lock().recv().unwrap();
+        Room::Full
+    }
+
+    fn wake(&self) {}
+
+    fn cancel(&self) {}
+}
+
+fn message(size: usize) -> Arc<Message> {
+    let properties = Properties::default().header(size as u64);
+    let header = Header::read(&properties).unwrap();
+    let content = content::Message::new(&Publish::default(), header, &[vec![7; size].into()]);
+    Arc::new(Message::new(MessageId::default(), content).unwrap())
+}
+
+/// Whoever gives a client more than he takes has the queue and what waits for the client; whoever ends his channel wants both.
+#[test]
+fn a_channel_can_end_at_the_moment_at_which_its_client_has_enough() {
+    let threads = || {
+        tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .unwrap()
+    };
+    // Threads that wait for each other never end, and would be waited for.
+    let (broker, clients) = (std::mem::ManuallyDrop::new(threads()), threads());
+    let (node, address) = broker.block_on(node());
+    let closed = clients.block_on(async {
+        let mut client = Client::open(address).await;
+        client.declare("q").await;
+        client.consume("q").await;
+        let queue = node.queues().0.remove(0);
+        let ((begun, has_begun), (tell, go_on)) = (mpsc::sync_channel(1), mpsc::sync_channel(1));
+        let go_on = Mutex::new(go_on);
+        let first = Terms {
+            priority: 1,
+            ..Terms::default()
+        };
+        let mut after = Aftermath::default();
+        let slow = Arc::new(Slow { begun, go_on });
+        let slow = queue.subscribe(now(), first, true, slow).unwrap();
+        queue.unblock(now(), slow, &mut after);
+        std::thread::spawn(move || {
+            queue.publish(now(), [(0, message(1)), (1, message(1 << 20))], &mut after);
+            after.tell();
+        });
+        tokio::task::block_in_place(|| has_begun.recv().unwrap());
+        let entry = node.registry.connections().remove(0);
+        let received = entry.counts.octets_received.get();
+        client.cast(channel::Close::default()).await;
+        eventually("the end of the channel is read", || {
+            entry.counts.octets_received.get() > received
+        })
+        .await;
+        // What it does next is to ask for the queue, and nobody can see that it waits.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        tell.send(()).unwrap();
+        loop {
+            if let Event::Method { method, .. } = client.event().await {
+                return method;
+            }
+        }
+    });
+    assert_eq!(closed, channel::CloseOk {}.into());
 }
