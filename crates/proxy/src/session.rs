@@ -18,7 +18,6 @@ pub(crate) mod http;
 mod introduction;
 mod opening;
 pub(crate) mod relay;
-pub(crate) mod rules;
 #[cfg(test)]
 pub(crate) mod tests;
 

@@ -4,46 +4,31 @@
 //! content with one that matches one of its patterns; without patterns it asks whether there is a value, or whether it
 //! is true. What cannot be looked at (a header before there is a request) has no value.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use subtle::ConstantTimeEq;
 use warren_balance::health::State;
 use warren_balance::http::{Request, Response, list};
-use warren_balance::{Instant, Key};
 
-use crate::live::{Backend, Frontend, Snapshot};
-use crate::logs::Format;
+use super::Common;
+use super::http::{Exchange, express};
+use crate::live::Backend;
 use crate::plan::{BackendName, Condition, Pattern, Sample, Test};
+use crate::worker::context::Context;
 
 /// What conditions look at.
 #[derive(Clone, Copy)]
 pub(crate) struct Look<'a> {
-    pub(crate) client: Option<SocketAddr>,
-    /// Where the client came in; asked for only if a condition wants to know.
-    pub(crate) local: &'a dyn Fn() -> Option<SocketAddr>,
-    pub(crate) tls: Option<TlsLook<'a>>,
-    pub(crate) frontend: &'a Frontend,
-    pub(crate) snapshot: &'a Snapshot,
-    pub(crate) now: Instant,
-    /// A request's head, and the octets it is in.
-    pub(crate) request: Option<(&'a Request, &'a [u8])>,
-    /// The same of a response.
+    pub(crate) common: &'a Common,
+    pub(crate) context: &'a Context,
+    /// The name that the client's TLS asks for, if that is only passed on.
+    pub(crate) server_name: Option<&'a str>,
+    /// The request.
+    pub(crate) exchange: Option<&'a Exchange>,
+    /// The head of its response, and the octets it is in.
     pub(crate) response: Option<(&'a Response, &'a [u8])>,
-    /// Finds the value of an expression.
-    pub(crate) express: &'a dyn Fn(&Format) -> Option<Vec<u8>>,
-}
-
-/// What is known of TLS, whether it ends here or is only passed on.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct TlsLook<'a> {
-    /// It ends here.
-    pub(crate) here: bool,
-    /// The name that the client asked for.
-    pub(crate) sni: Option<&'a str>,
-    /// The client has shown a certificate.
-    pub(crate) certificate: bool,
 }
 
 /// One value of a sample.
@@ -56,7 +41,7 @@ enum Value<'a> {
 }
 
 impl Condition {
-    /// Whether it holds.
+    /// Whether it holds. Most are none, and cost nothing.
     pub(crate) fn holds(&self, look: &Look<'_>) -> bool {
         let any = self
             .any
@@ -68,55 +53,73 @@ impl Condition {
 
 impl Test {
     fn holds(&self, look: &Look<'_>) -> bool {
-        look.any_value(&self.sample, &mut |value| {
-            if self.patterns.is_empty() {
-                return match value {
-                    Value::Boolean(value) => value,
-                    Value::Number(number) => number != 0,
-                    Value::Text(_) | Value::Address(_) => true,
-                };
-            }
-            self.patterns
-                .iter()
-                .any(|pattern| matches(pattern, value, self.ignore_case))
-        })
+        look.any_value(&self.sample, &mut |value| self.is_content_with(value))
+    }
+
+    fn is_content_with(&self, value: Value<'_>) -> bool {
+        if self.patterns.is_empty() {
+            return match value {
+                Value::Boolean(value) => value,
+                Value::Number(number) => number != 0,
+                Value::Text(_) | Value::Address(_) => true,
+            };
+        }
+        let mut patterns = self.patterns.iter();
+        patterns.any(|pattern| matches(pattern, value, self.ignore_case))
     }
 }
 
 impl<'a> Look<'a> {
+    /// At a session that has said nothing of HTTP.
+    pub(crate) const fn at_session(common: &'a Common, context: &'a Context) -> Self {
+        Self {
+            common,
+            context,
+            server_name: None,
+            exchange: None,
+            response: None,
+        }
+    }
+
+    fn request(&self) -> Option<(&'a Request, &'a [u8])> {
+        let exchange = self.exchange?;
+        Some((&exchange.request, exchange.head.as_slice()))
+    }
+
     /// Whether `wanted` says yes to one of the sample's values.
     fn any_value(&self, sample: &Sample, wanted: &mut dyn FnMut(Value<'_>) -> bool) -> bool {
         fn text(text: Option<&str>) -> Option<Value<'_>> {
             text.map(|text| Value::Text(text.as_bytes()))
         }
         let boolean = |value| Some(Value::Boolean(value));
-        let number = |number: u32| Some(Value::Number(i64::from(number)));
-        // A reload may have removed it, with the rule that asks.
-        let of = |name: &BackendName, count: &dyn Fn(&Backend) -> u32| {
-            number(
-                self.snapshot
-                    .backend_named(name)
-                    .map_or(0, |backend| count(backend)),
-            )
-        };
-        let tls = self.tls.unwrap_or_default();
-        let target = || self.request.map(|(request, octets)| request.target(octets));
+        let number = |number: u32| Value::Number(i64::from(number));
+        let (common, now) = (self.common, self.context.time());
+        // Of one that a reload has removed nothing is known.
+        let backend = |name: &BackendName| self.context.known().backend_named(name);
+        let of = |name, count: &dyn Fn(&Backend) -> u32| backend(name).map(|backend| number(count(backend)));
+        let client = common.client_address;
+        let request = self.request();
+        let target = || request.map(|(request, octets)| request.target(octets));
         let value = match sample {
             Sample::True => boolean(true),
             Sample::False => boolean(false),
-            Sample::Src => self.client.map(|client| Value::Address(client.ip())),
-            Sample::SrcPort => self.client.map(|client| Value::Number(client.port().into())),
-            Sample::Dst => (self.local)().map(|local| Value::Address(local.ip())),
-            Sample::DstPort => (self.local)().map(|local| Value::Number(local.port().into())),
-            Sample::Sni => text(tls.sni),
-            Sample::SslFc => boolean(tls.here),
-            Sample::ClientCertificateUsed => boolean(tls.certificate),
-            Sample::Method => text(self.request.map(|(request, octets)| request.method(octets))),
+            Sample::Src => client.map(|client| Value::Address(client.ip())),
+            Sample::SrcPort => client.map(|client| Value::Number(client.port().into())),
+            Sample::Dst => common.local_address().map(|local| Value::Address(local.ip())),
+            Sample::DstPort => common
+                .local_address()
+                .map(|local| Value::Number(local.port().into())),
+            Sample::Sni => text(self.server_name.or_else(|| common.tls_facts()?.sni)),
+            Sample::SslFc => boolean(!common.client.is_plain()),
+            Sample::ClientCertificateUsed => {
+                boolean(common.tls_facts().is_some_and(|facts| facts.client.is_some()))
+            }
+            Sample::Method => text(request.map(|(request, octets)| request.method(octets))),
             Sample::Path => text(target().map(|target| target.path)),
-            Sample::Url => text(self.request.map(|(request, octets)| request.url(octets))),
+            Sample::Url => text(request.map(|(request, octets)| request.url(octets))),
             Sample::Query => text(target().map(|target| target.query.unwrap_or_default())),
             Sample::RequestHeader(name) => return self.any_header(name, true, wanted),
-            Sample::RequestHeaderCount(name) => self.request.map(|(request, octets)| {
+            Sample::RequestHeaderCount(name) => request.map(|(request, octets)| {
                 let members = request.fields(octets).all(name).flat_map(list).count();
                 Value::Number(i64::try_from(members).unwrap_or(i64::MAX))
             }),
@@ -129,28 +132,31 @@ impl<'a> Look<'a> {
                     .and_then(|target| target.query)
                     .and_then(|query| parameter(query, name)),
             ),
-            Sample::Cookie(name) => self
-                .request
+            Sample::Cookie(name) => request
                 .and_then(|(request, octets)| cookie(request.fields(octets).all("cookie"), name))
                 .map(Value::Text),
             Sample::HttpAuth(users) => boolean(self.authorized(users)),
-            Sample::NbSrv(backend) => of(backend, &|backend| {
+            Sample::NbSrv(name) => of(name, &|backend| {
                 u32::try_from(backend.usable()).unwrap_or(u32::MAX)
             }),
-            Sample::FrontendConnections => number(self.frontend.sessions.now()),
-            Sample::BackendConnections(backend) => of(backend, &|backend| backend.sessions.now()),
-            Sample::SourceConnections => self.source().map(|seen| Value::Number(seen.0)),
-            Sample::SourceRate => self.source().map(|seen| Value::Number(seen.1)),
-            Sample::ServerUp(backend, server) => {
-                let backend = self.snapshot.backend_named(backend);
-                let server = backend.and_then(|backend| backend.server_named(server));
+            Sample::FrontendConnections => Some(number(common.frontend().sessions.now())),
+            Sample::BackendConnections(name) => of(name, &|backend| backend.sessions.now()),
+            Sample::SourceConnections => self.context.source(common).map(|seen| number(seen.conn_cur)),
+            Sample::SourceRate => self
+                .context
+                .source(common)
+                .map(|seen| Value::Number(i64::try_from(seen.conn_rate).unwrap_or(i64::MAX))),
+            Sample::ServerUp(name, server) => {
+                let server = backend(name).and_then(|backend| backend.server_named(server));
                 boolean(server.is_some_and(|server| !matches!(server.state(), State::Down | State::Maint)))
             }
-            Sample::FrontendRate => number(self.frontend.session_rate.now(self.now)),
-            Sample::BackendRate(backend) => of(backend, &|backend| backend.session_rate.now(self.now)),
-            Sample::Queue(backend) => of(backend, &waiting),
+            Sample::FrontendRate => Some(number(common.frontend().session_rate.now(now))),
+            Sample::BackendRate(name) => of(name, &|backend| backend.session_rate.now(now)),
+            Sample::Queue(name) => of(name, &waiting),
             Sample::Expression(format) => {
-                let value = (self.express)(format);
+                let value = self
+                    .exchange
+                    .and_then(|exchange| express(format, exchange, self.response, common, self.context));
                 return value.is_some_and(|value| wanted(Value::Text(&value)));
             }
         };
@@ -160,7 +166,7 @@ impl<'a> Look<'a> {
     /// Each member of each field of this name by itself.
     fn any_header(&self, name: &str, of_request: bool, wanted: &mut dyn FnMut(Value<'_>) -> bool) -> bool {
         let fields = if of_request {
-            self.request.map(|(head, octets)| head.fields(octets))
+            self.request().map(|(head, octets)| head.fields(octets))
         } else {
             self.response.map(|(head, octets)| head.fields(octets))
         };
@@ -174,8 +180,8 @@ impl<'a> Look<'a> {
     }
 
     /// Whether the request carries the name and password of one of these users (RFC 7617).
-    pub(crate) fn authorized(&self, users: &[(String, String)]) -> bool {
-        let Some((request, octets)) = self.request else {
+    fn authorized(&self, users: &[(String, String)]) -> bool {
+        let Some((request, octets)) = self.request() else {
             return false;
         };
         let credentials = request
@@ -193,19 +199,10 @@ impl<'a> Look<'a> {
             known | bool::from(expected.ct_eq(&credentials))
         })
     }
-
-    /// Connections and their rate of the client's address.
-    fn source(&self) -> Option<(i64, i64)> {
-        let key = Key::from(self.client?.ip());
-        let sources = self.frontend.sources.lock();
-        let counters = sources.as_ref()?.get(self.now, &key)?;
-        let rate = i64::try_from(counters.conn_rate).unwrap_or(i64::MAX);
-        Some((counters.conn_cur.into(), rate))
-    }
 }
 
 /// Who waits for a server, of this backend's.
-pub(crate) fn waiting(backend: &Backend) -> u32 {
+fn waiting(backend: &Backend) -> u32 {
     let servers = backend.servers();
     let at_servers = servers.iter().map(|server| server.queued.now());
     at_servers.fold(backend.queued.now(), u32::saturating_add)
@@ -347,6 +344,25 @@ mod tests {
             Pattern::Regex(regex::bytes::Regex::new("^/v[0-9]+/").unwrap()),
             "/v12/x"
         ));
+    }
+
+    #[test]
+    fn without_patterns_what_counts_is_that_it_is_there_and_neither_false_nor_nothing() {
+        let there = Test {
+            sample: Sample::True,
+            ignore_case: false,
+            patterns: Vec::new(),
+        };
+        for (value, holds) in [
+            (Value::Boolean(true), true),
+            (Value::Boolean(false), false),
+            (Value::Number(3), true),
+            (Value::Number(0), false),
+            (Value::Text(b""), true),
+            (Value::Address([0, 0, 0, 0].into()), true),
+        ] {
+            assert_eq!(there.is_content_with(value), holds);
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@
 //! Heads are read where they were received. One that no rule has changed goes on as it came, and so do bodies, chunks
 //! and all. Requests of one client are answered one after the other; what of the next one has come already waits.
 //!
-//! - [`exchange`]: one request and its response. [`rules`], [`template`]: what the configuration makes of them.
+//! - [`exchange`]: one request and its response. [`rules`], [`edit`], [`template`], [`remember`]: what the configuration makes of them.
 //! - [`upload`], [`download`]: their octets, large ones by [`moving`]. [`answer`], [`pages`]: what the proxy says itself.
 //! - [`pool`]: connections to servers between requests.
 //! - [`carry`]: all of it on its way to another process.
@@ -21,21 +21,23 @@ mod cookie;
 #[cfg(test)]
 mod differential;
 mod download;
+mod edit;
 mod exchange;
 mod lost;
 mod moving;
 mod pages;
 mod patience;
 mod pool;
+mod remember;
 mod rules;
 mod template;
 #[cfg(test)]
 mod tests;
 mod upload;
 
+pub(crate) use self::edit::FRAMING;
 pub(crate) use self::exchange::Extra;
 pub(crate) use self::pages::reason;
-pub(crate) use self::rules::FRAMING;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -46,6 +48,7 @@ pub(crate) use self::exchange::Exchange;
 use self::lost::Lost;
 use self::pool::Pool;
 use self::rules::{Reply, Verdict};
+pub(crate) use self::template::express;
 use super::connect::{self, Progress, Upstream, millis};
 use super::endpoint::{Endpoint, Received};
 use super::relay::Relay;
@@ -363,7 +366,7 @@ impl Http {
             let unwell = rules::any_holds(&plan.monitor_fail, exchange, common, context);
             return Err(unwell.then_some(Reply::Unwell));
         }
-        rules::remember(exchange, common, context);
+        remember::request(exchange, common, context);
         let verdict = rules::request(&plan.request_rules, exchange, common, context);
         if let Verdict::Reply(reply) = verdict {
             return served(reply, exchange);

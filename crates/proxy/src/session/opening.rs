@@ -13,10 +13,10 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use super::condition::{Look, within};
 use super::connect::millis;
 use super::endpoint::tls::Tls;
 use super::endpoint::{Handshake, Received, Transport};
-use super::rules::{Sight, holds};
 use super::{Common, Spent, Told};
 use crate::live::Backend;
 use crate::plan::{self, Condition, Sample, SwitchTo, TcpAction};
@@ -183,22 +183,18 @@ impl Opening {
         } else {
             None
         };
-        let sight = Sight {
-            common,
-            context,
+        let look = Look {
             server_name: name.as_deref(),
+            ..Look::at_session(common, context)
         };
         let mut rules = plan.tcp_rules.iter().filter(|rule| rule.content);
-        let first = rules.find(|rule| holds(&rule.condition, &sight));
+        let first = rules.find(|rule| rule.condition.holds(&look));
         if first.is_some_and(|rule| rule.action == TcpAction::Reject) {
             let cells = common.frontend().tally.of(context.worker);
             cells.denied_requests.count();
             return Err(Termination::new(Cause::Proxy, Phase::Request));
         }
-        let chosen = plan
-            .switches
-            .iter()
-            .find(|switch| holds(&switch.condition, &sight));
+        let chosen = plan.switches.iter().find(|switch| switch.condition.holds(&look));
         let chosen = chosen.and_then(|switch| match &switch.backend {
             SwitchTo::Backend(backend) => Some(backend),
             // The configuration has these for mode http only.
@@ -228,15 +224,14 @@ fn use_server(
     common: &Common,
     context: &Context,
 ) -> Option<NonZeroU32> {
-    let sight = Sight {
-        common,
-        context,
+    let look = Look {
         server_name,
+        ..Look::at_session(common, context)
     };
     let held = plan
         .server_rules
         .iter()
-        .filter(|rule| holds(&rule.condition, &sight));
+        .filter(|rule| rule.condition.holds(&look));
     let mut servers = held.filter_map(|rule| backend.server_named(rule.server.constant()?));
     let server = servers.find(|server| plan.use_down || server.is_there())?;
     NonZeroU32::new(server.id.0)
@@ -248,13 +243,9 @@ fn at_the_door(common: &mut Common, context: &mut Context, plan: &plan::Frontend
         return Ok(());
     }
     context.snapshot();
-    let sight = Sight {
-        common,
-        context,
-        server_name: None,
-    };
+    let look = Look::at_session(common, context);
     let mut rules = plan.tcp_rules.iter().filter(|rule| !rule.content);
-    let first = rules.find(|rule| holds(&rule.condition, &sight));
+    let first = rules.find(|rule| rule.condition.holds(&look));
     if first.is_some_and(|rule| rule.action == TcpAction::Reject) {
         return Err(turn_away(common, context));
     }
@@ -272,7 +263,7 @@ fn is_sent_by_proxy(common: &Common) -> bool {
     let bind = &common.entrance.bind;
     let is_trusted = |address: IpAddr| {
         let mut networks = bind.proxy_from.iter();
-        networks.any(|(network, length)| super::rules::is_within(address, *network, *length))
+        networks.any(|(network, length)| within(address, *network, *length))
     };
     bind.accept_proxy
         || common

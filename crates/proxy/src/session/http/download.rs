@@ -10,6 +10,7 @@ use super::cookie;
 use super::exchange::Exchange;
 use super::lost::Lost;
 use super::moving::Step;
+use super::remember;
 use super::rules::{self, Verdict};
 use super::upload::{Flushed, flush};
 use super::{BUFFERS_PER_TURN, DEFERRED_MAX, Http, Passed, limits};
@@ -234,7 +235,7 @@ fn head(
         .as_ref()
         .is_some_and(|plan| plan.cookie_capture.is_some() || !plan.response_captures.is_empty())
     {
-        rules::remember_response(exchange, response, octets);
+        remember::response(exchange, response, octets);
     }
     let sticky = backend.as_ref().and_then(|plan| plan.cookie.as_ref());
     let sticky = sticky.filter(|_| exchange.service.is_none());

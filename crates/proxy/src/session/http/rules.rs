@@ -5,23 +5,20 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use warren_balance::hash;
-use warren_balance::http::{Fields, Response, list};
+use warren_balance::http::Response;
 
+use super::edit::{edit_request, edit_response};
 use super::exchange::Exchange;
-use super::template::Heads;
-use crate::live::{Backend, Snapshot};
-use crate::logs::{Format, references};
+use super::remember::{capture, set_variable};
+use super::template::{Answered, expand, express};
+use crate::live::Backend;
 use crate::plan::{
-    Answer, Capture, Condition, Edit, ForwardFor, HashOn, HttpAction, HttpRule, Mode, NameLike, Persist,
-    Redirect, RedirectOptions, Replace, SwitchTo, UseServer,
+    Answer, Condition, ForwardFor, HashOn, HttpAction, HttpRule, Mode, Persist, Redirect, RedirectOptions,
+    SwitchTo, UseServer,
 };
 use crate::session::Common;
-use crate::session::condition::{Look, TlsLook, parameter, within};
+use crate::session::condition::{Look, parameter, within};
 use crate::worker::context::Context;
-
-/// What rules may not touch: whoever changes where a message ends lets another be smuggled in. The configuration refuses
-/// rules that name them.
-pub(crate) const FRAMING: [&str; 2] = ["content-length", "transfer-encoding"];
 
 /// What the proxy says itself instead of asking a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,61 +66,23 @@ pub(crate) enum Verdict {
     Reply(Reply),
 }
 
-/// What conditions look at, for a request and perhaps its response.
-pub(crate) fn look<'a>(
-    common: &'a Common,
-    snapshot: &'a Snapshot,
-    local: &'a dyn Fn() -> Option<SocketAddr>,
-    exchange: &'a Exchange,
-    response: Option<(&'a Response, &'a [u8])>,
-    express: &'a dyn Fn(&Format) -> Option<Vec<u8>>,
-    context: &Context,
-) -> Look<'a> {
-    Look {
-        client: common.client_address,
-        local,
-        tls: common.tls_facts().map(|facts| TlsLook {
-            here: true,
-            sni: facts.sni,
-            certificate: facts.client.is_some(),
-        }),
-        frontend: common.frontend(),
-        snapshot,
-        now: context.time(),
-        request: Some((&exchange.request, &exchange.head)),
-        response,
-        express,
-    }
-}
-
-/// The value of an expression, for this request and perhaps its response.
-fn express(
-    format: &Format,
+/// Whether a condition holds for this request, and perhaps its response. Most have none, and cost nothing.
+fn holds(
+    condition: &Condition,
     exchange: &Exchange,
-    response: Option<(&Response, &[u8])>,
+    response: Answered<'_>,
     common: &Common,
     context: &Context,
-) -> Option<Vec<u8>> {
-    let mut facts = exchange.facts(&[]);
-    facts.status = response.map_or(facts.status, |(response, _)| Some(response.status()));
-    let record = exchange.record(common, common.assigned.as_deref(), Some(facts), context);
-    let heads = Heads {
-        record: &record,
-        request: (&exchange.request, &exchange.head),
-        response,
-    };
-    format.value(&heads)
-}
-
-/// Whether a condition holds for this request. Most have none, and cost nothing.
-fn holds(condition: &Condition, exchange: &Exchange, common: &Common, context: &Context) -> bool {
-    if !condition.negated && condition.any.iter().any(Vec::is_empty) {
-        return true;
-    }
-    let local = || common.local_address();
-    let express = |format: &Format| express(format, exchange, None, common, context);
-    let look = look(common, context.known(), &local, exchange, None, &express, context);
-    condition.holds(&look)
+) -> bool {
+    let always = !condition.negated && condition.any.iter().any(Vec::is_empty);
+    always
+        || condition.holds(&Look {
+            common,
+            context,
+            server_name: None,
+            exchange: Some(exchange),
+            response,
+        })
 }
 
 /// Whether one of these conditions holds for this request.
@@ -137,7 +96,7 @@ pub(crate) fn any_holds(
         context.snapshot();
     }
     let mut conditions = conditions.iter();
-    conditions.any(|condition| holds(condition, exchange, common, context))
+    conditions.any(|condition| holds(condition, exchange, None, common, context))
 }
 
 /// Follows `http-request` rules in order.
@@ -152,7 +111,7 @@ pub(crate) fn request(
         context.snapshot();
     }
     for rule in rules {
-        if !holds(&rule.condition, exchange, common, context) {
+        if !holds(&rule.condition, exchange, None, common, context) {
             continue;
         }
         let reply = match &rule.action {
@@ -161,26 +120,10 @@ pub(crate) fn request(
                 edit_request(edit, exchange, common, context);
                 continue;
             }
-            HttpAction::SetVariable {
-                name,
-                value,
-                expression,
-            } => {
-                let value = if *expression {
-                    express(value, exchange, None, common, context)
-                } else {
-                    Some(expand(value, exchange, common, context))
-                };
-                set_variable(exchange, name, value);
-                continue;
-            }
-            HttpAction::UnsetVariable { name } => {
-                exchange.extra().variables.retain(|(known, _)| known != name);
-                continue;
-            }
-            HttpAction::Capture { value, place, length } => {
-                let value = express(value, exchange, None, common, context);
-                capture(exchange, 0, *place, *length, value);
+            action @ (HttpAction::SetVariable { .. }
+            | HttpAction::UnsetVariable { .. }
+            | HttpAction::Capture { .. }) => {
+                keep(action, exchange, None, common, context);
                 continue;
             }
             HttpAction::Deny { status } => Reply::Deny(*status),
@@ -205,6 +148,38 @@ pub(crate) fn request(
     Verdict::Pass
 }
 
+/// What requests and responses have in common: values that are kept.
+fn keep(
+    action: &HttpAction,
+    exchange: &mut Exchange,
+    response: Answered<'_>,
+    common: &Common,
+    context: &mut Context,
+) {
+    match action {
+        HttpAction::SetVariable {
+            name,
+            value,
+            expression: true,
+        } => {
+            let value = express(value, exchange, response, common, context);
+            set_variable(exchange, name, value);
+        }
+        HttpAction::SetVariable { name, value, .. } => {
+            let value = expand(value, exchange, response, common, context);
+            set_variable(exchange, name, Some(value));
+        }
+        HttpAction::UnsetVariable { name } => {
+            exchange.extra().variables.retain(|(known, _)| known != name);
+        }
+        HttpAction::Capture { value, place, length } => {
+            let value = express(value, exchange, response, common, context);
+            capture(exchange, usize::from(response.is_some()), *place, *length, value);
+        }
+        _ => {}
+    }
+}
+
 /// An answer for this request.
 pub(crate) fn make(answer: &Answer, exchange: &Exchange, common: &Common, context: &mut Context) -> Made {
     let typed = [(
@@ -215,307 +190,13 @@ pub(crate) fn make(answer: &Answer, exchange: &Exchange, common: &Common, contex
     let headers = answer
         .headers
         .iter()
-        .map(|(name, value)| (name.clone(), expand(value, exchange, common, context)));
+        .map(|(name, value)| (name.clone(), expand(value, exchange, None, common, context)));
     let fields = headers.chain(typed).collect();
     Made {
         status: answer.status,
         fields,
-        content: expand(&answer.content, exchange, common, context),
+        content: expand(&answer.content, exchange, None, common, context),
     }
-}
-
-/// What a template says of this request.
-fn expand(template: &Format, exchange: &Exchange, common: &Common, context: &mut Context) -> Vec<u8> {
-    if let Some(constant) = template.constant() {
-        return constant.as_bytes().to_vec();
-    }
-    let mut out = Vec::new();
-    let mut dates = std::mem::take(&mut context.http.dates);
-    let facts = exchange.facts(&[]);
-    let record = exchange.record(common, common.assigned.as_deref(), Some(facts), context);
-    let heads = Heads {
-        record: &record,
-        request: (&exchange.request, &exchange.head),
-        response: None,
-    };
-    template.expand(&record, &heads, &mut dates, &mut out);
-    context.http.dates = dates;
-    out
-}
-
-/// Without a value it stays as it was.
-fn set_variable(exchange: &mut Exchange, name: &str, value: Option<Vec<u8>>) {
-    let Some(value) = value else { return };
-    let variables = &mut exchange.extra().variables;
-    match variables.iter_mut().find(|(known, _)| known == name) {
-        Some((_, known)) => *known = value,
-        None => variables.push((name.to_owned(), value)),
-    }
-}
-
-/// Keeps a value for the log.
-fn capture(exchange: &mut Exchange, side: usize, place: usize, length: usize, value: Option<Vec<u8>>) {
-    let kept = exchange
-        .extra
-        .as_mut()
-        .and_then(|extra| extra.captures[side].get_mut(place));
-    if let (Some(kept), Some(mut value)) = (kept, value) {
-        value.truncate(length);
-        *kept = Some(value);
-    }
-}
-
-/// `capture request header`, `capture cookie` and `unique-id-format`: before any rule.
-pub(crate) fn remember(exchange: &mut Exchange, common: &Common, context: &mut Context) {
-    let Some(plan) = exchange.frontend.clone() else {
-        return;
-    };
-    if !plan.request_captures.is_empty() || !plan.response_captures.is_empty() {
-        let fields = exchange.request.fields(&exchange.head);
-        let kept = plan
-            .request_captures
-            .iter()
-            .map(|capture| kept(capture, fields))
-            .collect();
-        exchange.extra().captures = [kept, vec![None; plan.response_captures.len()]];
-    }
-    if let Some((begin, length)) = &plan.cookie_capture {
-        let fields = exchange.request.fields(&exchange.head);
-        let found = super::cookie::captured(fields.all("cookie"), begin, *length, true);
-        exchange.extra().cookies[0] = found;
-    }
-    if let Some(format) = &plan.unique_id {
-        let id = expand(format, exchange, common, context).trim_ascii().to_vec();
-        if let Some(name) = &plan.unique_id_header {
-            let Exchange {
-                request,
-                head,
-                edited,
-                ..
-            } = exchange;
-            *edited = true;
-            request.add_header(head, name, &id);
-        }
-        exchange.extra().unique_id = Some(id);
-    }
-}
-
-/// `capture response header` and `capture cookie`, after all rules of requests and before those of responses.
-pub(crate) fn remember_response(exchange: &mut Exchange, response: &Response, octets: &[u8]) {
-    let Some(plan) = exchange.frontend.clone() else {
-        return;
-    };
-    let fields = response.fields(octets);
-    if !plan.response_captures.is_empty() {
-        let kept = plan
-            .response_captures
-            .iter()
-            .map(|capture| kept(capture, fields))
-            .collect();
-        exchange.extra().captures[1] = kept;
-    }
-    if let Some((begin, length)) = &plan.cookie_capture {
-        let found = super::cookie::captured(fields.all("set-cookie"), begin, *length, false);
-        exchange.extra().cookies[1] = found;
-    }
-}
-
-/// The last field of the name, as HAProxy takes it.
-fn kept(capture: &Capture, fields: Fields<'_>) -> Option<Vec<u8>> {
-    let value = fields.all(capture.header.as_deref()?).last()?;
-    Some(value.get(..capture.length).unwrap_or(value).to_vec())
-}
-
-/// It would change where a message ends.
-fn is_about_framing(edit: &Edit) -> bool {
-    match edit {
-        Edit::AddHeader { name, .. }
-        | Edit::SetHeader { name, .. }
-        | Edit::DelHeader { name }
-        | Edit::ReplaceHeader { name, .. }
-        | Edit::ReplaceValue { name, .. } => FRAMING.iter().any(|framing| framing.eq_ignore_ascii_case(name)),
-        _ => false,
-    }
-}
-
-fn edit_request(edit: &Edit, exchange: &mut Exchange, common: &Common, context: &mut Context) {
-    if is_about_framing(edit) {
-        return;
-    }
-    let template = match edit {
-        Edit::AddHeader { value, .. } | Edit::SetHeader { value, .. } => Some(value),
-        Edit::SetPath(value)
-        | Edit::SetPathAndQuery(value)
-        | Edit::SetQuery(value)
-        | Edit::SetUri(value)
-        | Edit::SetMethod(value) => Some(value),
-        Edit::ReplacePath(replace)
-        | Edit::ReplacePathAndQuery(replace)
-        | Edit::ReplaceUri(replace)
-        | Edit::ReplaceHeader { replace, .. }
-        | Edit::ReplaceValue { replace, .. } => Some(&replace.with),
-        Edit::DelHeader { .. } | Edit::DelHeaders { .. } | Edit::SetStatus { .. } => None,
-    };
-    let value = template.map(|template| expand(template, exchange, common, context));
-    let value = value.unwrap_or_default();
-    exchange.edited = true;
-    let Exchange { request, head, .. } = exchange;
-    match edit {
-        Edit::AddHeader { name, .. } => request.add_header(head, name, &value),
-        Edit::SetHeader { name, .. } => request.set_header(head, name, &value),
-        Edit::DelHeader { name } => {
-            request.remove_header(head, name);
-        }
-        Edit::DelHeaders { like } => request.remove_headers(head, |name| is_like(like, name)),
-        Edit::ReplaceHeader { name, replace } => {
-            request.change_header(head, name, |whole| replaced(replace, &value, whole));
-        }
-        Edit::ReplaceValue { name, replace } => {
-            request.change_header(head, name, |whole| replaced_members(replace, &value, whole));
-        }
-        Edit::SetPath(_) => set_path(exchange, &value),
-        Edit::SetPathAndQuery(_) => set_path_and_query(exchange, &value),
-        Edit::SetUri(_) => set_uri(exchange, &value),
-        Edit::SetMethod(_) => set_method(exchange, &value),
-        Edit::SetQuery(_) => {
-            let path = request.target(head).path.to_owned();
-            let separator: &[u8] = if value.is_empty() { b"" } else { b"?" };
-            let query = [path.as_bytes(), separator, &value].concat();
-            set_path_and_query(exchange, &query);
-        }
-        Edit::ReplacePath(replace) => {
-            let path = request.target(head).path.to_owned();
-            if let Some(path) = replaced(replace, &value, path.as_bytes()) {
-                set_path(exchange, &path);
-            }
-        }
-        Edit::ReplacePathAndQuery(replace) => {
-            let whole = path_and_query(exchange);
-            if let Some(whole) = replaced(replace, &value, &whole) {
-                set_path_and_query(exchange, &whole);
-            }
-        }
-        Edit::ReplaceUri(replace) => {
-            let url = request.url(head).to_owned();
-            if let Some(url) = replaced(replace, &value, url.as_bytes()) {
-                set_uri(exchange, &url);
-            }
-        }
-        // Requests have none.
-        Edit::SetStatus { .. } => {}
-    }
-}
-
-/// What takes the place of the whole, if it matches.
-fn replaced(replace: &Replace, with: &[u8], whole: &[u8]) -> Option<Vec<u8>> {
-    let found = replace.regex.0.captures(whole)?;
-    Some(references(with, |number| {
-        found.get(number).map(|group| group.as_bytes())
-    }))
-}
-
-/// The same for every member of a list; what is between them stays, but for spaces around a member that was replaced.
-fn replaced_members(replace: &Replace, with: &[u8], whole: &[u8]) -> Option<Vec<u8>> {
-    let mut made = Vec::new();
-    let mut done = 0;
-    for member in list(whole) {
-        let Some(new) = replaced(replace, with, member) else {
-            continue;
-        };
-        let start = (member.as_ptr() as usize).saturating_sub(whole.as_ptr() as usize);
-        made.extend_from_slice(whole.get(done..start).unwrap_or_default().trim_ascii_end());
-        made.extend_from_slice(&new);
-        done = start + member.len();
-        let after = whole.get(done..).unwrap_or_default();
-        done += after.len() - after.trim_ascii_start().len();
-    }
-    if done == 0 {
-        return None;
-    }
-    made.extend_from_slice(whole.get(done..).unwrap_or_default());
-    Some(made)
-}
-
-/// Headers that tell where a message ends are never meant.
-fn is_like(like: &NameLike, name: &str) -> bool {
-    let name = name.to_ascii_lowercase();
-    let fits = match like {
-        NameLike::Prefix(text) => name.starts_with(&text.to_ascii_lowercase()),
-        NameLike::Suffix(text) => name.ends_with(&text.to_ascii_lowercase()),
-        NameLike::Substring(text) => name.contains(&text.to_ascii_lowercase()),
-        NameLike::Regex(regex) => regex.0.0.is_match(name.as_bytes()),
-    };
-    fits && !FRAMING.contains(&name.as_str())
-}
-
-/// HEAD and CONNECT decide where the response ends: whoever asked for one has to get it, and nobody else.
-fn set_method(exchange: &mut Exchange, method: &[u8]) {
-    let special = |method: &[u8]| method == b"HEAD" || method == b"CONNECT";
-    let token = |octet: &u8| octet.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(octet);
-    let Exchange { request, head, .. } = exchange;
-    let before = request.method(head).as_bytes();
-    if special(before) || special(method) || method.is_empty() || !method.iter().all(token) {
-        return;
-    }
-    request.set_method(head, method);
-}
-
-/// The whole target. One that is none leaves everything as it was.
-fn set_uri(exchange: &mut Exchange, url: &[u8]) {
-    let absolute = url.windows(3).any(|part| part == b"://");
-    if !url.starts_with(b"/") && !absolute && url != b"*" {
-        return;
-    }
-    let Exchange { request, head, .. } = exchange;
-    if !request.is_connect(head) {
-        let url = encoded(Vec::new(), url);
-        request.set_url(head, &url);
-    }
-}
-
-fn path_and_query(exchange: &Exchange) -> Vec<u8> {
-    let target = exchange.request.target(&exchange.head);
-    match target.query {
-        Some(query) => format!("{}?{query}", target.path).into_bytes(),
-        None => target.path.as_bytes().to_vec(),
-    }
-}
-
-fn set_path(exchange: &mut Exchange, path: &[u8]) {
-    let query = exchange.request.target(&exchange.head).query.map(str::to_owned);
-    let whole = match query {
-        Some(query) => [path, b"?", query.as_bytes()].concat(),
-        None => path.to_vec(),
-    };
-    set_path_and_query(exchange, &whole);
-}
-
-/// Puts it in the place of what follows the authority. A space or control character would end the target early, so it
-/// is encoded.
-fn set_path_and_query(exchange: &mut Exchange, whole: &[u8]) {
-    let Exchange { request, head, .. } = exchange;
-    let before = match request.target(head).authority {
-        Some(authority) => {
-            let url = request.url(head);
-            let end = url.find(authority).map_or(0, |at| at + authority.len());
-            url.get(..end).unwrap_or_default().to_owned()
-        }
-        None => String::new(),
-    };
-    let url = encoded(before.into_bytes(), whole);
-    request.set_url(head, &url);
-}
-
-/// Appends to `url` what may stand in one.
-fn encoded(mut url: Vec<u8>, octets: &[u8]) -> Vec<u8> {
-    for octet in octets {
-        if octet.is_ascii_graphic() && *octet != b'#' {
-            url.push(*octet);
-        } else {
-            url.extend_from_slice(format!("%{octet:02X}").as_bytes());
-        }
-    }
-    url
 }
 
 /// Where a redirection leads. `None`: nowhere, and it is none.
@@ -535,14 +216,14 @@ fn location(
     }
     Some(match to {
         Redirect::Location(template) => {
-            let location = expand(template, exchange, common, context);
+            let location = expand(template, exchange, None, common, context);
             if options.ignore_empty && location.is_empty() {
                 return None;
             }
             location
         }
         Redirect::Prefix(template) => {
-            let mut prefix = expand(template, exchange, common, context);
+            let mut prefix = expand(template, exchange, None, common, context);
             // HAProxy manual: a lone slash is nothing, so that none is doubled.
             if prefix == b"/" {
                 prefix.clear();
@@ -550,7 +231,7 @@ fn location(
             [prefix, uri.into_bytes()].concat()
         }
         Redirect::Scheme(template) => {
-            let scheme = expand(template, exchange, common, context);
+            let scheme = expand(template, exchange, None, common, context);
             let host = exchange.request.host(&exchange.head).unwrap_or_default();
             let host = match target.authority {
                 Some(authority) => authority.as_bytes(),
@@ -571,14 +252,9 @@ pub(crate) fn response(
     context: &mut Context,
 ) -> Result<Verdict, u16> {
     for rule in rules {
-        if rule.condition.negated || !rule.condition.any.iter().any(Vec::is_empty) {
-            let local = || common.local_address();
-            let seen = Some((&*response, octets.as_slice()));
-            let express = |format: &Format| express(format, exchange, seen, common, context);
-            let look = look(common, context.known(), &local, exchange, seen, &express, context);
-            if !rule.condition.holds(&look) {
-                continue;
-            }
+        let seen = Some((&*response, octets.as_slice()));
+        if !holds(&rule.condition, exchange, seen, common, context) {
+            continue;
         }
         match &rule.action {
             HttpAction::Allow => return Ok(Verdict::Allow),
@@ -586,30 +262,10 @@ pub(crate) fn response(
             HttpAction::Deny { status: 403 } => return Err(502),
             HttpAction::Deny { status } => return Err(*status),
             HttpAction::Edit(edit) => edit_response(edit, exchange, response, octets, common, context),
-            HttpAction::SetVariable {
-                name,
-                value,
-                expression,
-            } => {
-                let value = if *expression {
-                    express(value, exchange, Some((response, octets)), common, context)
-                } else {
-                    Some(expand_response(
-                        value,
-                        exchange,
-                        (response, octets),
-                        common,
-                        context,
-                    ))
-                };
-                set_variable(exchange, name, value);
-            }
-            HttpAction::UnsetVariable { name } => {
-                exchange.extra().variables.retain(|(known, _)| known != name);
-            }
-            HttpAction::Capture { value, place, length } => {
-                let value = express(value, exchange, Some((response, octets)), common, context);
-                capture(exchange, 1, *place, *length, value);
+            action @ (HttpAction::SetVariable { .. }
+            | HttpAction::UnsetVariable { .. }
+            | HttpAction::Capture { .. }) => {
+                keep(action, exchange, Some((response, octets)), common, context);
             }
             // The configuration only has these for requests.
             HttpAction::Auth { .. }
@@ -621,86 +277,6 @@ pub(crate) fn response(
         }
     }
     Ok(Verdict::Pass)
-}
-
-fn edit_response(
-    edit: &Edit,
-    exchange: &Exchange,
-    response: &mut Response,
-    octets: &mut Vec<u8>,
-    common: &Common,
-    context: &mut Context,
-) {
-    if is_about_framing(edit) {
-        return;
-    }
-    let mut expand = |template: &Format, response: &Response, octets: &[u8]| {
-        expand_response(template, exchange, (response, octets), common, context)
-    };
-    match edit {
-        Edit::AddHeader { name, value } => {
-            let value = expand(value, response, octets);
-            response.add_header(octets, name, &value);
-        }
-        Edit::SetHeader { name, value } => {
-            let value = expand(value, response, octets);
-            response.set_header(octets, name, &value);
-        }
-        Edit::ReplaceHeader { name, replace } => {
-            let with = expand(&replace.with, response, octets);
-            response.change_header(octets, name, |whole| replaced(replace, &with, whole));
-        }
-        Edit::ReplaceValue { name, replace } => {
-            let with = expand(&replace.with, response, octets);
-            response.change_header(octets, name, |whole| replaced_members(replace, &with, whole));
-        }
-        Edit::DelHeader { name } => {
-            response.remove_header(octets, name);
-        }
-        Edit::DelHeaders { like } => response.remove_headers(octets, |name| is_like(like, name)),
-        Edit::SetStatus { status, reason } => {
-            // What these say of the body has been believed already.
-            let special = |status: u16| status < 200 || matches!(status, 204 | 304);
-            if !special(response.status()) && !special(*status) {
-                response.set_status(octets, *status, reason);
-            }
-        }
-        // The configuration only has these for requests.
-        Edit::ReplacePath(_)
-        | Edit::ReplacePathAndQuery(_)
-        | Edit::ReplaceUri(_)
-        | Edit::SetPath(_)
-        | Edit::SetPathAndQuery(_)
-        | Edit::SetQuery(_)
-        | Edit::SetUri(_)
-        | Edit::SetMethod(_) => {}
-    }
-}
-
-/// What a template says of this response.
-fn expand_response(
-    template: &Format,
-    exchange: &Exchange,
-    response: (&Response, &[u8]),
-    common: &Common,
-    context: &mut Context,
-) -> Vec<u8> {
-    if let Some(constant) = template.constant() {
-        return constant.as_bytes().to_vec();
-    }
-    let mut value = Vec::new();
-    let mut dates = std::mem::take(&mut context.http.dates);
-    let mut facts = exchange.facts(&[]);
-    facts.status = Some(response.0.status());
-    let record = exchange.record(common, common.assigned.as_deref(), Some(facts), context);
-    let heads = Heads {
-        record: &record,
-        request: (&exchange.request, &exchange.head),
-        response: Some(response),
-    };
-    template.expand(&record, &heads, &mut dates, &mut value);
-    context.http.dates = dates;
-    value
 }
 
 /// Whether there are `http-after-response` rules for it.
@@ -743,7 +319,7 @@ pub(crate) fn persistence(
     context.snapshot();
     let first = rules
         .iter()
-        .find(|rule| holds(&rule.condition, exchange, common, context));
+        .find(|rule| holds(&rule.condition, exchange, None, common, context));
     first.map(|rule| rule.forced)
 }
 
@@ -761,10 +337,10 @@ pub(crate) fn server(
         context.snapshot();
     }
     for rule in rules {
-        if !holds(&rule.condition, exchange, common, context) {
+        if !holds(&rule.condition, exchange, None, common, context) {
             continue;
         }
-        let name = expand(&rule.server, exchange, common, context);
+        let name = expand(&rule.server, exchange, None, common, context);
         let servers = backend.servers();
         let server = servers.iter().find(|server| server.name.as_bytes() == name)?;
         if down || server.is_there() {
@@ -807,15 +383,15 @@ pub(crate) fn backend(exchange: &Exchange, common: &Common, context: &mut Contex
     let plan = exchange.frontend.as_ref()?;
     context.snapshot();
     for switch in &plan.switches {
-        if !holds(&switch.condition, exchange, common, context) {
+        if !holds(&switch.condition, exchange, None, common, context) {
             continue;
         }
         match &switch.backend {
-            SwitchTo::Backend(backend) => return context.snapshot().backend_named(backend).cloned(),
+            SwitchTo::Backend(backend) => return context.known().backend_named(backend).cloned(),
             SwitchTo::Named(template) => {
-                let name = expand(template, exchange, common, context);
+                let name = expand(template, exchange, None, common, context);
                 let name = str::from_utf8(&name).ok();
-                let named = name.and_then(|name| context.snapshot().backend_named(name));
+                let named = name.and_then(|name| context.known().backend_named(name));
                 if let Some(backend) = named.filter(|backend| backend.plan().mode == Mode::Http) {
                     return Some(Arc::clone(backend));
                 }
@@ -825,7 +401,7 @@ pub(crate) fn backend(exchange: &Exchange, common: &Common, context: &mut Contex
         }
     }
     context
-        .snapshot()
+        .known()
         .backend_named(plan.default_backend.as_deref()?)
         .cloned()
 }

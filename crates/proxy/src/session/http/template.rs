@@ -1,16 +1,73 @@
-//! Values that rules make from a request: who answers the samples of their templates.
+//! Values that rules make from a request, and from its response: who answers the samples of their templates.
 
 use warren_balance::http::{Request, Response, list};
 
-use crate::logs::{Fetch, Samples};
+use super::exchange::Exchange;
+use crate::logs::{Fetch, Format, Samples};
 use crate::record::Record;
+use crate::session::Common;
 use crate::session::condition::{cookie, parameter};
+use crate::worker::context::Context;
+
+/// A response's head, and the octets it is in.
+pub(super) type Answered<'a> = Option<(&'a Response, &'a [u8])>;
+
+/// What a template says.
+pub(super) fn expand(
+    template: &Format,
+    exchange: &Exchange,
+    response: Answered<'_>,
+    common: &Common,
+    context: &mut Context,
+) -> Vec<u8> {
+    if let Some(constant) = template.constant() {
+        return constant.as_bytes().to_vec();
+    }
+    let record = record(exchange, response, common, context);
+    let heads = Heads::new(&record, exchange, response);
+    let mut out = Vec::new();
+    template.expand(&record, &heads, &mut context.http.dates, &mut out);
+    out
+}
+
+/// The value of an expression, if there is one.
+pub(crate) fn express(
+    format: &Format,
+    exchange: &Exchange,
+    response: Answered<'_>,
+    common: &Common,
+    context: &Context,
+) -> Option<Vec<u8>> {
+    let record = record(exchange, response, common, context);
+    format.value(&Heads::new(&record, exchange, response))
+}
+
+fn record<'a>(
+    exchange: &'a Exchange,
+    response: Answered<'_>,
+    common: &'a Common,
+    context: &Context,
+) -> Record<'a> {
+    let mut facts = exchange.facts(&[]);
+    facts.status = response.map_or(facts.status, |(response, _)| Some(response.status()));
+    exchange.record(common, common.assigned.as_deref(), Some(facts), context)
+}
 
 /// Answers samples from heads that are at hand, and the rest from what the log will say.
-pub(crate) struct Heads<'a> {
-    pub(crate) record: &'a Record<'a>,
-    pub(crate) request: (&'a Request, &'a [u8]),
-    pub(crate) response: Option<(&'a Response, &'a [u8])>,
+struct Heads<'a> {
+    record: &'a Record<'a>,
+    request: (&'a Request, &'a [u8]),
+    response: Answered<'a>,
+}
+
+impl<'a> Heads<'a> {
+    fn new(record: &'a Record<'a>, exchange: &'a Exchange, response: Answered<'a>) -> Self {
+        Self {
+            record,
+            request: (&exchange.request, &exchange.head),
+            response,
+        }
+    }
 }
 
 impl Samples for Heads<'_> {
