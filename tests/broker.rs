@@ -354,11 +354,12 @@ fn metrics_are_where_the_file_says_and_a_port_in_use_is_named() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
     let file = directory.path().join("rabbitmq.conf");
-    let text = format!(
-        "prometheus.tcp.ip = 127.0.0.1\nprometheus.tcp.port = {}\n",
-        address.port()
-    );
-    std::fs::write(&file, text).unwrap();
+    let serve_at = |address: SocketAddr| {
+        let (ip, port) = (address.ip(), address.port());
+        let text = format!("prometheus.tcp.ip = {ip}\nprometheus.tcp.port = {port}\n");
+        std::fs::write(&file, text).unwrap();
+    };
+    serve_at(address);
     let command = || {
         let mut command = Command::new(env!("CARGO_BIN_EXE_warren"));
         command
@@ -378,7 +379,9 @@ fn metrics_are_where_the_file_says_and_a_port_in_use_is_named() {
         "{said}"
     );
     assert!(said.contains("prometheus.tcp.port"), "{said}");
-    drop(taken);
+    // The same port of an address that nobody else uses.
+    let address = SocketAddr::from(([127, 0, 0, 2], address.port()));
+    serve_at(address);
     let _broker = Broker::run(&mut command());
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -440,13 +443,9 @@ fn renewed_certificates_are_used_without_a_word_and_bad_ones_are_not() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("broker.pem");
     certificate(&path, "first.example", "10");
-    let port = {
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        free.local_addr().unwrap().port()
-    };
     let file = directory.path().join("warren.toml");
     let text = format!(
-        "[broker]\nlisten = []\ntls_listen = [\"127.0.0.1:{port}\"]\nmetrics = \"off\"\nhandshake_timeout = \"1s\"\n\
+        "[broker]\nlisten = []\ntls_listen = [\"127.0.0.1:0\"]\nmetrics = \"off\"\nhandshake_timeout = \"1s\"\n\
          tls = {{ certificates = [\"{}\"] }}\n",
         path.display()
     );
