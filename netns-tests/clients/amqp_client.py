@@ -1,18 +1,27 @@
 """py-amqp, as its users do."""
 
 import socket
+import ssl
 import time
 
 import amqp
-from amqp.exceptions import AMQPError, NotFound, ResourceLocked
+from amqp.exceptions import AMQPError, MessageNacked, NotFound, ResourceLocked
 
 import common
-from common import HOST, PORT, drain, quiet, until
+from common import CERTIFICATES, HOST, PORT, drain, quiet, until
 
 
 def connect():
     connection = amqp.Connection(f'{HOST}:{PORT}', heartbeat=10, connect_timeout=10, read_timeout=10, write_timeout=10,
                                  confirm_publish=True)
+    connection.connect()
+    return connection
+
+
+def connect_with_certificate():
+    own = {'ca_certs': f'{CERTIFICATES}/authority.pem', 'certfile': f'{CERTIFICATES}/client.pem',
+           'keyfile': f'{CERTIFICATES}/client.pem.key', 'cert_reqs': ssl.CERT_REQUIRED, 'server_hostname': HOST}
+    connection = amqp.Connection(f'{HOST}:{PORT}', ssl=own, login_method='EXTERNAL', confirm_publish=True)
     connection.connect()
     return connection
 
@@ -27,6 +36,13 @@ def confirms(connection):
     for number in range(100):
         channel.basic_publish_confirm(amqp.Message(str(number), delivery_mode=2), routing_key=queue)
     assert [fetch(channel, queue).body for _ in range(100)] == [str(number) for number in range(100)]
+    full = channel.queue_declare('', exclusive=True, arguments={'x-max-length': 1, 'x-overflow': 'reject-publish'}).queue
+    channel.basic_publish_confirm(amqp.Message('fits'), routing_key=full)
+    try:
+        channel.basic_publish_confirm(amqp.Message('does not'), routing_key=full)
+        raise AssertionError('it was confirmed')
+    except MessageNacked:
+        pass
     channel.close()
 
 
@@ -175,4 +191,7 @@ def restart(connection):
     connection.close()
 
 
-common.do_all(connect(), confirms, returns, cancel, prefetch, exclusive, dead_letters, ttl, rpc, restart)
+if CERTIFICATES:
+    common.do_all(connect_with_certificate(), confirms)
+else:
+    common.do_all(connect(), confirms, returns, cancel, prefetch, exclusive, dead_letters, ttl, rpc, restart)

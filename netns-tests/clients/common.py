@@ -1,10 +1,13 @@
 """What the clients in Python have in common: waiting for something, and doing one thing after the other."""
 
+import os
 import socket
 import sys
 import time
 
 HOST, PORT = sys.argv[1], int(sys.argv[2])
+# Where certificates are, for those who come over TLS.
+CERTIFICATES = os.environ.get('CERTIFICATES')
 
 
 def until(condition, wait, seconds=10):

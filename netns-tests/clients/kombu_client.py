@@ -1,16 +1,24 @@
 """kombu, as its users do, Celery among them."""
 
 import socket
+import ssl
 import time
 
+from amqp.exceptions import MessageNacked
 from kombu import Connection, Consumer, Exchange, Producer, Queue
 
 import common
-from common import HOST, PORT, drain, quiet, until
+from common import CERTIFICATES, HOST, PORT, drain, quiet, until
 
 
 def connect():
     return Connection(f'amqp://guest:guest@{HOST}:{PORT}//', transport_options={'confirm_publish': True}, heartbeat=10)
+
+
+def connect_with_certificate():
+    own = {'ca_certs': f'{CERTIFICATES}/authority.pem', 'certfile': f'{CERTIFICATES}/client.pem',
+           'keyfile': f'{CERTIFICATES}/client.pem.key', 'cert_reqs': ssl.CERT_REQUIRED, 'server_hostname': HOST}
+    return Connection(f'amqp://{HOST}:{PORT}//', ssl=own, login_method='EXTERNAL', transport_options={'confirm_publish': True})
 
 
 def fetch(queue):
@@ -26,6 +34,16 @@ def confirms(connection):
         for message in got:
             message.ack()
     queue.queue(connection.channel()).delete()
+    channel = connection.channel()
+    Queue('kombu.full', exclusive=True, max_length=1, queue_arguments={'x-overflow': 'reject-publish'}, channel=channel).declare()
+    producer = Producer(channel, routing_key='kombu.full')
+    producer.publish('fits')
+    try:
+        producer.publish('does not')
+        raise AssertionError('it was confirmed')
+    except MessageNacked:
+        pass
+    channel.close()
 
 
 def returns(connection):
@@ -172,6 +190,9 @@ def restart(connection):
     connection.close()
 
 
-connection = connect()
+connection = connect_with_certificate() if CERTIFICATES else connect()
 connection.connect()
-common.do_all(connection, confirms, returns, cancel, prefetch, exclusive, dead_letters, ttl, rpc, restart)
+if CERTIFICATES:
+    common.do_all(connection, confirms)
+else:
+    common.do_all(connection, confirms, returns, cancel, prefetch, exclusive, dead_letters, ttl, rpc, restart)

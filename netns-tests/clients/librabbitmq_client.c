@@ -10,6 +10,7 @@
 
 #include <amqp.h>
 #include <amqp_framing.h>
+#include <amqp_ssl_socket.h>
 #include <amqp_tcp_socket.h>
 
 #define CHECK(condition)                                                                      \
@@ -50,6 +51,24 @@ static connection try_connect(void) {
 static connection open_connection(void) {
     connection c = try_connect();
     CHECK(c);
+    return c;
+}
+
+static connection open_with_certificate(const char *certificates) {
+    connection c = amqp_new_connection();
+    amqp_socket_t *socket = amqp_ssl_socket_new(c);
+    CHECK(socket);
+    char authority[4096], certificate[4096], key[4096];
+    snprintf(authority, sizeof authority, "%s/authority.pem", certificates);
+    snprintf(certificate, sizeof certificate, "%s/client.pem", certificates);
+    snprintf(key, sizeof key, "%s/client.pem.key", certificates);
+    CHECK(amqp_ssl_socket_set_cacert(socket, authority) == AMQP_STATUS_OK);
+    CHECK(amqp_ssl_socket_set_key(socket, certificate, key) == AMQP_STATUS_OK);
+    amqp_ssl_socket_set_verify_peer(socket, 1);
+    amqp_ssl_socket_set_verify_hostname(socket, 1);
+    CHECK(amqp_socket_open(socket, host, port) == AMQP_STATUS_OK);
+    /* It cannot send nothing, and what it sends means nothing. */
+    CHECK(amqp_login(c, "/", 0, 131072, 0, AMQP_SASL_METHOD_EXTERNAL, "anybody").reply_type == AMQP_RESPONSE_NORMAL);
     return c;
 }
 
@@ -159,6 +178,16 @@ static void confirms(connection c) {
         snprintf(body, sizeof body, "%d", number);
         expect(c, "librabbitmq.confirms", body);
     }
+    amqp_table_entry_t entries[] = {
+        {text("x-max-length"), {.kind = AMQP_FIELD_KIND_I32, .value.i32 = 1}},
+        {text("x-overflow"), {.kind = AMQP_FIELD_KIND_UTF8, .value.bytes = text("reject-publish")}},
+    };
+    declare(c, "librabbitmq.full", 0, 1, (amqp_table_t){.num_entries = 2, .entries = entries});
+    publish_persistent(c, "", "librabbitmq.full", "fits");
+    confirmed(c, 101);
+    publish_persistent(c, "", "librabbitmq.full", "does not");
+    amqp_basic_nack_t *refused = method(c, AMQP_BASIC_NACK_METHOD).payload.method.decoded;
+    CHECK(refused->delivery_tag == 102);
     close_channel(c, 1);
 }
 
@@ -377,13 +406,15 @@ int main(int count, char **words) {
     host = words[1];
     port = atoi(words[2]);
     setvbuf(stdout, NULL, _IOLBF, 0);
-    connection c = open_connection();
+    /* Where certificates are, if it comes over TLS. */
+    const char *certificates = getenv("CERTIFICATES");
+    connection c = certificates ? open_with_certificate(certificates) : open_connection();
     const struct { const char *name; void (*run)(connection); } scenarios[] = {
         {"confirms", confirms}, {"returns", returns}, {"cancel", cancel},
         {"prefetch", prefetch}, {"exclusive", exclusive}, {"dead-letters", dead_letters},
         {"ttl", ttl}, {"rpc", rpc}, {"restart", restart},
     };
-    for (size_t number = 0; number < sizeof scenarios / sizeof *scenarios; number++) {
+    for (size_t number = 0; number < (certificates ? 1 : sizeof scenarios / sizeof *scenarios); number++) {
         scenarios[number].run(c);
         printf("did %s\n", scenarios[number].name);
     }

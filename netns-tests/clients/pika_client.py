@@ -1,5 +1,6 @@
 """pika, as its users do."""
 
+import ssl
 import threading
 import time
 
@@ -7,7 +8,7 @@ import pika
 from pika.exceptions import AMQPError, ChannelClosedByBroker, NackError, UnroutableError
 
 import common
-from common import HOST, PORT
+from common import CERTIFICATES, HOST, PORT
 
 PERSISTENT = pika.BasicProperties(delivery_mode=2)
 
@@ -15,6 +16,14 @@ PERSISTENT = pika.BasicProperties(delivery_mode=2)
 def connect():
     parameters = pika.ConnectionParameters(HOST, PORT, heartbeat=10, blocked_connection_timeout=10, socket_timeout=10)
     return pika.BlockingConnection(parameters)
+
+
+def connect_with_certificate():
+    context = ssl.create_default_context(cafile=f'{CERTIFICATES}/authority.pem')
+    context.load_cert_chain(f'{CERTIFICATES}/client.pem', f'{CERTIFICATES}/client.pem.key')
+    options = pika.SSLOptions(context, HOST)
+    external = pika.credentials.ExternalCredentials()
+    return pika.BlockingConnection(pika.ConnectionParameters(HOST, PORT, credentials=external, ssl_options=options))
 
 
 def fetch(channel, queue):
@@ -209,4 +218,7 @@ def restart(connection):
     connection.close()
 
 
-common.do_all(connect(), confirms, returns, cancel, prefetch, exclusive, dead_letters, ttl, rpc, restart)
+if CERTIFICATES:
+    common.do_all(connect_with_certificate(), confirms)
+else:
+    common.do_all(connect(), confirms, returns, cancel, prefetch, exclusive, dead_letters, ttl, rpc, restart)

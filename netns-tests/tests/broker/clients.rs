@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use warren_lab::{Host, Network, Process, eventually};
+use warren_lab::{Host, Network, Process, eventually, warren_binary};
 
 use super::node::{Flavour, Node};
 
@@ -24,11 +24,15 @@ const ALL: [&str; 9] = [
     "restart",
 ];
 
-/// A client: its name, how it is called, and what it does.
+/// What each does over TLS besides, in a column of its own.
+const OVER_TLS: &str = "confirms";
+
+/// A client: its name, how it is called, what it does, and whether it can do so over TLS.
 struct Client {
     name: &'static str,
     words: &'static [&'static str],
     does: &'static [&'static str],
+    tls: bool,
 }
 
 /// Paths are those below `target/clients`.
@@ -46,6 +50,7 @@ const TOOLS: Client = Client {
     name: "amqp-tools",
     words: &["/usr/bin/env", "sh", "tools_client.sh"],
     does: &["declare", "consume", "bind", "restart"],
+    tls: false,
 };
 
 const fn client(name: &'static str, words: &'static [&'static str]) -> Client {
@@ -53,6 +58,7 @@ const fn client(name: &'static str, words: &'static [&'static str]) -> Client {
         name,
         words,
         does: &ALL,
+        tls: true,
     }
 }
 
@@ -64,6 +70,64 @@ fn clients_do_with_warren_what_they_do_with_rabbitmq() {
 #[test]
 fn clients_do_with_rabbitmq_what_they_are_expected_to_do() {
     clients_do_all_that_they_do(Flavour::RabbitMq);
+}
+
+/// What the broker has: which certificates, of which the second is the one that clients ask for, and a user who is called
+/// like theirs.
+const TLS: &str = "\
+[broker]
+listen = []
+tls_listen = [\"5671\"]
+tls = { certificates = [\"other.test.pem\", \"localhost.pem\"], client_ca = \"authority.pem\", clients = \"required\" }
+first = { user = \"CN=client\" }
+";
+
+/// An authority, and what it has signed.
+const SIGN: &str = "\
+openssl req -x509 -newkey rsa:2048 -nodes -days 30 -subj /CN=authority -keyout authority.pem.key -out authority.pem
+for name in other.test localhost client; do
+    openssl req -newkey rsa:2048 -nodes -subj /CN=$name -addext subjectAltName=DNS:$name -keyout $name.pem.key -out $name.csr
+    openssl x509 -req -in $name.csr -days 30 -CA authority.pem -CAkey authority.pem.key -copy_extensions copy -out $name.pem
+done
+";
+
+#[test]
+fn over_tls_clients_find_the_name_they_ask_for_and_are_who_their_certificates_say() {
+    let network = Network::new();
+    let host = network.host_with("broker", &["192.168.5.1/24"]);
+    let certificates = host.directory();
+    host.sh(&format!("cd {} && {{\n{SIGN}}}", certificates.display()));
+    let mut command = Command::new(warren_binary());
+    command
+        .args(["broker", "--config"])
+        .arg(host.write("warren.toml", TLS))
+        .arg("--data")
+        .arg(host.directory().join("data"))
+        .current_dir(certificates);
+    let broker = host.spawn_command(command);
+    eventually(PATIENCE, "the broker is ready", || {
+        let log = broker.log();
+        if log.contains("ready") { Ok(()) } else { Err(log) }
+    });
+    let running: Vec<(&Client, Process)> = CLIENTS
+        .iter()
+        .filter(|client| client.tls)
+        .map(|client| {
+            let mut command = command_of(client, ["localhost", "5671"]);
+            command.env("CERTIFICATES", certificates);
+            (client, host.spawn_command(command))
+        })
+        .collect();
+    for (client, mut process) in running {
+        let status = process.wait(PATIENCE);
+        let log = process.log();
+        assert!(
+            status.success() && log.lines().any(|line| line == format!("did {OVER_TLS}")),
+            "{}: {status}\n{log}\n{}",
+            client.name,
+            broker.log()
+        );
+    }
 }
 
 #[test]
@@ -80,6 +144,7 @@ fn the_table_says_what_each_client_does() {
         let row = cells(row.unwrap_or_else(|| panic!("{} is not in the table", client.name)));
         let said: Vec<&str> = ALL
             .into_iter()
+            .chain(["tls"])
             .filter(|name| {
                 let column = columns.iter().position(|column| column == name);
                 let column = column.unwrap_or_else(|| panic!("{name} is no column"));
@@ -91,6 +156,7 @@ fn the_table_says_what_each_client_does() {
             .iter()
             .copied()
             .filter(|name| ALL.contains(name))
+            .chain(client.tls.then_some("tls"))
             .collect();
         assert_eq!(said, does, "{}", client.name);
     }
@@ -133,20 +199,22 @@ fn clients_do_all_that_they_do(flavour: Flavour) {
 }
 
 fn run(client: &Client, host: &Host) -> Process {
+    let mut command = command_of(client, ["127.0.0.1", "5672"]);
+    command.arg(host.directory().join("restarted"));
+    host.spawn_command(command)
+}
+
+fn command_of(client: &Client, at: [&str; 2]) -> Command {
     let directory = directory();
     let mut words = client.words.iter();
     let mut command = Command::new(directory.join(words.next().expect("a program")));
+    command.args(words).args(at).current_dir(directory);
     command
-        .args(words)
-        .args(["127.0.0.1", "5672"])
-        .arg(host.directory().join("restarted"))
-        .current_dir(directory);
-    host.spawn_command(command)
 }
 
 /// Where the libraries are, beside the programs under test.
 fn directory() -> PathBuf {
-    let binary = warren_lab::warren_binary();
+    let binary = warren_binary();
     let directory = binary
         .ancestors()
         .nth(2)

@@ -1,5 +1,6 @@
 //! lapin, as its users do.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use futures_lite::StreamExt;
@@ -9,6 +10,7 @@ use lapin::options::{
     BasicQosOptions, BasicRejectOptions, ConfirmSelectOptions, ExchangeDeclareOptions, ExchangeDeleteOptions,
     QueueBindOptions, QueueDeclareOptions, QueueDeleteOptions,
 };
+use lapin::tcp::{OwnedIdentity, OwnedTLSConfig};
 use lapin::types::{AMQPValue, FieldTable, LongString};
 use lapin::{
     BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Consumer, Error, ErrorKind,
@@ -21,11 +23,32 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Channels close when they are dropped.
 type Done = Result<(), Error>;
 
-async fn connect() -> Result<Connection, Error> {
+/// `address:port`
+fn place() -> String {
     let mut words = std::env::args().skip(1);
     let (host, port) = (words.next().expect("an address"), words.next().expect("a port"));
-    let uri = format!("amqp://guest:guest@{host}:{port}/%2f?heartbeat=10");
+    format!("{host}:{port}")
+}
+
+async fn connect() -> Result<Connection, Error> {
+    let uri = format!("amqp://guest:guest@{}/%2f?heartbeat=10", place());
     Connection::connect(&uri, ConnectionProperties::default()).await
+}
+
+/// With a certificate of this directory.
+async fn connect_with_certificate(certificates: &Path) -> Result<Connection, Error> {
+    let read = |name| std::fs::read_to_string(certificates.join(name)).expect("a certificate");
+    let identity = OwnedIdentity::PKCS8 {
+        pem: read("client.pem").into(),
+        key: read("client.pem.key").into(),
+    };
+    let config = OwnedTLSConfig {
+        identity: Some(identity),
+        cert_chain: Some(read("authority.pem")),
+    };
+    let uri = format!("amqps://{}/%2f?auth_mechanism=external", place());
+    let runtime = lapin::runtime::default_runtime()?;
+    Connection::connect_with_config(&uri, ConnectionProperties::default(), config, runtime).await
 }
 
 async fn own(channel: &Channel, name: &str, arguments: FieldTable) -> Result<String, Error> {
@@ -406,9 +429,17 @@ async fn restart(connection: &Connection) -> Done {
 
 #[tokio::main]
 async fn main() -> Done {
-    let connection = connect().await?;
+    // Where certificates are, if it comes over TLS.
+    let certificates = std::env::var_os("CERTIFICATES");
+    let connection = match &certificates {
+        Some(certificates) => connect_with_certificate(certificates.as_ref()).await?,
+        None => connect().await?,
+    };
     confirms(&connection).await?;
     println!("did confirms");
+    if certificates.is_some() {
+        return Ok(());
+    }
     returns(&connection).await?;
     println!("did returns");
     cancel(&connection).await?;
