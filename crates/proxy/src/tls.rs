@@ -2,7 +2,7 @@
 //!
 //! - [`Keyring`]: all that a plan needs.
 //! - [`Acceptor`]: the certificates and rules of one bind line; [`Connector`]: those of one server.
-//! - [`Watched`]: an acceptor that is loaded anew when its files change.
+//! - [`Watched`]: either of them, made anew when its files change.
 //! - [`hello`]: what a client says first, for who only passes it on.
 //!
 //! What happens on a socket is in the session's endpoint. Deliberately absent: TLS before 1.2, renegotiation, early data
@@ -36,7 +36,7 @@ pub use connector::Connector;
 pub use keyring::{Keyring, KeyringError};
 #[cfg(test)]
 pub(crate) use tests::{Authority, Files, bind_tls, server_tls, test_hello};
-pub use watch::{Change, Watched};
+pub use watch::{Source, Watched};
 pub(crate) use x509::common_name;
 
 /// So long before its end a certificate is warned of.

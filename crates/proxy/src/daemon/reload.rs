@@ -16,7 +16,7 @@ use super::{DaemonError, Options, limits};
 use crate::config::{self, Format, Loaded, Machine};
 use crate::live::{Gauge, Snapshot};
 use crate::plan::{BindAddress, Plan, Verify};
-use crate::tls::{Change, Keyring};
+use crate::tls::Keyring;
 use crate::worker::{Command, Listener};
 
 /// Reads the configuration and applies what the command line says to it. Warnings are logged by the caller.
@@ -150,12 +150,11 @@ impl Daemon {
         let mut renewed = false;
         for change in self.keyring.look() {
             match change {
-                Change::None => {}
-                Change::Loaded(_) => {
+                Ok(()) => {
                     renewed = true;
                     tracing::info!("certificates were read again");
                 }
-                Change::Failed(error) => {
+                Err(error) => {
                     tracing::error!(%error, "certificates were not read again, the earlier ones stay in use");
                 }
             }

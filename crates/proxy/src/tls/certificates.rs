@@ -20,7 +20,7 @@ use super::{CertificateInfo, FILE_MAX, TlsError, provider, x509};
 const OTHER_EXTENSIONS: [&str; 4] = ["issuer", "key", "ocsp", "sctl"];
 
 /// Where distributions keep the authorities they trust.
-const SYSTEM_AUTHORITIES: [&str; 4] = [
+pub(super) const SYSTEM_AUTHORITIES: [&str; 4] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
     "/etc/ssl/ca-bundle.pem",

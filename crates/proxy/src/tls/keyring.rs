@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::{Acceptor, CertificateInfo, Change, Connector, TlsError, Watched};
+use super::{Acceptor, CertificateInfo, TlsError, Watched};
 use crate::live::Snapshot;
 use crate::plan::{BindTls, Plan, ServerTls};
 
@@ -15,8 +15,8 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// Acceptors of all bind lines and connectors of all servers. Lines that say the same share one.
 #[derive(Debug, Default)]
 pub struct Keyring {
-    acceptors: HashMap<Arc<BindTls>, Watched>,
-    connectors: HashMap<Arc<ServerTls>, Arc<Connector>>,
+    acceptors: HashMap<Arc<BindTls>, Watched<BindTls>>,
+    connectors: HashMap<Arc<ServerTls>, Watched<ServerTls>>,
     /// When the operator was told last.
     warned: Option<SystemTime>,
 }
@@ -49,11 +49,11 @@ impl Keyring {
         for backend in &plan.backends {
             for server in &backend.servers {
                 let Some(tls) = &server.tls else { continue };
-                let connector = Connector::load(tls).map_err(|error| KeyringError {
+                let watched = Watched::load(tls, None).map_err(|error| KeyringError {
                     place: format!("server {}/{}", backend.name, server.name),
                     error,
                 })?;
-                keyring.connectors.insert(Arc::clone(tls), Arc::new(connector));
+                keyring.connectors.insert(Arc::clone(tls), watched);
             }
         }
         Ok(keyring)
@@ -62,7 +62,7 @@ impl Keyring {
     /// For the listeners of a bind line.
     #[must_use]
     pub fn acceptor(&self, bind: &BindTls) -> Option<&Arc<Acceptor>> {
-        self.acceptors.get(bind).map(Watched::acceptor)
+        self.acceptors.get(bind).map(Watched::made)
     }
 
     /// Gives every server what connections to it need, and tells frontends what they show. To be called once the plan is
@@ -78,24 +78,27 @@ impl Keyring {
             // Those that were added at run time have read theirs.
             for server in backend.servers().iter().filter(|server| server.added.is_none()) {
                 let plan = server.plan();
-                let connector = plan.tls.as_ref().and_then(|tls| self.connectors.get(tls));
-                server.connector.store(connector.cloned());
+                let watched = plan.tls.as_ref().and_then(|tls| self.connectors.get(tls));
+                server.connector.store(watched.map(Watched::made).cloned());
             }
         }
     }
 
-    /// Whether files of bind lines have changed. To be called every few seconds; after [`Change::Loaded`] the listeners
-    /// are to be told.
-    pub fn look(&mut self) -> Vec<Change> {
-        let changes = self.acceptors.values_mut().map(Watched::look);
-        changes.filter(|change| !matches!(change, Change::None)).collect()
+    /// What came of files that have changed; what is no good leaves the old ones in use. To be called every few seconds; if
+    /// something is new, servers are to be equipped and listeners to be told.
+    pub fn look(&mut self) -> Vec<Result<(), TlsError>> {
+        let acceptors = self.acceptors.values_mut();
+        let acceptors = acceptors.filter_map(|watched| Some(watched.look()?.map(|_| ())));
+        let connectors = self.connectors.values_mut();
+        let connectors = connectors.filter_map(|watched| Some(watched.look()?.map(|_| ())));
+        acceptors.chain(connectors).collect()
     }
 
     /// Every certificate that clients are shown, in no order.
     pub fn certificates(&self) -> impl Iterator<Item = &CertificateInfo> {
         self.acceptors
             .values()
-            .flat_map(|watched| watched.acceptor().certificates())
+            .flat_map(|watched| watched.made().certificates())
     }
 
     /// What an operator should know at this time: ends that are near, keys that everybody may read.
@@ -104,11 +107,11 @@ impl Keyring {
         let of_clients = self
             .acceptors
             .values()
-            .flat_map(|watched| watched.acceptor().warnings(now));
+            .flat_map(|watched| watched.made().warnings(now));
         let of_servers = self
             .connectors
             .values()
-            .flat_map(|connector| connector.warnings(now));
+            .flat_map(|watched| watched.made().warnings(now));
         let mut warnings: Vec<String> = of_clients.chain(of_servers).collect();
         warnings.sort();
         warnings.dedup();

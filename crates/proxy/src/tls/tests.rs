@@ -423,23 +423,21 @@ fn renewed_files_are_loaded_and_bad_ones_change_nothing() {
     let path = directory.path("x.pem");
     authority.write(&path, "a", &["a.example"], 90);
     let mut watched = Watched::load(&Arc::new(bind_tls(&[&path])), None).unwrap();
-    assert!(matches!(watched.look(), Change::None));
+    assert!(watched.look().is_none());
     // Renewals are moved into place.
     authority.write(&directory.path("new"), "b", &["b.example"], 90);
     fs::rename(directory.path("new"), &path).unwrap();
-    let Change::Loaded(acceptor) = watched.look() else {
-        panic!("it was not seen");
-    };
+    let acceptor = watched.look().expect("it is seen").unwrap();
     assert_eq!(acceptor.certificates()[0].names[0], "b.example");
-    assert!(matches!(watched.look(), Change::None));
+    assert!(watched.look().is_none());
     write(&directory.path("new"), "garbage");
     fs::rename(directory.path("new"), &path).unwrap();
     assert!(matches!(
         watched.look(),
-        Change::Failed(TlsError::NoCertificate { .. })
+        Some(Err(TlsError::NoCertificate { .. }))
     ));
-    assert!(matches!(watched.look(), Change::None), "said once");
-    assert_eq!(watched.acceptor().certificates()[0].names[0], "b.example");
+    assert!(watched.look().is_none(), "said once");
+    assert_eq!(watched.made().certificates()[0].names[0], "b.example");
 }
 
 #[test]
@@ -479,14 +477,49 @@ fn all_that_a_plan_needs_is_read_at_once_and_warned_of_once_a_day() {
 }
 
 #[test]
+fn what_servers_are_shown_and_whom_they_are_trusted_by_is_renewed_too() {
+    let (directory, authority) = (Directory::new(), Authority::new("authority"));
+    let [certificate, trusted] = ["x.pem", "ca.pem"].map(|name| directory.path(name));
+    authority.write(&certificate, "a", &["a.example"], 5);
+    write(&trusted, authority.pem());
+    let mut plan = crate::plan::testing::plan(&["127.0.0.1:1".parse().unwrap()]);
+    let mut tls = server_tls(Verify::Required(trusted.clone()));
+    tls.certificate = Some(certificate.clone());
+    let backend = Arc::get_mut(&mut plan.backends[0]).unwrap();
+    Arc::get_mut(&mut backend.servers[0]).unwrap().tls = Some(Arc::new(tls));
+    let mut keyring = Keyring::load(&plan, None).unwrap();
+    let live = crate::live::Live::new(Arc::new(plan));
+    let servers = live.snapshot().backends[0].servers();
+    let connector = |keyring: &Keyring| {
+        keyring.equip(&live.snapshot());
+        servers[0].connector.load_full().unwrap()
+    };
+    let (now, first) = (clock::wall_clock(), connector(&keyring));
+    assert_eq!(keyring.warnings(now).len(), 1);
+    assert!(keyring.look().is_empty());
+    authority.write(&directory.path("new"), "a", &["a.example"], 90);
+    fs::rename(directory.path("new"), &certificate).unwrap();
+    assert!(matches!(keyring.look()[..], [Ok(())]));
+    assert_eq!(keyring.warnings(now).len(), 0, "it lasts longer now");
+    let second = connector(&keyring);
+    assert!(!Arc::ptr_eq(&first, &second));
+    write(&trusted, "garbage");
+    assert!(matches!(keyring.look()[..], [Err(_)]));
+    assert!(Arc::ptr_eq(&connector(&keyring), &second));
+    write(&trusted, Authority::new("another").pem());
+    assert!(matches!(keyring.look()[..], [Ok(())]));
+    assert!(!Arc::ptr_eq(&connector(&keyring), &second));
+}
+
+#[test]
 fn a_new_file_in_a_directory_is_seen() {
     let (directory, authority) = (Directory::new(), Authority::new("authority"));
     authority.write(&directory.path("a.pem"), "a", &["a.example"], 90);
     let mut watched = Watched::load(&Arc::new(bind_tls(&[directory.0.path()])), None).unwrap();
     authority.write(&directory.path("b.pem"), "b", &["b.example"], 90);
-    assert!(matches!(watched.look(), Change::Loaded(acceptor) if acceptor.certificates().len() == 2));
+    assert!(matches!(watched.look(), Some(Ok(acceptor)) if acceptor.certificates().len() == 2));
     fs::remove_file(directory.path("a.pem")).unwrap();
-    assert!(matches!(watched.look(), Change::Loaded(acceptor) if acceptor.certificates().len() == 1));
+    assert!(matches!(watched.look(), Some(Ok(acceptor)) if acceptor.certificates().len() == 1));
 }
 
 fn server_config(certificate: CertificateDer<'static>, key: &KeyPair) -> rustls::ServerConfig {
