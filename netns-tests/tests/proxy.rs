@@ -14,6 +14,7 @@ mod limits;
 mod rabbitmq;
 mod records;
 mod reload;
+mod scraper;
 mod seeds;
 mod start;
 mod tls;
