@@ -2,6 +2,7 @@
 
 mod clients;
 mod node;
+mod pages;
 mod pair;
 mod proxied;
 mod seeds;
