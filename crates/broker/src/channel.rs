@@ -7,6 +7,8 @@ pub(crate) mod confirm;
 mod consume;
 mod declare;
 pub(crate) mod settle;
+#[cfg(test)]
+mod tests;
 mod transaction;
 
 use std::collections::HashMap;
@@ -59,8 +61,6 @@ pub(crate) struct Channel {
     prefetch: u16,
     /// What an empty name means.
     last_queue: Option<Name>,
-    /// What `basic.get` fetched, by queue.
-    fetched: HashMap<warren_model::QueueId, u32>,
     settled: Vec<Unsettled>,
     transaction: Transaction,
     /// Where answers to it go, with `amq.rabbitmq.reply-to`.
@@ -98,7 +98,6 @@ impl Channel {
             consumers: HashMap::new(),
             prefetch: 0,
             last_queue: None,
-            fetched: HashMap::new(),
             settled: Vec::new(),
             transaction: Transaction::default(),
             reply_to: None,

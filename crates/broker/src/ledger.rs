@@ -1,6 +1,7 @@
 //! What a channel's client has and has not settled: delivery tags, and where each message came from.
 //!
-//! Tags of a channel grow by one, so they are places in a ring.
+//! Tags of a channel grow by one, so the place of one that is not settled is mostly as far from the first as its tag. Messages
+//! that nobody settles have tags and no places.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -31,18 +32,42 @@ pub(crate) struct Unsettled {
     pub(crate) position: Position,
 }
 
+/// A message that a client has, or one before others that he has.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    tag: u64,
+    position: Position,
+    origin: u32,
+    /// The client has it no more, or has said what he will do with it.
+    empty: bool,
+}
+
+impl Place {
+    const fn unsettled(self) -> Unsettled {
+        Unsettled {
+            origin: self.origin,
+            position: self.position,
+        }
+    }
+}
+
 /// What a channel's client has.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     origins: Slab<Origin>,
-    /// The tag before that of the first place.
-    before: u64,
-    places: VecDeque<Option<Unsettled>>,
+    /// From where a message was fetched last.
+    fetched: u32,
+    /// The last tag.
+    last: u64,
+    /// By tag; the first is not empty, unless something is held.
+    places: VecDeque<Place>,
     unsettled: u32,
     /// Those of them that came to consumers, and were not fetched.
     held: u32,
     /// Room that was promised to messages on their way.
     reserved: u32,
+    /// Somebody found no room.
+    refused: bool,
     /// `basic.qos` with `global`: for all of the channel's consumers together; 0 is no limit.
     limit: u32,
     /// There is or was such a limit.
@@ -88,13 +113,9 @@ impl Ledger {
     }
 
     /// A tag for a message that nobody settles.
-    pub(crate) fn next_tag(&mut self) -> u64 {
-        if self.places.is_empty() {
-            self.before += 1;
-            return self.before;
-        }
-        self.places.push_back(None);
-        self.last_tag()
+    pub(crate) const fn next_tag(&mut self) -> u64 {
+        self.last += 1;
+        self.last
     }
 
     /// A tag for a message that has to be settled.
@@ -107,8 +128,40 @@ impl Ledger {
                 self.reserved = self.reserved.saturating_sub(1);
             }
         }
-        self.places.push_back(Some(Unsettled { origin, position }));
-        self.last_tag()
+        let tag = self.next_tag();
+        self.places.push_back(Place {
+            tag,
+            position,
+            origin,
+            empty: false,
+        });
+        tag
+    }
+
+    /// A tag for a message that was fetched from a queue and has to be settled. Nothing is kept of the queue beyond that.
+    pub(crate) fn fetch(&mut self, queue: &QueueHandle, position: Position) -> u64 {
+        let last = self.origins.get(self.fetched as usize);
+        if !last.is_some_and(|last| !last.open && last.consumer.is_none() && last.queue.is(queue)) {
+            self.fetched = self.open(queue.clone());
+            if let Some(origin) = self.origins.get_mut(self.fetched as usize) {
+                origin.open = false;
+            }
+        }
+        self.deliver(self.fetched, position)
+    }
+
+    /// The place of a message that the client has.
+    fn find(&self, tag: u64) -> Result<usize, UnknownTag> {
+        let is_it = |index: &usize| {
+            let place = self.places.get(*index);
+            place.is_some_and(|place| place.tag == tag && !place.empty)
+        };
+        let guess = || usize::try_from(tag.checked_sub(self.places.front()?.tag)?).ok();
+        let search = || self.places.binary_search_by_key(&tag, |place| place.tag).ok();
+        guess()
+            .filter(is_it)
+            .or_else(|| search().filter(is_it))
+            .ok_or(UnknownTag(tag))
     }
 
     /// The client settles a tag, with all before it if `multiple`. Tag 0 is all there are then.
@@ -121,32 +174,25 @@ impl Ledger {
         multiple: bool,
         into: &mut Vec<Unsettled>,
     ) -> Result<(), UnknownTag> {
-        let count = match tag == 0 && multiple {
-            true => self.places.len(),
-            false => {
-                let index = tag
-                    .checked_sub(self.before + 1)
-                    .and_then(|index| usize::try_from(index).ok());
-                let place = index.and_then(|index| self.places.get_mut(index));
-                let one = place
-                    .and_then(|place| if multiple { *place } else { place.take() })
-                    .ok_or(UnknownTag(tag))?;
-                match multiple {
-                    true => index.unwrap_or_default() + 1,
-                    false => {
-                        into.push(one);
-                        self.unsettled = self.unsettled.saturating_sub(1);
-                        0
-                    }
+        let before = into.len();
+        match (tag, multiple) {
+            (_, false) => {
+                let index = self.find(tag)?;
+                if let Some(place) = self.places.get_mut(index) {
+                    place.empty = true;
+                    into.push(place.unsettled());
                 }
             }
-        };
-        let settled = into.len();
-        into.extend(self.places.drain(..count).flatten());
-        self.unsettled = self
-            .unsettled
-            .saturating_sub(u32::try_from(into.len() - settled).unwrap_or(u32::MAX));
-        self.before += count as u64;
+            (_, true) => {
+                let count = match tag {
+                    0 => self.places.len(),
+                    _ => self.find(tag)? + 1,
+                };
+                let places = self.places.drain(..count).filter(|place| !place.empty);
+                into.extend(places.map(Place::unsettled));
+            }
+        }
+        self.let_go(into.len() - before);
         self.trim();
         Ok(())
     }
@@ -162,35 +208,27 @@ impl Ledger {
         multiple: bool,
         mut held: impl FnMut(u64, Unsettled),
     ) -> Result<(), UnknownTag> {
-        let first = self.before + 1;
-        let index = tag
-            .checked_sub(first)
-            .and_then(|index| usize::try_from(index).ok());
         let range = match (tag, multiple) {
             (0, true) => 0..self.places.len(),
-            _ => {
-                let index = index
-                    .filter(|index| self.places.get(*index).is_some_and(Option::is_some))
-                    .ok_or(UnknownTag(tag))?;
-                if multiple { 0..index + 1 } else { index..index + 1 }
+            (_, true) => 0..self.find(tag)? + 1,
+            (_, false) => {
+                let index = self.find(tag)?;
+                index..index + 1
             }
         };
-        let start = range.start;
-        for (place, index) in self.places.range_mut(range).zip(start..) {
-            if let Some(one) = place.take() {
-                held(first + index as u64, one);
-            }
+        for place in self.places.range_mut(range).filter(|place| !place.empty) {
+            place.empty = true;
+            held(place.tag, place.unsettled());
         }
         Ok(())
     }
 
     /// A message that was held is the client's again.
-    pub(crate) fn restore(&mut self, tag: u64, one: Unsettled) {
-        let index = tag
-            .checked_sub(self.before + 1)
-            .and_then(|index| usize::try_from(index).ok());
-        if let Some(place) = index.and_then(|index| self.places.get_mut(index)) {
-            *place = Some(one);
+    pub(crate) fn restore(&mut self, tag: u64) {
+        if let Ok(index) = self.places.binary_search_by_key(&tag, |place| place.tag)
+            && let Some(place) = self.places.get_mut(index)
+        {
+            place.empty = false;
         }
     }
 
@@ -203,16 +241,13 @@ impl Ledger {
 
     /// No message is held any more: places at the front that are empty are not needed.
     pub(crate) fn trim(&mut self) {
-        while let Some(None) = self.places.front() {
-            self.places.pop_front();
-            self.before += 1;
-        }
+        while self.places.pop_front_if(|place| place.empty).is_some() {}
     }
 
     /// All that the client has, oldest first, with where it came from. The channel is gone.
     pub(crate) fn drain(&mut self) -> Vec<(Origin, Position)> {
         let origins = &self.origins;
-        let all = self.places.drain(..).flatten();
+        let all = self.places.drain(..).filter(|place| !place.empty);
         all.filter_map(|one| Some((origins.get(one.origin as usize)?.clone(), one.position)))
             .collect()
     }
@@ -239,15 +274,17 @@ impl Ledger {
     /// Promises room for a message, if there is any.
     pub(crate) const fn reserve(&mut self) -> bool {
         let room = !self.is_full();
-        if room {
-            self.reserved += 1;
+        match room {
+            true => self.reserved += 1,
+            false => self.refused = true,
         }
         room
     }
 
-    /// There was no message for the room.
-    pub(crate) const fn unreserve(&mut self) {
+    /// There was no message for the room. Says whether others have been refused meanwhile.
+    pub(crate) const fn unreserve(&mut self) -> bool {
         self.reserved = self.reserved.saturating_sub(1);
+        std::mem::replace(&mut self.refused, false)
     }
 
     /// The limit of the whole channel; 0: none.
@@ -271,13 +308,12 @@ impl Ledger {
     /// Since when, at least, the client has had the oldest message that it has. Asked now and then, since it only knows the
     /// times at which it was asked.
     pub(crate) fn had_since(&mut self, now: Millis) -> Option<Millis> {
-        while self.looks.front().is_some_and(|(tag, _)| *tag <= self.before) {
-            self.looks.pop_front();
-        }
-        if self.places.is_empty() {
+        let Some(first) = self.places.front().map(|place| place.tag) else {
+            self.looks.clear();
             return None;
-        }
-        let last = self.last_tag();
+        };
+        while self.looks.pop_front_if(|(tag, _)| *tag < first).is_some() {}
+        let last = self.last;
         if self.looks.len() < LOOKS_MAX && self.looks.back().is_none_or(|(tag, _)| *tag < last) {
             self.looks.push_back((last, now));
         }
@@ -289,10 +325,6 @@ impl Ledger {
         let open = self.origins.iter().filter(|(_, origin)| origin.open);
         open.filter_map(|(_, origin)| Some((origin.queue.clone(), origin.consumer?)))
             .collect()
-    }
-
-    fn last_tag(&self) -> u64 {
-        self.before + self.places.len() as u64
     }
 }
 
@@ -344,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_that_nobody_settles_have_tags_too() {
+    fn messages_that_nobody_settles_have_tags_and_take_no_room() {
         let mut ledger = Ledger::default();
         assert_eq!(
             (
@@ -357,6 +389,76 @@ mod tests {
         assert_eq!(settle(&mut ledger, 3, false), Err(UnknownTag(3)));
         assert_eq!(settle(&mut ledger, 2, false), Ok(vec![7]));
         assert_eq!((ledger.next_tag(), ledger.unsettled), (4, 0));
+        assert_eq!(ledger.deliver(0, Position(8)), 5);
+        (6..=1000).for_each(|tag| assert_eq!(ledger.next_tag(), tag));
+        assert_eq!((ledger.deliver(0, Position(9)), ledger.places.len()), (1001, 2));
+        assert_eq!(settle(&mut ledger, 6, true), Err(UnknownTag(6)));
+        assert_eq!(settle(&mut ledger, 1001, false), Ok(vec![9]));
+        assert_eq!(settle(&mut ledger, 1001, false), Err(UnknownTag(1001)));
+        assert_eq!(settle(&mut ledger, 5, true), Ok(vec![8]));
+    }
+
+    #[test]
+    fn what_is_held_is_settled_or_restored_whatever_has_come_since() {
+        let mut ledger = Ledger::default();
+        for tag in 1..=6 {
+            match tag {
+                3 => assert_eq!(ledger.next_tag(), tag),
+                _ => assert_eq!(ledger.deliver(0, Position(tag * 10)), tag),
+            }
+        }
+        let mut held = Vec::new();
+        let mut hold = |ledger: &mut Ledger, tag, multiple| {
+            held.clear();
+            ledger.hold(tag, multiple, |tag, one| held.push((tag, one.position.0)))?;
+            Ok::<_, UnknownTag>(held.clone())
+        };
+        assert_eq!(hold(&mut ledger, 4, false), Ok(vec![(4, 40)]));
+        assert_eq!(hold(&mut ledger, 5, true), Ok(vec![(1, 10), (2, 20), (5, 50)]));
+        assert_eq!(hold(&mut ledger, 4, false), Err(UnknownTag(4)));
+        assert_eq!(hold(&mut ledger, 3, true), Err(UnknownTag(3)));
+        ledger.restore(2);
+        ledger.restore(4);
+        assert_eq!(hold(&mut ledger, 0, true), Ok(vec![(2, 20), (4, 40), (6, 60)]));
+        ledger.let_go(5);
+        ledger.trim();
+        assert_eq!((ledger.unsettled, ledger.places.len()), (0, 0));
+    }
+
+    #[test]
+    fn nothing_is_kept_of_queues_from_which_everything_that_was_fetched_is_settled() {
+        let mut ledger = Ledger::default();
+        let queue = |id| {
+            let name = |text| warren_model::Name::try_from(text).unwrap();
+            let identity = warren_cluster::queue::Identity {
+                id: warren_model::QueueId(id),
+                vhost: name("/"),
+                name: name("fetched"),
+                durable: false,
+                kind: warren_model::arguments::QueueType::Classic,
+            };
+            let limits = warren_model::queue::Limits::default();
+            let queue = warren_cluster::Queue::new(identity, limits, 0, false, Millis(1));
+            warren_cluster::QueueHandle::here(std::sync::Arc::new(queue))
+        };
+        let (one, other) = (queue(1), queue(2));
+        let consumer = ledger.open(one.clone());
+        for (tag, queue) in [&one, &one, &other, &one].into_iter().enumerate() {
+            assert_eq!(ledger.fetch(queue, Position(9)), tag as u64 + 1);
+        }
+        assert_eq!(ledger.origins.len(), 4, "one after another, they share");
+        let mut settled = Vec::new();
+        ledger.settle(0, true, &mut settled).unwrap();
+        for one in settled {
+            let (_, from) = ledger
+                .release(one.origin, 1)
+                .expect("known as long as it is unsettled");
+            assert_eq!(from, None);
+        }
+        assert_eq!(ledger.origins.len(), 1, "that of who may consume");
+        assert_ne!(ledger.fetched, consumer);
+        ledger.fetch(&one, Position(10));
+        assert_eq!(ledger.origins.len(), 2);
     }
 
     #[test]
@@ -366,11 +468,13 @@ mod tests {
             ..Ledger::default()
         };
         assert!(ledger.reserve(), "there is none");
-        ledger.unreserve();
+        assert!(!ledger.unreserve());
         ledger.set_limit(2);
         assert!(ledger.reserve());
         assert!(!ledger.reserve());
-        ledger.unreserve();
+        assert!(ledger.unreserve(), "somebody was refused");
         assert!(!ledger.is_full());
+        assert!(ledger.reserve());
+        assert!(!ledger.unreserve());
     }
 }

@@ -199,7 +199,7 @@ pub(crate) struct Consumer {
     pub(crate) counts: bool,
     /// Known before the first delivery. No lock: whoever delivers has the queue and the output, whoever ends the channel wants the queue.
     pub(crate) id: OnceLock<ConsumerId>,
-    /// Its channel has a limit for all of its consumers.
+    /// Its channel has a limit for all of its consumers. There is one of these for each channel that ever was.
     pub(crate) limited: Arc<AtomicBool>,
     /// Its queue is gone.
     pub(crate) gone: AtomicBool,
@@ -225,9 +225,9 @@ impl DeliverySink for Consumer {
         }
         let mut waiting = self.output.lock();
         let waiting = &mut *waiting;
-        if let Some(ledger) = waiting.ledgers.get_mut(&self.channel) {
-            ledger.unreserve();
-            // Others may have been refused meanwhile.
+        if let Some(ledger) = waiting.ledgers.get_mut(&self.channel)
+            && ledger.unreserve()
+        {
             waiting.parked.extend(ledger.consumers());
             self.output.tell(SEND);
         }
@@ -274,9 +274,12 @@ impl DeliverySink for Consumer {
     fn cancel(&self) {
         self.gone.store(true, Ordering::Release);
         let mut waiting = self.output.lock();
-        if let Some(ledger) = waiting.ledgers.get_mut(&self.channel) {
-            ledger.bereft = true;
-        }
+        // Its channel may be closed by now, and another may have the number.
+        let ledger = waiting.ledgers.get_mut(&self.channel);
+        let Some(ledger) = ledger.filter(|ledger| Arc::ptr_eq(&ledger.limited, &self.limited)) else {
+            return;
+        };
+        ledger.bereft = true;
         if self.notify
             && let Ok(consumer_tag) = ShortString::try_from(self.tag.clone())
         {
@@ -289,5 +292,57 @@ impl DeliverySink for Consumer {
             );
             self.output.tell(SEND);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use warren_cluster::Queue;
+    use warren_cluster::queue::Identity;
+    use warren_model::arguments::QueueType;
+    use warren_model::queue::Limits;
+    use warren_model::{Name, QueueId};
+
+    use super::*;
+
+    #[test]
+    fn a_consumer_whose_queue_goes_is_cancelled_on_its_own_channel_or_nowhere() {
+        let output = Arc::new(Output::new(FrameMax::DEFAULT));
+        let name = |text| Name::try_from(text).unwrap();
+        let identity = Identity {
+            id: QueueId(1),
+            vhost: name("/"),
+            name: name("q"),
+            durable: false,
+            kind: QueueType::Classic,
+        };
+        let queue = Queue::new(identity, Limits::default(), 0, false, Millis(1));
+        let consumer = Consumer {
+            output: Arc::clone(&output),
+            channel: 1,
+            tag: Bytes::from_static(b"tag"),
+            queue: QueueHandle::here(Arc::new(queue)),
+            no_ack: false,
+            origin: 0,
+            notify: true,
+            counts: false,
+            id: OnceLock::new(),
+            limited: Arc::clone(&output.lock().ledgers.entry(1).or_default().limited),
+            gone: AtomicBool::new(false),
+            arguments: OnceLock::new(),
+        };
+        let its_own = output.lock().ledgers.remove(&1).unwrap();
+        consumer.cancel();
+        assert!(output.lock().outbox.is_empty(), "the channel is closed");
+        let another = |output: &Output| output.lock().ledgers.get(&1).is_some_and(|ledger| ledger.bereft);
+        output.lock().ledgers.entry(1).or_default();
+        consumer.cancel();
+        assert!(
+            output.lock().outbox.is_empty() && !another(&output),
+            "this is another channel"
+        );
+        output.lock().ledgers.insert(1, its_own);
+        consumer.cancel();
+        assert!(!output.lock().outbox.is_empty() && another(&output));
     }
 }

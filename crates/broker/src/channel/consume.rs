@@ -240,7 +240,7 @@ impl Channel {
         Ok(id)
     }
 
-    fn get(&mut self, get: &basic::Get, around: &mut Around<'_>) -> Result<(), Refusal> {
+    fn get(&self, get: &basic::Get, around: &mut Around<'_>) -> Result<(), Refusal> {
         let client = Arc::clone(around.client);
         let name = self.queue_name(&get.queue)?;
         client.check(Access::Read, "queue", &name)?;
@@ -268,14 +268,7 @@ impl Channel {
             };
             let delivery_tag = match get.no_ack {
                 true => ledger.next_tag(),
-                false => {
-                    let id = queue.identity().id;
-                    let origin = *self
-                        .fetched
-                        .entry(id)
-                        .or_insert_with(|| ledger.open(queue.clone()));
-                    ledger.deliver(origin, entry.position)
-                }
+                false => ledger.fetch(&queue, entry.position),
             };
             let content = &entry.message.content;
             if let Some(published) = content.publish() {

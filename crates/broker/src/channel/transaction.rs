@@ -126,9 +126,7 @@ impl Channel {
         let Transaction { settled, .. } = std::mem::take(&mut self.transaction);
         let mut waiting = around.client.output.lock();
         if let Some(ledger) = waiting.ledgers.get_mut(&self.number) {
-            for (tag, one, _) in settled {
-                ledger.restore(tag, one);
-            }
+            settled.into_iter().for_each(|(tag, ..)| ledger.restore(tag));
         }
     }
 
