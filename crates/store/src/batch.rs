@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 
 use bytes::Bytes;
 
-use crate::format::{self, BLOCK_HEADER, FRAME_HEADER, FrameHeader, Place};
+use crate::format::{self, BLOCK_CRC, BLOCK_HEADER, FRAME_HEADER, FrameHeader, Place};
 use crate::{MessageId, StreamId};
 
 /// Parts of bodies shorter than this are copied, which costs less than a slice of their own in the system call.
@@ -145,35 +145,46 @@ impl Batch {
 
     fn block(&mut self, message: Message<'_>, moved: bool) {
         self.messages += 1;
-        let Some(header) = format::block_header(message.id, message.head, message.body) else {
+        let (head, body) = (message.head, message.body);
+        let octets = |lengths: &mut dyn Iterator<Item = usize>| u32::try_from(lengths.sum::<usize>()).ok();
+        let head_octets = octets(&mut head.iter().map(|part| part.len()));
+        let body_octets = octets(&mut body.iter().map(Bytes::len));
+        let (Some(head_octets), Some(body_octets)) = (head_octets, body_octets) else {
             // Too large for its own lengths: appending the batch will say so.
             self.octets = u64::MAX / 2;
             return;
         };
-        let before = self.octets;
-        self.text.extend_from_slice(&header);
-        for part in message.head {
+        let start = self.text.len();
+        self.text
+            .extend_from_slice(&format::block_header(message.id, head_octets, body_octets));
+        for part in head {
             self.text.extend_from_slice(part);
-            self.octets += part.len() as u64;
         }
-        let mut body = 0;
-        for part in message.body {
-            body += part.len() as u64;
+        // What lies together is summed at once, and not part by part.
+        let (mut crc, mut summed) = (0, start + BLOCK_CRC);
+        for part in body {
             if part.len() < COPIED_BELOW {
                 self.text.extend_from_slice(part);
             } else {
                 let at = self.text.len();
+                crc = crc32c::crc32c_append(crc, self.text.get(summed..).unwrap_or_default());
+                crc = crc32c::crc32c_append(crc, part);
+                summed = at;
                 let body = part.clone();
                 self.bodies.push(Uncopied { at, body });
             }
         }
-        self.octets += BLOCK_HEADER as u64 + body;
-        let block = self.octets - before;
+        crc = crc32c::crc32c_append(crc, self.text.get(summed..).unwrap_or_default());
+        if let Some(place) = self.text.get_mut(start..start + BLOCK_CRC) {
+            place.copy_from_slice(&crc.to_le_bytes());
+        }
+        let block = BLOCK_HEADER as u64 + u64::from(head_octets) + u64::from(body_octets);
+        self.octets += block;
         format::put_message(
             &mut self.descriptors,
             moved,
             block as u32,
-            body as u32,
+            body_octets,
             message.places,
         );
         self.count += 1;

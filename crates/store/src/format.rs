@@ -29,6 +29,8 @@ pub(crate) const SEGMENT_HEADER: usize = 48;
 pub(crate) const FRAME_MAGIC: [u8; 4] = [0xF5, b'W', b'f', b'r'];
 pub(crate) const FRAME_HEADER: usize = 48;
 pub(crate) const BLOCK_HEADER: usize = 32;
+/// Octets at its start that are its CRC.
+pub(crate) const BLOCK_CRC: usize = 4;
 
 /// Kinds of descriptors.
 const MESSAGE: u8 = 1;
@@ -291,27 +293,14 @@ fn descriptor<'a>(rest: &mut &'a [u8]) -> Option<Descriptor<'a>> {
     })
 }
 
-/// The head of a block; its CRC is over the rest of the head and over head and body of the message.
-pub(crate) fn block_header(
-    id: MessageId,
-    head: &[&[u8]],
-    body: &[bytes::Bytes],
-) -> Option<[u8; BLOCK_HEADER]> {
-    let length = |parts: &mut dyn Iterator<Item = usize>| u32::try_from(parts.sum::<usize>()).ok();
+/// The head of a block without its CRC, which is over all behind it: the rest of the head, head and body of the message.
+pub(crate) fn block_header(id: MessageId, head: u32, body: u32) -> [u8; BLOCK_HEADER] {
     let mut octets = [0; BLOCK_HEADER];
-    octets[4..8].copy_from_slice(&length(&mut head.iter().map(|part| part.len()))?.to_le_bytes());
-    octets[8..12].copy_from_slice(&length(&mut body.iter().map(bytes::Bytes::len))?.to_le_bytes());
+    octets[4..8].copy_from_slice(&head.to_le_bytes());
+    octets[8..12].copy_from_slice(&body.to_le_bytes());
     octets[16..24].copy_from_slice(&id.incarnation.to_le_bytes());
     octets[24..32].copy_from_slice(&id.sequence.to_le_bytes());
-    let mut crc = crc32c::crc32c(&octets[4..]);
-    for part in head {
-        crc = crc32c::crc32c_append(crc, part);
-    }
-    for part in body {
-        crc = crc32c::crc32c_append(crc, part);
-    }
-    octets[..4].copy_from_slice(&crc.to_le_bytes());
-    Some(octets)
+    octets
 }
 
 /// A block's id, and the lengths of its head and body, if the block is whole.

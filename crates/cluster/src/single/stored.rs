@@ -9,6 +9,7 @@
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use warren_amqp::content::{self, Header};
 use warren_amqp::hot::Publish;
 use warren_model::{Entry, Message, MessageId, Millis, Position, QueueId};
@@ -51,7 +52,17 @@ pub(super) fn place(batch: &mut Batch, placed: &mut [Placed]) {
 /// Puts a message into a batch, with all the places it has.
 pub(super) fn push_message(batch: &mut Batch, message: &Message, time: Millis, places: &[Place]) {
     let content = &message.content;
-    let body: Vec<bytes::Bytes> = content.pieces_of_body().collect();
+    let mut pieces = content.pieces_of_body();
+    let (first, second) = (pieces.next(), pieces.next());
+    let several: Vec<Bytes>;
+    let body = match second {
+        // Mostly: there is no list to be made.
+        None => first.as_slice(),
+        Some(second) => {
+            several = first.into_iter().chain([second]).chain(pieces).collect();
+            &several
+        }
+    };
     batch.message(warren_store::Message {
         id: warren_store::MessageId {
             incarnation: message.id.incarnation,
@@ -64,7 +75,7 @@ pub(super) fn push_message(batch: &mut Batch, message: &Message, time: Millis, p
             content.address(),
             content.header().payload(),
         ],
-        body: &body,
+        body,
     });
 }
 
