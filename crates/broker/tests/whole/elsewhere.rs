@@ -229,11 +229,27 @@ fn nothing_confirmed_is_missing_after_a_node_that_lost_what_was_not_safe() {
 /// More than a queue may have in memory while others wait to leave it, and what a publisher may have sent before he waits.
 const CROWDED: usize = 65_536;
 
+/// Nothing leaves the memory, until this is dropped.
+struct PagingStopped<'a>(&'a Elsewhere);
+
+impl<'a> PagingStopped<'a> {
+    fn of(log: &'a Elsewhere) -> Self {
+        log.stop_paging(true);
+        Self(log)
+    }
+}
+
+impl Drop for PagingStopped<'_> {
+    fn drop(&mut self) {
+        self.0.stop_paging(false);
+    }
+}
+
 #[test]
 fn who_publishes_more_than_leaves_the_memory_waits_and_nobody_else() {
     const BURST: usize = 1000;
     let (broker, log) = World::default().start(Release::AtRandom(5));
-    log.stop_paging(true);
+    let paging = PagingStopped::of(&log);
     let mut consumer = Client::open(broker.at);
     consumer.declare(client::queue("crowded"));
     let mut publisher = Client::open(broker.at);
@@ -285,7 +301,7 @@ fn who_publishes_more_than_leaves_the_memory_waits_and_nobody_else() {
         "{}",
         in_memory()
     );
-    log.stop_paging(false);
+    drop(paging);
     let mut publisher = publishing.join().unwrap();
     assert_eq!(publisher.end(1), None);
     let all = (bursts * BURST - 100) as u64;
