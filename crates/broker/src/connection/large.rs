@@ -3,11 +3,11 @@
 //! ```text
 //!   input          ▒▒▒▒▒▒▒▒  the frame begins: it says how long it is
 //!                      │ copied
-//!   memory of its own  ▒▒▒▒▒▒▒▒░░░░░░░░░░░░░░░░░░░░░░ ░░  read until here: its end, and the head of the next frame, so
-//!                                                         that the next read knows how long that one is
+//!   memory of its own  ▒▒▒▒▒▒▒▒░░░░░░░░░░░░░░░░░░░░░░ ░░  read until here: its end, and what comes before the next large one, so
+//!                                                         that the next read knows how long that is and goes to where it stays
 //! ```
 //!
-//! Else each octet would be copied once more. Memory that nobody needs any more is used again by whoever reads the next
+//! Else each octet would be copied once more, or twice. Memory that nobody needs any more is used again by whoever reads the next
 //! one, up to [`SPARE_MAX`]: an allocator gives pieces of this size back to the kernel and takes the page faults again.
 
 use std::io;
@@ -19,11 +19,13 @@ use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, ReadBuf};
 use warren_amqp::frame::{HEADER_LENGTH, Splitter};
 
-/// A frame of which so many octets are missing is large.
+/// A frame of so many octets is large.
 const LARGE: usize = 32 * 1024;
+/// Octets that are read behind one: mostly a method and a header are there, and the beginning of a body.
+const BEYOND: usize = 512;
 /// Memory comes in multiples of this, and a little more for what is around a payload.
 const STEP: usize = 16 * 1024;
-const AROUND: usize = 64;
+const AROUND: usize = 2 * BEYOND;
 /// Sizes of which memory is kept: up to those of the largest frames that are usual.
 const SIZES: usize = 8;
 /// Octets that are kept for the next frames.
@@ -39,14 +41,15 @@ pub(super) struct Large {
 }
 
 impl Large {
-    /// The frame with which the input begins, if it is large; the input is empty then. Its head has been judged.
+    /// The frame with which the input begins, if it is large and has not come as a whole; the input is empty then. Its head has
+    /// been judged.
     pub(super) fn begin(input: &mut BytesMut) -> Option<Self> {
         let missing = Splitter::missing(input);
-        if input.len() < HEADER_LENGTH || missing < LARGE {
+        let (filled, end) = (input.len(), input.len().saturating_add(missing));
+        if filled < HEADER_LENGTH || missing == 0 || end < LARGE {
             return None;
         }
-        let (filled, end) = (input.len(), input.len() + missing);
-        let mut memory = Memory::of(end + HEADER_LENGTH);
+        let mut memory = Memory::of(end + BEYOND);
         memory.octets.get_mut(..filled)?.copy_from_slice(input);
         input.clear();
         Some(Self { memory, filled, end })
@@ -58,7 +61,7 @@ impl Large {
         stream: Pin<&mut impl AsyncRead>,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<usize>> {
-        let room = self.memory.octets.get_mut(self.filled..self.end + HEADER_LENGTH);
+        let room = self.memory.octets.get_mut(self.filled..self.end + BEYOND);
         let mut buffer = ReadBuf::new(room.unwrap_or_default());
         ready!(stream.poll_read(cx, &mut buffer))?;
         let count = buffer.filled().len();
@@ -176,13 +179,16 @@ mod tests {
             BytesMut::new(),
             BytesMut::from(&[3, 0, 1, 0, 2, 0][..]),
             begun(100, b""),
-            begun(40_000, &[7; 39_000]),
+            begun(30_000, &[7; 100]),
+            begun(40_000, &[0xCE; 40_001]),
         ] {
             let before = input.clone();
             assert!(Large::begin(&mut input).is_none());
             assert_eq!(input, before);
         }
-        assert!(Large::begin(&mut begun(40_000, b"some")).is_some());
+        for came in [&b"some"[..], &[7; 39_000]] {
+            assert!(Large::begin(&mut begun(40_000, came)).is_some());
+        }
     }
 
     #[test]
@@ -192,7 +198,8 @@ mod tests {
         assert!(input.is_empty());
         let mut sent = vec![2; 49_990];
         sent.push(0xCE);
-        sent.extend_from_slice(b"next frames");
+        sent.extend_from_slice(&[3; BEYOND]);
+        sent.extend_from_slice(b"more");
         let mut stream = &sent[..];
         let mut cx = Context::from_waker(Waker::noop());
         assert!(!large.is_whole());
@@ -203,9 +210,9 @@ mod tests {
         assert_eq!(frame.len(), 50_008);
         assert_eq!(frame.last(), Some(&0xCE));
         assert_eq!(frame.get(7..17), Some(&[1; 10][..]));
-        // The head of the next one, and no more.
-        assert_eq!(&input[..], b"next fr");
-        assert_eq!(stream, b"ames");
+        // What may come before the next one, and no more.
+        assert_eq!(&input[..], [3; BEYOND]);
+        assert_eq!(stream, b"more");
     }
 
     #[test]
