@@ -13,8 +13,8 @@ mod topic;
 use std::cell::{Cell, OnceCell};
 
 use bytes::Bytes;
-use warren_amqp::content::{Header, Property};
-use warren_amqp::{Table, Value};
+use warren_amqp::Table;
+use warren_amqp::content::Header;
 
 use crate::name::Name;
 use crate::refusal::Refusal;
@@ -79,14 +79,17 @@ impl Kind {
     /// By the name that clients use. `x-delayed-message` needs the argument `x-delayed-type`.
     ///
     /// # Errors
-    /// Nobody knows such a kind.
+    /// Nobody knows such a kind, or its arguments say nothing.
     pub fn parse(name: &str, arguments: &Table) -> Result<Self, Refusal> {
         Ok(match name {
             "direct" => Self::Direct,
             "fanout" => Self::Fanout,
             "topic" => Self::Topic,
             "headers" => Self::Headers,
-            "x-consistent-hash" => Self::ConsistentHash,
+            "x-consistent-hash" => {
+                hash::check_arguments(arguments)?;
+                Self::ConsistentHash
+            }
             "x-modulus-hash" => Self::ModulusHash,
             "x-random" => Self::Random,
             "x-delayed-message" => match arguments.text("x-delayed-type").as_deref() {
@@ -96,7 +99,7 @@ impl Kind {
                         "Invalid argument, 'x-delayed-type' must be an existing exchange type",
                     ));
                 }
-                Some(inner) => Self::Delayed(Box::new(Self::parse(inner, &Table::new())?)),
+                Some(inner) => Self::Delayed(Box::new(Self::parse(inner, arguments)?)),
             },
             _ => return Err(Refusal::unknown_exchange_type(name)),
         })
@@ -184,7 +187,6 @@ impl<'a> Said<'a> {
         let octets = match name {
             "message_id" => header.message_id(),
             "correlation_id" => header.correlation_id(),
-            "app_id" => header.short(Property::AppId),
             "timestamp" => {
                 return header
                     .timestamp()
@@ -283,13 +285,5 @@ impl Routes {
 fn remove_one(targets: &mut Vec<Target>, target: &Target) {
     if let Some(index) = targets.iter().position(|other| other == target) {
         targets.swap_remove(index);
-    }
-}
-
-/// A header or an argument as octets, if it is text.
-fn text(value: &Value) -> Option<&[u8]> {
-    match value {
-        Value::Text(octets) | Value::Octets(octets) => Some(octets),
-        _ => None,
     }
 }

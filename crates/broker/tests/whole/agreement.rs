@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 
 use super::rabbitmq::RabbitMq;
-use super::rules::{confirms, connections, consumers, declarations, deletions, messages, names, routing};
+use super::rules::{
+    confirms, connections, consumers, declarations, deletions, hashing, messages, names, routing,
+};
 use super::{dead_letters, limits, quorum, reply_to, transactions};
 
 /// The scenarios that do not go at a broker as they are expected to.
@@ -16,6 +18,8 @@ pub(crate) fn disagreements(at: SocketAddr) -> Vec<&'static str> {
         consumers::scenarios::ALL,
         declarations::scenarios::ALL,
         deletions::scenarios::ALL,
+        hashing::scenarios::ALL,
+        hashing::scenarios::ALL,
         messages::scenarios::ALL,
         names::scenarios::ALL,
         routing::scenarios::ALL,

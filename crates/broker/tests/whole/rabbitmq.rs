@@ -11,6 +11,9 @@ use std::time::{Duration, Instant};
 const START: Duration = Duration::from_secs(120);
 const PROGRAM: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
 
+/// Those of exchanges that we have without a plugin.
+const PLUGINS: &str = "[rabbitmq_consistent_hash_exchange,rabbitmq_random_exchange,rabbitmq_sharding].\n";
+
 /// A node with a name, an epmd and a directory of its own, until it is dropped.
 pub(crate) struct RabbitMq {
     pub(crate) at: SocketAddr,
@@ -55,7 +58,7 @@ impl RabbitMq {
         let (port, epmd, distribution) = (free_port(), free_port(), free_port());
         File::create(path("plugins"))
             .unwrap()
-            .write_all(b"[].\n")
+            .write_all(PLUGINS.as_bytes())
             .unwrap();
         let log = File::create(path("log.txt")).unwrap();
         let process = Command::new("unshare")

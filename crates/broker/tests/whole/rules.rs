@@ -6,6 +6,7 @@ pub(crate) mod connections;
 pub(crate) mod consumers;
 pub(crate) mod declarations;
 pub(crate) mod deletions;
+pub(crate) mod hashing;
 pub(crate) mod messages;
 pub(crate) mod names;
 pub(crate) mod routing;

@@ -518,7 +518,7 @@ fn much_work_is_done_in_pieces() {
                 [exchange("x", kind.clone()), queue("bound", Table::new())],
             );
             for number in 0..MANY {
-                let mut bind = bind("x", "bound", &(number % 10).to_string());
+                let mut bind = bind("x", "bound", &(number % 10 + 1).to_string());
                 if let Command::Bind { binding, .. } = &mut bind {
                     binding.arguments = Table::new().with("n", Value::I64(number as i64));
                 }

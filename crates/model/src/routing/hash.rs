@@ -2,13 +2,29 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use warren_amqp::{ReplyCode, Table};
+use bytes::Bytes;
+use warren_amqp::{ReplyCode, ShortString, Table, Value};
 
-use super::{Said, Target, text};
+use super::{Said, Target};
 use crate::refusal::Refusal;
+use crate::wire_table;
 
 /// The most places that a binding may take: its key is a weight.
 const WEIGHT_MAX: usize = 10_000;
+/// Properties that may be hashed.
+const PROPERTIES: [&str; 3] = ["correlation_id", "message_id", "timestamp"];
+
+/// What `x-consistent-hash` hashes is said once, or not at all.
+pub(super) fn check_arguments(arguments: &Table) -> Result<(), Refusal> {
+    let refused = |why: String| Err(Refusal::new(ReplyCode::PreconditionFailed, why));
+    match (arguments.text("hash-header"), arguments.text("hash-property")) {
+        (Some(_), Some(_)) => refused("hash-header and hash-property are mutually exclusive".to_owned()),
+        (None, Some(property)) if !PROPERTIES.contains(&&*property) => {
+            refused(format!("Unsupported property: {property}"))
+        }
+        _ => Ok(()),
+    }
+}
 
 #[derive(Debug)]
 enum By {
@@ -62,24 +78,31 @@ impl Hash {
     }
 
     pub(super) fn check(&self, key: &str) -> Result<(), Refusal> {
-        match self.weight(key) {
-            Some(_) => Ok(()),
-            None => Err(Refusal::new(
-                ReplyCode::PreconditionFailed,
-                format_args!("The binding key must be an integer: <<\"{key}\">>"),
-            )),
+        if !self.weighted {
+            return Ok(());
         }
+        let why = match key.parse::<i64>() {
+            Ok(weight) if weight < 1 => "The binding key must be greater than 0".to_owned(),
+            Ok(weight) if weight > WEIGHT_MAX as i64 => {
+                format!("The binding key must be {WEIGHT_MAX} or less: use weights of the same ratio")
+            }
+            Ok(_) => return Ok(()),
+            Err(_) if key.is_empty() => "The binding key must be an integer: <<>>".to_owned(),
+            Err(_) => format!("The binding key must be an integer: <<\"{key}\">>"),
+        };
+        Err(Refusal::new(ReplyCode::PreconditionFailed, why))
     }
 
-    fn weight(&self, key: &str) -> Option<usize> {
-        if !self.weighted {
-            return Some(1);
+    /// Places of a binding that has been checked.
+    fn weight(&self, key: &str) -> usize {
+        match self.weighted {
+            true => key.parse().unwrap_or(0).min(WEIGHT_MAX),
+            false => 1,
         }
-        key.parse().ok().filter(|weight| *weight <= WEIGHT_MAX)
     }
 
     pub(super) fn add(&mut self, key: &str, target: &Target) {
-        let weight = self.weight(key).unwrap_or(0);
+        let weight = self.weight(key);
         if weight > 0 {
             let first = self.places.len();
             let of = self.of.entry(target.clone()).or_default();
@@ -90,7 +113,7 @@ impl Hash {
 
     /// The last places come where others were: what led to them is spread over all, and nothing else moves.
     pub(super) fn remove(&mut self, key: &str, target: &Target) {
-        for _ in 0..self.weight(key).unwrap_or(0) {
+        for _ in 0..self.weight(key) {
             let Some(of) = self.of.get_mut(target) else { return };
             let Some(place) = of.pop_last() else { return };
             if of.is_empty() {
@@ -109,10 +132,10 @@ impl Hash {
         let number = match &self.by {
             By::Chance => said.random(),
             By::Key => fnv(said.key),
-            By::Header(name) => fnv(said
+            By::Header(name) => fnv(&said
                 .headers()
                 .and_then(|headers| headers.get(name))
-                .and_then(text)
+                .map(octets)
                 .unwrap_or_default()),
             By::Property(name) => fnv(&said.property(name)),
         };
@@ -124,6 +147,14 @@ impl Hash {
             }
         };
         self.places.get(index)
+    }
+}
+
+/// A header to be hashed: a text as it is, anything else as it is on the wire.
+fn octets(value: &Value) -> Bytes {
+    match value {
+        Value::Text(octets) | Value::Octets(octets) => octets.clone(),
+        other => wire_table::octets(&std::iter::once((ShortString::default(), other.clone())).collect()),
     }
 }
 

@@ -134,11 +134,17 @@ impl Binding {
     }
 }
 
-/// Numbers are equal whatever their width; nothing is equal to anything.
+/// Numbers are equal whatever their width, though none with a point is equal to one without; nothing is equal to anything.
 fn is_equal(wanted: &Value, value: &Value) -> bool {
-    match (integer(wanted), integer(value)) {
-        (Some(one), Some(other)) => one == other,
-        _ => *wanted == Value::Void || wanted == value,
+    match (wanted, value) {
+        (Value::Void, _) => true,
+        (Value::F32(one), Value::F64(other)) | (Value::F64(other), Value::F32(one)) => {
+            f64::from(*one) == *other
+        }
+        _ => match (integer(wanted), integer(value)) {
+            (Some(one), Some(other)) => one == other,
+            _ => wanted == value,
+        },
     }
 }
 
