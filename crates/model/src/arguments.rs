@@ -56,8 +56,6 @@ pub struct QueueArguments {
     pub dead_letter_key: Option<Name>,
     /// `x-single-active-consumer`
     pub single_active: bool,
-    /// `x-consumer-timeout`, milliseconds.
-    pub consumer_timeout: Option<u64>,
     /// `x-delayed-exchange`: messages wait in it for this exchange. Only the broker declares such queues.
     pub delayed_exchange: Option<Name>,
 }
@@ -107,7 +105,6 @@ impl QueueArguments {
             dead_letter_exchange,
             dead_letter_key,
             single_active: asked.single_active()?,
-            consumer_timeout: asked.number("x-consumer-timeout", 0)?,
             delayed_exchange: match asked.arguments.get("x-delayed-exchange").is_some() {
                 true => delayed_exchange(name).and_then(|name| Name::try_from(name).ok()),
                 false => None,

@@ -215,12 +215,6 @@ impl<T> Consumers<T> {
         self.single.is_some()
     }
 
-    /// There is an exclusive one.
-    #[must_use]
-    pub const fn is_exclusive(&self) -> bool {
-        self.exclusive
-    }
-
     /// Does it get messages: always, unless only one of them does.
     #[must_use]
     pub fn is_active(&self, id: ConsumerId) -> bool {

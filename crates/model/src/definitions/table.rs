@@ -1,12 +1,10 @@
 //! Arguments in JSON: tables whose values have lost their letters.
 
 use bytes::Bytes;
+use warren_amqp::table::DEPTH_MAX;
 use warren_amqp::{ShortString, Table, Value};
 
 use crate::json::{Settings, Value as Json};
-
-/// Tables in one another, as deep as on the wire.
-const DEPTH_MAX: usize = 32;
 
 /// A table from an object, with the letters that RabbitMQ gives: whole numbers become `l`, others `d`.
 ///
