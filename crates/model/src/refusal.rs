@@ -6,6 +6,12 @@ use std::fmt;
 
 use warren_amqp::ReplyCode;
 
+/// What permissions call a thing: the default exchange has a name there.
+#[must_use]
+pub const fn permitted_name(name: &str) -> &str {
+    if name.is_empty() { "amq.default" } else { name }
+}
+
 /// A request that changes nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{} - {text}", code.name())]
@@ -161,6 +167,7 @@ impl Refusal {
     /// Permissions say no; `kind` is `queue` or `exchange`.
     #[must_use]
     pub fn access(kind: &str, name: &str, vhost: &str, user: &str) -> Self {
+        let name = permitted_name(name);
         Self::new(
             ReplyCode::AccessRefused,
             format_args!("access to {kind} '{name}' in vhost '{vhost}' refused for user '{user}'"),

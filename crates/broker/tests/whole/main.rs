@@ -8,6 +8,7 @@ mod blocked;
 mod broker;
 mod client;
 mod dead_letters;
+mod defined;
 mod definitions;
 mod delayed;
 mod elsewhere;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::UserLimits;
 use crate::name::Name;
 use crate::pattern::Pattern;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, permitted_name};
 
 /// What a password is compared with: never the password. Neither is it shown.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -93,7 +93,7 @@ impl Permissions {
     /// The default exchange is called `amq.default` here.
     #[must_use]
     pub fn allow(&self, access: Access, name: &str) -> bool {
-        let name = if name.is_empty() { "amq.default" } else { name };
+        let name = permitted_name(name);
         match access {
             Access::Configure => self.configure.matches(name),
             Access::Write => self.write.matches(name),
