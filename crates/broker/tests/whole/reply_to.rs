@@ -158,10 +158,54 @@ fn who_asks_for_answers_says_so_once_and_does_not_ack(at: SocketAddr) {
     );
 }
 
+fn an_address_is_no_queue_for_anything_else(at: SocketAddr) {
+    let (mut client, _server, address) = ask(at, "rt.else");
+    for name in [ADDRESS, &address] {
+        let missing = |client: &mut Client, method: warren_amqp::Method| {
+            let id = method.id();
+            client.send(1, method);
+            let (code, text) = refusal(client);
+            assert_eq!(
+                (code, text),
+                (404, format!("NOT_FOUND - no queue '{name}' in vhost '/'")),
+                "{id}"
+            );
+            client.open_channel(1);
+        };
+        let queue = || short(name);
+        missing(
+            &mut client,
+            basic::Get {
+                queue: queue(),
+                ..basic::Get::default()
+            }
+            .into(),
+        );
+        missing(
+            &mut client,
+            queue::Purge {
+                queue: queue(),
+                ..queue::Purge::default()
+            }
+            .into(),
+        );
+        missing(
+            &mut client,
+            queue::Bind {
+                queue: queue(),
+                exchange: short("amq.fanout"),
+                ..queue::Bind::default()
+            }
+            .into(),
+        );
+    }
+}
+
 pub(crate) mod scenarios {
     super::super::words::scenarios![
         an_answer_comes_straight_back,
         an_address_can_be_asked_whether_somebody_is_there,
         who_asks_for_answers_says_so_once_and_does_not_ack,
+        an_address_is_no_queue_for_anything_else,
     ];
 }

@@ -9,11 +9,19 @@ use warren_amqp::{Method, Table, Value, basic, confirm, queue};
 
 use crate::client::{Client, queue, short};
 
-/// Waits for answers to so many messages: which were refused.
+/// Waits for answers to the first so many messages: which were refused.
 fn answers(client: &mut Client, count: u64) -> Vec<u64> {
+    later_answers(client, 0, count)
+}
+
+/// Waits for answers to so many messages behind those that were answered before.
+fn later_answers(client: &mut Client, before: u64, count: u64) -> Vec<u64> {
     let mut confirms = Confirms::default();
-    for _ in 0..count {
+    for _ in 0..before + count {
         confirms.published();
+    }
+    for number in 1..=before {
+        confirms.settle(number, false);
     }
     let mut refused = Vec::new();
     while confirms.count() > 0 {
@@ -54,7 +62,7 @@ pub(crate) mod scenarios {
         each_channel_counts_for_itself,
         a_message_for_many_queues_is_confirmed_once,
         a_full_queue_that_rejects_says_so,
-        what_is_dropped_or_purged_or_deleted_was_confirmed,
+        what_is_dropped_expired_purged_or_deleted_is_confirmed,
         confirms_do_not_wait_for_consumers,
     }
 }
@@ -171,7 +179,7 @@ fn a_full_queue_that_rejects_says_so(at: SocketAddr) {
     assert_eq!(client.get("full", true).unwrap().whole_body(), vec![0]);
 }
 
-fn what_is_dropped_or_purged_or_deleted_was_confirmed(at: SocketAddr) {
+fn what_is_dropped_expired_purged_or_deleted_is_confirmed(at: SocketAddr) {
     let mut client = Client::open(at);
     let arguments = Table::new().with("x-max-length", Value::I32(1));
     client.declare(queue::Declare {
@@ -186,6 +194,47 @@ fn what_is_dropped_or_purged_or_deleted_was_confirmed(at: SocketAddr) {
     assert_eq!(answers(&mut client, 10), NONE);
     assert!(client.get("dropped", true).is_some());
     assert!(client.get("dropped", true).is_none());
+    // These may be gone before they are confirmed.
+    let persistent = |expiration: Option<&str>| Properties {
+        delivery_mode: Some(2),
+        expiration: expiration.map(short),
+        ..Properties::default()
+    };
+    let mut outbox = warren_amqp::outbox::Outbox::new(warren_amqp::FrameMax::DEFAULT);
+    let body = bytes::Bytes::from_static(b"x");
+    for (name, expiration) in [("expired", Some("0")), ("purged", None), ("deleted", None)] {
+        client.declare(queue::Declare {
+            durable: true,
+            ..queue(name)
+        });
+        let publish = Publish {
+            routing_key: name.as_bytes(),
+            ..Publish::default()
+        };
+        for _ in 0..5 {
+            outbox
+                .publish(1, &publish, &persistent(expiration), &body)
+                .unwrap();
+        }
+    }
+    for name in ["expired", "purged"] {
+        let purge = queue::Purge {
+            queue: short(name),
+            no_wait: true,
+            ..queue::Purge::default()
+        };
+        outbox.method(1, purge).unwrap();
+    }
+    for name in ["expired", "purged", "deleted"] {
+        let delete = queue::Delete {
+            queue: short(name),
+            no_wait: true,
+            ..queue::Delete::default()
+        };
+        outbox.method(1, delete).unwrap();
+    }
+    client.send_all(&mut outbox);
+    assert_eq!(later_answers(&mut client, 10, 15), NONE);
 }
 
 fn confirms_do_not_wait_for_consumers(at: SocketAddr) {

@@ -39,6 +39,7 @@ pub(crate) mod scenarios {
         there_are_no_more_channels_than_agreed,
         a_secret_can_be_renewed,
         what_comes_on_a_channel_that_the_server_closes_is_of_no_effect,
+        both_sides_may_close_a_channel_at_once,
         a_connection_closes_while_messages_come,
         signs_of_life_come_as_agreed_and_are_missed,
         any_frame_is_a_sign_of_life,
@@ -148,11 +149,16 @@ fn there_are_no_more_channels_than_agreed(at: SocketAddr) {
 
 fn a_secret_can_be_renewed(at: SocketAddr) {
     let mut client = Client::open(at);
-    let update = connection::UpdateSecret {
-        new_secret: Secret::from(bytes::Bytes::from_static(b"guest")),
-        reason: short("it was old"),
-    };
-    client.call(0, update, connection::UpdateSecretOk::ID);
+    // Whoever keeps the passwords himself has no use for another one.
+    for secret in ["guest", "another"] {
+        let update = connection::UpdateSecret {
+            new_secret: Secret::from(bytes::Bytes::from_static(secret.as_bytes())),
+            reason: short("it was old"),
+        };
+        client.call(0, update, connection::UpdateSecretOk::ID);
+        client.call(1, basic::Qos::default(), basic::QosOk::ID);
+    }
+    Client::open(at);
 }
 
 fn what_comes_on_a_channel_that_the_server_closes_is_of_no_effect(at: SocketAddr) {
@@ -210,6 +216,35 @@ fn what_comes_on_a_channel_that_the_server_closes_is_of_no_effect(at: SocketAddr
         queue::DeclareOk::ID,
     );
     client.delete("closes");
+}
+
+fn both_sides_may_close_a_channel_at_once(at: SocketAddr) {
+    let mut client = Client::open(at);
+    let mut outbox = warren_amqp::outbox::Outbox::new(warren_amqp::FrameMax::DEFAULT);
+    let missing = queue::Declare {
+        passive: true,
+        ..queue("none-such")
+    };
+    outbox.method(1, missing).unwrap();
+    outbox.method(1, channel::Close::normal("")).unwrap();
+    client.send_all(&mut outbox);
+    let ended = client.next();
+    assert!(
+        matches!(
+            ended,
+            Err(Ended::Closed {
+                channel: 1,
+                code: 404,
+                ..
+            })
+        ),
+        "{ended:?}"
+    );
+    match client.next() {
+        Ok(Event::Method { channel: 1, method }) => assert_eq!(method.id(), channel::CloseOk::ID),
+        other => panic!("{other:?}"),
+    }
+    client.open_channel(1);
 }
 
 fn a_connection_closes_while_messages_come(at: SocketAddr) {

@@ -105,6 +105,9 @@ pub(crate) mod scenarios {
         urgent_messages_come_first,
         a_full_queue_drops_its_oldest_but_not_what_somebody_has,
         what_is_not_known_to_be_fetched_blocks_nobody,
+        recovering_needs_no_answer,
+        channels_take_turns_and_get_what_is_their_own,
+        fetching_goes_on_beside_a_single_active_consumer,
     }
 }
 
@@ -582,4 +585,55 @@ fn what_is_not_known_to_be_fetched_blocks_nobody(at: SocketAddr) {
     );
     client.send(1, nack(1, false, true));
     assert_eq!(taken(&mut client, "purged"), [("a".to_owned(), true)]);
+}
+
+fn recovering_needs_no_answer(at: SocketAddr) {
+    let mut client = with_messages(at, "recover.async", &["a", "b"]);
+    client.call(1, consume("recover.async", "t"), basic::ConsumeOk::ID);
+    assert_eq!([1, 2].map(|_| delivered(&mut client).0), [1, 2]);
+    client.send(1, basic::RecoverAsync { requeue: true });
+    let again = [3, 4].map(|_| delivered(&mut client));
+    assert_eq!(again, [(3, "a".to_owned(), true), (4, "b".to_owned(), true)]);
+    client.call(1, basic::Qos::default(), basic::QosOk::ID);
+    client.send(1, basic::RecoverAsync { requeue: false });
+    assert_eq!(
+        words(client.end(1).as_ref()),
+        "connection 540 \"NOT_IMPLEMENTED - requeue=false\" (60,100)"
+    );
+}
+
+fn channels_take_turns_and_get_what_is_their_own(at: SocketAddr) {
+    let mut client = with_messages(at, "fair", &[]);
+    client.open_channel(2);
+    for channel in [1, 2] {
+        let consume = basic::Consume {
+            no_local: true,
+            ..consume("fair", "t")
+        };
+        client.call(channel, consume, basic::ConsumeOk::ID);
+    }
+    let mut counts = [0, 0];
+    for number in 0..20_u8 {
+        client.publish_to("fair", &[number]);
+        match client.next() {
+            Ok(Event::Message { channel, .. }) => counts[usize::from(channel) - 1] += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(counts, [10, 10]);
+}
+
+fn fetching_goes_on_beside_a_single_active_consumer(at: SocketAddr) {
+    let mut client = Client::open(at);
+    client.declare(queue::Declare {
+        exclusive: true,
+        arguments: Table::new().with("x-single-active-consumer", Value::Bool(true)),
+        ..queue("beside")
+    });
+    prefetch(&mut client, 1, false);
+    client.call(1, consume("beside", "t"), basic::ConsumeOk::ID);
+    client.publish_to("beside", b"a");
+    client.publish_to("beside", b"b");
+    assert_eq!(delivered(&mut client).1, "a");
+    assert_eq!(taken(&mut client, "beside"), [("b".to_owned(), false)]);
 }

@@ -2,9 +2,10 @@
 
 use std::net::SocketAddr;
 
-use warren_amqp::{basic, channel, connection, exchange, queue};
+use warren_amqp::client::Event;
+use warren_amqp::{Method, basic, channel, connection, exchange, queue};
 
-use crate::client::{Client, exchange, queue, short};
+use crate::client::{Client, Ended, exchange, queue, short};
 use crate::replies::words;
 
 /// Whether there is such a queue that others may see.
@@ -52,6 +53,7 @@ pub(crate) mod scenarios {
         an_auto_delete_queue_stays_until_it_was_used,
         an_auto_delete_queue_goes_with_a_client_that_says_nothing,
         queues_of_a_connection_are_gone_when_it_is_closed,
+        a_queue_of_ones_own_is_made_anew_after_a_reconnect,
         an_auto_delete_exchange_goes_with_its_last_binding,
         bindings_go_with_their_queue,
         deleting_and_purging_tell_how_many_messages_there_were,
@@ -112,6 +114,42 @@ fn queues_of_a_connection_are_gone_when_it_is_closed(at: SocketAddr) {
         client.call(0, connection::Close::normal(""), connection::CloseOk::ID);
     }
     assert!(!is_there(at, "own"));
+}
+
+fn a_queue_of_ones_own_is_made_anew_after_a_reconnect(at: SocketAddr) {
+    let declare = || queue::Declare {
+        exclusive: true,
+        durable: true,
+        ..queue("mine")
+    };
+    let mut client = Client::open(at);
+    client.declare(declare());
+    client.bind("mine", "amq.fanout", "");
+    client.publish_safely("mine", b"x");
+    client.consume_as("mine", "t");
+    client.message();
+    // Without a word: until the server notices, it is still the other connection's.
+    drop(client);
+    let mut client = Client::open(at);
+    let started = std::time::Instant::now();
+    let there = loop {
+        client.send(1, declare());
+        match client.next() {
+            Ok(Event::Method {
+                method: Method::Queue(queue::Method::DeclareOk(there)),
+                ..
+            }) => break there,
+            Err(Ended::Closed { code: 405, .. }) => client.open_channel(1),
+            other => panic!("{other:?}"),
+        }
+        assert!(
+            started.elapsed().as_secs() < 10,
+            "it stays the other connection's"
+        );
+    };
+    assert_eq!((there.message_count, there.consumer_count), (0, 0));
+    client.publish_at("amq.fanout", "", b"x");
+    assert!(client.get("mine", true).is_none(), "its binding is gone");
 }
 
 fn an_auto_delete_exchange_goes_with_its_last_binding(at: SocketAddr) {
