@@ -134,17 +134,33 @@ impl Binding {
     }
 }
 
-/// Numbers are equal whatever their width, though none with a point is equal to one without; nothing is equal to anything.
+/// Values are compared as RabbitMQ does, which is to say as Erlang does: whatever their types. Nothing is equal to anything.
 fn is_equal(wanted: &Value, value: &Value) -> bool {
     match (wanted, value) {
         (Value::Void, _) => true,
-        (Value::F32(one), Value::F64(other)) | (Value::F64(other), Value::F32(one)) => {
-            f64::from(*one) == *other
-        }
-        _ => match (integer(wanted), integer(value)) {
+        (Value::Text(one) | Value::Octets(one), Value::Text(other) | Value::Octets(other)) => one == other,
+        _ => match (whole(wanted), whole(value)) {
             (Some(one), Some(other)) => one == other,
-            _ => wanted == value,
+            _ => match (number(wanted), number(value)) {
+                (Some(one), Some(other)) => one == other,
+                _ => wanted == value,
+            },
         },
+    }
+}
+
+fn whole(value: &Value) -> Option<i64> {
+    match value {
+        Value::Timestamp(seconds) => i64::try_from(*seconds).ok(),
+        other => integer(other),
+    }
+}
+
+fn number(value: &Value) -> Option<f64> {
+    match value {
+        Value::F32(number) => Some(f64::from(*number)),
+        Value::F64(number) => Some(*number),
+        other => whole(other).map(|number| number as f64),
     }
 }
 

@@ -11,6 +11,9 @@ use crate::client::{Client, exchange, short};
 use crate::replies::words;
 use crate::words::{PATIENCE, table, with_headers};
 
+/// The properties of a message by its number.
+type Of = fn(u32) -> Properties;
+
 /// An exchange that goes with its last binding, and queues that go with the client, each with its weight.
 fn declare(client: &mut Client, name: &str, kind: &str, arguments: Table, queues: &[(&str, &str)]) {
     client.exchange(name, kind, arguments);
@@ -135,7 +138,7 @@ fn a_hash_may_be_of_a_header_of_any_type(at: SocketAddr) {
 }
 
 fn a_hash_may_be_of_a_property(at: SocketAddr) {
-    let properties: [(&str, fn(u32) -> Properties); 3] = [
+    let properties: [(&str, Of); 3] = [
         ("message_id", |number| Properties {
             message_id: Some(short(&number.to_string())),
             ..Properties::default()

@@ -170,11 +170,16 @@ fn headers_match_all_or_any(at: SocketAddr) {
     let number = |value| table().with("n", value);
     assert!(matches(number(Value::I64(5)), number(Value::U8(5))));
     assert!(matches(number(Value::F64(0.5)), number(Value::F32(0.5))));
-    assert!(!matches(number(Value::F64(5.0)), number(Value::I32(5))));
-    assert!(!matches(
+    assert!(matches(number(Value::F64(5.0)), number(Value::I32(5))));
+    assert!(matches(number(Value::I64(5)), number(Value::Timestamp(5))));
+    assert!(matches(
         number(Value::text("a")),
         number(Value::Octets(bytes::Bytes::from_static(b"a")))
     ));
+    assert!(!matches(number(Value::text("5")), number(Value::I32(5))));
+    assert!(!matches(number(Value::Bool(true)), number(Value::I32(1))));
+    let array = |value| number(Value::Array(vec![value]));
+    assert!(!matches(array(Value::I32(5)), array(Value::I64(5))));
     let all = |mode| ab().with("x-more", text("3")).with("x-match", text(mode));
     assert!(matches(all("all"), ab()), "what begins with x- is not looked at");
     assert!(!matches(all("all-with-x"), ab()));
