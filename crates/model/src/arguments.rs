@@ -180,14 +180,12 @@ impl Asked<'_> {
                 Ok(name) => Ok(Some(name)),
                 Err(error) => Err(self.invalid(argument, format_args!("\"{error}\""))),
             },
-            Some(other) => Err(Refusal::new(
-                ReplyCode::PreconditionFailed,
-                format_args!(
-                    "invalid type '{}' for arg '{argument}' in queue '{}' in vhost '{}'",
-                    type_name(other),
-                    self.name,
-                    self.vhost
-                ),
+            Some(other) => Err(Refusal::invalid_type(
+                argument,
+                type_name(other),
+                "queue",
+                self.name,
+                self.vhost,
             )),
         }
     }

@@ -68,6 +68,15 @@ impl Refusal {
         )
     }
 
+    /// An argument that has to be the name of an exchange, and is of another type.
+    #[must_use]
+    pub fn invalid_type(argument: &str, value: &str, kind: &str, name: &str, vhost: &str) -> Self {
+        Self::new(
+            ReplyCode::PreconditionFailed,
+            format_args!("invalid type '{value}' for arg '{argument}' in {kind} '{name}' in vhost '{vhost}'"),
+        )
+    }
+
     /// A property that this type of queue does not have.
     #[must_use]
     pub fn invalid_property(property: &str, queue: &str, vhost: &str) -> Self {

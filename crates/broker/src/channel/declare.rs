@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use warren_amqp::{ShortString, exchange, queue};
+use warren_amqp::{ShortString, Table, Value, exchange, queue};
+use warren_model::arguments::type_name;
 use warren_model::meta::{Access, Binding, Command, Destination};
 use warren_model::routing::Kind;
 use warren_model::{Name, Refusal};
 
 use super::{Around, Channel, to_name, unimplemented};
-use crate::client::precondition;
+use crate::client::{Client, precondition};
 use crate::clock::now;
 use crate::registry::Churn;
 
@@ -26,9 +27,14 @@ impl Channel {
                 }
                 let kind = Kind::parse(&declare.exchange_type.to_text(), &declare.arguments)?;
                 client.check(Access::Configure, "exchange", &name)?;
-                if let Some(alternate) = declare.arguments.text("alternate-exchange") {
-                    client.check(Access::Read, "exchange", &name)?;
-                    client.check(Access::Write, "exchange", &alternate)?;
+                if self.find_exchange(&name, around).is_err() {
+                    check_other(
+                        &client,
+                        "exchange",
+                        &name,
+                        &declare.arguments,
+                        "alternate-exchange",
+                    )?;
                 }
                 client.node.apply(Command::DeclareExchange {
                     vhost: client.vhost.clone(),
@@ -161,15 +167,21 @@ impl Channel {
                 return Err(Refusal::reserved_prefix("queue", &name));
             }
             client.check(Access::Configure, "queue", &name)?;
-            client.node.read(|meta| {
+            let is_there = client.node.read(|meta| {
                 let queue = meta.vhost(&client.vhost).and_then(|vhost| vhost.queue(&name));
-                queue.map_or(Ok(()), |queue| {
-                    queue.check_access(client.number, &name, &client.vhost)
+                queue.map_or(Ok(false), |queue| {
+                    queue.check_access(client.number, &name, &client.vhost)?;
+                    Ok(true)
                 })
             })?;
-            if let Some(exchange) = declare.arguments.text("x-dead-letter-exchange") {
-                client.check(Access::Read, "queue", &name)?;
-                client.check(Access::Write, "exchange", &exchange)?;
+            if !is_there {
+                check_other(
+                    &client,
+                    "queue",
+                    &name,
+                    &declare.arguments,
+                    "x-dead-letter-exchange",
+                )?;
             }
             client.node.apply(Command::DeclareQueue {
                 vhost: client.vhost.clone(),
@@ -270,6 +282,31 @@ impl Channel {
             Err(refusal) if refusal.code == warren_amqp::ReplyCode::ResourceLocked => Err(refusal),
             _ => Ok(()),
         }
+    }
+}
+
+/// A queue or exchange that is new and gives messages to an exchange that its arguments name: who declares it has to be allowed
+/// to take them here and to put them there.
+fn check_other(
+    client: &Client,
+    kind: &str,
+    name: &str,
+    arguments: &Table,
+    argument: &str,
+) -> Result<(), Refusal> {
+    match arguments.get(argument) {
+        None => Ok(()),
+        Some(Value::Text(other)) => {
+            client.check(Access::Read, kind, name)?;
+            client.check(Access::Write, "exchange", &String::from_utf8_lossy(other))
+        }
+        Some(other) => Err(Refusal::invalid_type(
+            argument,
+            type_name(other),
+            kind,
+            name,
+            &client.vhost,
+        )),
     }
 }
 

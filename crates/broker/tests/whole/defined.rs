@@ -39,6 +39,22 @@ fn bind(client: &mut Client) {
     );
 }
 
+fn declare_dead(client: &mut Client) {
+    let declare = queue::Declare {
+        arguments: table([("x-dead-letter-exchange", Value::text("de.y"))]),
+        ..queue("de.dead")
+    };
+    client.send(1, declare);
+}
+
+fn declare_alternate(client: &mut Client) {
+    let declare = exchange::Declare {
+        arguments: table([("alternate-exchange", Value::text("de.y"))]),
+        ..exchange("de.alternate")
+    };
+    client.send(1, declare);
+}
+
 const ACTS: &[Act] = &[
     Act {
         name: "declare",
@@ -62,20 +78,18 @@ const ACTS: &[Act] = &[
     },
     Act {
         name: "declare-dead",
-        act: |client| {
-            client.send(
-                1,
-                queue::Declare {
-                    arguments: table([("x-dead-letter-exchange", Value::text("de.y"))]),
-                    ..queue("de.dead")
-                },
-            );
-        },
+        act: declare_dead,
         needs: &[
             (Configure, QUEUE, "de.dead"),
             (Read, QUEUE, "de.dead"),
             (Write, EXCHANGE, "de.y"),
         ],
+        method: (50, 10),
+    },
+    Act {
+        name: "declare-dead-again",
+        act: declare_dead,
+        needs: &[(Configure, QUEUE, "de.dead")],
         method: (50, 10),
     },
     Act {
@@ -176,20 +190,18 @@ const ACTS: &[Act] = &[
     },
     Act {
         name: "exchange-alternate",
-        act: |client| {
-            client.send(
-                1,
-                exchange::Declare {
-                    arguments: table([("alternate-exchange", Value::text("de.y"))]),
-                    ..exchange("de.alternate")
-                },
-            );
-        },
+        act: declare_alternate,
         needs: &[
             (Configure, EXCHANGE, "de.alternate"),
             (Read, EXCHANGE, "de.alternate"),
             (Write, EXCHANGE, "de.y"),
         ],
+        method: (40, 10),
+    },
+    Act {
+        name: "exchange-alternate-again",
+        act: declare_alternate,
+        needs: &[(Configure, EXCHANGE, "de.alternate")],
         method: (40, 10),
     },
     Act {
@@ -288,11 +300,12 @@ fn user(act: &Act, without: Option<usize>) -> String {
     )
 }
 
-/// For each act, nothing left out, and each of its needs.
+/// For each act, each of its needs left out, then nothing.
 fn cases() -> impl Iterator<Item = (&'static Act, Option<usize>)> {
     ACTS.iter().flat_map(|act| {
-        std::iter::once(None)
-            .chain((0..act.needs.len()).map(Some))
+        (0..act.needs.len())
+            .map(Some)
+            .chain([None])
             .map(move |it| (act, it))
     })
 }
@@ -351,8 +364,8 @@ fn each_method_needs_what_it_needs_with_rabbitmq() {
         read: all(),
     };
     add(node, "impersonator", &["impersonator"], Some(permissions));
-    each_method_needs_what_it_needs(broker.at);
     let written = node.export_definitions(None).unwrap();
+    each_method_needs_what_it_needs(broker.at);
     if let Some(rabbitmq) = RabbitMq::with_definitions(&written.definitions.to_string()) {
         each_method_needs_what_it_needs(rabbitmq.at);
     }

@@ -15,6 +15,7 @@ pub(crate) mod scenarios {
         a_time_to_live_and_a_length_may_be_nothing,
         an_argument_that_is_gone_is_another_one,
         every_argument_that_counts_is_compared,
+        an_exchange_is_named_by_a_text,
         a_queue_of_ones_own_is_locked_for_everybody_else,
         a_queue_cannot_become_ones_own_later,
         without_waiting_there_is_no_answer_but_still_an_error,
@@ -198,6 +199,22 @@ fn every_argument_that_counts_is_compared(at: SocketAddr) {
         client.open_channel(1);
         client.delete("compared");
     }
+}
+
+fn an_exchange_is_named_by_a_text(at: SocketAddr) {
+    let mut client = Client::open(at);
+    client.send(
+        1,
+        exchange::Declare {
+            arguments: Table::new().with("alternate-exchange", Value::I32(5)),
+            ..exchange("numbered")
+        },
+    );
+    assert_eq!(
+        words(client.end(1).as_ref()),
+        "channel 406 \"PRECONDITION_FAILED - invalid type 'signedint' for arg 'alternate-exchange' in exchange 'numbered' in \
+         vhost '/'\" (40,10)"
+    );
 }
 
 /// RabbitMQ has them.
