@@ -11,6 +11,7 @@ mod machine;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -43,6 +44,26 @@ pub enum DiskLimit {
     MillionthsOfMemory(u32),
     /// Octets.
     Octets(u64),
+}
+
+impl fmt::Display for MemoryLimit {
+    /// As it is written.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Millionths(part) => write!(f, "{}", f64::from(*part) / 1e6),
+            Self::Octets(octets) => write!(f, "{octets}"),
+        }
+    }
+}
+
+impl fmt::Display for DiskLimit {
+    /// As it is written.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MillionthsOfMemory(part) => MemoryLimit::Millionths(*part).fmt(f),
+            Self::Octets(octets) => write!(f, "{octets}"),
+        }
+    }
 }
 
 impl MemoryLimit {

@@ -29,6 +29,7 @@ use warren_model::meta::PasswordHash;
 use crate::arrival::Arrival;
 use crate::node::Node;
 use crate::password::{self, hash_with};
+pub use credentials::Mechanism;
 pub(crate) use credentials::mechanisms;
 use throttle::Throttle;
 
@@ -82,6 +83,9 @@ pub(crate) enum LoginRefused {
         /// For the log.
         why: &'static str,
     },
+    /// The client is told the same.
+    #[error("the client showed no certificate that names a user")]
+    NoCertificate,
     /// There is nobody to be told anything: the connection is closed.
     #[error("what was sent is no login with a mechanism that was offered: {mechanism:?}")]
     Malformed {
@@ -182,10 +186,15 @@ impl Node {
         response: &bytes::Bytes,
         arrival: &Arrival,
     ) -> Result<Name, LoginRefused> {
-        let credentials = credentials::read(mechanism, response, credentials::certificate(arrival))
-            .ok_or_else(|| LoginRefused::Malformed {
-                mechanism: mechanism.to_owned(),
-            })?;
+        let malformed = || LoginRefused::Malformed {
+            mechanism: mechanism.to_owned(),
+        };
+        let offered = credentials::mechanism(mechanism, self, arrival).ok_or_else(malformed)?;
+        let certificate = credentials::certificate(arrival);
+        if offered == Mechanism::External && certificate.is_none() {
+            return Err(LoginRefused::NoCertificate);
+        }
+        let credentials = credentials::read(offered, response, certificate).ok_or_else(malformed)?;
         let refused = |why| LoginRefused::Credentials {
             user: String::from_utf8_lossy(&credentials.user).into_owned(),
             why,

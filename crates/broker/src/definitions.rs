@@ -1,6 +1,6 @@
 //! Definitions into a node and out of it: for command lines, and for `load_definitions` at the start.
 
-use warren_model::definitions::{self, Export, InvalidDefinitions};
+use warren_model::definitions::{self, Definitions, Export, InvalidDefinitions};
 use warren_model::{Name, Refusal};
 
 use crate::node::Node;
@@ -15,8 +15,20 @@ pub struct Imported {
 }
 
 impl Node {
-    /// Adds what definitions say to what there is; nothing is taken away. A vhost is given for a file of one vhost, whose
-    /// objects need not name theirs. All of it is on disk when this returns: not for a thread that serves clients.
+    /// Reads definitions. A vhost is given for a file of one vhost, whose objects need not name theirs.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub(crate) fn read_definitions(
+        &self,
+        text: &str,
+        vhost: Option<&Name>,
+    ) -> Result<Definitions, InvalidDefinitions> {
+        definitions::read(text, vhost, &mut |password| self.hash_password(password))
+    }
+
+    /// The same, and adds what they say to what there is; nothing is taken away. All of it is on disk when this returns: not for a
+    /// thread that serves clients.
     ///
     /// # Errors
     /// They cannot be read; nothing has changed.
@@ -25,10 +37,15 @@ impl Node {
         text: &str,
         vhost: Option<&Name>,
     ) -> Result<Imported, InvalidDefinitions> {
-        let read = definitions::read(text, vhost, &mut |password| self.hash_password(password))?;
+        let read = self.read_definitions(text, vhost)?;
+        Ok(self.add_definitions(read))
+    }
+
+    /// Adds what was read.
+    pub(crate) fn add_definitions(&self, definitions: Definitions) -> Imported {
         let mut imported = Imported::default();
         let mut last = None;
-        for (object, command) in read.commands {
+        for (object, command) in definitions.commands {
             match self.change(command) {
                 Ok((_, ticket)) => {
                     imported.done += 1;
@@ -43,7 +60,7 @@ impl Node {
         if let Err(refusal) = self.wait(last) {
             imported.refused.push(format!("all of it: {}", refusal.text));
         }
-        Ok(imported)
+        imported
     }
 
     /// Definitions of all there is, or of one vhost. `None`: there is no such vhost.

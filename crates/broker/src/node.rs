@@ -21,7 +21,7 @@ use warren_model::routing::delaying_queue;
 use warren_model::{MessageId, Meta, Name, QueueId, Refusal};
 
 use crate::alarms::{Alarms, DiskLimit, MemoryLimit};
-use crate::auth::Auth;
+use crate::auth::{Auth, Mechanism};
 use crate::clock::{now, time_of_day};
 use crate::dead_letter;
 use crate::exclusive::Exclusive;
@@ -33,6 +33,7 @@ use crate::registry::{Churn, Registry};
 use crate::reply_to::Replies;
 use crate::seats::Seats;
 use crate::timers::{Alarm, Timers};
+use crate::tls::CertificateName;
 
 /// Connections that end at a time, however many have been lost at once: their queues and messages are a lot of work, and whoever
 /// stays must not have to wait for all of it.
@@ -66,6 +67,10 @@ pub struct Settings {
     pub loopback_users: Vec<String>,
     /// How new passwords are kept.
     pub hashing: Hashing,
+    /// How clients may log in; nothing: as is usual.
+    pub mechanisms: Option<Vec<Mechanism>>,
+    /// What in a client's certificate is the name of its user.
+    pub certificate_name: CertificateName,
 }
 
 impl Default for Settings {
@@ -84,6 +89,8 @@ impl Default for Settings {
             first: Furniture::default(),
             loopback_users: vec!["guest".to_owned()],
             hashing: Hashing::default(),
+            mechanisms: None,
+            certificate_name: CertificateName::default(),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What is to be done, whatever format it was written in: immutable, and replaced as a whole by a reload.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -64,6 +65,27 @@ pub struct Tls {
     pub clients: ClientCertificates,
     /// The oldest version.
     pub min_version: TlsVersion,
+}
+
+impl fmt::Display for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "certificates")?;
+        for path in &self.certificates {
+            write!(f, " {}", path.display())?;
+        }
+        if let Some(key) = &self.key {
+            write!(f, ", key {}", key.display())?;
+        }
+        match &self.clients {
+            ClientCertificates::None => {}
+            ClientCertificates::Optional(ca) => write!(f, ", client_ca {}, clients optional", ca.display())?,
+            ClientCertificates::Required(ca) => write!(f, ", client_ca {}, clients required", ca.display())?,
+        }
+        f.write_str(match self.min_version {
+            TlsVersion::V1_2 => ", min_version 1.2",
+            TlsVersion::V1_3 => ", min_version 1.3",
+        })
+    }
 }
 
 /// Whether clients show certificates, signed by an authority of this file.

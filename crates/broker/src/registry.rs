@@ -71,6 +71,8 @@ pub struct TlsFacts {
     pub cipher: String,
     /// The client's certificate was issued to this name.
     pub subject: Option<String>,
+    /// The user that it names: [`crate::tls::CertificateName`] says how.
+    pub user: Option<String>,
 }
 
 impl Facts {

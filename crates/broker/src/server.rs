@@ -99,7 +99,7 @@ async fn admit(
     let accepted = TlsAcceptor::from(config.load_full()).accept(stream);
     match tokio::time::timeout(patience, accepted).await {
         Ok(Ok(stream)) => {
-            arrival.tls = Some(tls::facts(stream.get_ref().1));
+            arrival.tls = Some(tls::facts(stream.get_ref().1, node.settings().certificate_name));
             Box::pin(connection::run(stream, arrival, node)).await;
         }
         Ok(Err(error)) => {

@@ -18,6 +18,9 @@ use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig, ServerConnection};
 use x509_cert::Certificate;
 use x509_cert::der::Decode as _;
+use x509_cert::der::oid::db::rfc4519::COMMON_NAME;
+use x509_cert::ext::pkix::SubjectAltName;
+use x509_cert::ext::pkix::name::{DirectoryString, GeneralName};
 
 use crate::plan::{ClientCertificates, Tls, TlsVersion};
 use crate::registry::TlsFacts;
@@ -42,6 +45,65 @@ pub enum TlsError {
     /// Something that fits nothing else.
     #[error("TLS cannot be set up: {0}")]
     Rustls(#[from] rustls::Error),
+}
+
+/// What in a client's certificate is the name of its user.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CertificateName {
+    /// The whole subject: `CN=client,O=Warren`.
+    #[default]
+    Distinguished,
+    /// The `CN` of the subject; several with commas between them.
+    Common,
+    /// The first alternative name that is a host's.
+    Dns,
+    /// The first that is a mail address.
+    Email,
+    /// The first that is a URI.
+    Uri,
+}
+
+impl CertificateName {
+    /// In the words of configurations.
+    pub(crate) const ALL: [(&str, Self); 5] = [
+        ("distinguished_name", Self::Distinguished),
+        ("common_name", Self::Common),
+        ("dns", Self::Dns),
+        ("email", Self::Email),
+        ("uri", Self::Uri),
+    ];
+
+    fn of(self, certificate: &Certificate) -> Option<String> {
+        let body = certificate.tbs_certificate();
+        let alternative = |choose: fn(&GeneralName) -> Option<String>| {
+            let (_, SubjectAltName(names)) = body.get_extension().ok()??;
+            names.iter().find_map(choose)
+        };
+        match self {
+            Self::Distinguished => Some(body.subject().to_string()),
+            Self::Common => {
+                let names = body.subject().iter().filter(|part| part.oid == COMMON_NAME);
+                let names: Result<Vec<_>, _> = names
+                    .map(|part| part.value.decode_as::<DirectoryString>())
+                    .collect();
+                let names = names.ok().filter(|names| !names.is_empty())?;
+                let names: Vec<_> = names.iter().map(DirectoryString::value).collect();
+                Some(names.join(","))
+            }
+            Self::Dns => alternative(|name| match name {
+                GeneralName::DnsName(name) => Some(name.to_string()),
+                _ => None,
+            }),
+            Self::Email => alternative(|name| match name {
+                GeneralName::Rfc822Name(name) => Some(name.to_string()),
+                _ => None,
+            }),
+            Self::Uri => alternative(|name| match name {
+                GeneralName::UniformResourceIdentifier(name) => Some(name.to_string()),
+                _ => None,
+            }),
+        }
+    }
 }
 
 /// Reads every file. Clients may go on with sessions that they began with the configuration `before`.
@@ -113,9 +175,10 @@ pub(crate) fn shown(plan: &Tls) -> Vec<warren_api::broker::Certificate> {
 }
 
 /// What is known of a client once the handshake is over.
-pub(crate) fn facts(connection: &ServerConnection) -> TlsFacts {
+pub(crate) fn facts(connection: &ServerConnection, name: CertificateName) -> TlsFacts {
     let certificate = connection.peer_certificates().and_then(<[_]>::first);
-    let subject = certificate.and_then(|certificate| subject(certificate));
+    let certificate = certificate.and_then(|certificate| Certificate::from_der(certificate).ok());
+    let name_of = |name: CertificateName| name.of(certificate.as_ref()?);
     let suite = connection.negotiated_cipher_suite().map(|suite| suite.suite());
     TlsFacts {
         protocol: match connection.protocol_version() {
@@ -123,14 +186,9 @@ pub(crate) fn facts(connection: &ServerConnection) -> TlsFacts {
             _ => "tlsv1.2".to_owned(),
         },
         cipher: suite.map_or_else(String::new, |suite| cipher(&format!("{suite:?}"))),
-        subject,
+        subject: name_of(CertificateName::Distinguished),
+        user: name_of(name),
     }
-}
-
-/// As RabbitMQ writes it: `CN=client,O=Warren`.
-fn subject(certificate: &[u8]) -> Option<String> {
-    let certificate = Certificate::from_der(certificate).ok()?;
-    Some(certificate.tbs_certificate().subject().to_string())
 }
 
 /// `TLS13_AES_256_GCM_SHA384` is `aes_256_gcm`.

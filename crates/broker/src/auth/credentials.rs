@@ -12,6 +12,32 @@ use warren_amqp::{Table, Value};
 use crate::arrival::Arrival;
 use crate::node::Node;
 
+/// A way to log in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mechanism {
+    /// Name and password.
+    Plain,
+    /// The same, in a table.
+    Amqplain,
+    /// By the client's certificate.
+    External,
+}
+
+impl Mechanism {
+    /// In the order in which they are offered.
+    pub const ALL: [Self; 3] = [Self::Plain, Self::Amqplain, Self::External];
+
+    /// As it is called on the wire.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "PLAIN",
+            Self::Amqplain => "AMQPLAIN",
+            Self::External => "EXTERNAL",
+        }
+    }
+}
+
 /// Who says that he is who.
 pub(super) struct Credentials {
     pub(super) user: Bytes,
@@ -19,25 +45,42 @@ pub(super) struct Credentials {
     pub(super) password: Option<Bytes>,
 }
 
-/// What is offered to a client. EXTERNAL is where his certificate names a user, and only there: some clients take it whenever
-/// it is offered, though they have a password as well and could have logged in with that (py-amqp).
-pub(crate) fn mechanisms(node: &Node, arrival: &Arrival) -> &'static [u8] {
+/// What is offered to a client: what the configuration lists, of which EXTERNAL is for who speaks TLS. Unless it lists anything
+/// EXTERNAL is offered where the client's certificate names a user, and only there: some clients take it whenever it is
+/// offered, though they have a password as well and could have logged in with that (py-amqp).
+pub(crate) fn mechanisms(node: &Node, arrival: &Arrival) -> String {
+    let offered = offered(node, arrival);
+    offered.map(Mechanism::name).collect::<Vec<_>>().join(" ")
+}
+
+/// The one of this name, if it was offered.
+pub(super) fn mechanism(name: &str, node: &Node, arrival: &Arrival) -> Option<Mechanism> {
+    offered(node, arrival).find(|mechanism| mechanism.name() == name)
+}
+
+fn offered(node: &Node, arrival: &Arrival) -> impl Iterator<Item = Mechanism> {
+    let settings = node.settings();
     let is_user = |name: &str| node.read(|meta| meta.user(name).is_some());
-    match certificate(arrival).is_some_and(is_user) {
-        true => b"PLAIN AMQPLAIN EXTERNAL",
-        false => b"PLAIN AMQPLAIN",
-    }
+    let external = match settings.mechanisms {
+        Some(_) => arrival.tls.is_some(),
+        None => certificate(arrival).is_some_and(is_user),
+    };
+    Mechanism::ALL.into_iter().filter(move |mechanism| {
+        let listed = settings.mechanisms.as_ref();
+        listed.is_none_or(|listed| listed.contains(mechanism))
+            && (external || *mechanism != Mechanism::External)
+    })
 }
 
-/// The name in the client's certificate, if it showed one.
+/// The name in the client's certificate, if it showed one that has any.
 pub(super) fn certificate(arrival: &Arrival) -> Option<&str> {
-    arrival.tls.as_ref()?.subject.as_deref()
+    arrival.tls.as_ref()?.user.as_deref()
 }
 
-/// Reads a response. `None`: it is none of this mechanism, or nobody knows the mechanism.
-pub(super) fn read(mechanism: &str, response: &Bytes, certificate: Option<&str>) -> Option<Credentials> {
+/// Reads a response. `None`: it is none of this mechanism.
+pub(super) fn read(mechanism: Mechanism, response: &Bytes, certificate: Option<&str>) -> Option<Credentials> {
     match mechanism {
-        "PLAIN" => {
+        Mechanism::Plain => {
             let rest = response.strip_prefix(b"\0")?;
             let end = rest.iter().position(|octet| *octet == 0)?;
             let (user, password) = rest.split_at_checked(end)?;
@@ -47,7 +90,7 @@ pub(super) fn read(mechanism: &str, response: &Bytes, certificate: Option<&str>)
                 password: Some(response.slice_ref(password)),
             })
         }
-        "AMQPLAIN" => {
+        Mechanism::Amqplain => {
             let table = Table::decode_entries(response.clone()).ok()?;
             let text = |name: &str| match table.get(name)? {
                 Value::Text(octets) | Value::Octets(octets) => Some(octets.clone()),
@@ -58,19 +101,19 @@ pub(super) fn read(mechanism: &str, response: &Bytes, certificate: Option<&str>)
                 password: Some(text("PASSWORD")?),
             })
         }
-        "EXTERNAL" => Some(Credentials {
+        Mechanism::External => Some(Credentials {
             user: Bytes::copy_from_slice(certificate?.as_bytes()),
             password: None,
         }),
-        _ => None,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Bytes, read};
+    use super::Mechanism::{Amqplain, External, Plain};
+    use super::{Bytes, Mechanism, read};
 
-    fn user(mechanism: &str, response: &'static [u8], certificate: Option<&str>) -> Option<String> {
+    fn user(mechanism: Mechanism, response: &'static [u8], certificate: Option<&str>) -> Option<String> {
         let credentials = read(mechanism, &Bytes::from_static(response), certificate)?;
         let password = credentials.password.unwrap_or_default();
         Some(format!(
@@ -82,14 +125,11 @@ mod tests {
 
     #[test]
     fn each_mechanism_has_its_own_form() {
-        assert_eq!(
-            user("PLAIN", b"\0ann\0secret", None).as_deref(),
-            Some("ann/secret")
-        );
-        assert_eq!(user("PLAIN", b"\0ann\0", None).as_deref(), Some("ann/"));
+        assert_eq!(user(Plain, b"\0ann\0secret", None).as_deref(), Some("ann/secret"));
+        assert_eq!(user(Plain, b"\0ann\0", None).as_deref(), Some("ann/"));
         let table = b"\x05LOGINS\0\0\0\x03ann\x08PASSWORDS\0\0\0\x06secret";
-        assert_eq!(user("AMQPLAIN", table, None).as_deref(), Some("ann/secret"));
-        assert_eq!(user("EXTERNAL", b"", Some("ann")).as_deref(), Some("ann/"));
+        assert_eq!(user(Amqplain, table, None).as_deref(), Some("ann/secret"));
+        assert_eq!(user(External, b"", Some("ann")).as_deref(), Some("ann/"));
     }
 
     #[test]
@@ -101,15 +141,14 @@ mod tests {
             b"\0ann\0a\0b",
             b"",
         ] {
-            assert_eq!(user("PLAIN", response, None), None, "{response:?}");
+            assert_eq!(user(Plain, response, None), None, "{response:?}");
         }
-        assert_eq!(user("AMQPLAIN", b"\x05LOGINS\0\0\0\x03ann", None), None);
-        assert_eq!(user("AMQPLAIN", b"\xff\xff", None), None);
+        assert_eq!(user(Amqplain, b"\x05LOGINS\0\0\0\x03ann", None), None);
+        assert_eq!(user(Amqplain, b"\xff\xff", None), None);
         assert_eq!(
-            user("EXTERNAL", b"ann", None),
+            user(External, b"ann", None),
             None,
             "only a certificate says who he is"
         );
-        assert_eq!(user("NOPE", b"\0ann\0secret", Some("ann")), None);
     }
 }

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use warren_model::Name;
 use warren_model::meta::{Command, PasswordHash};
 
-use super::{Arc, Arrival, LoginRefused, Node, Ordering, mechanisms};
+use super::{Arc, Arrival, LoginRefused, Mechanism, Node, Ordering, mechanisms};
 use crate::Settings;
 use crate::password::{Hashing, hash_with};
 use crate::registry::TlsFacts;
@@ -125,17 +125,58 @@ async fn a_user_without_a_password_logs_in_with_a_certificate_or_not_at_all() {
     };
     let malformed = external(arrival.clone()).await.unwrap_err();
     assert!(matches!(malformed, LoginRefused::Malformed { .. }));
-    arrival.tls = Some(TlsFacts {
-        subject: Some("CN=ann".to_owned()),
-        ..TlsFacts::default()
-    });
-    assert_eq!(mechanisms(&node, &arrival), b"PLAIN AMQPLAIN EXTERNAL");
+    arrival.tls = shown(Some("CN=ann"));
+    assert_eq!(mechanisms(&node, &arrival), "PLAIN AMQPLAIN EXTERNAL");
     assert_eq!(external(arrival.clone()).await.unwrap(), "CN=ann");
-    arrival.tls = Some(TlsFacts {
-        subject: Some("CN=bob".to_owned()),
-        ..TlsFacts::default()
-    });
+    arrival.tls = shown(Some("CN=bob"));
     // Who would be refused is not led into it: he may have a password.
-    assert_eq!(mechanisms(&node, &arrival), b"PLAIN AMQPLAIN");
+    assert_eq!(mechanisms(&node, &arrival), "PLAIN AMQPLAIN");
     assert!(external(arrival).await.is_err(), "there is no such user");
+}
+
+/// What is known of a client whose certificate has this name.
+fn shown(user: Option<&str>) -> Option<TlsFacts> {
+    Some(TlsFacts {
+        user: user.map(str::to_owned),
+        ..TlsFacts::default()
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_configuration_lists_is_offered_and_nothing_else_is_taken() {
+    let with = |mechanisms: &[Mechanism]| {
+        let settings = Settings {
+            mechanisms: Some(mechanisms.to_vec()),
+            ..Settings::default()
+        };
+        Node::new("rabbit@test".to_owned(), settings)
+    };
+    let (guest, here) = (Bytes::from_static(b"\0guest\0guest"), from("127.0.0.1:1"));
+    let node = with(&[Mechanism::Amqplain]);
+    assert_eq!(mechanisms(&node, &here), "AMQPLAIN");
+    let refused = node.login("PLAIN", &guest, &here).await.unwrap_err();
+    assert!(matches!(refused, LoginRefused::Malformed { .. }), "{refused}");
+
+    let node = with(&[Mechanism::External, Mechanism::Plain]);
+    assert_eq!(
+        mechanisms(&node, &here),
+        "PLAIN",
+        "without TLS there is no certificate"
+    );
+    assert!(node.login("PLAIN", &guest, &here).await.is_ok());
+    let mut arrival = from("10.0.0.9:1");
+    for (user, refused) in [
+        (None, "the client showed no certificate that names a user"),
+        (Some("bob"), "user 'bob' - invalid credentials"),
+    ] {
+        arrival.tls = shown(user);
+        assert_eq!(mechanisms(&node, &arrival), "PLAIN EXTERNAL");
+        let error = node.login("EXTERNAL", &Bytes::new(), &arrival).await.unwrap_err();
+        assert_eq!(error.to_string(), refused);
+    }
+    put(&node, "bob", Hashing::Sha256, "secret");
+    assert_eq!(
+        node.login("EXTERNAL", &Bytes::new(), &arrival).await.unwrap(),
+        "bob"
+    );
 }

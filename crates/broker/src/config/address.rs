@@ -1,5 +1,6 @@
 //! Addresses and networks as operators write them.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 /// Addresses that begin alike.
@@ -7,6 +8,12 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 pub struct Network {
     address: IpAddr,
     length: u8,
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.length)
+    }
 }
 
 impl Network {

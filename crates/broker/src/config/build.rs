@@ -13,6 +13,7 @@ use super::address::{Network, listen_address};
 use super::file::{Broker, First, Tls as TlsFile};
 use super::load::Machine;
 use crate::alarms::{DiskLimit, MemoryLimit};
+use crate::auth::Mechanism;
 use crate::furniture::{Furniture, Secret};
 use crate::node::Settings;
 use crate::password::Hashing;
@@ -20,6 +21,7 @@ use crate::plan::{
     ClientCertificates, Listener, LogLevel, METRICS_PORT, PORT, Plan, STOP_WITHIN, TLS_PORT, Tls, TlsVersion,
     node_name,
 };
+use crate::tls::CertificateName;
 
 /// Listeners of one broker.
 const LISTENERS_MAX: usize = 256;
@@ -161,6 +163,14 @@ fn settings(report: &mut Report, file: &Broker) -> Settings {
     ];
     let hashing = file.password_hashing.as_ref();
     let hashing = hashing.and_then(|word| report.choice("hash", word.span(), word.get_ref(), &HASHES));
+    let certificate_name = file.certificate_name.as_ref().and_then(|word| {
+        report.choice(
+            "name in a certificate",
+            word.span(),
+            word.get_ref(),
+            &CertificateName::ALL,
+        )
+    });
     let default = Settings::default();
     let seconds = Duration::from_secs;
     let heartbeat = report.duration(
@@ -216,7 +226,15 @@ fn settings(report: &mut Report, file: &Broker) -> Settings {
         },
         first: first(report, &file.first),
         hashing: hashing.unwrap_or_default(),
+        mechanisms: mechanisms(report, file.auth_mechanisms.as_deref()),
+        certificate_name: certificate_name.unwrap_or_default(),
     }
+}
+
+fn mechanisms(report: &mut Report, words: Option<&[Spanned<String>]>) -> Option<Vec<Mechanism>> {
+    let known = Mechanism::ALL.map(|mechanism| (mechanism.name(), mechanism));
+    let mut choose = |word: &Spanned<String>| report.choice("mechanism", word.span(), word.get_ref(), &known);
+    words.map(|words| words.iter().filter_map(&mut choose).collect())
 }
 
 /// Up to here a limit is a part of the memory, above it octets.

@@ -29,7 +29,7 @@ pub struct Broker {
     /// Directory for everything that outlives the process. Default: what the service manager prepared, else
     /// `/var/lib/warren/broker` for root and `$XDG_STATE_HOME/warren/broker` for others.
     pub data: Option<PathBuf>,
-    /// File or directory of definitions (JSON) that are added at each start. Nothing is taken away by them.
+    /// File or directory of definitions (JSON) that are added at each start and each reload. Nothing is taken away by them.
     pub definitions: Option<PathBuf>,
     /// The vhost and the user of a node that is new.
     #[serde(skip_serializing_if = "First::is_empty")]
@@ -40,6 +40,13 @@ pub struct Broker {
     /// How new passwords are kept: `"sha256"` and `"sha512"` as RabbitMQ keeps them, or `"argon2id"`, which is slow for thieves and
     /// cannot be exported to RabbitMQ. Default `"sha256"`.
     pub password_hashing: Option<Spanned<String>>,
+    /// How clients may log in: `"PLAIN"`, `"AMQPLAIN"`, `"EXTERNAL"`. What is listed is offered, EXTERNAL to all who speak TLS. Default: the first two, and
+    /// EXTERNAL to those whose certificate has a user's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auth_mechanisms: Option<Vec<Spanned<String>>>,
+    /// What in a client's certificate is the name of its user, for EXTERNAL: `"distinguished_name"`, `"common_name"`, or the first alternative
+    /// name of a kind: `"dns"`, `"email"` or `"uri"`. Default `"distinguished_name"`.
+    pub certificate_name: Option<Spanned<String>>,
     /// Time between signs of life, offered to clients in whole seconds. `"0s"`: none. Default `"60s"`.
     pub heartbeat: Option<Spanned<HumanDuration>>,
     /// How long a client may take until its connection is open. Default `"10s"`.

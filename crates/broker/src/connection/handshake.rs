@@ -87,7 +87,7 @@ pub(super) async fn open<S: AsyncRead + AsyncWrite + Unpin>(
         version_major: 0,
         version_minor: 9,
         server_properties: server_properties(node),
-        mechanisms: Bytes::from_static(mechanisms(node, arrival)),
+        mechanisms: Bytes::from(mechanisms(node, arrival)),
         locales: Bytes::from_static(b"en_US"),
     })
     .await?;
@@ -254,7 +254,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<'_, S> {
             ),
             warren_amqp::MethodId::NONE,
         );
-        let told = matches!(refused, LoginRefused::Credentials { .. })
+        let told = !matches!(refused, LoginRefused::Malformed { .. })
             && start.client_properties.can("authentication_failure_close");
         if told && let Err(error) = self.say(connection::Close::from(&exception)).await {
             return error.into();

@@ -1,30 +1,49 @@
-//! Definitions that are added at the start.
+//! Definitions that are added at the start, and when the configuration is read again.
 
 use std::path::{Path, PathBuf};
+
+use warren_model::definitions::Definitions;
 
 use super::DaemonError;
 use crate::node::Node;
 
-/// Adds those of a file, or of all `.json` files of a directory in the order of their names. What the node does not take is
-/// logged and is no reason not to start; a file that cannot be read is.
-pub(super) fn load(node: &Node, path: &Path) -> Result<(), DaemonError> {
-    for file in files(path)? {
-        let failed = |reason: String| DaemonError::Definitions {
-            path: file.clone(),
-            reason,
-        };
-        let text = std::fs::read_to_string(&file).map_err(|error| failed(error.to_string()))?;
-        let imported = node
-            .import_definitions(&text, None)
-            .map_err(|error| failed(error.to_string()))?;
+/// A file that has been read.
+pub(super) struct File {
+    path: PathBuf,
+    definitions: Definitions,
+}
+
+/// Reads those of a file, or of all `.json` files of a directory in the order of their names. Nothing is added if one cannot be
+/// read.
+pub(super) fn read(node: &Node, path: Option<&Path>) -> Result<Vec<File>, DaemonError> {
+    let Some(path) = path else {
+        return Ok(Vec::new());
+    };
+    let read = |path: PathBuf| {
+        let text = std::fs::read_to_string(&path).map_err(|error| error.to_string());
+        let read = text.and_then(|text| {
+            node.read_definitions(&text, None)
+                .map_err(|error| error.to_string())
+        });
+        match read {
+            Ok(definitions) => Ok(File { path, definitions }),
+            Err(reason) => Err(DaemonError::Definitions { path, reason }),
+        }
+    };
+    files(path)?.into_iter().map(read).collect()
+}
+
+impl File {
+    /// Adds them. What the node does not take is logged.
+    pub(super) fn add(self, node: &Node) {
+        let imported = node.add_definitions(self.definitions);
         tracing::info!(
-            file = %file.display(),
+            file = %self.path.display(),
             taken = imported.done,
             refused = imported.refused.len(),
             "definitions were added"
         );
     }
-    Ok(())
 }
 
 fn files(path: &Path) -> Result<Vec<PathBuf>, DaemonError> {
@@ -59,12 +78,16 @@ mod tests {
         write("2.json", r#"{"vhosts": [{"name": "two"}]}"#);
         write("notes.txt", "no JSON");
         let node = Node::new("rabbit@test".to_owned(), Settings::default());
-        load(&node, directory.path()).unwrap();
+        for file in read(&node, Some(directory.path())).unwrap() {
+            file.add(&node);
+        }
         let vhosts = node.read(|meta| meta.vhosts().count());
         assert_eq!(vhosts, 3);
         write("3.json", "{");
-        let error = load(&node, directory.path()).unwrap_err().to_string();
-        assert!(error.contains("3.json"), "{error}");
-        assert!(load(&node, Path::new("/nowhere/x.json")).is_err());
+        let Err(error) = read(&node, Some(directory.path())) else {
+            panic!("no JSON")
+        };
+        assert!(error.to_string().contains("3.json"), "{error}");
+        assert!(read(&node, Some(Path::new("/nowhere/x.json"))).is_err());
     }
 }

@@ -52,9 +52,8 @@ pub(super) async fn start_and_serve(
     let watch = Watch::new(&plan);
     let tls = plan.tls.as_ref().map(|tls| tls::load(tls, None)).transpose()?;
     let node = open(&plan, &manager)?;
-    if let Some(path) = &plan.definitions {
-        definitions::load(&node, path)?;
-    }
+    let definitions = definitions::read(&node, plan.definitions.as_deref())?;
+    definitions.into_iter().for_each(|file| file.add(&node));
     let mut daemon = Daemon {
         node,
         manager,

@@ -89,7 +89,7 @@ async fn handshake(
     let accepting = tokio::spawn(async move {
         let (stream, _) = listener.accept().await?;
         let stream = TlsAcceptor::from(server).accept(stream).await?;
-        Ok::<_, io::Error>(facts(stream.get_ref().1))
+        Ok::<_, io::Error>(facts(stream.get_ref().1, CertificateName::Distinguished))
     });
     let name = ServerName::try_from(name).unwrap();
     let stream = TlsConnector::from(Arc::new(client)).connect(name, stream).await?;
@@ -99,7 +99,7 @@ async fn handshake(
         .peer_certificates()
         .and_then(<[_]>::first)
         .unwrap();
-    let shown = subject(shown).unwrap();
+    let shown = name_in(shown, CertificateName::Distinguished).unwrap();
     Ok((accepting.await.unwrap()?, shown))
 }
 
@@ -177,4 +177,48 @@ fn ciphers_have_the_names_that_rabbitmq_shows() {
     assert_eq!(cipher("TLS13_AES_256_GCM_SHA384"), "aes_256_gcm");
     assert_eq!(cipher("TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"), "aes_128_gcm");
     assert_eq!(cipher("TLS13_CHACHA20_POLY1305_SHA256"), "chacha20_poly1305");
+}
+
+fn name_in(certificate: &[u8], name: CertificateName) -> Option<String> {
+    name.of(&Certificate::from_der(certificate).unwrap())
+}
+
+#[test]
+fn the_user_of_a_certificate_is_named_in_the_place_that_was_chosen() {
+    use rcgen::SanType::{DnsName, Rfc822Name, URI};
+    use rcgen::string::Ia5String;
+
+    let text = |text: &str| Ia5String::try_from(text).unwrap();
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.subject_alt_names = vec![
+        Rfc822Name(text("ann@example.org")),
+        DnsName(text("ann.example.org")),
+        DnsName(text("other.example.org")),
+        URI(text("spiffe://example.org/ann")),
+    ];
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params.distinguished_name.push(DnType::CountryName, "DE");
+    params
+        .distinguished_name
+        .push(DnType::OrganizationName, "Warren, Inc");
+    params.distinguished_name.push(DnType::CommonName, "ann");
+    let key = KeyPair::generate().unwrap();
+    let certificate = params.self_signed(&key).unwrap();
+    let names = CertificateName::ALL.map(|(_, name)| name_in(certificate.der(), name).unwrap());
+    assert_eq!(
+        names,
+        [
+            // As RabbitMQ 3.10 has it.
+            "CN=ann,O=Warren\\, Inc,C=DE",
+            "ann",
+            "ann.example.org",
+            "ann@example.org",
+            "spiffe://example.org/ann",
+        ]
+    );
+    let bare = CertificateParams::new(Vec::new())
+        .unwrap()
+        .self_signed(&key)
+        .unwrap();
+    assert_eq!(name_in(bare.der(), CertificateName::Dns), None);
 }

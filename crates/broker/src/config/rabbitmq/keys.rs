@@ -181,15 +181,39 @@ pub(super) const KEYS: &[Key] = &[
     none("ssl_allow_poodle_attack", "TLS before 1.2 is not spoken"),
     set(
         "ssl_cert_login_from",
-        "must be `distinguished_name`",
-        |line, _| match line.text() {
-            "distinguished_name" => Ok(()),
-            other => Err((
-                format!("users cannot be named after the {other} of their certificates"),
-                "write distinguished_name".to_owned(),
+        "`certificate_name`: `dns` if `subject_alternative_name`",
+        |line, broker| {
+            let name = match line.text() {
+                "subject_alternative_name" => "dns",
+                other => other,
+            };
+            broker.certificate_name = Some(line.spanned(name.to_owned()));
+            Ok(())
+        },
+    ),
+    set(
+        "ssl_cert_login_san_type",
+        "`certificate_name`, if `ssl_cert_login_from` is `subject_alternative_name`",
+        |line, broker| match &mut broker.certificate_name {
+            Some(name) if name.get_ref() == "dns" => {
+                *name = line.spanned(line.text().to_owned());
+                Ok(())
+            }
+            _ => Err((
+                "users are not named after alternative names of their certificates".to_owned(),
+                "write ssl_cert_login_from = subject_alternative_name above".to_owned(),
             )),
         },
     ),
+    set("ssl_cert_login_san_index", "must be `0`", |line, _| {
+        match line.text() {
+            "0" => Ok(()),
+            other => Err((
+                format!("users cannot be named after alternative name {other}: the first of the kind counts"),
+                "write 0".to_owned(),
+            )),
+        }
+    }),
     none("ssl_handshake_timeout", "handshake_timeout counts for TLS, too"),
     set(
         "proxy_protocol",
@@ -340,7 +364,17 @@ pub(super) const KEYS: &[Key] = &[
         broker.consumer_timeout = Some(duration(line, MILLISECOND)?);
         Ok(())
     }),
-    none("auth_mechanisms.$number", "PLAIN and AMQPLAIN are offered"),
+    set(
+        "auth_mechanisms.$number",
+        "an entry of `auth_mechanisms`",
+        |line, broker| {
+            broker
+                .auth_mechanisms
+                .get_or_insert_default()
+                .push(line.spanned(line.text().to_owned()));
+            Ok(())
+        },
+    ),
     none("auth_backends.*", "users are kept by the broker itself"),
     none(
         "password_hashing_module",

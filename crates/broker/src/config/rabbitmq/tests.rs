@@ -1,4 +1,6 @@
 use crate::alarms::{DiskLimit, MemoryLimit};
+use crate::auth::Mechanism;
+use crate::tls::CertificateName;
 use warren_kit::config::ConfigError;
 use warren_kit::diagnostics::SourceFile;
 
@@ -40,6 +42,8 @@ default_permissions.read = ^public
 heartbeat = 30
 handshake_timeout = 2500
 consumer_timeout = 3600000
+auth_mechanisms.1 = EXTERNAL
+ssl_cert_login_from = common_name
 channel_max = 100
 frame_max = 8192
 max_message_size = 1000
@@ -89,9 +93,37 @@ fn every_key_lands_in_the_plan() {
         panic!("{warnings:#?}")
     };
     assert!(
-        warning.starts_with("rabbitmq.conf:24:1: warning: memory_monitor_interval has no effect"),
+        warning.starts_with("rabbitmq.conf:26:1: warning: memory_monitor_interval has no effect"),
         "{warning}"
     );
+}
+
+#[test]
+fn what_clients_may_log_in_with_is_what_is_listed() {
+    let settings = |text: &str| loaded(text).unwrap().plan.settings;
+    assert_eq!(settings("").mechanisms, None);
+    let some = settings(
+        "auth_mechanisms.1 = EXTERNAL\nauth_mechanisms.2 = PLAIN\nssl_cert_login_from = common_name\n",
+    );
+    assert_eq!(some.mechanisms, Some(vec![Mechanism::External, Mechanism::Plain]));
+    assert_eq!(some.certificate_name, CertificateName::Common);
+    let san = "ssl_cert_login_from = subject_alternative_name\n";
+    assert_eq!(settings(san).certificate_name, CertificateName::Dns);
+    let email = settings(&format!(
+        "{san}ssl_cert_login_san_type = email\nssl_cert_login_san_index = 0\n"
+    ));
+    assert_eq!(email.certificate_name, CertificateName::Email);
+    for (wrong, said) in [
+        ("auth_mechanisms.1 = LDAP\n", "rabbitmq.conf:1:21"),
+        ("ssl_cert_login_from = serial\n", "rabbitmq.conf:1:23"),
+        (
+            "ssl_cert_login_san_type = dns\n",
+            "write ssl_cert_login_from = subject_alternative_name above",
+        ),
+    ] {
+        let text = refused(wrong);
+        assert!(text.contains(said), "{text}");
+    }
 }
 
 #[test]
@@ -100,7 +132,7 @@ fn the_translation_means_the_same() {
     let text = translate(&loaded);
     let again = load_toml_text(SourceFile::new("warren.toml", text.clone()), &machine()).unwrap();
     assert_eq!(again.plan, loaded.plan, "{text}");
-    assert!(text.contains("# rabbitmq.conf:24:1: warning"), "{text}");
+    assert!(text.contains("# rabbitmq.conf:26:1: warning"), "{text}");
 }
 
 #[test]
