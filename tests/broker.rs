@@ -315,14 +315,58 @@ fn a_reload_says_what_is_different_and_a_wrong_file_changes_nothing() {
     write("[broker]\nheartbeat = \"20s\"\nloopback_users = []\n");
     broker.signal(Signal::SIGHUP);
     let line = await_line(&mut broker.log, "configuration changed");
-    assert!(line.contains("heartbeat: 60s -> 20s"), "{line}");
-    let line = await_line(&mut broker.log, "configuration changed");
     assert!(line.contains("loopback_users: guest -> "), "{line}");
+    let line = await_line(&mut broker.log, "configuration changed");
+    assert!(line.contains("heartbeat: 60s -> 20s"), "{line}");
     await_line(&mut broker.log, "configuration was read again");
     write("[broker]\nheartbeat = 20\n");
     broker.signal(Signal::SIGHUP);
     await_line(&mut broker.log, "the earlier one stays in force");
     assert!(Client::connect(broker.address, "guest", "guest", "/").is_ok());
+    drop(client);
+}
+
+#[test]
+fn a_reload_adds_who_is_new_in_the_file_of_users_and_a_wrong_one_changes_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let (file, users) = (
+        directory.path().join("rabbitmq.conf"),
+        directory.path().join("users.json"),
+    );
+    let write = |text: &str| std::fs::write(&users, text).unwrap();
+    let configure = |more: &str| {
+        let text = format!(
+            "load_definitions = {}\ncluster_name = shop\n{more}",
+            users.display()
+        );
+        std::fs::write(&file, text).unwrap();
+    };
+    configure("");
+    write(r#"{"users": []}"#);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_warren"));
+    command
+        .args(["broker", "--listen", "127.0.0.1:0", "-f"])
+        .arg(&file);
+    command.arg("--data").arg(directory.path().join("data"));
+    let mut broker = Broker::run(&mut command);
+    let ann = r#"{"users": [{"name": "ann", "password": "secret", "tags": ""}],
+        "permissions": [{"user": "ann", "vhost": "/", "configure": "", "write": "", "read": ""}]}"#;
+    write(ann);
+    broker.signal(Signal::SIGHUP);
+    await_line(&mut broker.log, "configuration was read again");
+    let client = Client::connect(broker.address, "ann", "secret", "/").unwrap();
+    write("{");
+    configure("heartbeat = 20\n");
+    broker.signal(Signal::SIGHUP);
+    let line = await_line(&mut broker.log, "the earlier one stays in force");
+    assert!(line.contains("users.json cannot be used"), "{line}");
+    write(ann);
+    broker.signal(Signal::SIGHUP);
+    let line = await_line(&mut broker.log, "configuration changed");
+    assert!(
+        line.contains("heartbeat: 60s -> 20s"),
+        "it was not applied before: {line}"
+    );
     drop(client);
 }
 

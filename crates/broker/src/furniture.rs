@@ -5,6 +5,8 @@ use std::fmt;
 use warren_model::meta::{Command, Permissions};
 use warren_model::{Name, Pattern};
 
+use crate::password::{Hashing, hash_with};
+
 /// A text that is shown to nobody.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -60,7 +62,7 @@ impl Default for Furniture {
 impl Furniture {
     /// What makes it. `None` if a name or an expression in it is none.
     #[must_use]
-    pub fn commands(&self, salt: [u8; 4]) -> Option<[Command; 3]> {
+    pub fn commands(&self, hashing: Hashing, salt: [u8; 4]) -> Option<[Command; 3]> {
         let vhost = Name::try_from(self.vhost.as_str()).ok()?;
         let user = Name::try_from(self.user.as_str()).ok()?;
         let tags = self.tags.iter().map(|tag| Name::try_from(tag.as_str()).ok());
@@ -77,7 +79,7 @@ impl Furniture {
             },
             Command::PutUser {
                 name: user.clone(),
-                password: Some(crate::password::hash(self.password.reveal().as_bytes(), salt)),
+                password: Some(hash_with(hashing, self.password.reveal().as_bytes(), salt)),
                 tags: tags.collect::<Option<_>>()?,
             },
             Command::SetPermissions {
@@ -91,6 +93,8 @@ impl Furniture {
 
 #[cfg(test)]
 mod tests {
+    use warren_model::meta::PasswordHash;
+
     use super::*;
 
     #[test]
@@ -101,11 +105,19 @@ mod tests {
 
     #[test]
     fn what_is_no_name_makes_nothing() {
-        assert!(Furniture::default().commands([0; 4]).is_some());
+        let commands = Furniture::default().commands(Hashing::Sha512, [0; 4]);
+        let [_, Command::PutUser { password, .. }, _] = commands.unwrap() else {
+            panic!("no user")
+        };
+        assert_eq!(
+            password.unwrap().algorithm,
+            PasswordHash::SHA512,
+            "as it was chosen"
+        );
         let long = Furniture {
             user: "u".repeat(256),
             ..Furniture::default()
         };
-        assert!(long.commands([0; 4]).is_none());
+        assert!(long.commands(Hashing::Sha256, [0; 4]).is_none());
     }
 }

@@ -309,6 +309,24 @@ impl Node {
             .unwrap_or_else(|| self.name.clone())
     }
 
+    /// Calls the cluster so, if it is called otherwise.
+    pub(crate) fn name_cluster(&self, name: Option<&str>) {
+        let Some(name) = name.filter(|name| **name != self.cluster_name()) else {
+            return;
+        };
+        let command = Name::try_from(CLUSTER_NAME).map(|parameter| Command::SetParameter {
+            vhost: None,
+            component: Name::empty(),
+            name: parameter,
+            value: name.into(),
+        });
+        match command.map(|command| self.apply(command)) {
+            Ok(Ok(_)) => tracing::info!(name, "the cluster is called so, as configured"),
+            Ok(Err(refusal)) => tracing::error!(%refusal, "the cluster keeps its name"),
+            Err(error) => tracing::error!(%error, "the cluster keeps its name"),
+        }
+    }
+
     /// What the cluster is known by for ever, whatever it is called.
     #[must_use]
     pub fn cluster_id(&self) -> String {
@@ -340,7 +358,10 @@ impl Node {
     }
 
     fn furnish(&self) {
-        let commands = self.settings().first.commands(rand::random());
+        let commands = {
+            let settings = self.settings();
+            settings.first.commands(settings.hashing, rand::random())
+        };
         for command in commands.into_iter().flatten() {
             if let Err(refusal) = self.apply(command) {
                 tracing::error!(%refusal, "default was refused");

@@ -36,12 +36,6 @@ pub enum Hashing {
     Argon2id,
 }
 
-/// What a new password is kept as by RabbitMQ's default.
-#[must_use]
-pub(crate) fn hash(password: &[u8], salt: [u8; SALT]) -> PasswordHash {
-    hash_with(Hashing::Sha256, password, salt)
-}
-
 /// What a new password is kept as.
 #[must_use]
 pub(crate) fn hash_with(hashing: Hashing, password: &[u8], salt: [u8; SALT]) -> PasswordHash {
@@ -104,7 +98,7 @@ fn slow(salt: &[u8; LONG_SALT], password: &[u8]) -> Option<[u8; SLOW]> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Hashing, MD5, PasswordHash, SHA256, SHA512, hash, hash_with, verify};
+    use super::{Hashing, MD5, PasswordHash, SHA256, SHA512, hash_with, verify};
 
     fn kept(algorithm: &str, hash: &str) -> PasswordHash {
         PasswordHash {
@@ -145,6 +139,6 @@ mod tests {
     #[test]
     fn an_empty_password_or_hash_lets_nobody_in() {
         assert!(!verify(&kept(SHA256, ""), b""));
-        assert!(!verify(&hash(b"", [1, 2, 3, 4]), b""));
+        assert!(!verify(&hash_with(Hashing::Sha256, b"", [1, 2, 3, 4]), b""));
     }
 }

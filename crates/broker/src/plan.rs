@@ -25,6 +25,8 @@ pub const STOP_WITHIN: Duration = Duration::from_secs(10);
 pub struct Plan {
     /// `rabbit@host`.
     pub node: String,
+    /// What the cluster is to be called.
+    pub cluster_name: Option<String>,
     /// Where everything is that outlives the process.
     pub data: PathBuf,
     /// Where it listens. Ports 0 are chosen by the system.

@@ -72,6 +72,7 @@ pub(super) fn build(file: &Broker, machine: &Machine) -> Built<Plan> {
     let stop_within = report.duration("stop_timeout", stop, seconds(0)..=PATIENCE_MAX, STOP_WITHIN);
     let plan = Plan {
         node,
+        cluster_name: file.cluster_name.as_ref().map(|name| name.get_ref().clone()),
         data: file.data.clone().unwrap_or_else(|| machine.data.clone()),
         listeners,
         tls,

@@ -26,6 +26,8 @@ pub struct Broker {
     pub proxies: Vec<Spanned<String>>,
     /// Name of the node. Default: `rabbit@` and the host's name.
     pub node_name: Option<Spanned<String>>,
+    /// Name of the cluster, given to it at each start: clients see it. Default: what it is called already, at first like the node.
+    pub cluster_name: Option<Spanned<String>>,
     /// Directory for everything that outlives the process. Default: what the service manager prepared, else
     /// `/var/lib/warren/broker` for root and `$XDG_STATE_HOME/warren/broker` for others.
     pub data: Option<PathBuf>,

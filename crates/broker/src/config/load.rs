@@ -112,7 +112,7 @@ fn load_sources(
 ) -> Result<Loaded, ConfigError> {
     let mut report = Report::default();
     let mut file = rabbitmq::read(&sources, &mut report);
-    let written = secrets(&file);
+    let written = rabbitmq::secrets(&sources);
     environment.apply(&mut file, &mut sources, &mut report);
     sources.hide(written.into_iter());
     let built = build(&file, machine);

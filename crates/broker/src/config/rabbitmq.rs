@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Every key either does what it does there, or is accepted because it cannot matter here, which is a warning, or is
-//! refused with its place. Deliberately absent: advanced.config, whose terms are Erlang's.
+//! refused with its place and what to do instead. Deliberately absent: advanced.config, whose terms are Erlang's.
 
 mod keys;
 mod page;
@@ -74,6 +74,27 @@ pub(super) fn read(sources: &Sources, report: &mut Report) -> Broker {
     broker
 }
 
+/// Where passwords stand: behind every key that is one by its name, whatever is wrong with its line.
+pub(super) fn secrets(sources: &Sources) -> Vec<Range<usize>> {
+    let mut spans = Vec::new();
+    for (base, file) in sources.iter() {
+        let mut start = base;
+        for text in file.text.split('\n') {
+            let end_of_key = |text: &str| text.find(|c: char| c == '=' || c.is_whitespace());
+            let indent = text.len() - text.trim_start().len();
+            let key = text.trim_start();
+            if let Some(end) = end_of_key(key)
+                && key.get(..end).is_some_and(|key| key.contains("pass"))
+            {
+                spans.push(start + indent + end + 1..start + text.trim_end().len());
+            }
+            start += text.len() + 1;
+        }
+    }
+    spans.retain(|span| !span.is_empty());
+    spans
+}
+
 fn apply(line: &Line, broker: &mut Broker, report: &mut Report) {
     let key = line.key.get_ref();
     match KEYS.iter().find(|known| known.fits(key)) {
@@ -88,6 +109,9 @@ fn apply(line: &Line, broker: &mut Broker, report: &mut Report) {
                 format!("{key} has no effect: {why}"),
                 "remove it",
             ),
+            Effect::Refused(instead) => {
+                report.error(line.key.span(), format!("{key} is not possible here"), instead);
+            }
         },
         None => {
             let names = KEYS.iter().map(|known| known.name);

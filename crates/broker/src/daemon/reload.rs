@@ -52,6 +52,7 @@ impl Daemon {
         let differences = differences(&self.plan, &plan);
         self.node.change_settings(plan.settings.clone());
         definitions.into_iter().for_each(|file| file.add(&self.node));
+        self.node.name_cluster(plan.cluster_name.as_deref());
         self.keep(&plan.listeners);
         for known in &self.listening {
             known.change(&plan, tls.as_ref());
@@ -106,6 +107,7 @@ fn said(plan: &Plan) -> Vec<(&'static str, String, &'static str)> {
         ),
         ("proxies", list(&plan.proxies), AT_ONCE),
         ("node_name", plan.node.clone(), LATER),
+        ("cluster_name", usual(plan.cluster_name.clone()), AT_ONCE),
         ("data", plan.data.display().to_string(), LATER),
         ("definitions", path(&plan.definitions), AT_ONCE),
         ("first.vhost", settings.first.vhost.clone(), NEW),

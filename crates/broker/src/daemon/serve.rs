@@ -54,6 +54,7 @@ pub(super) async fn start_and_serve(
     let node = open(&plan, &manager)?;
     let definitions = definitions::read(&node, plan.definitions.as_deref())?;
     definitions.into_iter().for_each(|file| file.add(&node));
+    node.name_cluster(plan.cluster_name.as_deref());
     let mut daemon = Daemon {
         node,
         manager,

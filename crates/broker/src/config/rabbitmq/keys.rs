@@ -20,6 +20,8 @@ pub(super) enum Effect {
     Set(fn(&Line, &mut Broker) -> Result<(), Wrong>),
     /// Nothing, for this reason.
     None(&'static str),
+    /// It matters, and is not done: what to do instead.
+    Refused(&'static str),
 }
 
 /// A key. A part that begins with `$` stands for any name, and a last part `*` for any number of parts.
@@ -62,6 +64,14 @@ const fn none(name: &'static str, why: &'static str) -> Key {
         name,
         about: "",
         effect: Effect::None(why),
+    }
+}
+
+const fn refused(name: &'static str, instead: &'static str) -> Key {
+    Key {
+        name,
+        about: "",
+        effect: Effect::Refused(instead),
     }
 }
 
@@ -164,6 +174,31 @@ pub(super) const KEYS: &[Key] = &[
             Ok(())
         },
     ),
+    refused(
+        "ssl_options.password",
+        "keys cannot be encrypted: decrypt it (openssl pkey), and let nobody but the broker's user read it",
+    ),
+    refused(
+        "ssl_options.crl_check",
+        "certificates that were revoked are not known: use ones that end soon",
+    ),
+    refused(
+        "ssl_options.cert",
+        "name the file of the certificate with ssl_options.certfile",
+    ),
+    refused(
+        "ssl_options.key.$kind",
+        "name the file of the key with ssl_options.keyfile",
+    ),
+    refused(
+        "ssl_options.cacerts.$name",
+        "name the file of the authorities with ssl_options.cacertfile",
+    ),
+    refused(
+        "ssl_options.psk_identity",
+        "TLS is spoken with certificates: name one with ssl_options.certfile",
+    ),
+    none("ssl_options.dh", "ephemeral keys are on elliptic curves"),
     none("ssl_options.depth", "chains of any length are verified"),
     none("ssl_options.honor_cipher_order", "the server's order counts"),
     none("ssl_options.honor_ecc_order", "the server's order counts"),
@@ -326,6 +361,18 @@ pub(super) const KEYS: &[Key] = &[
             )),
         },
     ),
+    refused(
+        "definitions.https.url",
+        "put the file on this host, and name it with load_definitions",
+    ),
+    refused(
+        "definitions.tls.*",
+        "put the file on this host, and name it with load_definitions",
+    ),
+    none(
+        "definitions.hashing.algorithm",
+        "what is there already is found so in no time",
+    ),
     none(
         "definitions.skip_if_unchanged",
         "what is there already is found so in no time",
@@ -375,11 +422,27 @@ pub(super) const KEYS: &[Key] = &[
             Ok(())
         },
     ),
-    none("auth_backends.*", "users are kept by the broker itself"),
-    none(
-        "password_hashing_module",
-        "new passwords are kept as salted SHA-256",
+    set("auth_backends.$number", "must be `internal`", internal),
+    set("auth_backends.$number.authn", "must be `internal`", internal),
+    set("auth_backends.$number.authz", "must be `internal`", internal),
+    refused(
+        "credential_validator.*",
+        "passwords are not judged: judge them before they are given to add_user",
     ),
+    set("password_hashing_module", "`password_hashing`", |line, broker| {
+        let hashing = match line.text() {
+            "rabbit_password_hashing_sha256" => "sha256",
+            "rabbit_password_hashing_sha512" => "sha512",
+            other => {
+                return Err((
+                    format!("new passwords cannot be kept by {other}"),
+                    "write rabbit_password_hashing_sha256 or rabbit_password_hashing_sha512".to_owned(),
+                ));
+            }
+        };
+        broker.password_hashing = Some(line.spanned(hashing.to_owned()));
+        Ok(())
+    }),
     set(
         "vm_memory_high_watermark.relative",
         "`memory_limit`",
@@ -402,7 +465,10 @@ pub(super) const KEYS: &[Key] = &[
     ),
     none("vm_memory_calculation_strategy", MEMORY),
     none("memory_monitor_interval", MEMORY),
-    none("total_memory_available_override_value", MEMORY),
+    refused(
+        "total_memory_available_override_value",
+        "the machine's memory counts, or the control group's: write vm_memory_high_watermark.absolute",
+    ),
     set("disk_free_limit.relative", "`disk_free_limit`", |line, broker| {
         broker.disk_free_limit = Some(part(line)?);
         Ok(())
@@ -443,7 +509,10 @@ pub(super) const KEYS: &[Key] = &[
     none("cluster_partition_handling.*", CLUSTER),
     none("cluster_keepalive_interval", CLUSTER),
     none("cluster_formation.*", CLUSTER),
-    none("cluster_name", CLUSTER),
+    set("cluster_name", "`cluster_name`", |line, broker| {
+        broker.cluster_name = Some(text(line));
+        Ok(())
+    }),
     none("mirroring_sync_batch_size", CLUSTER),
     none("mirroring_sync_max_throughput", CLUSTER),
     none("queue_master_locator", CLUSTER),
@@ -525,6 +594,14 @@ pub(super) const KEYS: &[Key] = &[
         "prometheus.tcp.max_keepalive",
         "connections may ask as often as they like",
     ),
+    refused(
+        "prometheus.ssl.*",
+        "metrics are served without TLS: keep them on this host with prometheus.tcp.ip = 127.0.0.1, or put something in front",
+    ),
+    set("management.load_definitions", "`definitions`", |line, broker| {
+        broker.definitions = Some(PathBuf::from(line.text()));
+        Ok(())
+    }),
     none("management.*", MANAGEMENT),
     none("management_agent.*", MANAGEMENT),
     none("mqtt.*", PROTOCOL),
@@ -534,6 +611,17 @@ pub(super) const KEYS: &[Key] = &[
     none("stream.*", PROTOCOL),
     none("amqp1_0.*", PROTOCOL),
 ];
+
+/// Who knows the users.
+fn internal(line: &Line, _: &mut Broker) -> Result<(), Wrong> {
+    match line.text() {
+        "internal" | "rabbit_auth_backend_internal" => Ok(()),
+        other => Err((
+            format!("users cannot be asked of \"{other}\": the broker keeps them itself"),
+            "write internal, and add them with rabbitmqctl add_user or load_definitions".to_owned(),
+        )),
+    }
+}
 
 /// The lines of RabbitMQ's levels, by the fewer that there are here.
 fn log_level(line: &Line, broker: &mut Broker) -> Result<(), Wrong> {

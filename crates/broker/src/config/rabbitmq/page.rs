@@ -29,5 +29,11 @@ pub fn page() -> String {
             let _ = writeln!(page, "| `{}` | {why} |", key.name);
         }
     }
+    page += "\n## What is refused\n\n| key | what to do instead |\n|---|---|\n";
+    for key in KEYS {
+        if let Effect::Refused(instead) = key.effect {
+            let _ = writeln!(page, "| `{}` | {instead} |", key.name);
+        }
+    }
     page
 }

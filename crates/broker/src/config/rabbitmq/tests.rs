@@ -1,5 +1,6 @@
 use crate::alarms::{DiskLimit, MemoryLimit};
 use crate::auth::Mechanism;
+use crate::password::Hashing;
 use crate::tls::CertificateName;
 use warren_kit::config::ConfigError;
 use warren_kit::diagnostics::SourceFile;
@@ -99,6 +100,37 @@ fn every_key_lands_in_the_plan() {
 }
 
 #[test]
+fn what_matters_and_is_not_done_is_refused_with_what_to_do_instead() {
+    for (wrong, said) in [
+        ("auth_backends.1 = ldap\n", "users cannot be asked of \"ldap\""),
+        ("auth_backends.1.authn = http\n", "write internal"),
+        (
+            "password_hashing_module = rabbit_password_hashing_md5\n",
+            "cannot be kept by",
+        ),
+        ("ssl_options.password = geheim\n", "openssl pkey"),
+        ("prometheus.ssl.port = 15691\n", "prometheus.tcp.ip = 127.0.0.1"),
+        (
+            "total_memory_available_override_value = 2GB\n",
+            "vm_memory_high_watermark.absolute",
+        ),
+    ] {
+        let text = refused(wrong);
+        assert!(text.contains(said), "{text}");
+    }
+    let taken = loaded(
+        "auth_backends.1 = internal\npassword_hashing_module = rabbit_password_hashing_sha512\n\
+        cluster_name = shop\nmanagement.load_definitions = /etc/rabbitmq/definitions.json\n",
+    )
+    .unwrap();
+    assert_eq!(taken.warning_lines().count(), 0);
+    let plan = taken.plan;
+    assert_eq!(plan.settings.hashing, Hashing::Sha512);
+    assert_eq!(plan.cluster_name.as_deref(), Some("shop"));
+    assert_eq!(plan.definitions, Some("/etc/rabbitmq/definitions.json".into()));
+}
+
+#[test]
 fn what_clients_may_log_in_with_is_what_is_listed() {
     let settings = |text: &str| loaded(text).unwrap().plan.settings;
     assert_eq!(settings("").mechanisms, None);
@@ -172,8 +204,15 @@ fn a_wrong_value_is_shown_with_its_place() {
 
 #[test]
 fn a_password_is_not_shown() {
-    let said = refused("default_pass = geheim\ndefault_pass = secret\nheartbeat = x\n");
-    assert!(!said.contains("secret"), "{said}");
+    for wrong in [
+        "default_pass = geheim\ndefault_pass = secret\nheartbeat = x\n",
+        "default_pass = 'secret\n",
+        "  default_pass secret\r\n",
+        "ssl_options.password = secret\n",
+    ] {
+        let said = refused(wrong);
+        assert!(!said.contains("secret"), "{said}");
+    }
     let toml = "[broker.first]\npassword = \"secret\"\n[broker]\nheartbeat = \"99999h\"\n";
     let said = load_toml_text(SourceFile::new("warren.toml", toml), &machine())
         .unwrap_err()
