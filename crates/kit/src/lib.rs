@@ -17,6 +17,8 @@
 //! - [`logging`]: where log lines go, without ever waiting.
 //! - [`repeats`]: keeps what happens all the time out of the log.
 //! - [`metrics`]: text for a Prometheus server over HTTP.
+//! - [`form`]: values of forms and queries.
+//! - [`pacing`]: connections that stay on this host need none.
 //! - [`prints`]: whether files have changed.
 //! - [`proxy_header`]: the PROXY protocol, by which one daemon tells the next who a client is.
 //! - [`runtime_dir`]: the directory of sockets.
@@ -31,6 +33,7 @@ pub mod config;
 pub mod control;
 pub mod diagnostics;
 pub mod duration;
+pub mod form;
 pub mod logging;
 pub mod metrics;
 pub mod pacing;

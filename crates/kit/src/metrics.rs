@@ -18,6 +18,8 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use crate::form::decoded;
+
 /// What prometheus-client writes.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -88,26 +90,6 @@ impl Asked<'_> {
             .map(|(_, value)| decoded(value))
             .collect()
     }
-}
-
-/// Without `%2F` and `+`.
-fn decoded(text: &str) -> String {
-    let mut octets = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(octet) = rest.next() {
-        octets.push(match octet {
-            b'+' => b' ',
-            b'%' => {
-                let digits = [rest.next().unwrap_or(b'0'), rest.next().unwrap_or(b'0')];
-                let number = std::str::from_utf8(&digits).ok();
-                number
-                    .and_then(|digits| u8::from_str_radix(digits, 16).ok())
-                    .unwrap_or(b'?')
-            }
-            other => other,
-        });
-    }
-    String::from_utf8_lossy(&octets).into_owned()
 }
 
 /// Several pages: `page` gives what makes one, or nothing where there is none.

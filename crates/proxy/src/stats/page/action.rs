@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use warren_balance::Admin;
 use warren_balance::health::{Input, Operation};
+use warren_kit::form::decoded;
 
-use super::options::decoded;
 use crate::live::{Backend, Server};
 use crate::plan::StatsPage;
 use crate::record::Cause;

@@ -1,6 +1,8 @@
 //! What comes after the page's address: `;csv`, `;up`, `;norefresh`, `;st=DONE`, `?scope=...`, as HAProxy has them, and
 //! what our page asks for besides.
 
+use warren_kit::form::decoded;
+
 use super::words::Language;
 
 /// What is asked for.
@@ -122,30 +124,6 @@ impl Options {
     }
 }
 
-/// `application/x-www-form-urlencoded`, undone.
-pub(super) fn decoded(text: &str) -> String {
-    let mut octets = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(octet) = rest.next() {
-        match octet {
-            b'+' => octets.push(b' '),
-            b'%' => {
-                let mut ahead = rest.clone();
-                let digits = [ahead.next(), ahead.next()]
-                    .map(|digit| digit.and_then(|digit| char::from(digit).to_digit(16)));
-                if let [Some(high), Some(low)] = digits {
-                    octets.push(u8::try_from(high * 16 + low).unwrap_or(b'?'));
-                    rest = ahead;
-                } else {
-                    octets.push(octet);
-                }
-            }
-            _ => octets.push(octet),
-        }
-    }
-    String::from_utf8_lossy(&octets).into_owned()
-}
-
 fn encoded(text: &str) -> String {
     let keep = |octet: u8| octet.is_ascii_alphanumeric() || b"-._~".contains(&octet);
     text.bytes()
@@ -189,11 +167,5 @@ mod tests {
             Options::of(&link, "/stats").unwrap().scope.as_deref(),
             Some("a b")
         );
-    }
-
-    #[test]
-    fn nonsense_is_decoded_to_something() {
-        assert_eq!(decoded("%zz%4%41+%"), "%zz%4A %");
-        assert_eq!(decoded("%ff"), "\u{fffd}");
     }
 }
