@@ -182,7 +182,14 @@ fn the_tutorial_of_one_host_works_as_typed(flavour: ProxyFlavour) {
             "/run/rsyslogd.pid",
         ],
     );
-    std::thread::sleep(Duration::from_millis(500));
+    eventually(PATIENCE, "the system log listens", || {
+        let sockets = place.type_in("ss -Hlun 'sport = :514'");
+        if sockets.is_empty() {
+            Err("no socket")
+        } else {
+            Ok(())
+        }
+    });
 
     // It goes into the background by itself.
     place.type_in("haproxy -f HAProxy-rabbitmq.cfg");
