@@ -3,6 +3,8 @@
 //! It waits in one place only ([`Connection::next`]), for whatever comes first: octets to read, room to write, news from a
 //! queue, time.
 
+mod ending;
+mod frames;
 mod handshake;
 mod large;
 #[cfg(test)]
@@ -19,27 +21,22 @@ use std::time::Duration;
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
-use warren_amqp::content::Accepted;
-use warren_amqp::frame::{Chunk, FrameError, FrameKind, Place, Splitter, unexpected};
-use warren_amqp::hot::Hot;
+use warren_amqp::frame::{Chunk, FrameError, Splitter};
 use warren_amqp::outbox::Outbox;
-use warren_amqp::reply::Weight;
-use warren_amqp::{Exception, FrameMax, Method, MethodId, ReplyCode, ShortString, channel, connection};
+use warren_amqp::{Exception, FrameMax, MethodId, ReplyCode, ShortString, connection};
 use warren_cluster::QueueHandle;
-use warren_model::{ConsumerId, Refusal};
+use warren_model::ConsumerId;
 
 use crate::arrival::Arrival;
 use crate::batch::Batch;
 use crate::by_channel::ByChannel;
 use crate::channel::confirm::Confirms;
-use crate::channel::settle::How;
-use crate::channel::{Around, Channel, unimplemented};
-use crate::client::{Client, exception};
+use crate::channel::{Around, Channel};
+use crate::client::Client;
 use crate::firehose;
 use crate::node::Node;
 use crate::output::{ALARM, ANSWERS_MAX, CLOSE, OVERDUE, REPORT, STOP, WRITTEN};
-use crate::overdue;
-use crate::registry::{Churn, State};
+use crate::registry::Churn;
 use crate::seats::Seat;
 use large::Large;
 use throttle::Throttle;
@@ -55,8 +52,6 @@ const TURN: Duration = Duration::from_millis(1);
 /// Octets that are read from him in that time at most: whoever gets the messages sends them on while the processor still has
 /// them at hand.
 const TURN_OCTETS: usize = 256 * 1024;
-/// How long a client may take to answer that its connection closes.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Serves one client until it goes.
 pub(crate) async fn run<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, arrival: Arrival, node: Arc<Node>) {
@@ -357,379 +352,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Some(large) => self.splitter.alone(large.finish(&mut self.input)),
             None => self.splitter.chunk(&mut self.input),
         }
-    }
-
-    /// Does what the frames say that have been read.
-    fn process(&mut self) {
-        loop {
-            if let Some((chunk, place)) = self.throttle.take_held()
-                && let Err(exception) = self.frames(chunk, Some(place))
-            {
-                self.close(&exception);
-            }
-            if self.throttle.is_blocked() || self.done {
-                break;
-            }
-            match self.chunk() {
-                Ok(Some(chunk)) => {
-                    if let Err(exception) = self.frames(chunk, None) {
-                        self.close(&exception);
-                    }
-                }
-                Ok(None) => break,
-                Err(error) => {
-                    match FrameError::exception(&error) {
-                        Some(exception) => self.close(&exception),
-                        None => self.done = true,
-                    }
-                    // There is no way to find the next frame.
-                    self.input.clear();
-                    break;
-                }
-            }
-        }
-        self.around().flush();
-        if std::mem::take(&mut self.batch.failed).lost {
-            self.close(&Exception::new(
-                ReplyCode::InternalError,
-                "messages cannot be written",
-                MethodId::NONE,
-            ));
-        }
-    }
-
-    /// Frames of a chunk, from the first on.
-    fn frames(&mut self, mut chunk: Chunk, mut first: Option<Place>) -> Result<(), Exception> {
-        while let Some(place) = first.take().or_else(|| chunk.next()) {
-            if self.closing.is_some() {
-                // Nothing counts any more but the answer, or that the client closes, too.
-                if place.channel == 0 && place.kind == FrameKind::Method {
-                    self.while_closing(&chunk, place);
-                }
-                continue;
-            }
-            if self.has_to_wait(&chunk, place) {
-                self.block(chunk, place);
-                return Ok(());
-            }
-            match place.channel {
-                0 => self.own_frame(&chunk, place)?,
-                _ => self.channel_frame(&mut chunk, place)?,
-            }
-            if self.done {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// A frame of the connection itself.
-    fn own_frame(&mut self, chunk: &Chunk, place: Place) -> Result<(), Exception> {
-        if place.kind == FrameKind::Heartbeat {
-            return Ok(());
-        }
-        if place.kind != FrameKind::Method {
-            return Err(unexpected(place.kind, chunk.payload(place)));
-        }
-        let method = chunk.method(place).map_err(|error| error.exception())?;
-        let id = method.id();
-        match method {
-            Method::Connection(connection::Method::Close(_)) => {
-                self.around().flush();
-                (self.done, self.takes_leave) = (true, true);
-                Ok(())
-            }
-            Method::Connection(connection::Method::CloseOk(_)) => {
-                self.done = true;
-                Ok(())
-            }
-            Method::Connection(connection::Method::UpdateSecret(_)) => {
-                self.client.output.lock().method(0, connection::UpdateSecretOk {});
-                Ok(())
-            }
-            Method::Connection(_) => Err(Exception::new(
-                ReplyCode::CommandInvalid,
-                "unimplemented method",
-                id,
-            )),
-            _ => Err(Exception::new(
-                ReplyCode::ChannelError,
-                "unexpected method in connection state running",
-                id,
-            )),
-        }
-    }
-
-    fn channel_frame(&mut self, chunk: &mut Chunk, place: Place) -> Result<(), Exception> {
-        if place.kind == FrameKind::Heartbeat {
-            return Err(Exception::new(
-                ReplyCode::UnexpectedFrame,
-                "type 8, all octets = <<>>",
-                MethodId::NONE,
-            ));
-        }
-        let Some(channel) = self.channels.get_mut(&place.channel) else {
-            return self.open_channel(chunk, place);
-        };
-        if channel.closing {
-            self.while_channel_closes(chunk, place);
-            return Ok(());
-        }
-        let mut around = Around {
-            client: &self.client,
-            batch: &mut self.batch,
-            confirms: &mut self.confirms,
-        };
-        let accepted = match channel.assembly.accept(chunk, place) {
-            Ok(accepted) => accepted,
-            Err(error) => return self.refused(place.channel, error.exception()),
-        };
-        let refused = match accepted {
-            Accepted::Part => return Ok(()),
-            Accepted::Message(message) if message.id() != warren_amqp::basic::Publish::ID => {
-                Err((unimplemented(message.id()), message.id()))
-            }
-            Accepted::Message(message) => {
-                let id = message.id();
-                let done = channel.publish(message, &mut around);
-                done.map_err(|refusal| (refusal, id))
-            }
-            Accepted::Method => {
-                let hot = Hot::read(chunk.payload(place)).map_err(|error| error.exception())?;
-                match hot {
-                    Hot::Ack(ack) => {
-                        let done = channel.settle(ack.delivery_tag, ack.multiple, How::Ack, &mut around);
-                        done.map_err(|refusal| (refusal, warren_amqp::basic::Ack::ID))
-                    }
-                    Hot::Nack(nack) => {
-                        let how = if nack.requeue { How::Requeue } else { How::Reject };
-                        let done = channel.settle(nack.delivery_tag, nack.multiple, how, &mut around);
-                        done.map_err(|refusal| (refusal, warren_amqp::basic::Nack::ID))
-                    }
-                    Hot::Reject(reject) => {
-                        let how = if reject.requeue { How::Requeue } else { How::Reject };
-                        let done = channel.settle(reject.delivery_tag, false, how, &mut around);
-                        done.map_err(|refusal| (refusal, warren_amqp::basic::Reject::ID))
-                    }
-                    Hot::Publish(_) | Hot::Deliver(_) | Hot::Other(_) => {
-                        let method = chunk.method(place).map_err(|error| error.exception())?;
-                        let id = method.id();
-                        match method {
-                            Method::Channel(channel::Method::Close(_)) => {
-                                self.end_channel(place.channel);
-                                self.client
-                                    .output
-                                    .lock()
-                                    .method(place.channel, channel::CloseOk {});
-                                return Ok(());
-                            }
-                            Method::Channel(channel::Method::Open(_)) => {
-                                return Err(Exception::new(
-                                    ReplyCode::ChannelError,
-                                    "second 'channel.open' seen",
-                                    id,
-                                ));
-                            }
-                            method => channel
-                                .method(method, &mut around)
-                                .map_err(|refusal| (refusal, id)),
-                        }
-                    }
-                }
-            }
-        };
-        match refused {
-            Ok(()) => Ok(()),
-            Err((refusal, method)) => self.refused(place.channel, exception(refusal, method)),
-        }
-    }
-
-    /// The channel ends, or the connection has to, by the weight of what is wrong.
-    fn refused(&mut self, channel: u16, exception: Exception) -> Result<(), Exception> {
-        match exception.code.weight() {
-            Weight::Connection => Err(exception),
-            Weight::None | Weight::Channel => {
-                self.close_channel(channel, &exception);
-                Ok(())
-            }
-        }
-    }
-
-    fn open_channel(&mut self, chunk: &Chunk, place: Place) -> Result<(), Exception> {
-        if place.kind != FrameKind::Method {
-            return Err(Exception::new(
-                ReplyCode::UnexpectedFrame,
-                "expected method frame, got non method frame instead",
-                MethodId::NONE,
-            ));
-        }
-        let method = chunk.method(place).map_err(|error| error.exception())?;
-        match method {
-            Method::Channel(channel::Method::Open(_))
-                // Channels are counted; which numbers they have is the client's business.
-                if self.channel_max > 0 && self.channels.len() >= self.channel_max.into() =>
-            {
-                Err(Exception::new(
-                    ReplyCode::NotAllowed,
-                    format_args!(
-                        "number of channels opened ({}) has reached the negotiated channel_max ({})",
-                        self.channels.len(),
-                        self.channel_max
-                    ),
-                    MethodId::NONE,
-                ))
-            }
-            Method::Channel(channel::Method::Open(_)) => {
-                self.count_channels(1)
-                    .map_err(|refusal| exception(refusal, channel::Open::ID))?;
-                self.channels
-                    .insert(place.channel, Channel::new(place.channel, &self.client));
-                self.client
-                    .output
-                    .lock()
-                    .method(place.channel, channel::OpenOk::default());
-                Ok(())
-            }
-            // What a client answers to a close that crossed its own.
-            Method::Channel(channel::Method::CloseOk(_)) => Ok(()),
-            Method::Connection(method) => Err(Exception::new(
-                ReplyCode::CommandInvalid,
-                "unimplemented method",
-                method.id(),
-            )),
-            other => Err(Exception::new(
-                ReplyCode::ChannelError,
-                "expected 'channel.open'",
-                other.id(),
-            )),
-        }
-    }
-
-    fn while_channel_closes(&mut self, chunk: &Chunk, place: Place) {
-        if place.kind != FrameKind::Method {
-            return;
-        }
-        match MethodId::of(chunk.payload(place)) {
-            Some(channel::CloseOk::ID) => {
-                self.channels.remove(&place.channel);
-                self.count_channels(0).ok();
-            }
-            Some(channel::Close::ID) => self
-                .client
-                .output
-                .lock()
-                .method(place.channel, channel::CloseOk {}),
-            _ => {}
-        }
-    }
-
-    fn while_closing(&mut self, chunk: &Chunk, place: Place) {
-        match MethodId::of(chunk.payload(place)) {
-            Some(connection::CloseOk::ID) => self.done = true,
-            Some(connection::Close::ID) => {
-                self.client.output.lock().method(0, connection::CloseOk {});
-                self.done = true;
-            }
-            _ => {}
-        }
-    }
-
-    /// The client did something wrong on a channel: the channel ends.
-    fn close_channel(&mut self, number: u16, exception: &Exception) {
-        tracing::warn!(user = %self.client.user, vhost = %self.client.vhost, channel = number, reason = %exception.text, "channel closed");
-        let mut around = Around {
-            client: &self.client,
-            batch: &mut self.batch,
-            confirms: &mut self.confirms,
-        };
-        around.flush();
-        if let Some(channel) = self.channels.get_mut(&number) {
-            channel.end(&mut around);
-            channel.closing = true;
-        }
-        self.client
-            .output
-            .lock()
-            .method(number, channel::Close::from(exception));
-    }
-
-    /// There are so many channels, and `more` to come.
-    fn count_channels(&mut self, more: usize) -> Result<(), Refusal> {
-        let count = self.channels.len() + more;
-        self.seat.as_mut().map_or(Ok(()), |seat| seat.set_channels(count))
-    }
-
-    /// Channels whose client has had messages for too long end.
-    fn close_overdue(&mut self) {
-        let channels = std::mem::take(&mut self.client.output.lock().overdue);
-        for number in channels {
-            if self.channels.get(&number).is_some_and(|channel| !channel.closing) {
-                let timeout = self.client.node.settings().consumer_timeout;
-                self.close_channel(number, &overdue::exception(number, timeout));
-            }
-        }
-    }
-
-    /// The client closes a channel.
-    fn end_channel(&mut self, number: u16) {
-        if let Some(mut channel) = self.channels.remove(&number) {
-            self.count_channels(0).ok();
-            channel.end(&mut self.around());
-        }
-    }
-
-    /// The broker stops: the connection closes once its client has heard what became of its messages, or when it is told
-    /// again.
-    fn leave(&mut self) {
-        self.around().flush();
-        // What is not safe by now never will be, if the node may not serve any more.
-        if !self.leaving && !self.is_settled() && self.client.node.session.holds() {
-            self.leaving = true;
-            return;
-        }
-        self.close(&Exception::new(
-            ReplyCode::ConnectionForced,
-            "broker forced connection closure with reason 'shutdown'",
-            MethodId::NONE,
-        ));
-    }
-
-    /// Nothing that was published waits for its confirm.
-    fn is_settled(&self) -> bool {
-        self.confirms.values().all(|confirms| confirms.unconfirmed() == 0)
-    }
-
-    /// The connection has to end: the client is told why.
-    fn close(&mut self, exception: &Exception) {
-        if self.closing.is_some() || self.done {
-            return;
-        }
-        tracing::warn!(user = %self.client.user, vhost = %self.client.vhost, reason = %exception.text, "connection closes");
-        self.end();
-        self.client
-            .output
-            .lock()
-            .method(0, connection::Close::from(exception));
-        // The answer has to be read.
-        self.throttle = Throttle::default();
-        self.client.entry.set_state(State::Closing);
-        self.closing = Some(Instant::now() + CLOSE_TIMEOUT);
-        // Somebody has to look at the time.
-        let tick = self
-            .tick
-            .get_or_insert_with(|| tokio::time::interval(CLOSE_TIMEOUT / 2));
-        tick.reset();
-    }
-
-    /// Everything that the client had goes back, and what was its alone goes.
-    fn end(&mut self) {
-        let mut channels = std::mem::take(&mut self.channels);
-        for channel in channels.values_mut() {
-            channel.end(&mut self.around());
-        }
-        self.seat = None;
-        self.around().flush();
-        self.client.node.forget_connection(self.client.number);
     }
 
     fn tick(&mut self) -> io::Result<()> {

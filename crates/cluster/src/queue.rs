@@ -7,64 +7,25 @@
 mod aftermath;
 mod paging;
 mod past;
+mod recovery;
+mod sink;
 #[cfg(test)]
 mod tests;
+mod view;
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use parking_lot::{Condvar, Mutex};
 use warren_model::arguments::QueueType;
 use warren_model::consumers::{ConsumerId, Consumers, InExclusiveUse, Terms};
-use warren_model::queue::{Counts, Entry, Limits, Position, QueueMachine, Refused, Removed, Run};
-use warren_model::{Message, Millis, Name, QueueId};
+use warren_model::queue::{Entry, Limits, Position, QueueMachine, Refused, Removed};
+use warren_model::{Message, Millis};
 
 pub use aftermath::{Aftermath, Gone, Placed, Purged, Returned};
 use paging::Paging;
 pub use past::Past;
-
-/// A message for a consumer.
-#[derive(Clone, Copy, Debug)]
-pub struct Delivery<'a> {
-    /// Where it is in the queue: how it is settled.
-    pub position: Position,
-    /// What.
-    pub message: &'a Arc<Message>,
-    /// Somebody may have seen it before.
-    pub redelivered: bool,
-    /// How often it came back.
-    pub returns: u32,
-}
-
-/// Can a consumer have another message after this one?
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Room {
-    /// Yes.
-    Left,
-    /// Not before [`Queue::unblock`].
-    Full,
-}
-
-/// The way to a consumer.
-pub trait DeliverySink: Send + Sync {
-    /// Is there room for a message? If so, [`DeliverySink::deliver`] or [`DeliverySink::release`] follows; if not, the consumer
-    /// gets none before [`Queue::unblock`]. This is for limits that consumers of several queues share. The queue is locked.
-    fn reserve(&self) -> bool {
-        true
-    }
-
-    /// There was no message after all. The queue is locked.
-    fn release(&self) {}
-
-    /// Takes a message for the consumer's client. The queue is locked meanwhile: this neither waits nor asks a queue.
-    fn deliver(&self, delivery: Delivery<'_>) -> Room;
-
-    /// Messages were delivered since the last time: send them. The queue is not locked.
-    fn wake(&self);
-
-    /// The queue is gone, and so is the consumer. The queue is not locked.
-    fn cancel(&self);
-}
+pub use sink::{Delivery, DeliverySink, Room};
+pub use view::{ConsumerInfo, Identity, Snapshot, Traffic};
 
 /// What there is for somebody who asks for a message.
 #[derive(Debug)]
@@ -86,68 +47,6 @@ pub enum Next {
 struct Subscriber {
     sink: Arc<dyn DeliverySink>,
     no_ack: bool,
-}
-
-/// What is declared of a queue and does not change.
-#[derive(Clone, Debug)]
-pub struct Identity {
-    /// Its number.
-    pub id: QueueId,
-    /// Where.
-    pub vhost: Name,
-    /// Its name.
-    pub name: Name,
-    /// Persistent messages in it are kept on disk.
-    pub durable: bool,
-    /// Its type, by which what it counts is told apart.
-    pub kind: QueueType,
-}
-
-/// How many messages went which way since the queue is there.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Traffic {
-    /// Came in.
-    pub published: u64,
-    /// Went to consumers who have to settle them.
-    pub delivered: u64,
-    /// Went to consumers who do not.
-    pub delivered_no_ack: u64,
-    /// Were fetched, to be settled.
-    pub got: u64,
-    /// Were fetched.
-    pub got_no_ack: u64,
-    /// Nothing was there to be fetched.
-    pub got_empty: u64,
-    /// Went to consumers again.
-    pub redelivered: u64,
-    /// Were settled.
-    pub acked: u64,
-}
-
-/// What there is to know of a queue at a moment.
-#[derive(Clone, Copy, Debug)]
-pub struct Snapshot {
-    /// How many messages.
-    pub counts: Counts,
-    /// How many consumers.
-    pub consumers: usize,
-    /// How many messages went which way.
-    pub traffic: Traffic,
-    /// Entries in memory.
-    pub in_memory: usize,
-}
-
-/// Who is there to consume, for listings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ConsumerInfo {
-    /// Who.
-    pub id: ConsumerId,
-    /// What he asked for.
-    pub terms: Terms,
-    /// Messages that he has.
-    pub unacked: u32,
-    /// Does he get messages.
-    pub active: bool,
 }
 
 /// A queue on this node.
@@ -210,12 +109,6 @@ impl Queue {
             state: Mutex::new(state),
             loaded: Condvar::new(),
         }
-    }
-
-    /// What was declared.
-    #[must_use]
-    pub const fn identity(&self) -> &Identity {
-        &self.identity
     }
 
     /// Messages for the queue, each with a number by which the caller knows it again. Consumers get what they can take.
@@ -372,12 +265,6 @@ impl Queue {
         }
     }
 
-    /// Waits until what is missing in memory has been looked for, or until then.
-    pub fn wait_for_disk(&self, until: Instant) {
-        let mut state = self.state.lock();
-        while state.fetching && !self.loaded.wait_until(&mut state, until).timed_out() {}
-    }
-
     /// Another consumer, who gets nothing before [`Queue::unblock`]: his client has to hear first that he is one.
     ///
     /// # Errors
@@ -479,114 +366,9 @@ impl Queue {
         }
     }
 
-    /// Does only one of its consumers get messages at any time?
-    #[must_use]
-    pub fn has_single_active_consumer(&self) -> bool {
-        self.state.lock().consumers.is_single()
-    }
-
-    /// Does it hold messages back until their delay is over?
-    #[must_use]
-    pub fn is_delaying(&self) -> bool {
-        self.state.lock().machine.is_delaying()
-    }
-
-    /// Somebody declared it again.
-    pub fn touch(&self, now: Millis) {
-        self.state.lock().used = now;
-    }
-
-    /// Since when it is out of use; `None`: it has consumers.
-    #[must_use]
-    pub fn unused_since(&self) -> Option<Millis> {
-        let state = self.state.lock();
-        state.consumers.is_empty().then_some(state.used)
-    }
-
-    /// What there is to know now.
-    #[must_use]
-    pub fn snapshot(&self) -> Snapshot {
-        let state = self.state.lock();
-        Snapshot {
-            counts: state.machine.counts(),
-            consumers: state.consumers.len(),
-            traffic: state.traffic,
-            in_memory: state.machine.in_memory(),
-        }
-    }
-
-    /// Who is there to consume, oldest first.
-    #[must_use]
-    pub fn consumers(&self) -> Vec<ConsumerInfo> {
-        let state = self.state.lock();
-        let info = |(id, terms, unacked, _): (ConsumerId, &Terms, u32, &Subscriber)| ConsumerInfo {
-            id,
-            terms: *terms,
-            unacked,
-            active: state.consumers.is_active(id),
-        };
-        state.consumers.iter().map(info).collect()
-    }
-
-    /// Positions of a level that are missing in memory have been looked for.
-    pub fn load(
-        self: &Arc<Self>,
-        now: Millis,
-        level: usize,
-        mut entries: Vec<Entry>,
-        looked: &[(Position, Position)],
-        after: &mut Aftermath,
-    ) {
-        let mut state = self.state.lock();
-        let state = &mut *state;
-        state.fetching = false;
-        self.loaded.notify_all();
-        if state.gone {
-            return;
-        }
-        entries.iter_mut().for_each(|entry| state.past.tell(entry));
-        state.machine.load(level, entries, looked);
-        self.finish(state, now, after);
-    }
-
-    /// Messages that a restart found, and where new ones go. Only before anybody uses the queue.
-    pub fn recover(&self, next: Position, past: Past, runs: impl IntoIterator<Item = Run>) {
-        let mut state = self.state.lock();
-        for run in runs {
-            state.machine.recover(run);
-        }
-        state.machine.skip_to(next);
-        state.past = past;
-    }
-
-    /// Messages that a restart found, of a queue whose messages are not served in the order in which they came. After
-    /// [`Queue::recover`].
-    pub fn recover_entries(&self, entries: Vec<Entry>) {
-        let mut state = self.state.lock();
-        let State { machine, past, .. } = &mut *state;
-        machine.recover_entries(entries.into_iter().map(|mut entry| {
-            past.tell(&mut entry);
-            entry
-        }));
-    }
-
-    /// What has to be known of its messages when a later process reads them. `stop`: nobody gets any from now on.
-    pub fn past(&self, stop: bool) -> Past {
-        let mut state = self.state.lock();
-        state.stopped |= stop;
-        let counts = self.counts(state.machine.limits());
-        state.past.clone().then(&state.machine, counts)
-    }
-
     /// Does it matter how often a message came back?
     fn counts(&self, limits: Limits) -> bool {
         self.identity.kind == QueueType::Quorum || limits.deliveries.is_some()
-    }
-
-    /// `x-max-priority`.
-    #[must_use]
-    pub fn has_priorities(&self) -> bool {
-        self.state.lock().machine.has_priorities()
     }
 
     fn placed(&self, number: u32, entry: &Entry) -> Placed {
@@ -632,12 +414,6 @@ impl Queue {
             state.alarm = Some(deadline);
             after.deadlines.push((self.identity.id, deadline));
         }
-    }
-
-    /// Is a message kept on disk while it is in this queue?
-    #[must_use]
-    pub fn keeps(&self, message: &Message) -> bool {
-        self.identity.durable && message.persistent
     }
 }
 

@@ -21,6 +21,16 @@ pub(crate) enum How {
     Requeue,
 }
 
+impl How {
+    /// The client does not want them.
+    pub(crate) const fn unwanted(requeue: bool) -> Self {
+        match requeue {
+            true => Self::Requeue,
+            false => Self::Reject,
+        }
+    }
+}
+
 /// Acks of one channel in a row, until its queues are told of all of them. Its ledger has forgotten the tags already.
 #[derive(Debug, Default)]
 pub(crate) struct Acks {

@@ -1,4 +1,4 @@
-//! How messages leave the memory.
+//! How messages leave the memory, and come back.
 //!
 //! Whoever finds that there are too many says so once ([`Aftermath::paged`](super::Aftermath::paged)). Then somebody takes some
 //! ([`Queue::to_page`]), puts them where they can be fetched, lets them go ([`Queue::page_out`]), and does it again until there are none.
@@ -11,10 +11,12 @@
 //! limit is what holds them up.
 
 use std::sync::Arc;
+use std::time::Instant;
 
+use warren_model::Millis;
 use warren_model::queue::{Entry, Position, QueueMachine};
 
-use super::{Queue, State};
+use super::{Aftermath, Queue, State};
 use crate::Waiter;
 
 /// Entries that are worth a write.
@@ -140,6 +142,33 @@ impl Queue {
             state.paging.let_go()
         };
         tell(released);
+    }
+
+    /// Positions of a level that are missing in memory have been looked for.
+    pub fn load(
+        self: &Arc<Self>,
+        now: Millis,
+        level: usize,
+        mut entries: Vec<Entry>,
+        looked: &[(Position, Position)],
+        after: &mut Aftermath,
+    ) {
+        let mut state = self.state.lock();
+        let state = &mut *state;
+        state.fetching = false;
+        self.loaded.notify_all();
+        if state.gone {
+            return;
+        }
+        entries.iter_mut().for_each(|entry| state.past.tell(entry));
+        state.machine.load(level, entries, looked);
+        self.finish(state, now, after);
+    }
+
+    /// Waits until what is missing in memory has been looked for, or until then.
+    pub fn wait_for_disk(&self, until: Instant) {
+        let mut state = self.state.lock();
+        while state.fetching && !self.loaded.wait_until(&mut state, until).timed_out() {}
     }
 
     /// More come than leave the memory: publishers have to wait, as long as this is so.

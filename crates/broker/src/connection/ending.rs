@@ -1,0 +1,111 @@
+//! How channels end, and the connection: told to by the client, for what he did wrong, for what he has had for too long, because the broker
+//! stops.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
+use warren_amqp::{Exception, MethodId, ReplyCode, channel, connection};
+
+use super::Connection;
+use super::throttle::Throttle;
+use crate::channel::Around;
+use crate::overdue;
+use crate::registry::State;
+
+/// How long a client may take to answer that its connection closes.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    /// The client did something wrong on a channel: the channel ends.
+    pub(super) fn close_channel(&mut self, number: u16, exception: &Exception) {
+        tracing::warn!(user = %self.client.user, vhost = %self.client.vhost, channel = number, reason = %exception.text, "channel closed");
+        let mut around = Around {
+            client: &self.client,
+            batch: &mut self.batch,
+            confirms: &mut self.confirms,
+        };
+        around.flush();
+        if let Some(channel) = self.channels.get_mut(&number) {
+            channel.end(&mut around);
+            channel.closing = true;
+        }
+        self.client
+            .output
+            .lock()
+            .method(number, channel::Close::from(exception));
+    }
+
+    /// Channels whose client has had messages for too long end.
+    pub(super) fn close_overdue(&mut self) {
+        let channels = std::mem::take(&mut self.client.output.lock().overdue);
+        for number in channels {
+            if self.channels.get(&number).is_some_and(|channel| !channel.closing) {
+                let timeout = self.client.node.settings().consumer_timeout;
+                self.close_channel(number, &overdue::exception(number, timeout));
+            }
+        }
+    }
+
+    /// The client closes a channel.
+    pub(super) fn end_channel(&mut self, number: u16) {
+        if let Some(mut channel) = self.channels.remove(&number) {
+            self.count_channels(0).ok();
+            channel.end(&mut self.around());
+        }
+    }
+
+    /// The broker stops: the connection closes once its client has heard what became of its messages, or when it is told
+    /// again.
+    pub(super) fn leave(&mut self) {
+        self.around().flush();
+        // What is not safe by now never will be, if the node may not serve any more.
+        if !self.leaving && !self.is_settled() && self.client.node.session.holds() {
+            self.leaving = true;
+            return;
+        }
+        self.close(&Exception::new(
+            ReplyCode::ConnectionForced,
+            "broker forced connection closure with reason 'shutdown'",
+            MethodId::NONE,
+        ));
+    }
+
+    /// Nothing that was published waits for its confirm.
+    pub(super) fn is_settled(&self) -> bool {
+        self.confirms.values().all(|confirms| confirms.unconfirmed() == 0)
+    }
+
+    /// The connection has to end: the client is told why.
+    pub(super) fn close(&mut self, exception: &Exception) {
+        if self.closing.is_some() || self.done {
+            return;
+        }
+        tracing::warn!(user = %self.client.user, vhost = %self.client.vhost, reason = %exception.text, "connection closes");
+        self.end();
+        self.client
+            .output
+            .lock()
+            .method(0, connection::Close::from(exception));
+        // The answer has to be read.
+        self.throttle = Throttle::default();
+        self.client.entry.set_state(State::Closing);
+        self.closing = Some(Instant::now() + CLOSE_TIMEOUT);
+        // Somebody has to look at the time.
+        let tick = self
+            .tick
+            .get_or_insert_with(|| tokio::time::interval(CLOSE_TIMEOUT / 2));
+        tick.reset();
+    }
+
+    /// Everything that the client had goes back, and what was its alone goes.
+    pub(super) fn end(&mut self) {
+        let mut channels = std::mem::take(&mut self.channels);
+        for channel in channels.values_mut() {
+            channel.end(&mut self.around());
+        }
+        self.seat = None;
+        self.around().flush();
+        self.client.node.forget_connection(self.client.number);
+    }
+}
