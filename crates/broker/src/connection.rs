@@ -71,8 +71,7 @@ pub(crate) async fn run<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, arriva
     tracing::info!(%peer, %user, %vhost, "connection opened");
     let mut connection = Connection::new(stream, opened);
     let why = connection.serve().await;
-    let _turn = node.turn_to_end().await;
-    connection.end();
+    connection.end_in_turn().await;
     node.registry.ended(connection.client.number);
     match why {
         Ok(()) => tracing::info!(%peer, %user, %vhost, "connection closed"),
@@ -95,7 +94,7 @@ enum Event {
 struct Connection<S> {
     stream: S,
     client: Arc<Client>,
-    /// Until the connection ends.
+    /// Until everything that the client had has gone back.
     seat: Option<Seat>,
     splitter: Splitter,
     input: BytesMut,
@@ -164,9 +163,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.process();
         loop {
             if std::mem::take(&mut self.takes_leave) {
-                let node = Arc::clone(&self.client.node);
-                let _turn = node.turn_to_end().await;
-                self.end();
+                self.end_in_turn().await;
                 self.client.output.lock().method(0, connection::CloseOk {});
             }
             if self.done && self.writing.is_empty() && self.client.output.lock().outbox.is_empty() {

@@ -33,9 +33,19 @@ impl Exclusive {
 
     /// What is this connection's alone, oldest first.
     pub(crate) fn of(&self, connection: u64) -> Vec<QueueId> {
-        let owned = self.0.lock();
+        self.0.lock().of(connection).collect()
+    }
+
+    /// Is anything?
+    pub(crate) fn has(&self, connection: u64) -> bool {
+        self.0.lock().of(connection).next().is_some()
+    }
+}
+
+impl Owned {
+    fn of(&self, connection: u64) -> impl Iterator<Item = QueueId> {
         let all = (connection, QueueId(0))..=(connection, QueueId(u64::MAX));
-        owned.by_connection.range(all).map(|(_, queue)| *queue).collect()
+        self.by_connection.range(all).map(|(_, queue)| *queue)
     }
 }
 
@@ -55,6 +65,7 @@ mod tests {
         assert_eq!(exclusive.of(1), [2, u64::MAX].map(QueueId));
         assert_eq!(exclusive.of(2), [QueueId(3)]);
         assert!(exclusive.of(3).is_empty());
+        assert!(exclusive.has(1) && exclusive.has(2) && !exclusive.has(3));
         for queue in [2, 3, u64::MAX] {
             exclusive.remove(QueueId(queue));
         }

@@ -287,6 +287,11 @@ impl Ledger {
         std::mem::replace(&mut self.refused, false)
     }
 
+    /// Messages came from somewhere and are not settled, or may come.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.origins.is_empty()
+    }
+
     /// The limit of the whole channel; 0: none.
     pub(crate) const fn limit(&self) -> u32 {
         self.limit

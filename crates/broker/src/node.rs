@@ -540,6 +540,11 @@ impl Node {
         turn
     }
 
+    /// Are there queues that are this connection's alone?
+    pub(crate) fn has_queues_of(&self, connection: u64) -> bool {
+        self.exclusive.has(connection)
+    }
+
     /// A connection is gone, and with it the queues that were its own.
     pub(crate) fn forget_connection(&self, number: u64) {
         for id in self.exclusive.of(number) {

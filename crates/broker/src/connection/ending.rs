@@ -1,6 +1,7 @@
 //! How channels end, and the connection: told to by the client, for what he did wrong, for what he has had for too long, because the broker
 //! stops.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -10,6 +11,7 @@ use warren_amqp::{Exception, MethodId, ReplyCode, channel, connection};
 use super::Connection;
 use super::throttle::Throttle;
 use crate::channel::Around;
+use crate::ledger::Ledger;
 use crate::overdue;
 use crate::registry::State;
 
@@ -96,6 +98,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             .tick
             .get_or_insert_with(|| tokio::time::interval(CLOSE_TIMEOUT / 2));
         tick.reset();
+    }
+
+    /// The same, once, and after others have had their turn if that is much.
+    pub(super) async fn end_in_turn(&mut self) {
+        if self.seat.is_none() {
+            return;
+        }
+        let node = Arc::clone(&self.client.node);
+        let _turn = match self.has_something() {
+            true => node.turn_to_end().await,
+            false => None,
+        };
+        self.end();
+    }
+
+    /// There are consumers, messages that the client has, or queues that are its alone.
+    fn has_something(&self) -> bool {
+        let waiting = self.client.output.lock();
+        waiting.ledgers.values().any(Ledger::is_open) || self.client.node.has_queues_of(self.client.number)
     }
 
     /// Everything that the client had goes back, and what was its alone goes.
