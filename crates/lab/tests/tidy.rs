@@ -170,6 +170,70 @@ fn links_between_pages_lead_somewhere() {
     assert!(broken.is_empty(), "{broken:#?}");
 }
 
+/// What is between two of these marks.
+fn between(text: &str, mark: char) -> impl Iterator<Item = &str> {
+    text.split(mark).skip(1).step_by(2)
+}
+
+#[test]
+fn rules_of_amqp_are_shown_by_tests_that_exist() {
+    let page = read("docs/amqp.md");
+    let rules = page
+        .lines()
+        .filter(|line| line.starts_with("| "))
+        .filter_map(|line| {
+            let (rule, shown) = line.strip_suffix(" |")?.rsplit_once(" | ")?;
+            (shown != "shown by").then_some((rule, shown))
+        });
+    let recorded = read("crates/broker/recorded/reply-texts.txt");
+    let mut requests: BTreeSet<&str> = recorded
+        .lines()
+        .filter_map(|line| Some(line.split_once(" -> ")?.0))
+        .collect();
+    let sources: Vec<_> = texts()
+        .into_iter()
+        .filter(|(name, _)| name.ends_with(".rs"))
+        .collect();
+    let mut compared: BTreeSet<&str> = sources
+        .iter()
+        .flat_map(|(_, text)| text.split("words::scenarios!").skip(1))
+        .filter_map(|list| list.split(['}', ']']).next())
+        .flat_map(|list| list.split([',', '{', '[']))
+        .map(str::trim)
+        .filter(|name| !name.is_empty())
+        .collect();
+    assert!(
+        requests.len() > 100 && compared.len() > 100,
+        "lists of tests were not found"
+    );
+    let mut wrong = Vec::new();
+    for (rule, shown) in rules {
+        let tests: Vec<_> = between(shown, '`').collect();
+        let asked: Vec<_> = between(shown, '"').collect();
+        if tests.is_empty() && asked.is_empty() {
+            wrong.push(format!("nothing shows: {rule}"));
+        }
+        for test in tests {
+            compared.remove(test);
+            let function = format!("fn {test}(");
+            if !sources.iter().any(|(_, text)| text.contains(&function)) {
+                wrong.push(format!("no test is called {test}"));
+            }
+        }
+        for request in asked {
+            if !recorded.contains(&format!("{request} -> ")) {
+                wrong.push(format!("not recorded: {request}"));
+            }
+            requests.remove(request);
+        }
+    }
+    assert!(wrong.is_empty(), "docs/amqp.md: {wrong:#?}");
+    assert!(
+        requests.is_empty() && compared.is_empty(),
+        "not in docs/amqp.md: {requests:#?} {compared:#?}"
+    );
+}
+
 #[test]
 fn every_source_file_says_what_it_is_for() {
     let silent: Vec<_> = texts()

@@ -92,6 +92,35 @@ fn used_up(directory: &Path) -> (Broker, Client) {
 }
 
 #[test]
+fn a_durable_queue_of_ones_own_is_not_there_after_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let broker = Broker::on(directory.path());
+    let mut client = Client::open(broker.at);
+    let declare = || queue::Declare {
+        queue: short("re.own"),
+        durable: true,
+        exclusive: true,
+        ..queue::Declare::default()
+    };
+    client.declare(declare());
+    put(&mut client, "re.own", "gone");
+    client.count("re.own");
+    // Killed: nobody has said goodbye to anybody.
+    drop(broker);
+    let broker = Broker::on(directory.path());
+    let mut client = Client::open(broker.at);
+    assert_eq!(client.declare(declare()).message_count, 0);
+    client.declare(queue::Declare {
+        passive: true,
+        ..declare()
+    });
+    assert_eq!(
+        broker.node.read(|meta| meta.vhost("/").unwrap().queues().count()),
+        1
+    );
+}
+
+#[test]
 fn what_was_seen_is_known_after_an_end_in_order() {
     let directory = tempfile::tempdir().unwrap();
     let (broker, client) = used_up(directory.path());

@@ -104,7 +104,7 @@ pub(crate) mod scenarios {
         consumers_take_turns,
         urgent_messages_come_first,
         a_full_queue_drops_its_oldest_but_not_what_somebody_has,
-        what_is_not_known_to_be_fetched_blocks_nobody,
+        purging_leaves_what_somebody_has,
         recovering_needs_no_answer,
         channels_take_turns_and_get_what_is_their_own,
         fetching_goes_on_beside_a_single_active_consumer,
@@ -163,6 +163,25 @@ fn a_consumer_hears_that_its_queue_is_gone(at: SocketAddr) {
         ..queue("vanishes")
     });
     client.call(1, consume("vanishes", "one"), basic::ConsumeOk::ID);
+}
+
+/// RabbitMQ ends the connection.
+#[test]
+fn an_answer_to_the_news_that_a_queue_is_gone_is_taken() {
+    let broker = crate::broker::Broker::start();
+    let at = broker.at;
+    let mut client = Client::open(at);
+    client.declare(queue("answered"));
+    client.call(1, consume("answered", "one"), basic::ConsumeOk::ID);
+    Client::open(at).delete("answered");
+    assert!(matches!(client.next(), Ok(Event::Method { method, .. }) if method.id() == basic::Cancel::ID));
+    client.send(
+        1,
+        basic::CancelOk {
+            consumer_tag: short("one"),
+        },
+    );
+    assert_eq!(client.end(1), None);
 }
 
 fn who_does_not_understand_is_not_told_that_a_queue_is_gone(at: SocketAddr) {
@@ -572,7 +591,7 @@ fn a_full_queue_drops_its_oldest_but_not_what_somebody_has(at: SocketAddr) {
     assert_eq!(left, ["c", "d"]);
 }
 
-fn what_is_not_known_to_be_fetched_blocks_nobody(at: SocketAddr) {
+fn purging_leaves_what_somebody_has(at: SocketAddr) {
     let mut client = with_messages(at, "purged", &["a", "b"]);
     client.get("purged", false).unwrap();
     client.call(
