@@ -4,6 +4,7 @@
 //! wire (kernel time stamps) and of a client (a request every millisecond), never of a daemon's own report.
 
 pub(crate) mod broker;
+pub(crate) mod comparison;
 mod cores;
 mod cpu;
 mod failover;

@@ -7,6 +7,8 @@ mod up;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use bench::comparison::Options;
+
 const USAGE: &str = "usage: lab bench vrrp [--quick] [--only keepalived|warren] [--part failover|start|hostile|scale]... [--json FILE]
        lab bench proxy [--quick] [--row NAME]... [--only haproxy|tuned|newer|warren]... [--json FILE]
                        [--warren BINARY] [--haproxy BINARY] [--pairs N] [--seconds S] [--congestion NAME]
@@ -51,8 +53,12 @@ fn main() -> ExitCode {
             bench::run(&options);
             ExitCode::SUCCESS
         }),
-        Some(["bench", "proxy"]) => proxy(&mut rest).map(|options| judged(bench::proxy::run(&options))),
-        Some(["bench", "broker"]) => broker(&mut rest).map(|options| judged(bench::broker::run(&options))),
+        Some(["bench", "proxy"]) => {
+            compared(&mut rest, &PROXY).map(|options| judged(bench::proxy::run(&options)))
+        }
+        Some(["bench", "broker"]) => {
+            compared(&mut rest, &BROKER).map(|options| judged(bench::broker::run(&options)))
+        }
         _ => Err("`bench vrrp`, `bench proxy` and `bench broker` exist".to_owned()),
     };
     done.unwrap_or_else(|reason| {
@@ -88,7 +94,7 @@ fn vrrp<'a>(arguments: &mut impl Iterator<Item = &'a str>) -> Result<bench::Opti
     while let Some(option) = arguments.next() {
         match option {
             "--quick" => options.quick = true,
-            "--json" => options.json = Some(PathBuf::from(value(option, arguments)?)),
+            "--json" => options.json = Some(path(option, arguments)?),
             "--part" => options.parts.push(value(option, arguments)?.to_owned()),
             "--only" => options.only = Some(value(option, arguments)?.to_owned()),
             other => return Err(format!("unknown option {other}")),
@@ -97,44 +103,34 @@ fn vrrp<'a>(arguments: &mut impl Iterator<Item = &'a str>) -> Result<bench::Opti
     Ok(options)
 }
 
-fn proxy<'a>(arguments: &mut impl Iterator<Item = &'a str>) -> Result<bench::proxy::Options, String> {
-    let mut options = bench::proxy::Options::default();
+/// Options of one of the two that are not called the same for both, or are for one only.
+const PROXY: [&str; 2] = ["--haproxy", "--pairs"];
+const BROKER: [&str; 4] = ["--lavinmq", "--samples", "--data", "--cores"];
+
+/// What proxy and broker are measured with.
+fn compared<'a>(arguments: &mut impl Iterator<Item = &'a str>, own: &[&str]) -> Result<Options, String> {
+    let mut options = Options::default();
     while let Some(option) = arguments.next() {
         match option {
             "--quick" => options.quick = true,
-            "--json" => options.json = Some(PathBuf::from(value(option, arguments)?)),
-            "--warren" => options.warren = Some(PathBuf::from(value(option, arguments)?)),
-            "--haproxy" => options.haproxy = Some(PathBuf::from(value(option, arguments)?)),
+            "--json" => options.json = Some(path(option, arguments)?),
+            "--warren" => options.warren = Some(path(option, arguments)?),
             "--row" => options.rows.push(value(option, arguments)?.to_owned()),
             "--only" => options.only.push(value(option, arguments)?.to_owned()),
-            "--pairs" => options.pairs = Some(number(option, arguments)?),
             "--congestion" => options.congestion = Some(value(option, arguments)?.to_owned()),
             "--seconds" => options.seconds = Some(number(option, arguments)?),
-            other => return Err(format!("unknown option {other}")),
+            other if !own.contains(&other) => return Err(format!("unknown option {other}")),
+            "--data" => options.data = Some(path(option, arguments)?),
+            "--cores" => options.cores = Some(number(option, arguments)?),
+            "--pairs" | "--samples" => options.samples = Some(number(option, arguments)?),
+            _ => options.other = Some(path(option, arguments)?),
         }
     }
     Ok(options)
 }
 
-fn broker<'a>(arguments: &mut impl Iterator<Item = &'a str>) -> Result<bench::broker::Options, String> {
-    let mut options = bench::broker::Options::default();
-    while let Some(option) = arguments.next() {
-        match option {
-            "--quick" => options.quick = true,
-            "--json" => options.json = Some(PathBuf::from(value(option, arguments)?)),
-            "--warren" => options.warren = Some(PathBuf::from(value(option, arguments)?)),
-            "--lavinmq" => options.lavinmq = Some(PathBuf::from(value(option, arguments)?)),
-            "--data" => options.data = Some(PathBuf::from(value(option, arguments)?)),
-            "--row" => options.rows.push(value(option, arguments)?.to_owned()),
-            "--only" => options.only.push(value(option, arguments)?.to_owned()),
-            "--cores" => options.cores = Some(number(option, arguments)?),
-            "--samples" => options.samples = Some(number(option, arguments)?),
-            "--congestion" => options.congestion = Some(value(option, arguments)?.to_owned()),
-            "--seconds" => options.seconds = Some(number(option, arguments)?),
-            other => return Err(format!("unknown option {other}")),
-        }
-    }
-    Ok(options)
+fn path<'a>(option: &str, arguments: &mut impl Iterator<Item = &'a str>) -> Result<PathBuf, String> {
+    value(option, arguments).map(PathBuf::from)
 }
 
 fn value<'a>(option: &str, arguments: &mut impl Iterator<Item = &'a str>) -> Result<&'a str, String> {

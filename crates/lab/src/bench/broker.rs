@@ -20,55 +20,21 @@ mod report;
 mod rows;
 
 use std::path::PathBuf;
-use std::time::Duration;
 
-use serde_json::json;
-
+use super::comparison::Options;
 use super::{cores, place};
 use measure::Sample;
 use peer::{Peer, Site, Unit};
 use report::{Report, Samples};
 use rows::{ROWS, Row};
 
-/// What to measure.
-#[derive(Debug, Default)]
-pub(crate) struct Options {
-    pub(crate) quick: bool,
-    pub(crate) rows: Vec<String>,
-    pub(crate) only: Vec<String>,
-    pub(crate) json: Option<PathBuf>,
-    pub(crate) warren: Option<PathBuf>,
-    pub(crate) lavinmq: Option<PathBuf>,
-    /// Where brokers keep their data: the disk that is measured.
-    pub(crate) data: Option<PathBuf>,
-    /// How many the brokers have; clients have the rest.
-    pub(crate) cores: Option<usize>,
-    /// How often each broker is measured.
-    pub(crate) samples: Option<usize>,
-    pub(crate) seconds: Option<f64>,
-    /// Of TCP, for all of them.
-    pub(crate) congestion: Option<String>,
-}
-
 /// Measures; answers whether everything that must hold does.
 pub(crate) fn run(options: &Options) -> Result<bool, String> {
-    let unknown = options
-        .rows
-        .iter()
-        .find(|name| !ROWS.iter().any(|row| row.name == **name));
-    if let Some(name) = unknown {
-        return Err(format!("there is no row {name}; there are: {}", report::names()));
-    }
-    if let Some(name) = options.only.iter().find(|name| Peer::by_name(name).is_none()) {
-        return Err(format!(
-            "there is no broker {name}; there are: rabbitmq lavinmq floor warren"
-        ));
-    }
-    let wanted = |peer: &Peer| options.only.is_empty() || options.only.iter().any(|name| name == peer.name());
+    options.check(&report::names(), "broker", &Peer::ALL.map(Peer::name))?;
     let peers: Vec<Peer> = Peer::ALL
         .into_iter()
-        .filter(wanted)
-        .filter(|peer| *peer != Peer::Lavinmq || options.lavinmq.is_some())
+        .filter(|peer| options.wants_peer(peer.name()))
+        .filter(|peer| *peer != Peer::Lavinmq || options.other.is_some())
         .collect();
     let congestion = place::prepare(options.congestion.as_deref())?;
     let (brokers, clients) = share(options.cores.unwrap_or(1));
@@ -84,7 +50,7 @@ pub(crate) fn run(options: &Options) -> Result<bool, String> {
     };
     let site = Site {
         warren,
-        lavinmq: options.lavinmq.as_ref().map(own).transpose()?,
+        lavinmq: options.other.as_ref().map(own).transpose()?,
         data: options.data.clone().unwrap_or_else(std::env::temp_dir),
         cores: brokers,
     };
@@ -96,7 +62,7 @@ pub(crate) fn run(options: &Options) -> Result<bool, String> {
     let (mut report, mut complete) = (Report::default(), true);
     let mut units = Vec::new();
     for row in ROWS {
-        if options.rows.is_empty() || options.rows.iter().any(|name| name == row.name) {
+        if options.wants_row(row.name) {
             // What was measured before is not lost.
             match measure(row, options, &peers, &site, &mut units) {
                 Ok(samples) => report.add(row, samples),
@@ -109,12 +75,7 @@ pub(crate) fn run(options: &Options) -> Result<bool, String> {
     }
     drop(units);
     let holds = report.print();
-    if let Some(path) = &options.json {
-        let text = json!({ "quick": options.quick, "rows": report.json() });
-        std::fs::write(path, format!("{text:#}\n"))
-            .map_err(|error| format!("{}: {error}", path.display()))?;
-        println!("\nwritten to {}", path.display());
-    }
+    options.write(&report.json())?;
     Ok(holds && complete)
 }
 
@@ -138,11 +99,10 @@ fn measure(
     site: &Site,
     units: &mut Vec<Unit>,
 ) -> Result<Samples, String> {
-    let window = options.seconds.unwrap_or(if options.quick { 1.0 } else { 2.0 });
-    let window = Duration::from_secs_f64(window);
+    let window = options.window(1.0, 2.0);
     let turns = match row.work.needs_a_fresh_process() {
-        true => options.samples.unwrap_or(1),
-        false => options.samples.unwrap_or(if options.quick { 3 } else { 6 }),
+        true => options.count(1, 1),
+        false => options.count(3, 6),
     };
     if row.work.needs_a_fresh_process() {
         // It gets the port of the one that has been used so far.

@@ -13,11 +13,7 @@ mod peer;
 mod report;
 mod rows;
 
-use std::path::PathBuf;
-use std::time::Duration;
-
-use serde_json::json;
-
+use super::comparison::Options;
 use super::cores::{self, Cores};
 use super::place;
 use load::TlsHttp;
@@ -31,41 +27,15 @@ const CONNECTIONS_AT_MOST: usize = 6000;
 /// The offered load of the row about latency, as a share of what the slower proxy can bear.
 const LOAD: f64 = 0.7;
 
-/// What to measure.
-#[derive(Debug, Default)]
-pub(crate) struct Options {
-    pub(crate) quick: bool,
-    pub(crate) rows: Vec<String>,
-    pub(crate) only: Vec<String>,
-    pub(crate) json: Option<PathBuf>,
-    pub(crate) warren: Option<PathBuf>,
-    pub(crate) haproxy: Option<PathBuf>,
-    pub(crate) pairs: Option<usize>,
-    pub(crate) seconds: Option<f64>,
-    /// TCP's congestion control; otherwise the one of this machine.
-    pub(crate) congestion: Option<String>,
-}
-
 /// Measures; answers whether everything that must hold does.
 pub(crate) fn run(options: &Options) -> Result<bool, String> {
-    let unknown = options
-        .rows
-        .iter()
-        .find(|name| !ROWS.iter().any(|row| row.name == **name));
-    if let Some(name) = unknown {
-        return Err(format!("there is no row {name}; there are: {}", report::names()));
-    }
-    if let Some(name) = options.only.iter().find(|name| Peer::by_name(name).is_none()) {
-        return Err(format!(
-            "there is no proxy {name}; there are: haproxy tuned newer warren"
-        ));
-    }
+    options.check(&report::names(), "proxy", &Peer::ALL.map(Peer::name))?;
     let directory = tempfile::tempdir().map_err(|error| error.to_string())?;
-    let wants_warren = options.only.is_empty() || options.only.iter().any(|name| name == Peer::Warren.name());
+    let wants_warren = options.wants_peer(Peer::Warren.name());
     let (certificate, pem) = certificate()?;
     let binaries = Binaries {
         warren: wants_warren.then(|| options.warren.clone().unwrap_or_else(warren_lab::warren_binary)),
-        newer: options.haproxy.clone(),
+        newer: options.other.clone(),
         certificate: directory.path().join("bench.pem"),
     };
     std::fs::write(&binaries.certificate, pem).map_err(|error| error.to_string())?;
@@ -73,7 +43,7 @@ pub(crate) fn run(options: &Options) -> Result<bool, String> {
     let cores = Cores::choose();
     let bench = Bench {
         tls: TlsHttp::configuration(certificate),
-        window: Duration::from_secs_f64(options.seconds.unwrap_or(if options.quick { 0.6 } else { 1.2 })),
+        window: options.window(0.6, 1.2),
         cores,
     };
     cores::stay_on(bench.cores.rest);
@@ -85,19 +55,14 @@ pub(crate) fn run(options: &Options) -> Result<bool, String> {
 
     let mut report = Report::default();
     for row in ROWS {
-        if options.rows.is_empty() || options.rows.iter().any(|name| name == row.name) {
+        if options.wants_row(row.name) {
             let samples = measure(row, options, &bench, &binaries)
                 .map_err(|reason| format!("{}: {reason}", row.name))?;
             report.add(row, samples);
         }
     }
     let holds = report.print();
-    if let Some(path) = &options.json {
-        let text = json!({ "quick": options.quick, "rows": report.json() });
-        std::fs::write(path, format!("{text:#}\n"))
-            .map_err(|error| format!("{}: {error}", path.display()))?;
-        println!("\nwritten to {}", path.display());
-    }
+    options.write(&report.json())?;
     Ok(holds)
 }
 
@@ -115,10 +80,8 @@ fn measure(
     bench: &Bench,
     binaries: &Binaries,
 ) -> Result<Samples, String> {
-    let wanted = |peer: &Peer| {
-        let named = options.only.is_empty() || options.only.iter().any(|name| name == peer.name());
-        named && (*peer != Peer::Newer || binaries.newer.is_some())
-    };
+    let wanted =
+        |peer: &Peer| options.wants_peer(peer.name()) && (*peer != Peer::Newer || binaries.newer.is_some());
     let mut peers: Vec<Peer> = row.peers.iter().copied().filter(wanted).collect();
     let start = |peer: Peer| Unit::start(peer, binaries, bench.cores.proxy);
     let at_once: &[Peer] = if row.traffic.needs_a_fresh_process() {
@@ -141,7 +104,7 @@ fn measure(
     }
     let pairs = match row.traffic {
         Traffic::Idle | Traffic::HandOver => 3,
-        _ => options.pairs.unwrap_or(if options.quick { 6 } else { 15 }),
+        _ => options.count(6, 15),
     };
     let mut samples = Samples::new();
     for pair in 0..pairs {

@@ -40,10 +40,6 @@ impl Peer {
         }
     }
 
-    pub(crate) fn by_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|peer| peer.name() == name)
-    }
-
     /// Each has a port of its own, since all of them run at the same time.
     const fn port(self) -> u16 {
         match self {

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::measure::Sample;
 use super::peer::Peer;
 use super::rows::{ROWS, Row};
+use crate::bench::comparison::number;
 use crate::bench::statistics::Estimate;
 use crate::bench::table::Table;
 
@@ -109,8 +110,8 @@ impl Report {
 }
 
 /// The names for `--row`.
-pub(crate) fn names() -> String {
-    ROWS.iter().map(|row| row.name).collect::<Vec<_>>().join(" ")
+pub(crate) fn names() -> Vec<&'static str> {
+    ROWS.iter().map(|row| row.name).collect()
 }
 
 fn estimate(taken: &[Sample], field: impl Fn(&Sample) -> Option<f64>) -> Option<Estimate> {
@@ -129,13 +130,4 @@ fn raw(taken: &[Sample]) -> Value {
 
 fn with_unit(row: &Row, value: f64) -> String {
     format!("{} {}", number(value), row.unit.name())
-}
-
-/// Three digits that count.
-fn number(value: f64) -> String {
-    match value.abs() {
-        0.0..10.0 => format!("{value:.2}"),
-        10.0..100.0 => format!("{value:.1}"),
-        _ => format!("{value:.0}"),
-    }
 }

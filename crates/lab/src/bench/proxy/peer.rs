@@ -34,6 +34,8 @@ pub(crate) enum Peer {
 }
 
 impl Peer {
+    pub(crate) const ALL: [Self; 4] = [Self::Haproxy, Self::Tuned, Self::Newer, Self::Warren];
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Haproxy => "haproxy",
@@ -41,12 +43,6 @@ impl Peer {
             Self::Newer => "newer",
             Self::Warren => "warren",
         }
-    }
-
-    pub(crate) fn by_name(name: &str) -> Option<Self> {
-        [Self::Haproxy, Self::Tuned, Self::Newer, Self::Warren]
-            .into_iter()
-            .find(|peer| peer.name() == name)
     }
 
     /// Each has ports of its own, since all of them run at the same time.

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::measure::Sample;
 use super::peer::Peer;
 use super::rows::{Against, Figure, ROWS, Row};
+use crate::bench::comparison::number;
 use crate::bench::statistics::Estimate;
 use crate::bench::table::Table;
 
@@ -139,8 +140,8 @@ impl Report {
 }
 
 /// The names for `--row`.
-pub(crate) fn names() -> String {
-    ROWS.iter().map(|row| row.name).collect::<Vec<_>>().join(" ")
+pub(crate) fn names() -> Vec<&'static str> {
+    ROWS.iter().map(|row| row.name).collect()
 }
 
 fn raw(taken: &[Sample]) -> Value {
@@ -229,15 +230,6 @@ fn limit((against, limit): &(Against, f64)) -> String {
         Against::Tuned => format!("{limit:.2} x tuned"),
         Against::Nobody => format!("{limit:.0}"),
     }
-}
-
-fn number(value: f64) -> String {
-    let decimals = match value.abs() {
-        value if value >= 100.0 => 0,
-        value if value >= 10.0 => 1,
-        _ => 2,
-    };
-    format!("{value:.decimals$}")
 }
 
 fn join(texts: impl Iterator<Item = String>) -> String {
