@@ -1,16 +1,14 @@
 //! Connections that wait for a slot: for one server, or for any server of the backend.
 //!
-//! A server with a free slot takes the oldest of those that wait for it and those that wait for anybody. Everybody
-//! waits equally long at most (`timeout queue`), so the oldest is also the next to expire. Every operation is
-//! O(log n), and there is a bound.
+//! A server with a free slot takes the oldest of those that wait for it and those that wait for anybody. Every operation
+//! is O(log n), and there is a bound.
 //!
-//! Absent on purpose: who has a slot (the loads are the caller's; [`Limit::now`] says how many there are).
+//! Absent on purpose: who has a slot (the loads are the caller's; [`Limit::now`] says how many there are), and how long
+//! somebody waits (`timeout queue`): whoever has waited long enough leaves.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
-use std::time::Duration;
 
-use crate::time::Instant;
 use crate::types::ServerId;
 
 /// How many connections a server may have (HAProxy manual, `maxconn`, `minconn`, `fullconn`).
@@ -50,70 +48,59 @@ pub struct QueueFull(pub usize);
 #[derive(Clone, Debug)]
 pub struct Queue {
     capacity: usize,
-    timeout: Duration,
     issued: u64,
-    entries: BTreeMap<Ticket, Entry>,
-    /// By whom they wait for; `None` is anybody. No set is empty.
+    /// Whom each waits for; `None` is anybody.
+    entries: BTreeMap<Ticket, Option<ServerId>>,
+    /// The same the other way round. No set is empty.
     lines: BTreeMap<Option<ServerId>, BTreeSet<Ticket>>,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Entry {
-    server: Option<ServerId>,
-    until: Instant,
-}
-
 impl Queue {
-    /// Of at most `capacity` connections, each for at most `timeout`.
+    /// Of at most `capacity` connections.
     #[must_use]
-    pub const fn new(capacity: usize, timeout: Duration) -> Self {
+    pub const fn new(capacity: usize) -> Self {
         Self {
             capacity,
-            timeout,
             issued: 0,
             entries: BTreeMap::new(),
             lines: BTreeMap::new(),
         }
     }
 
-    /// Waits for `server`, or for anybody. `now` never goes back.
+    /// Waits for `server`, or for anybody.
     ///
     /// # Errors
     /// As many wait as may.
-    pub fn enter(&mut self, now: Instant, server: Option<ServerId>) -> Result<Ticket, QueueFull> {
+    pub fn enter(&mut self, server: Option<ServerId>) -> Result<Ticket, QueueFull> {
         if self.entries.len() >= self.capacity {
             return Err(QueueFull(self.entries.len()));
         }
         let ticket = Ticket(self.issued);
         self.issued += 1;
-        let until = now + self.timeout;
-        self.entries.insert(ticket, Entry { server, until });
+        self.entries.insert(ticket, server);
         self.lines.entry(server).or_default().insert(ticket);
         Ok(ticket)
     }
 
-    /// `server` has a free slot: the oldest that may have it, which waits no longer.
-    pub fn take(&mut self, server: ServerId) -> Option<Ticket> {
+    /// `server` has a free slot: the oldest that may have it, which waits no longer, and whom it waited for.
+    pub fn take(&mut self, server: ServerId) -> Option<(Ticket, Option<ServerId>)> {
         let oldest = [Some(server), None]
             .iter()
             .filter_map(|line| self.lines.get(line)?.first().copied())
             .min()?;
-        self.leave(oldest);
-        Some(oldest)
+        Some((oldest, self.leave(oldest)?))
     }
 
-    /// Waits no longer, for example since the client went; false if it did not wait.
-    pub fn leave(&mut self, ticket: Ticket) -> bool {
-        let Some(entry) = self.entries.remove(&ticket) else {
-            return false;
-        };
-        if let Some(line) = self.lines.get_mut(&entry.server) {
+    /// Waits no longer, for example since the client went. Says whom it waited for; `None` if it did not wait.
+    pub fn leave(&mut self, ticket: Ticket) -> Option<Option<ServerId>> {
+        let server = self.entries.remove(&ticket)?;
+        if let Some(line) = self.lines.get_mut(&server) {
             line.remove(&ticket);
             if line.is_empty() {
-                self.lines.remove(&entry.server);
+                self.lines.remove(&server);
             }
         }
-        true
+        Some(server)
     }
 
     /// Those that wait for `server` wait for anybody from now on, with the age they have (`option redispatch`).
@@ -123,30 +110,20 @@ impl Queue {
             return 0;
         };
         for ticket in &moved {
-            if let Some(entry) = self.entries.get_mut(ticket) {
-                entry.server = None;
-            }
+            self.entries.insert(*ticket, None);
         }
         let count = moved.len();
         self.lines.entry(None).or_default().extend(moved);
         count
     }
 
-    /// The oldest whose time is over, which waits no longer. To be called until there is none.
-    pub fn expire(&mut self, now: Instant) -> Option<Ticket> {
-        let (ticket, _) = self
-            .entries
-            .first_key_value()
-            .filter(|(_, entry)| entry.until <= now)?;
-        let ticket = *ticket;
-        self.leave(ticket);
-        Some(ticket)
-    }
-
-    /// When the next one's time is over.
-    #[must_use]
-    pub fn deadline(&self) -> Option<Instant> {
-        self.entries.first_key_value().map(|(_, entry)| entry.until)
+    /// Servers have other numbers from now on: those that wait for one wait for the same one.
+    pub fn renumber(&mut self, number: impl Fn(ServerId) -> ServerId) {
+        for server in self.entries.values_mut().flatten() {
+            *server = number(*server);
+        }
+        let lines = std::mem::take(&mut self.lines).into_iter();
+        self.lines = lines.map(|(server, line)| (server.map(&number), line)).collect();
     }
 
     /// How many wait for `server`, or for anybody.
@@ -184,57 +161,65 @@ mod tests {
 
     #[test]
     fn a_free_slot_goes_to_the_oldest_that_may_have_it() {
-        let mut queue = Queue::new(10, Duration::from_secs(1));
-        let now = Instant::default();
-        let tickets = [Some(TWO), None, Some(ONE), None].map(|server| queue.enter(now, server).unwrap());
-        assert_eq!(queue.take(ONE), Some(tickets[1]));
-        assert_eq!(queue.take(ONE), Some(tickets[2]));
+        let mut queue = Queue::new(10);
+        let tickets = [Some(TWO), None, Some(ONE), None].map(|server| queue.enter(server).unwrap());
+        assert_eq!(queue.take(ONE), Some((tickets[1], None)));
+        assert_eq!(queue.take(ONE), Some((tickets[2], Some(ONE))));
         assert_eq!(queue.redistribute(TWO), 1);
-        assert_eq!(queue.take(ONE), Some(tickets[0]));
-        assert!(queue.leave(tickets[3]) && !queue.leave(tickets[3]));
+        assert_eq!(queue.take(ONE), Some((tickets[0], None)));
+        assert_eq!(
+            (queue.leave(tickets[3]), queue.leave(tickets[3])),
+            (Some(None), None)
+        );
         assert_eq!(queue.take(ONE), None);
     }
 
     #[test]
-    fn a_connection_expires_when_its_time_is_over_and_not_before() {
-        let mut queue = Queue::new(10, Duration::from_secs(1));
-        let ticket = queue.enter(Instant::from_millis(5), Some(ONE)).unwrap();
-        assert_eq!(queue.deadline(), Some(Instant::from_millis(1005)));
-        assert_eq!(queue.expire(Instant::from_millis(1004)), None);
-        assert_eq!(queue.expire(Instant::from_millis(1005)), Some(ticket));
-        assert_eq!((queue.deadline(), queue.waiting(Some(ONE))), (None, 0));
+    fn whoever_waits_for_a_server_waits_for_it_whatever_its_number_becomes() {
+        let mut queue = Queue::new(10);
+        let tickets = [Some(ONE), Some(TWO), None].map(|server| queue.enter(server).unwrap());
+        queue.renumber(|server| if server == ONE { TWO } else { ONE });
+        assert_eq!((queue.waiting(Some(ONE)), queue.waiting(Some(TWO))), (1, 1));
+        assert_eq!(queue.take(ONE), Some((tickets[1], Some(ONE))));
+        assert_eq!(queue.leave(tickets[0]), Some(Some(TWO)));
+        assert_eq!(queue.take(TWO), Some((tickets[2], None)));
     }
 
     proptest! {
         #[test]
         fn the_queue_behaves_as_a_plain_list_and_never_exceeds_its_bound(
-            steps in prop::collection::vec((0..6_u8, 0..3_u32, 0..300_u64), 1..200),
+            steps in prop::collection::vec((0..7_u8, 0..3_u32), 1..200),
         ) {
-            let mut queue = Queue::new(8, Duration::from_millis(500));
-            let mut list: Vec<(Ticket, Option<ServerId>, u64)> = Vec::new();
-            let mut clock = 0;
-            for (step, number, millis) in steps {
-                clock += millis;
-                let (now, server) = (Instant::from_millis(clock), ServerId(number));
+            let mut queue = Queue::new(8);
+            let mut list: Vec<(Ticket, Option<ServerId>)> = Vec::new();
+            for (step, number) in steps {
+                let server = ServerId(number);
                 match step {
-                    0..3 => match queue.enter(now, (number > 0).then_some(server)) {
-                        Ok(ticket) => list.push((ticket, (number > 0).then_some(server), clock + 500)),
+                    0..3 => match queue.enter((number > 0).then_some(server)) {
+                        Ok(ticket) => list.push((ticket, (number > 0).then_some(server))),
                         Err(full) => prop_assert_eq!((full, list.len()), (QueueFull(8), 8)),
                     },
                     3 => {
-                        let place = list.iter().position(|(_, line, _)| line.is_none_or(|one| one == server));
-                        prop_assert_eq!(queue.take(server), place.map(|place| list.remove(place).0));
+                        let place = list.iter().position(|(_, line)| line.is_none_or(|one| one == server));
+                        prop_assert_eq!(queue.take(server), place.map(|place| list.remove(place)));
                     }
                     4 => {
-                        let mine = list.iter_mut().filter(|(_, line, _)| *line == Some(server));
+                        let mine = list.iter_mut().filter(|(_, line)| *line == Some(server));
                         prop_assert_eq!(queue.redistribute(server), mine.map(|entry| entry.1 = None).count());
                     }
-                    _ => while let Some(ticket) = queue.expire(now) {
-                        let (oldest, _, until) = list.remove(0);
-                        prop_assert!(oldest == ticket && until <= clock);
-                    },
+                    5 => {
+                        let other = |server: ServerId| ServerId((server.0 + number) % 3);
+                        queue.renumber(other);
+                        list.iter_mut().for_each(|(_, line)| *line = line.map(other));
+                    }
+                    _ => {
+                        let place = list.len() / 2;
+                        if place < list.len() {
+                            let (ticket, line) = list.remove(place);
+                            prop_assert_eq!(queue.leave(ticket), Some(line));
+                        }
+                    }
                 }
-                prop_assert_eq!(queue.deadline(), list.first().map(|(_, _, until)| Instant::from_millis(*until)));
                 for line in [None, Some(ONE), Some(TWO)] {
                     prop_assert_eq!(queue.waiting(line), list.iter().filter(|entry| entry.1 == line).count());
                 }

@@ -160,6 +160,13 @@ impl StickTable {
         Ok(())
     }
 
+    /// Every general purpose counter becomes what `change` makes of it.
+    pub fn change_gpc0(&mut self, change: impl Fn(u64) -> u64) {
+        for entry in self.entries.values_mut() {
+            entry.counters.gpc0 = change(entry.counters.gpc0);
+        }
+    }
+
     /// What is known of `key`, without touching it.
     #[must_use]
     pub fn get(&self, now: Instant, key: &Key) -> Option<Counters> {

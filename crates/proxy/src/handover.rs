@@ -48,7 +48,7 @@ pub use take::{Adopted, Inherited, take};
 pub use wire::{WireError, pair};
 
 /// Of what both processes say to each other. Another number is another language: nothing is handed over then.
-const VERSION: u32 = 3;
+const VERSION: u32 = 4;
 /// How long the new process may take to read its configuration.
 const START: Duration = Duration::from_secs(30);
 /// How long any other answer may take.

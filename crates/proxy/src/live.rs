@@ -25,7 +25,8 @@ pub use encryption::{Counted, Encryption};
 pub use frontend::{Frontend, Socket};
 pub use server::{CheckResult, Operational, Server, Target};
 
-use crate::plan::Plan;
+use crate::plan::{self, Plan};
+use crate::tls::Keyring;
 
 /// Everything, for as long as the process runs.
 #[derive(Debug)]
@@ -89,7 +90,9 @@ pub struct Snapshot {
     pub frontends: Vec<Arc<Frontend>>,
     /// As [`Plan::backends`].
     pub backends: Vec<Arc<Backend>>,
-    named: HashMap<Arc<str>, Arc<Backend>>,
+    /// Places in both lists of this snapshot, by name.
+    named_frontends: HashMap<Arc<str>, usize>,
+    named_backends: HashMap<Arc<str>, usize>,
 }
 
 impl Live {
@@ -138,16 +141,16 @@ impl Live {
         }
     }
 
-    /// Puts a new plan in place. What has kept its name keeps its object: counters, health, waiting connections.
-    pub fn replace(&self, plan: Arc<Plan>) -> Arc<Snapshot> {
+    /// Puts a new plan in place. What has kept its name keeps its object: counters, health, waiting connections. With
+    /// what is needed to speak TLS to its servers, which may be used at once.
+    pub fn replace(&self, plan: Arc<Plan>, keyring: &Keyring) -> Arc<Snapshot> {
         let before = self.snapshot();
         let snapshot = Arc::new(Snapshot::new(plan, self.workers, Some(&before)));
         let now = self.time(Instant::now());
         for (backend, plan) in snapshot.backends.iter().zip(&snapshot.plan.backends) {
-            backend.change(now, Arc::clone(plan));
+            backend.change(now, Arc::clone(plan), keyring);
         }
         self.snapshot.store(Arc::clone(&snapshot));
-        // Last, so that whoever looks after having seen a frontend's plan finds the backends that it names.
         for (frontend, plan) in snapshot.frontends.iter().zip(&snapshot.plan.frontends) {
             frontend.change(Arc::clone(plan));
         }
@@ -223,10 +226,15 @@ impl Live {
 impl Snapshot {
     /// What has kept its name, as it is; everything else new.
     fn new(plan: Arc<Plan>, workers: usize, before: Option<&Self>) -> Self {
-        let old_frontends: HashMap<&str, &Arc<Frontend>> = before
-            .into_iter()
-            .flat_map(|before| &before.frontends)
-            .map(|frontend| (&*frontend.name, frontend))
+        let frontends: Vec<Arc<Frontend>> = plan
+            .frontends
+            .iter()
+            .map(
+                |new| match before.and_then(|before| before.frontend_named(&new.name)) {
+                    Some(old) => Arc::clone(old),
+                    None => Arc::new(Frontend::new(Arc::clone(new), workers)),
+                },
+            )
             .collect();
         let backends: Vec<Arc<Backend>> = plan
             .backends
@@ -238,31 +246,38 @@ impl Snapshot {
                 },
             )
             .collect();
-        let named = |backend: &Arc<Backend>| (Arc::clone(&backend.name), Arc::clone(backend));
+        let names = frontends.iter().map(|frontend| Arc::clone(&frontend.name));
+        let named_frontends = names.zip(0..).collect();
+        let names = backends.iter().map(|backend| Arc::clone(&backend.name));
+        let named_backends = names.zip(0..).collect();
         Self {
-            named: backends.iter().map(named).collect(),
-            backends,
-            frontends: plan
-                .frontends
-                .iter()
-                .map(|new| match old_frontends.get(&*new.name) {
-                    Some(old) => Arc::clone(old),
-                    None => Arc::new(Frontend::new(Arc::clone(new), workers)),
-                })
-                .collect(),
             plan,
+            frontends,
+            backends,
+            named_frontends,
+            named_backends,
         }
     }
 
     /// A backend by its name.
     #[must_use]
     pub fn backend_named(&self, name: &str) -> Option<&Arc<Backend>> {
-        self.named.get(name)
+        self.backends.get(*self.named_backends.get(name)?)
+    }
+
+    /// The plan of the frontend of this name.
+    pub(crate) fn frontend_plan(&self, name: &str) -> Option<&Arc<plan::Frontend>> {
+        self.plan.frontends.get(*self.named_frontends.get(name)?)
+    }
+
+    /// The plan of the backend of this name.
+    pub(crate) fn backend_plan(&self, name: &str) -> Option<&Arc<plan::Backend>> {
+        self.plan.backends.get(*self.named_backends.get(name)?)
     }
 
     /// A frontend by its name.
     #[must_use]
     pub fn frontend_named(&self, name: &str) -> Option<&Arc<Frontend>> {
-        self.frontends.iter().find(|frontend| &*frontend.name == name)
+        self.frontends.get(*self.named_frontends.get(name)?)
     }
 }

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use warren_balance::ServerId;
 use warren_balance::health::State;
 
-use crate::live::{Backend, Live};
+use crate::live::{Backend, Live, Server};
 use crate::plan::{Origin, Rebalance};
 use crate::record::Cause;
 use crate::worker::{Command, Move, Moved, Scope, Workers};
@@ -57,8 +57,13 @@ pub(crate) async fn round(
     turn: usize,
 ) -> u32 {
     let mut budget = rules.rate.get();
-    for (server, count) in surplus(&loads(backend, rules, now)) {
-        let scope = Scope::Server(backend.plan().id, server);
+    let (servers, loads): (Vec<_>, Vec<_>) = loads(backend, rules, now).into_iter().unzip();
+    for (id, count) in surplus(&loads) {
+        let place = loads.iter().position(|load| load.id == id);
+        let Some(server) = place.and_then(|place| servers.get(place)) else {
+            continue;
+        };
+        let scope = Scope::Server(Arc::clone(server));
         let mut leaving = 0;
         for worker in 0..workers.count() {
             leaving += ask(workers, worker, &scope, 0, rules).await.leaving;
@@ -112,9 +117,9 @@ pub struct Load {
 }
 
 /// The servers of a backend that are well.
-fn loads(backend: &Backend, rules: &Rebalance, now: warren_balance::Instant) -> Vec<Load> {
+fn loads(backend: &Backend, rules: &Rebalance, now: warren_balance::Instant) -> Vec<(Arc<Server>, Load)> {
     let servers = backend.servers();
-    let up = |server: &crate::live::Server| server.state() == State::Up && server.target.load().is_some();
+    let up = |server: &Server| server.state() == State::Up && server.target.load().is_some();
     let actives = servers.iter().any(|server| !server.plan().backup && up(server));
     servers
         .iter()
@@ -123,8 +128,8 @@ fn loads(backend: &Backend, rules: &Rebalance, now: warren_balance::Instant) -> 
             let operational = server.operational.lock();
             let view = operational.health.server(now);
             let since = Duration::from_millis(now.millis_since(operational.changed));
-            Load {
-                id: server.id,
+            let load = Load {
+                id: server.id(),
                 sessions: server.sessions.now(),
                 // A backup is for when nobody else is there.
                 share: if view.backup && actives {
@@ -133,7 +138,8 @@ fn loads(backend: &Backend, rules: &Rebalance, now: warren_balance::Instant) -> 
                     view.share.get()
                 },
                 settled: since >= rules.after,
-            }
+            };
+            (Arc::clone(server), load)
         })
         .collect()
 }

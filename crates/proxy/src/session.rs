@@ -129,10 +129,10 @@ pub(crate) struct Common {
     /// Failed attempts to connect that were followed by another.
     pub(crate) retries: u32,
     /// Not taken again if there is another.
-    pub(crate) avoid: Option<NonZeroU32>,
-    /// Number of the server that a cookie of the client's or a rule names. It is used whatever its state: whoever writes this
-    /// has looked.
-    pub(crate) wanted: Option<NonZeroU32>,
+    pub(crate) avoid: Option<Arc<Server>>,
+    /// The server that a cookie of the client's or a rule names. It is used whatever its state: whoever writes this has
+    /// looked.
+    pub(crate) wanted: Option<Arc<Server>>,
     /// A connection that has served others will do, and one was taken.
     pub(crate) reuse: bool,
     pub(crate) reused: bool,
@@ -250,10 +250,7 @@ impl Session {
                 Stage::Opening(opening) => match opening.advance(&mut self.common, context) {
                     Opened::Pending => return Flow::Stay,
                     Opened::Refused(termination) => return self.common.end(termination),
-                    Opened::Done => match self.common.begin(context) {
-                        Ok(stage) => self.stage = stage,
-                        Err(termination) => return self.common.end(termination),
-                    },
+                    Opened::Done(mode) => self.stage = self.common.begin(mode, context),
                 },
                 Stage::Joining { said } => match connect::advance(&mut self.common, context) {
                     Progress::Pending => {
@@ -538,13 +535,13 @@ impl Common {
     }
 
     /// What follows when the client has come in.
-    fn begin(&mut self, context: &mut Context) -> Result<Stage, Termination> {
-        if self.mode() == Mode::Http {
-            return Ok(Stage::Http(Box::new(Http::begin(self, context))));
+    fn begin(&mut self, mode: Mode, context: &mut Context) -> Stage {
+        if mode == Mode::Http {
+            return Stage::Http(Box::new(Http::begin(self, context)));
         }
         self.log_early(context, |log| log.format == LogFormat::Plain);
         self.upstream = Upstream::begin(context.now);
-        Ok(Stage::Joining { said: Vec::new() })
+        Stage::Joining { said: Vec::new() }
     }
 
     /// What a client said while it waited in vain counts as said: `option dontlognull` is about those that said nothing.

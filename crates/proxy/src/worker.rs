@@ -24,12 +24,11 @@ use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
-use warren_balance::ServerId;
 
 use self::context::{Message, Peers};
 pub(crate) use self::export::{Packed, Packing, Unpacked};
 use crate::live::{self, Live};
-use crate::plan::{self, ProxyId};
+use crate::plan;
 use crate::record::{AmqpFacts, Record};
 
 /// What the workers are given besides the plan.
@@ -227,21 +226,19 @@ pub struct End {
     pub how: Ending,
 }
 
-/// Which sessions.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Which sessions. Not by numbers, which another configuration may have given to others.
+#[derive(Clone, Debug)]
 pub enum Scope {
     /// All.
     All,
     /// This one.
     Session(u64),
-    /// Those of a frontend.
-    Frontend(ProxyId),
     /// Those of a server.
-    Server(ProxyId, ServerId),
+    Server(Arc<live::Server>),
     /// Those of a server from which nothing has come for so long.
-    Silent(ProxyId, ServerId, Duration),
+    Silent(Arc<live::Server>, Duration),
     /// Those of all backup servers of a backend.
-    Backups(ProxyId),
+    Backups(Arc<live::Backend>),
     /// Those whose client came in by this address: it is ours no longer.
     Local(IpAddr),
 }

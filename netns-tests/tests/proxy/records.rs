@@ -51,6 +51,18 @@ fn next_line(place: &Place, seen: &mut usize) -> String {
     })
 }
 
+/// Waits until a proxy has let go of everybody: HAProxy writes its line before it does, and who comes meanwhile is counted
+/// together with who is about to be gone.
+#[track_caller]
+fn nobody_is_left(proxy: &Proxy, name: &str) {
+    eventually(PATIENCE, "no session is left", || {
+        match proxy.field(name, "FRONTEND", "scur") {
+            none if none == "0" => Ok(()),
+            some => Err(some),
+        }
+    });
+}
+
 fn tcp_scenario(flavour: ProxyFlavour) -> Vec<String> {
     let place = Place::with(&["rabbitmq1"]);
     let proxy = place.start(flavour);
@@ -60,34 +72,40 @@ fn tcp_scenario(flavour: ProxyFlavour) -> Vec<String> {
     session.exchange(1000).unwrap();
     session.close().unwrap();
     lines.push(next_line(&place, &mut seen));
+    nobody_is_left(&proxy, "rabbitmq");
     // The client goes away without a word.
     let mut session = place.session();
     session.exchange(1000).unwrap();
     drop(session);
     lines.push(next_line(&place, &mut seen));
+    nobody_is_left(&proxy, "rabbitmq");
     // The server ends it.
     let session = place.session();
     place.broker("rabbitmq1").tell("cut");
     assert_eq!(session.end(PATIENCE), End::Eof);
     drop(session);
     lines.push(next_line(&place, &mut seen));
+    nobody_is_left(&proxy, "rabbitmq");
     // The server resets it.
     place.broker("rabbitmq1").tell("reset-after 1000");
     let mut session = place.session();
     assert!(session.exchange(2000).is_err());
     lines.push(next_line(&place, &mut seen));
+    nobody_is_left(&proxy, "rabbitmq");
     place.broker("rabbitmq1").tell("reset-after 0");
     // An operator ends it.
     let session = place.session();
     proxy.ask("shutdown sessions server rabbitmq/rabbitmq1");
     assert_ne!(session.end(PATIENCE), End::StillOpen);
     lines.push(next_line(&place, &mut seen));
+    nobody_is_left(&proxy, "rabbitmq");
     // Not AMQP: what the server says is passed on, and counted.
     let stream = connect(&place, super::PORT);
     (&stream).write_all(b"NOT AMQP").unwrap();
     assert_eq!(read_all(&stream, PATIENCE).0, b"AMQP\0\0\x09\x01");
     drop(stream);
     lines.push(next_line(&place, &mut seen));
+    nobody_is_left(&proxy, "rabbitmq");
     // Two at a time.
     let (one, mut other) = (place.session(), place.session());
     one.close().unwrap();
@@ -95,6 +113,7 @@ fn tcp_scenario(flavour: ProxyFlavour) -> Vec<String> {
     other.exchange(10).unwrap();
     other.close().unwrap();
     lines.push(next_line(&place, &mut seen));
+    nobody_is_left(&proxy, "rabbitmq");
     // Nobody is there.
     place.broker("rabbitmq1").tell("refuse");
     eventually_status(&proxy, "rabbitmq1", "DOWN");
@@ -161,7 +180,7 @@ fn http_scenario(flavour: ProxyFlavour) -> Vec<String> {
     let place = Place::with(&["web1"]);
     let _origin = Origin::start(&place.servers[0].host, WEB);
     let lines = "    option forwardfor\n    http-request set-header X-Was-Here yes\n    http-response set-header X-Back yes\n";
-    let _proxy = Proxy::start(flavour, &place.proxy, &web(&place, "", lines));
+    let proxy = Proxy::start(flavour, &place.proxy, &web(&place, "", lines));
     let (mut heard, mut seen) = (Vec::new(), 0);
     for request in [
         "GET / HTTP/1.1\r\nHost: a.test\r\nConnection: close\r\n\r\n",
@@ -186,6 +205,7 @@ fn http_scenario(flavour: ProxyFlavour) -> Vec<String> {
             _ => word,
         });
         heard.push(words.collect::<Vec<_>>().join(" "));
+        nobody_is_left(&proxy, "web");
     }
     heard
 }

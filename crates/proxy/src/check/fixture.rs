@@ -92,7 +92,9 @@ impl World {
     }
 
     pub(crate) fn reload(&self, plan: Plan) {
-        self.servers.live.replace(Arc::new(plan));
+        self.servers
+            .live
+            .replace(Arc::new(plan), &crate::tls::Keyring::default());
         self.servers.reloaded();
     }
 }

@@ -214,9 +214,9 @@ impl Servers {
         self.outage(backend, now);
         for effect in effects {
             match effect {
-                Effect::ShutdownSessions => self.outlet.end(self.farewell(&plan, server)),
+                Effect::ShutdownSessions => self.outlet.end(self.farewell(plan.mode, server)),
                 Effect::ShutdownBackupSessions => self.outlet.end(End {
-                    scope: Scope::Backups(plan.id),
+                    scope: Scope::Backups(Arc::clone(backend)),
                     how: Ending::Now(record::Cause::Up),
                 }),
                 Effect::Scored(_) | Effect::Changed { .. } | Effect::Redistribute | Effect::CheckSoon => {}
@@ -262,17 +262,17 @@ impl Servers {
     /// this is the default and nobody asked for it in so many words, a failed check alone ends nothing: only sessions
     /// to which the server has also been silent, with a `connection.close`. Those that fall silent later follow for as
     /// long as it is down ([`Servers::farewell_again`]).
-    fn farewell(&self, plan: &plan::Backend, server: &Server) -> End {
+    fn farewell(&self, mode: Mode, server: &Arc<Server>) -> End {
         let snapshot = self.live.snapshot();
         let global = &snapshot.plan.global;
-        if plan.mode != Mode::Amqp || global.origin == Origin::Haproxy {
+        if mode != Mode::Amqp || global.origin == Origin::Haproxy {
             return End {
-                scope: Scope::Server(plan.id, server.id),
+                scope: Scope::Server(Arc::clone(server)),
                 how: Ending::Now(record::Cause::Down),
             };
         }
         End {
-            scope: Scope::Silent(plan.id, server.id, SILENCE),
+            scope: Scope::Silent(Arc::clone(server), SILENCE),
             how: Ending::Politely {
                 cause: record::Cause::Down,
                 deadline: FAREWELL,
@@ -283,11 +283,11 @@ impl Servers {
     }
 
     /// Ends the sessions that have fallen silent since their server went down. True if there may be more later.
-    pub(super) fn farewell_again(&self, backend: &Backend, server: &Server) -> bool {
+    pub(super) fn farewell_again(&self, backend: &Backend, server: &Arc<Server>) -> bool {
         if !server.plan().shutdown_sessions || server.state() != State::Down || server.sessions.now() == 0 {
             return false;
         }
-        let end = self.farewell(&backend.plan(), server);
+        let end = self.farewell(backend.plan().mode, server);
         let again = matches!(end.scope, Scope::Silent(..));
         if again {
             self.outlet.end(end);

@@ -126,7 +126,7 @@ impl Daemon {
         warnings.extend(needs_restart(&before.plan, &plan));
         let doors = self.doors.additions(&plan.global, &Sockets::default())?;
 
-        let snapshot = self.live.replace(Arc::new(plan));
+        let snapshot = self.live.replace(Arc::new(plan), &keyring);
         keyring.equip(&snapshot);
         let now = self.live.time(Instant::now());
         for backend in &snapshot.backends {

@@ -23,7 +23,7 @@ use super::takeover::Door;
 use super::upgrade::{News, Upgrade};
 use super::{DaemonError, Options, answers};
 use crate::check::Servers;
-use crate::live::{Backend, Gauge, Live, Server, Snapshot};
+use crate::live::{Gauge, Live, Server, Snapshot};
 use crate::plan::{BindAddress, SocketLevel};
 use crate::record::Cause;
 use crate::runtime::{self, Context};
@@ -288,11 +288,11 @@ async fn drain(context: &Context, backend: &str, server: &str) -> Reply {
     let command = format!("set server {backend}/{server} state drain");
     let said = runtime::run(context, SocketLevel::Admin, &command).await;
     let snapshot = context.live.snapshot();
-    let Some((owner, target)) = find(&snapshot, backend, server) else {
+    let Some(target) = find(&snapshot, backend, server) else {
         return no_server(backend, server, &said);
     };
     context.workers.broadcast(&Command::End(End {
-        scope: Scope::Server(owner.plan().id, target.id),
+        scope: Scope::Server(Arc::clone(&target)),
         how: Ending::Politely {
             cause: Cause::Killed,
             deadline: CLOSE_WITHIN,
@@ -316,9 +316,8 @@ async fn resume(context: &Context, backend: &str, server: &str) -> Reply {
     }
 }
 
-fn find(snapshot: &Snapshot, backend: &str, server: &str) -> Option<(Arc<Backend>, Arc<Server>)> {
-    let owner = snapshot.backend_named(backend)?;
-    Some((Arc::clone(owner), owner.server_named(server)?))
+fn find(snapshot: &Snapshot, backend: &str, server: &str) -> Option<Arc<Server>> {
+    snapshot.backend_named(backend)?.server_named(server)
 }
 
 /// Waits until no session through the addresses is left, or the time is over.

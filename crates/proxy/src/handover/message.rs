@@ -97,10 +97,10 @@ pub(crate) struct SessionRecord {
     /// They were told so.
     pub(crate) shut: [bool; 2],
     pub(crate) queues: [u32; 2],
-    /// The number of the server that has failed it.
-    pub(crate) avoid: Option<u32>,
-    /// The number of the server that the client's cookie names.
-    pub(crate) wanted: Option<u32>,
+    /// The server that has failed it.
+    pub(crate) avoid: Option<String>,
+    /// The server that the client's cookie names.
+    pub(crate) wanted: Option<String>,
     /// Whose session it is, once a backend is chosen.
     pub(crate) backend: Option<String>,
     /// Whose slot it has, and to whom it is connected.

@@ -308,10 +308,12 @@ impl Backend {
             times: self.outage.times,
             downtime: self.outage.downtime,
         };
-        if let Some(table) = backend.stick.lock().as_mut() {
-            for (address, server) in &self.stick {
-                // A table that is smaller now keeps as many as it can.
-                let _full = table.set_gpc0(now, &Key::from(*address), *server);
+        let named =
+            |(name, state): &(String, Server)| Some((u64::from(state.id), backend.server_named(name)?));
+        let servers: HashMap<u64, Arc<live::Server>> = self.servers.iter().filter_map(named).collect();
+        for (address, number) in &self.stick {
+            if let Some(server) = servers.get(number) {
+                backend.stick_to(now, &Key::from(*address), server);
             }
         }
     }
@@ -342,8 +344,8 @@ impl Server {
                 last_session: server.last_session.load(Relaxed),
             },
             maxconn: server.maxconn.load(Relaxed),
-            id: server.id.0,
-            added: server.added.clone(),
+            id: server.id().0,
+            added: server.added.load().as_deref().cloned(),
             address: written(&plan.address),
             target: server.target.load().as_deref().map(|target| match target {
                 Target::Tcp(address) => (Some(*address), String::new()),

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::message::{Address, SessionRecord, StageRecord, ToNew, ToOld};
+use super::message::{Address, HttpState, SessionRecord, StageRecord, ToNew, ToOld};
 use super::state::State;
 use super::wire::Wire;
 use super::{HandoverError, PATIENCE, VERSION};
@@ -232,9 +232,15 @@ impl Places {
         let entrance = Arc::clone(self.entrances.get(&key)?);
         let is_http = entrance.frontend.plan().mode == Mode::Http;
         let (fits, exchange) = match &record.stage {
-            StageRecord::Relay(_) => (true, None),
+            StageRecord::Relay(_) => (record.server.is_some(), None),
             StageRecord::Joining { .. } => (!is_http, None),
-            StageRecord::Http(http) => (is_http, http.exchange.as_ref()),
+            StageRecord::Http(http) => {
+                let tunnel = matches!(http.state, HttpState::Tunnel(_));
+                (
+                    is_http && (record.server.is_some() || !tunnel),
+                    http.exchange.as_ref(),
+                )
+            }
         };
         if !fits {
             return None;

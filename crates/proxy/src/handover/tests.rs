@@ -5,7 +5,7 @@ mod servers;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -403,6 +403,44 @@ fn sessions_that_have_no_place_in_the_new_configuration_stay_where_they_are() {
     assert_eq!(process.live.connections.now(), 5);
     assert_eq!(next.live.connections.now(), 0);
     assert_eq!(clients.end(), 5);
+}
+
+#[test]
+fn a_connection_without_its_server_is_not_taken() {
+    let process = Process::first(with_workers(echo(), 1));
+    let clients = Clients::start(1, process.address(), |_| 100);
+    clients.go_on(1);
+    let ((old, to_old), (to_new, new)) = (pair().unwrap(), pair().unwrap());
+    std::thread::scope(|scope| {
+        scope.spawn(|| give(&process.workers, &process.live, &process.listeners, &[], old));
+        scope.spawn(|| {
+            let mut inherited = take(new).unwrap();
+            let live = inherited.live(Arc::new(with_workers(process.address(), 1)));
+            let (_, socket) = inherited.sockets.pop().unwrap();
+            let next = Process::with(live, socket);
+            let adopted = inherited.adopt(&next.live, &next.workers, &next.listeners, || {});
+            assert!(adopted.is_err());
+        });
+        // Who stands between both changes what they say.
+        let [to_old, to_new] = [to_old, to_new].map(|socket| Wire::new(socket, PATIENCE).unwrap());
+        for _ in 0..2 {
+            to_old.send(&to_new.receive::<ToOld>().unwrap().0, &[]).unwrap();
+            let (message, sockets) = to_old.receive::<ToNew>().unwrap();
+            let sockets: Vec<_> = sockets.iter().map(AsFd::as_fd).collect();
+            to_new.send(&message, &sockets).unwrap();
+        }
+        let (ToNew::Sessions(mut records), sockets) = to_old.receive::<ToNew>().unwrap() else {
+            panic!("sessions come first");
+        };
+        records[0].server = None;
+        to_new
+            .send(&ToNew::Sessions(records), &[sockets[0].as_fd()])
+            .unwrap();
+        let (answer, _) = to_new.receive::<ToOld>().unwrap();
+        assert!(matches!(answer, ToOld::Taken(refused) if refused == [0]));
+    });
+    clients.go_on(3);
+    assert_eq!(clients.end(), 1);
 }
 
 #[test]

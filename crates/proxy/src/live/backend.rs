@@ -13,17 +13,18 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use warren_balance::health::State;
 use warren_balance::queue::Limit;
-use warren_balance::{Backups, Balancer, Instant, Queue, Request, ServerId, StickTable, Ticket, Unchosen};
+use warren_balance::{
+    Backups, Balancer, Instant, Key, Queue, Request, ServerId, StickTable, Ticket, Unchosen,
+};
 
 use super::capture::LastRefused;
 use super::counters::{Gauge, Rate, Tally, Timings};
 use super::server::Server;
 use crate::plan;
+use crate::tls::Keyring;
 
 /// Connections that may wait for a slot of one backend. A limit, so that a flood cannot take all memory.
 pub const WAITING_MAX: usize = 65_536;
-/// `timeout queue` and `timeout connect` are both unset: nobody waits longer than this.
-const QUEUE_TIMEOUT_MAX: Duration = Duration::from_secs(24 * 3600);
 
 /// A backend as it is.
 #[derive(Debug)]
@@ -87,9 +88,9 @@ pub struct Waiter {
 
 /// The server that a connection belongs to, by a stick table, a cookie or a rule.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Wanted {
+pub struct Wanted<'a> {
     /// If it belongs to one.
-    pub id: Option<ServerId>,
+    pub server: Option<&'a Arc<Server>>,
     /// Even if that one is down.
     pub forced: bool,
 }
@@ -123,7 +124,7 @@ impl Backend {
             name: plan.name.as_str().into(),
             balancing: Mutex::new(Balancing {
                 balancer: balancer(&plan),
-                queue: Queue::new(WAITING_MAX, queue_timeout(&plan)),
+                queue: Queue::new(WAITING_MAX),
                 waiting: HashMap::new(),
             }),
             servers: ArcSwap::from_pointee(servers),
@@ -144,42 +145,72 @@ impl Backend {
         backend
     }
 
-    /// A changed section of the configuration: servers that have kept their name keep their object.
-    pub(super) fn change(&self, now: Instant, plan: Arc<plan::Backend>) {
+    /// A changed section of the configuration: servers that have kept their name keep their object, whatever their place.
+    pub(super) fn change(&self, now: Instant, plan: Arc<plan::Backend>, keyring: &Keyring) {
         let before = self.plan.swap(Arc::clone(&plan));
-        let old = self.servers.load_full();
-        let servers = plan
-            .servers
-            .iter()
-            .map(
-                |new| match old.iter().find(|old| *old.name == *new.name && old.id == new.id) {
-                    Some(old) => {
-                        old.change(Arc::clone(new));
-                        Arc::clone(old)
-                    }
-                    None => Arc::new(Server::new(Arc::clone(new), None, self.workers)),
-                },
-            )
-            .collect();
         let balances_differently = before.balance != plan.balance || before.all_backups != plan.all_backups;
-        self.put(now, servers, balances_differently.then(|| balancer(&plan)));
+        let another = balances_differently.then(|| balancer(&plan));
+        let of = |old: &[Arc<Server>], new: &Arc<plan::Server>| {
+            let connector = new.tls.as_ref().and_then(|tls| keyring.connector(tls));
+            let known = old.iter().find(|old| *old.name == *new.name);
+            let server = known.cloned().unwrap_or_else(|| {
+                let server = Server::new(Arc::clone(new), None, self.workers);
+                Arc::new(server)
+            });
+            if let Some(connector) = connector {
+                server.connector.store(Some(Arc::clone(connector)));
+            }
+            server.change(Arc::clone(new));
+            (server, new.id)
+        };
+        self.put(now, another, |old| {
+            plan.servers.iter().map(|new| of(old, new)).collect()
+        });
         if before.stick != plan.stick {
             *self.stick.lock() = stick(&plan);
         }
     }
 
-    /// Servers and what the balancer knows of them change together: in between, connections would find no server.
-    fn put(&self, now: Instant, servers: Vec<Arc<Server>>, another: Option<Balancer>) {
-        let views = servers.iter().map(|server| view(server, now)).collect();
+    /// Other servers, and their numbers. They, what the balancer knows of them, who waits for them and whom clients belong
+    /// to change together: in between, connections would find no server, or another one.
+    fn put(
+        &self,
+        now: Instant,
+        another: Option<Balancer>,
+        change: impl FnOnce(&[Arc<Server>]) -> Vec<(Arc<Server>, ServerId)>,
+    ) {
+        let mut stick = self.stick.lock();
         let mut balancing = self.balancing.lock();
-        self.servers.store(Arc::new(servers));
+        let before = self.servers.load_full();
+        let after = change(&before);
+        let mut numbers = HashMap::new();
+        for server in before.iter() {
+            match after.iter().find(|(stays, _)| Arc::ptr_eq(stays, server)) {
+                Some((_, number)) => drop(numbers.insert(server.id(), *number)),
+                None => self.redistribute_from(&mut balancing.queue, server),
+            }
+        }
+        if numbers.len() < before.len() || numbers.iter().any(|(old, new)| old != new) {
+            balancing
+                .queue
+                .renumber(|old| numbers.get(&old).copied().unwrap_or(old));
+            if let Some(table) = stick.as_mut() {
+                table.change_gpc0(|old| {
+                    let old = u32::try_from(old).ok().map(ServerId);
+                    let new = old.and_then(|old| numbers.get(&old));
+                    new.map_or(0, |new| u64::from(new.0))
+                });
+            }
+        }
+        for (server, number) in &after {
+            server.renumber(*number);
+        }
+        self.servers
+            .store(Arc::new(after.into_iter().map(|(server, _)| server).collect()));
         if let Some(another) = another {
             balancing.balancer = another;
         }
-        if let Err(error) = balancing.balancer.update(views) {
-            // The configuration and `add server` have judged ids and number.
-            tracing::error!(backend = %self.name, %error, "servers were not taken by the balancer");
-        }
+        self.tell(&mut balancing.balancer, now);
     }
 
     pub(super) fn clear(&self, all: bool) {
@@ -221,25 +252,31 @@ impl Backend {
     /// `add server`, which was told these words.
     pub fn add_server(&self, now: Instant, plan: Arc<plan::Server>, words: Vec<String>) -> Arc<Server> {
         let server = Arc::new(Server::new(plan, Some(words), self.workers));
-        let mut servers = Vec::clone(&self.servers.load());
-        servers.push(Arc::clone(&server));
-        self.put(now, servers, None);
+        self.put(now, None, |before| {
+            let all = before.iter().chain([&server]);
+            all.map(|server| (Arc::clone(server), server.id())).collect()
+        });
         server
     }
 
     /// `del server`.
     pub fn remove_server(&self, now: Instant, name: &str) {
-        let mut servers = Vec::clone(&self.servers.load());
-        servers.retain(|server| &*server.name != name);
-        self.put(now, servers, None);
+        self.put(now, None, |before| {
+            let others = before.iter().filter(|server| &*server.name != name);
+            others.map(|server| (Arc::clone(server), server.id())).collect()
+        });
     }
 
     /// Tells the balancer how its servers are. To be called after whatever concerns any of them: health, weight,
-    /// limits, address, slow start going on. Says who may have a slot because of it, for [`Backend::grant`].
+    /// limits, address, slow start going on. Who may have a slot because of it gets it by [`Backend::grant`].
     pub fn refresh(&self, now: Instant) {
+        self.tell(&mut self.balancing.lock().balancer, now);
+    }
+
+    fn tell(&self, balancer: &mut Balancer, now: Instant) {
         let servers = self.servers.load();
         let views = servers.iter().map(|server| view(server, now)).collect();
-        if let Err(error) = self.balancing.lock().balancer.update(views) {
+        if let Err(error) = balancer.update(views) {
             // The configuration and `add server` have judged ids and number.
             tracing::error!(backend = %self.name, %error, "servers were not taken by the balancer");
         }
@@ -254,28 +291,30 @@ impl Backend {
     /// A server for a connection, or a place in the queue. One that takes no new clients still takes its own.
     pub fn assign(
         &self,
-        now: Instant,
         key: u64,
         entropy: u64,
-        wanted: Wanted,
-        avoid: Option<ServerId>,
+        wanted: Wanted<'_>,
+        avoid: Option<&Arc<Server>>,
         waiter: Waiter,
     ) -> Assignment {
-        let returns = wanted.id.is_some_and(|id| {
-            let servers = self.servers.load();
-            let server = servers.iter().find(|server| server.id == id);
-            wanted.forced
-                || server.is_some_and(|server| matches!(server.state(), State::Drain | State::Stopping))
-        });
+        let own = wanted.server;
+        let returns = wanted.forced
+            || own.is_some_and(|server| matches!(server.state(), State::Drain | State::Stopping));
         // Under the lock, so that they are those the balancer knows.
         let mut balancing = self.balancing.lock();
         let servers = self.servers.load();
-        let find = |id: ServerId| servers.iter().find(|server| server.id == id);
+        // One that is gone has no number: another may have it now.
+        let number = |server: &Arc<Server>| is_among(&servers, server).then(|| server.id());
+        let find = |id: ServerId| servers.iter().find(|server| server.id() == id);
         let inflight = |id: ServerId| find(id).map_or(0, |server| server.sessions.now());
-        let wanted = wanted.id.filter(|id| Some(*id) != avoid).and_then(|id| {
-            let view = *balancing.balancer.servers().iter().find(|view| view.id == id)?;
-            (view.usable || returns).then_some(id)
-        });
+        let avoid = avoid.and_then(number);
+        let wanted = own
+            .and_then(number)
+            .filter(|id| Some(*id) != avoid)
+            .and_then(|id| {
+                let view = *balancing.balancer.servers().iter().find(|view| view.id == id)?;
+                (view.usable || returns).then_some(id)
+            });
         let chosen = match wanted {
             Some(id) => Ok(id),
             None => balancing.balancer.choose(&Request {
@@ -305,7 +344,7 @@ impl Backend {
                 return Assignment::QueueFull;
             }
         }
-        match balancing.queue.enter(now, line) {
+        match balancing.queue.enter(line) {
             Ok(ticket) => {
                 balancing.waiting.insert(ticket, waiter);
                 let queues = match line.and_then(find) {
@@ -319,7 +358,7 @@ impl Backend {
     }
 
     fn has_room(&self, balancer: &Balancer, server: &Server) -> bool {
-        let view = balancer.servers().iter().find(|view| view.id == server.id);
+        let view = balancer.servers().iter().find(|view| view.id == server.id());
         let Some(most) = view.and_then(|view| view.maxconn) else {
             return true;
         };
@@ -343,26 +382,22 @@ impl Backend {
         self.grant(server)
     }
 
-    /// Gives a free slot of `server` to whoever waited longest, if there is one.
+    /// Gives a free slot of `server` to whoever waited longest, if there is one. The slots of one that is gone are
+    /// nobody's.
     #[must_use]
     pub fn grant(&self, server: &Arc<Server>) -> Option<Waiter> {
         let mut balancing = self.balancing.lock();
-        let candidate = balancing
-            .balancer
-            .candidates()
-            .iter()
-            .any(|view| view.id == server.id);
-        if !candidate || !self.has_room(&balancing.balancer, server) {
+        let id = server.id();
+        let candidate = balancing.balancer.candidates().iter().any(|view| view.id == id);
+        let stays = is_among(&self.servers.load(), server);
+        if !candidate || !stays || !self.has_room(&balancing.balancer, server) {
             return None;
         }
-        let own = balancing.queue.waiting(Some(server.id));
-        let ticket = balancing.queue.take(server.id)?;
-        let from_own = balancing.queue.waiting(Some(server.id)) < own;
+        let (ticket, line) = balancing.queue.take(id)?;
         let waiter = balancing.waiting.remove(&ticket)?;
-        if from_own {
-            server.queued.leave()
-        } else {
-            self.queued.leave()
+        match line {
+            Some(_) => server.queued.leave(),
+            None => self.queued.leave(),
         };
         server.sessions.enter();
         Some(waiter)
@@ -375,32 +410,58 @@ impl Backend {
         if balancing.waiting.remove(&ticket).is_none() {
             return false;
         }
-        let before: Vec<(Arc<Server>, usize)> = self
-            .servers
-            .load()
-            .iter()
-            .filter(|server| server.queued.now() > 0)
-            .map(|server| (Arc::clone(server), balancing.queue.waiting(Some(server.id))))
-            .collect();
-        balancing.queue.leave(ticket);
-        let own = before
-            .iter()
-            .find(|(server, waiting)| balancing.queue.waiting(Some(server.id)) < *waiting);
-        match own {
-            Some((server, _)) => server.queued.leave(),
-            None => self.queued.leave(),
+        let servers = self.servers.load();
+        match balancing.queue.leave(ticket) {
+            Some(Some(id)) => {
+                let server = servers.iter().find(|server| server.id() == id);
+                server.map(|server| server.queued.leave())
+            }
+            Some(None) => Some(self.queued.leave()),
+            None => None,
         };
         true
     }
 
     /// Who waited for `server` waits for anybody, since it went down.
-    pub fn redistribute(&self, server: &Server) {
+    pub fn redistribute(&self, server: &Arc<Server>) {
         let mut balancing = self.balancing.lock();
-        for _ in 0..balancing.queue.redistribute(server.id) {
+        if is_among(&self.servers.load(), server) {
+            self.redistribute_from(&mut balancing.queue, server);
+        }
+    }
+
+    fn redistribute_from(&self, queue: &mut Queue, server: &Server) {
+        for _ in 0..queue.redistribute(server.id()) {
             server.queued.leave();
             self.queued.enter();
         }
     }
+
+    /// The server that this client had before, as the stick table remembers it.
+    #[must_use]
+    pub fn stuck(&self, now: Instant, key: &Key) -> Option<Arc<Server>> {
+        // Numbers change while the table is locked, and only then.
+        let table = self.stick.lock();
+        let number = table.as_ref()?.get(now, key)?.gpc0;
+        let servers = self.servers.load();
+        servers
+            .iter()
+            .find(|server| u64::from(server.id().0) == number)
+            .cloned()
+    }
+
+    /// Remembers the server of this client.
+    pub fn stick_to(&self, now: Instant, key: &Key, server: &Arc<Server>) {
+        let mut table = self.stick.lock();
+        if let Some(table) = table.as_mut().filter(|_| is_among(&self.servers.load(), server)) {
+            // Of a table that is full of connected clients this one is not remembered.
+            let _full = table.set_gpc0(now, key, u64::from(server.id().0));
+        }
+    }
+}
+
+fn is_among(servers: &[Arc<Server>], server: &Arc<Server>) -> bool {
+    servers.iter().any(|one| Arc::ptr_eq(one, server))
 }
 
 /// How the balancer sees a server.
@@ -418,11 +479,6 @@ fn balancer(plan: &plan::Backend) -> Balancer {
     };
     // No servers cannot be too many; they come with the first refresh.
     Balancer::new(plan.balance.algorithm, backups, Vec::new()).unwrap_or_else(|never| unreachable!("{never}"))
-}
-
-fn queue_timeout(plan: &plan::Backend) -> Duration {
-    let timeout = plan.timeouts.queue.or(plan.timeouts.connect);
-    timeout.unwrap_or(QUEUE_TIMEOUT_MAX)
 }
 
 fn stick(plan: &plan::Backend) -> Option<StickTable> {

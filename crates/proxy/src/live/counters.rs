@@ -362,7 +362,9 @@ impl Timing {
         };
         self.sum.store(kept.saturating_add(millis), Relaxed);
         self.count.store(count + 1, Relaxed);
-        self.longest.fetch_max(millis, Relaxed);
+        if millis > self.longest.load(Relaxed) {
+            self.longest.fetch_max(millis, Relaxed);
+        }
     }
 
     /// The average.

@@ -20,11 +20,11 @@ use crate::plan;
 pub struct Server {
     /// Its name, which never changes.
     pub name: Arc<str>,
-    /// Its number in the backend, which never changes.
-    pub id: ServerId,
+    /// Its number in the backend, which another configuration may change.
+    id: AtomicU32,
     plan: ArcSwap<plan::Server>,
     /// What `add server` was told of it: its address and options. `None`: it is the configuration's.
-    pub added: Option<Vec<String>>,
+    pub added: ArcSwapOption<Vec<String>>,
     /// Its plan is not what it began with: an operator said otherwise ([`Server::adjust`]).
     adjusted: AtomicBool,
     /// Where it is now; `None` while its name cannot be resolved.
@@ -137,8 +137,8 @@ impl Server {
         let admin = if plan.disabled { Admin::Maint } else { Admin::Ready };
         Self {
             name: plan.name.as_str().into(),
-            id: plan.id,
-            added,
+            id: AtomicU32::new(plan.id.0),
+            added: ArcSwapOption::from_pointee(added),
             adjusted: AtomicBool::new(false),
             target: ArcSwapOption::from_pointee(target),
             connector: ArcSwapOption::empty(),
@@ -173,6 +173,7 @@ impl Server {
 
     /// A changed line of the configuration. Its health begins anew only if what it rests on has changed.
     pub(super) fn change(&self, plan: Arc<plan::Server>) {
+        self.added.store(None);
         let before = self.plan.swap(Arc::clone(&plan));
         if *before == *plan {
             return;
@@ -224,6 +225,16 @@ impl Server {
             operational.checks_failed = 0;
             operational.times_down = 0;
         }
+    }
+
+    /// Its number in the backend at this moment. Who has to know it again later keeps the server.
+    #[must_use]
+    pub fn id(&self) -> ServerId {
+        ServerId(self.id.load(Relaxed))
+    }
+
+    pub(super) fn renumber(&self, id: ServerId) {
+        self.id.store(id.0, Relaxed);
     }
 
     /// What it is to do.

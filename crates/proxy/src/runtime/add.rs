@@ -72,7 +72,7 @@ pub(crate) fn make(
         return Err(format!("The backend has {SERVERS_MAX} servers already."));
     }
     let mut plan = line::read(backend, name, words)?;
-    if let Some(id) = id.filter(|id| servers.iter().all(|server| server.id != *id)) {
+    if let Some(id) = id.filter(|id| servers.iter().all(|server| server.id() != *id)) {
         plan.id = id;
     }
     let connector = match &plan.tls {

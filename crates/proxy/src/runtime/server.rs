@@ -324,10 +324,7 @@ pub(super) fn switch_agent(request: &Request<'_>, on: bool) -> Answer {
 
 pub(super) fn end_sessions_of(request: &Request<'_>) -> Answer {
     change(request, |change| {
-        end_sessions(
-            request.context,
-            Scope::Server(change.backend.plan().id, change.server.id),
-        );
+        end_sessions(request.context, Scope::Server(Arc::clone(&change.server)));
         Ok(Answer::nothing())
     })
 }

@@ -55,7 +55,7 @@ impl Owner {
             Self::Backend(backend) => {
                 let id = counters.gpc0;
                 let servers = backend.servers();
-                let server = servers.iter().find(|server| u64::from(server.id.0) == id);
+                let server = servers.iter().find(|server| u64::from(server.id().0) == id);
                 let name = server.map_or("-", |server| &*server.name);
                 let _ = write!(text, " server_id={id} server_key={name}");
             }

@@ -85,8 +85,8 @@ impl Session {
             ended: [common.client.ended, server(|server| server.ended)],
             shut: [common.client.shut, server(|server| server.shut)],
             queues: common.queues,
-            avoid: common.avoid.map(NonZeroU32::get),
-            wanted: common.wanted.map(NonZeroU32::get),
+            avoid: common.avoid.as_ref().map(|server| server.name.to_string()),
+            wanted: common.wanted.as_ref().map(|server| server.name.to_string()),
             backend: common.backend.as_ref().map(|backend| backend.name.to_string()),
             server: common.assigned.as_ref().map(|server| ServerRecord {
                 name: server.name.to_string(),
@@ -148,8 +148,8 @@ impl Session {
         common.key = record.key;
         common.activity = record.activity;
         common.queues = record.queues;
-        common.avoid = record.avoid.and_then(NonZeroU32::new);
-        common.wanted = record.wanted.and_then(NonZeroU32::new);
+        let named = |name: Option<String>| backend.as_ref()?.server_named(&name?);
+        (common.avoid, common.wanted) = (named(record.avoid), named(record.wanted));
         common.backend = backend;
         if let Some((socket, server)) = server {
             common.server = Some(Endpoint::accepted(socket));

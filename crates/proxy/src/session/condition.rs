@@ -95,7 +95,7 @@ impl<'a> Look<'a> {
         let number = |number: u32| Value::Number(i64::from(number));
         let (common, now) = (self.common, self.context.time());
         // Of one that a reload has removed nothing is known.
-        let backend = |name: &BackendName| self.context.known().backend_named(name);
+        let backend = |name: &BackendName| self.context.snapshot().backend_named(name);
         let of = |name, count: &dyn Fn(&Backend) -> u32| backend(name).map(|backend| number(count(backend)));
         let client = common.client_address;
         let request = self.request();

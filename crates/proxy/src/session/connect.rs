@@ -12,7 +12,7 @@
 //! same server waits for a second or `timeout connect`, whichever is shorter, unless the last one timed out.
 
 use std::io;
-use std::num::NonZeroU32;
+use std::num::NonZeroU64;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -21,7 +21,7 @@ use std::time::Duration;
 use nix::libc;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
-use warren_balance::{Algorithm, ServerId, Ticket};
+use warren_balance::{Algorithm, Ticket};
 use warren_kit::pacing;
 
 use super::endpoint::Endpoint;
@@ -46,16 +46,16 @@ pub(crate) enum Upstream {
     Queued {
         ticket: Ticket,
         since: u64,
-        until: Option<u64>,
+        until: Option<NonZeroU64>,
     },
     /// A server has a slot for us.
     Opening { since: u64 },
     /// It refused. The next attempt comes at `until`.
     Pausing { since: u64, until: u64, again: Again },
     /// The kernel connects.
-    Connecting { since: u64, until: Option<u64> },
+    Connecting { since: u64, until: Option<NonZeroU64> },
     /// The connection stands; TLS is agreed upon.
-    Introducing { since: u64, until: Option<u64> },
+    Introducing { since: u64, until: Option<NonZeroU64> },
     /// There we are.
     Joined,
 }
@@ -99,7 +99,10 @@ impl Upstream {
     pub(crate) const fn deadline(&self) -> Option<u64> {
         match self {
             Self::Queued { until, .. } | Self::Connecting { until, .. } | Self::Introducing { until, .. } => {
-                *until
+                match until {
+                    Some(until) => Some(until.get()),
+                    None => None,
+                }
             }
             Self::Pausing { until, .. } => Some(*until),
             Self::None | Self::Choosing { .. } | Self::Opening { .. } | Self::Joined => None,
@@ -144,8 +147,13 @@ pub(crate) fn advance(common: &mut Common, context: &mut Context) -> Progress {
     }
 }
 
-fn over(until: Option<u64>, context: &Context) -> bool {
-    until.is_some_and(|until| until <= context.now)
+/// So long from now, if there is a limit.
+fn after(timeout: Option<Duration>, context: &Context) -> Option<NonZeroU64> {
+    NonZeroU64::new(context.now.saturating_add(millis(timeout?)))
+}
+
+fn over(until: Option<NonZeroU64>, context: &Context) -> bool {
+    until.is_some_and(|until| until.get() <= context.now)
 }
 
 /// A server, or a place in the queue. `None` means that it goes on at once.
@@ -154,31 +162,21 @@ fn choose(common: &mut Common, context: &mut Context, since: u64) -> Option<Prog
     let Some(backend) = common.backend.clone() else {
         return failed(Cause::ServerAborted, Phase::Connect);
     };
-    let before = common.avoid.map(|id| ServerId(id.get()));
     let waiter = Waiter {
         worker: context.worker,
         session: common.place().number(),
     };
-    let wanted = if before.is_none() {
-        match common.wanted {
-            Some(id) => Some(ServerId(id.get())),
-            None => context.stuck_to(&backend, common),
-        }
-    } else {
-        None
+    let own = match (&common.avoid, &common.wanted) {
+        (None, Some(server)) => Some(Arc::clone(server)),
+        (None, None) => context.stuck_to(&backend, common),
+        (Some(_), _) => None,
+    };
+    let wanted = Wanted {
+        server: own.as_ref(),
+        forced: common.wanted.is_some(),
     };
     let entropy = context.random.next();
-    match backend.assign(
-        context.time(),
-        common.key,
-        entropy,
-        Wanted {
-            id: wanted,
-            forced: common.wanted.is_some(),
-        },
-        before,
-        waiter,
-    ) {
+    match backend.assign(common.key, entropy, wanted, common.avoid.as_ref(), waiter) {
         Assignment::Server(server) => {
             common.spent.queue = Spent::since(since, context.now);
             assigned(common, context, server);
@@ -189,7 +187,7 @@ fn choose(common: &mut Common, context: &mut Context, since: u64) -> Option<Prog
             common.queues = queues;
             let plan = backend.plan();
             let timeout = plan.timeouts.queue.or(plan.timeouts.connect);
-            let until = timeout.map(|timeout| context.now + millis(timeout));
+            let until = after(timeout, context);
             common.upstream = Upstream::Queued { ticket, since, until };
             Some(Progress::Pending)
         }
@@ -214,8 +212,8 @@ fn assigned(common: &mut Common, context: &Context, server: Arc<Server>) {
     cells.sessions.count();
     cells.chosen.count();
     backend.tally.of(worker).chosen.count();
-    if let Some(before) = common.avoid {
-        if before.get() == server.id.0 {
+    if let Some(before) = &common.avoid {
+        if Arc::ptr_eq(before, &server) {
             cells.retries.count();
             backend.tally.of(worker).retries.count();
         } else {
@@ -275,7 +273,7 @@ fn open(common: &mut Common, context: &mut Context, since: u64) -> Option<Progre
         Endpoint::accepted(socket)
     };
     common.server = Some(endpoint);
-    let until = plan.timeouts.connect.map(|timeout| context.now + millis(timeout));
+    let until = after(plan.timeouts.connect, context);
     common.upstream = Upstream::Connecting { since, until };
     None
 }
@@ -364,7 +362,12 @@ pub(crate) fn set_user_timeout(socket: &impl std::os::fd::AsFd, timeout: Option<
 }
 
 /// What has become of the kernel's attempt.
-fn watch(common: &mut Common, context: &mut Context, since: u64, until: Option<u64>) -> Option<Progress> {
+fn watch(
+    common: &mut Common,
+    context: &mut Context,
+    since: u64,
+    until: Option<NonZeroU64>,
+) -> Option<Progress> {
     let Some(endpoint) = &common.server else {
         return failed(common, context, since, Failure::Refused);
     };
@@ -392,7 +395,12 @@ fn watch(common: &mut Common, context: &mut Context, since: u64, until: Option<u
 }
 
 /// How far TLS is.
-fn introduce(common: &mut Common, context: &mut Context, since: u64, until: Option<u64>) -> Option<Progress> {
+fn introduce(
+    common: &mut Common,
+    context: &mut Context,
+    since: u64,
+    until: Option<NonZeroU64>,
+) -> Option<Progress> {
     let Some(server) = common.assigned.clone() else {
         return failed(common, context, since, Failure::Refused);
     };
@@ -443,7 +451,7 @@ fn failed(common: &mut Common, context: &mut Context, since: u64, failure: Failu
         .redispatch
         .is_some_and(|after| turns || falls_due(after, common.retries, plan.retries));
     let again = if elsewhere {
-        common.avoid = NonZeroU32::new(server.id.0);
+        common.avoid = Some(Arc::clone(&server));
         common.leave_server(context);
         Again::Choose
     } else {

@@ -289,9 +289,9 @@ impl Http {
     }
 
     /// What is known of a request before its head is.
-    fn prepare(&mut self, exchange: &mut Exchange, common: &Common, context: &Context) {
+    fn prepare(&mut self, exchange: &mut Exchange, common: &Common, context: &mut Context) {
         let (began, date) = self.began.take().unwrap_or_else(|| (self.since, context.wall()));
-        exchange.frontend = Some(common.frontend().plan());
+        exchange.frontend = Some(context.plan_of(common.frontend()));
         exchange.idle = began.saturating_sub(self.since);
         exchange.began = began;
         exchange.date = date;
@@ -380,7 +380,7 @@ impl Http {
         let Some(backend) = rules::backend(exchange, common, context) else {
             return Err(Some(Reply::Nowhere));
         };
-        let backend_plan = backend.plan();
+        let backend_plan = context.plan_of_backend(&backend);
         common.enter(backend, context);
         if let Some(backend) = &common.backend {
             backend.tally.of(context.worker).requests.count();
@@ -713,6 +713,6 @@ pub(super) fn reuse(
     true
 }
 
-fn limits(context: &mut Context) -> Limits {
+fn limits(context: &Context) -> Limits {
     Limits::of_buffer(context.snapshot().plan.global.buffer.get())
 }

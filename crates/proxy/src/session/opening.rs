@@ -9,7 +9,6 @@
 //! ```
 
 use std::net::IpAddr;
-use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -18,8 +17,8 @@ use super::connect::millis;
 use super::endpoint::tls::Tls;
 use super::endpoint::{Handshake, Received, Transport};
 use super::{Common, Spent, Told};
-use crate::live::Backend;
-use crate::plan::{self, Condition, Sample, SwitchTo, TcpAction};
+use crate::live::{Backend, Server};
+use crate::plan::{self, Condition, Mode, Sample, SwitchTo, TcpAction};
 use crate::proxy_header::{self, Decoded};
 use crate::record::{Cause, Phase, Refusal, Termination};
 use crate::tls::hello;
@@ -46,8 +45,8 @@ enum Step {
 pub(crate) enum Opened {
     /// It waits for the client, or for its time to be over.
     Pending,
-    /// Octets can be exchanged.
-    Done,
+    /// Octets can be exchanged, and this is spoken.
+    Done(Mode),
     /// Nobody comes in.
     Refused(Termination),
 }
@@ -66,14 +65,14 @@ impl Opening {
 
     /// Goes on as far as it can.
     pub(crate) fn advance(&mut self, common: &mut Common, context: &mut Context) -> Opened {
-        let plan = common.frontend().plan();
+        let plan = context.plan_of(common.frontend());
         loop {
             let next = match self.step {
                 Step::Door => at_the_door(common, context, &plan).map(|()| Some(Step::Header)),
                 Step::Header => self.header(common, context, &plan),
                 Step::Tls => self.tls(common, context, &plan),
                 Step::Words => match self.words(common, context, &plan) {
-                    Ok(true) => return Opened::Done,
+                    Ok(true) => return Opened::Done(plan.mode),
                     Ok(false) => Ok(None),
                     Err(termination) => Err(termination),
                 },
@@ -167,7 +166,7 @@ impl Opening {
         context: &mut Context,
         plan: &plan::Frontend,
     ) -> Result<bool, Termination> {
-        if plan.mode == plan::Mode::Http {
+        if plan.mode == Mode::Http {
             return Ok(true);
         }
         let name = if looks_for_name(plan, context) {
@@ -205,7 +204,7 @@ impl Opening {
         let Some(backend) = backend else {
             return Err(Termination::new(Cause::ServerAborted, Phase::Connect));
         };
-        let backend_plan = backend.plan();
+        let backend_plan = context.plan_of_backend(&backend);
         common.wanted = use_server(&backend_plan, &backend, name.as_deref(), common, context);
         common.enter(backend, context);
         common.key = match common.client_address {
@@ -223,7 +222,7 @@ fn use_server(
     server_name: Option<&str>,
     common: &Common,
     context: &Context,
-) -> Option<NonZeroU32> {
+) -> Option<Arc<Server>> {
     let look = Look {
         server_name,
         ..Look::at_session(common, context)
@@ -233,16 +232,14 @@ fn use_server(
         .iter()
         .filter(|rule| rule.condition.holds(&look));
     let mut servers = held.filter_map(|rule| backend.server_named(rule.server.constant()?));
-    let server = servers.find(|server| plan.use_down || server.is_there())?;
-    NonZeroU32::new(server.id.0)
+    servers.find(|server| plan.use_down || server.is_there())
 }
 
 /// Rules that need nothing but the connection. Who is turned away here is no session and is not logged.
-fn at_the_door(common: &mut Common, context: &mut Context, plan: &plan::Frontend) -> Result<(), Termination> {
+fn at_the_door(common: &mut Common, context: &Context, plan: &plan::Frontend) -> Result<(), Termination> {
     if plan.tcp_rules.is_empty() && plan.switches.is_empty() {
         return Ok(());
     }
-    context.snapshot();
     let look = Look::at_session(common, context);
     let mut rules = plan.tcp_rules.iter().filter(|rule| !rule.content);
     let first = rules.find(|rule| rule.condition.holds(&look));
@@ -366,7 +363,7 @@ fn begin_session(common: &Common, context: &Context) {
 }
 
 /// Whether a rule on the way to a server looks at the name that a client's TLS asks for.
-fn looks_for_name(plan: &plan::Frontend, context: &mut Context) -> bool {
+fn looks_for_name(plan: &plan::Frontend, context: &Context) -> bool {
     let rules = plan.tcp_rules.iter().filter(|rule| rule.content);
     let switches = plan.switches.iter();
     let switched = switches.clone().filter_map(|switch| match &switch.backend {

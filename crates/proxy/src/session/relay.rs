@@ -45,6 +45,8 @@ const LARGE_MOVES: u8 = 32;
 pub(crate) struct Relay {
     /// From the client, and from the server.
     ways: [Way; 2],
+    /// Of each, how its octets are moved; here rather than there, for a session is smaller so.
+    methods: [Method; 2],
     /// Mode amqp: looks on, and knows how to end.
     tap: Option<Box<Tap>>,
 }
@@ -56,7 +58,6 @@ pub(crate) struct Way {
     pending: Option<Box<Pending>>,
     /// The same, in the kernel; never empty, and never besides `pending`.
     piped: Option<Box<Pipe>>,
-    method: Method,
 }
 
 /// How octets of a direction are moved, and the reason to change that.
@@ -126,7 +127,7 @@ impl Relay {
     /// Moves octets that come from `from`.
     fn pass(&mut self, from: Side, common: &mut Common, context: &mut Context) -> Result<Passed, Gone> {
         // What a large flow moves costs as much as many messages, which come first.
-        if context.crowded && matches!(self.ways[from as usize].method, Method::Pipe { .. }) {
+        if context.crowded && matches!(self.methods[from as usize], Method::Pipe { .. }) {
             return Ok(Passed::More);
         }
         let before = common.bytes[from as usize];
@@ -141,7 +142,7 @@ impl Relay {
             if !reader.readable || !writer.writable {
                 return Ok(Passed::Waits);
             }
-            let passed = match self.ways[from as usize].method {
+            let passed = match self.methods[from as usize] {
                 Method::Copy { .. } => self.copy(from, common, context)?,
                 Method::Pipe { .. } => self.pipe(from, common, context)?,
             };
@@ -192,7 +193,8 @@ impl Relay {
             common.changed = true;
         }
         if plain {
-            way.method = way.method.after_read(count);
+            let method = &mut self.methods[from as usize];
+            *method = method.after_read(count);
         }
         common.count(from, count, context);
         common.activity[from as usize] = context.now;
@@ -206,13 +208,13 @@ impl Relay {
 
     /// One pipe.
     fn pipe(&mut self, from: Side, common: &mut Common, context: &mut Context) -> Result<Passed, Gone> {
-        let way = &mut self.ways[from as usize];
-        let taken = match way.method {
+        let method = &mut self.methods[from as usize];
+        let taken = match *method {
             Method::Pipe { large, .. } if large >= LARGE_MOVES => context.pipes.take_large(),
             Method::Pipe { .. } | Method::Copy { .. } => context.pipes.take(),
         };
         let Some(mut pipe) = taken else {
-            way.method = Method::default();
+            *method = Method::default();
             return Ok(Passed::More);
         };
         let (reader, _) = ends(from, common);
@@ -226,13 +228,13 @@ impl Relay {
                 }
                 // The end, an error, or a socket that cannot do this: `recv` says which.
                 Moved::End | Moved::Failed(_) => {
-                    way.method = Method::default();
+                    *method = Method::default();
                     self.copy(from, common, context)
                 }
             };
         };
-        way.method = way.method.after_move(count);
-        way.piped = Some(pipe);
+        *method = method.after_move(count);
+        self.ways[from as usize].piped = Some(pipe);
         common.count(from, count, context);
         context.live.spliced.fetch_add(count as u64, Relaxed);
         common.activity[from as usize] = context.now;

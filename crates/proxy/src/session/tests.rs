@@ -8,14 +8,13 @@ mod tls;
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-use warren_balance::ServerId;
 
 use self::bench::{Bench, eventually};
 use crate::plan::{
-    Condition, HostAddress, Pattern, Plan, ProxyId, Sample, SourceLimits, Stick, TcpAction, TcpRule, Term,
-    Test, testing,
+    Condition, HostAddress, Pattern, Plan, Sample, SourceLimits, Stick, TcpAction, TcpRule, Term, Test,
+    testing,
 };
 use crate::record::{Cause, Phase};
 use crate::worker::{Command, End, Ending, Scope};
@@ -419,14 +418,12 @@ fn sessions_come_no_faster_than_allowed() {
 
 #[test]
 fn sessions_end_when_they_are_told_to() {
+    let bench = Bench::new(1, |_| {});
+    let server = || Arc::clone(&bench.backend().servers()[0]);
+    let stranger = Bench::new(1, |_| {});
     let cases = [
         (Scope::All, Ending::Now(Cause::Killed), "K-"),
-        (Scope::Frontend(ProxyId(1)), Ending::Now(Cause::Killed), "K-"),
-        (
-            Scope::Server(ProxyId(2), ServerId(1)),
-            Ending::Now(Cause::Down),
-            "D-",
-        ),
+        (Scope::Server(server()), Ending::Now(Cause::Down), "D-"),
         (
             Scope::Local([127, 0, 0, 1].into()),
             Ending::Reset(Cause::Local),
@@ -443,12 +440,11 @@ fn sessions_end_when_they_are_told_to() {
             "U-",
         ),
     ];
-    let bench = Bench::new(1, |_| {});
     for (scope, how, expected) in cases {
         let others = [
-            Scope::Frontend(ProxyId(7)),
-            Scope::Server(ProxyId(2), ServerId(2)),
-            Scope::Backups(ProxyId(2)),
+            Scope::Session(u64::MAX),
+            Scope::Server(Arc::clone(&stranger.backend().servers()[0])),
+            Scope::Backups(bench.backend()),
             Scope::Local([127, 0, 0, 2].into()),
         ];
         let mut client = bench.connect();

@@ -11,7 +11,6 @@ use tokio::sync::watch;
 
 use super::{Field, Info, Kind, Process, Row, Statistics};
 use crate::live::Live;
-use crate::plan::ProxyId;
 
 /// Between two looks.
 pub(super) const INTERVAL: Duration = Duration::from_secs(2);
@@ -38,7 +37,8 @@ pub struct History {
     latest: watch::Sender<Option<Arc<Moment>>>,
 }
 
-type Key = (ProxyId, Kind, u32);
+/// By names: another configuration may give the numbers to others.
+type Key = (Kind, String, String);
 
 /// Sessions, new sessions per second, octets per second from and to clients.
 pub(super) type Point = [u32; 4];
@@ -111,8 +111,9 @@ impl History {
     }
 }
 
-const fn key_of(row: &Row) -> Key {
-    (row.proxy, row.kind, row.id)
+fn key_of(row: &Row) -> Key {
+    let word = |field| row.text(field).to_owned();
+    (row.kind, word(Field::Pxname), word(Field::Svname))
 }
 
 impl Series {

@@ -414,7 +414,7 @@ fn of_server(backend: &plan::Backend, server: &Server, now: Instant) -> Row {
     let mut row = Row::new(
         Kind::Server,
         backend.id,
-        server.id.0,
+        server.id().0,
         Look::ActiveUp,
         names,
         backend.mode,

@@ -204,7 +204,7 @@ fn state_line(text: &mut String, server: &Server, now: Instant) {
     let _ = writeln!(
         text,
         "{} {} {address} {state} {admin} {} {} {} {} {} {} {} {agent} 0 0 {name} {port} - {} {check_port} {} {} {}",
-        server.id,
+        server.id(),
         server.name,
         health.base().get().div_ceil(Share::SCALE),
         plan.weight.get(),
@@ -235,7 +235,9 @@ pub fn connection_table(backends: &[Arc<Backend>], threads: usize) -> String {
             let _ = write!(
                 text,
                 "{}/{} {id}/{} {address} {port} - 5000 {used} {most} {most} 0 0 -1 0",
-                backend.name, server.name, server.id
+                backend.name,
+                server.name,
+                server.id()
             );
             text.push_str(&" 0".repeat(threads));
             text.push('\n');

@@ -85,7 +85,7 @@ fn frontends_and_backends_add_up_to_what_was_counted() {
     let mut expected = [0_u64; 3];
     for (place, (frontend, backend)) in snapshot.frontends.iter().zip(&snapshot.backends).enumerate() {
         for server in backend.servers().iter() {
-            let number = u64::from(server.id.0) + 7 * place as u64;
+            let number = u64::from(server.id().0) + 7 * place as u64;
             for cells in [frontend.tally.of(0), backend.tally.of(0), server.tally.of(0)] {
                 cells.sessions.add(number);
                 cells.bytes_in.add(100 * number);

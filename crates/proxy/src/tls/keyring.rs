@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use super::{Acceptor, CertificateInfo, TlsError, Watched};
+use super::{Acceptor, CertificateInfo, Connector, TlsError, Watched};
 use crate::live::Snapshot;
 use crate::plan::{BindTls, Plan, ServerTls};
 
@@ -65,6 +65,12 @@ impl Keyring {
         self.acceptors.get(bind).map(Watched::made)
     }
 
+    /// For connections to a server.
+    #[must_use]
+    pub fn connector(&self, server: &ServerTls) -> Option<&Arc<Connector>> {
+        self.connectors.get(server).map(Watched::made)
+    }
+
     /// Gives every server what connections to it need, and tells frontends what they show. To be called once the plan is
     /// in place, and when certificates were read again.
     pub fn equip(&self, snapshot: &Snapshot) {
@@ -76,10 +82,14 @@ impl Keyring {
         }
         for backend in &snapshot.backends {
             // Those that were added at run time have read theirs.
-            for server in backend.servers().iter().filter(|server| server.added.is_none()) {
+            for server in backend
+                .servers()
+                .iter()
+                .filter(|server| server.added.load().is_none())
+            {
                 let plan = server.plan();
-                let watched = plan.tls.as_ref().and_then(|tls| self.connectors.get(tls));
-                server.connector.store(watched.map(Watched::made).cloned());
+                let connector = plan.tls.as_ref().and_then(|tls| self.connector(tls));
+                server.connector.store(connector.cloned());
             }
         }
     }

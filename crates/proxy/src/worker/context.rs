@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Instant, SystemTime};
 
 use tokio::sync::mpsc;
-use warren_balance::{Counters, Key, ServerId};
+use warren_balance::{Counters, Key};
 
 use super::export::Travel;
 use super::mailbox::MailboxSender;
@@ -132,16 +132,23 @@ impl Context {
         warren_kit::clock::wall_clock()
     }
 
-    /// What holds now. To be asked for after the plan of a frontend or backend that it is to go with: so it has what that
-    /// plan names.
-    pub(crate) fn snapshot(&mut self) -> &Arc<Snapshot> {
-        self.live.look_again(&mut self.snapshot);
+    /// What held when [`Context::plan_of`] was called last: what a plan names is looked for in the configuration that the
+    /// plan is of.
+    pub(crate) const fn snapshot(&self) -> &Arc<Snapshot> {
         &self.snapshot
     }
 
-    /// What held when [`Context::snapshot`] was called last.
-    pub(crate) const fn known(&self) -> &Arc<Snapshot> {
-        &self.snapshot
+    /// What a frontend is to do now. One that a reload has removed does what it did before.
+    pub(crate) fn plan_of(&mut self, frontend: &live::Frontend) -> Arc<plan::Frontend> {
+        self.live.look_again(&mut self.snapshot);
+        let plan = self.snapshot.frontend_plan(&frontend.name);
+        plan.map_or_else(|| frontend.plan(), Arc::clone)
+    }
+
+    /// What a backend was to do then.
+    pub(crate) fn plan_of_backend(&self, backend: &Backend) -> Arc<plan::Backend> {
+        let plan = self.snapshot.backend_plan(&backend.name);
+        plan.map_or_else(|| backend.plan(), Arc::clone)
     }
 
     /// What is known of a client's address, if its frontend limits clients.
@@ -206,21 +213,15 @@ impl Context {
     }
 
     /// The server this client had before, if the backend remembers.
-    pub(crate) fn stuck_to(&self, backend: &Backend, common: &Common) -> Option<ServerId> {
+    pub(crate) fn stuck_to(&self, backend: &Backend, common: &Common) -> Option<Arc<Server>> {
         backend.plan().stick?;
-        let key = Key::from(common.client_address?.ip());
-        let entry = backend.stick.lock().as_ref()?.get(self.time(), &key)?;
-        u32::try_from(entry.gpc0).ok().filter(|id| *id > 0).map(ServerId)
+        backend.stuck(self.time(), &Key::from(common.client_address?.ip()))
     }
 
     /// Remembers the server of this client, if the backend does so.
-    pub(crate) fn stick(&self, backend: &Backend, common: &Common, server: &Server) {
-        let (Some(_), Some(address)) = (backend.plan().stick, common.client_address) else {
-            return;
-        };
-        if let Some(table) = backend.stick.lock().as_mut() {
-            // Of a table that is full of connected clients this one is not remembered.
-            let _full = table.set_gpc0(self.time(), &Key::from(address.ip()), u64::from(server.id.0));
+    pub(crate) fn stick(&self, backend: &Backend, common: &Common, server: &Arc<Server>) {
+        if let (Some(_), Some(address)) = (backend.plan().stick, common.client_address) {
+            backend.stick_to(self.time(), &Key::from(address.ip()), server);
         }
     }
 }

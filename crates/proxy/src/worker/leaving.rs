@@ -2,6 +2,7 @@
 //! not helped.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Scope;
@@ -108,30 +109,25 @@ impl Group {
 impl Scope {
     /// Whether a session is meant.
     pub(super) fn has(&self, common: &Common, now: u64) -> bool {
-        let of_backend = |id| {
-            common
-                .backend
-                .as_ref()
-                .is_some_and(|backend| backend.plan().id == id)
+        let at = |server| {
+            let assigned = common.assigned.as_ref();
+            assigned.is_some_and(|assigned| Arc::ptr_eq(assigned, server))
         };
         match self {
             Self::All => true,
             Self::Session(id) => common.id == *id,
-            Self::Frontend(id) => common.frontend().plan().id == *id,
-            Self::Server(backend, id) => {
-                common.assigned.as_ref().is_some_and(|server| server.id == *id) && of_backend(*backend)
-            }
-            Self::Silent(backend, id, silence) => {
+            Self::Server(server) => at(server),
+            Self::Silent(server, silence) => {
                 let heard = common.activity.get(Side::Server as usize).copied().unwrap_or(now);
-                let silent = u128::from(now.saturating_sub(heard)) >= silence.as_millis();
-                silent && Self::Server(*backend, *id).has(common, now)
+                at(server) && u128::from(now.saturating_sub(heard)) >= silence.as_millis()
             }
             Self::Backups(backend) => {
-                common
-                    .assigned
+                let of_backend = common
+                    .backend
                     .as_ref()
-                    .is_some_and(|server| server.plan().backup)
-                    && of_backend(*backend)
+                    .is_some_and(|own| Arc::ptr_eq(own, backend));
+                let assigned = common.assigned.as_ref();
+                of_backend && assigned.is_some_and(|server| server.plan().backup)
             }
             Self::Local(address) => {
                 let local = common.client.local().map(|local| local.ip().to_canonical());

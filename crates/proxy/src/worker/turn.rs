@@ -36,7 +36,7 @@ pub(super) struct Worker {
 impl Worker {
     pub(super) fn new(context: Context, mailbox: Mailbox<Message>) -> std::io::Result<Self> {
         context.reactor.add_shared(&mailbox, Token::new(Named::Mailbox))?;
-        let watch = Watch::of(&context.known().plan, context.now);
+        let watch = Watch::of(&context.snapshot().plan, context.now);
         Ok(Self {
             context,
             mailbox,

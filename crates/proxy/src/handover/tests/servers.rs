@@ -155,7 +155,7 @@ fn a_server_that_was_added_at_run_time_travels_with_its_sessions() {
         let names: Vec<&str> = servers.iter().map(|server| &*server.name).collect();
         assert_eq!(names[1..], ["added", "other"]);
         let again = &servers[1];
-        assert_eq!((again.id, again.state()), (added.id, Health::Up));
+        assert_eq!((again.id(), again.state()), (added.id(), Health::Up));
         assert_eq!(again.plan(), added.plan());
         assert_eq!(again.operational.lock().health.check(), None);
         assert_eq!(servers[2].state(), Health::Maint);

@@ -87,7 +87,7 @@ fn place(word: &str) -> Result<HostAddress, String> {
 
 fn template(backend: &Backend, name: &str, address: HostAddress) -> Server {
     let servers = backend.servers();
-    let taken = |id: &u32| servers.iter().any(|server| server.id.0 == *id);
+    let taken = |id: &u32| servers.iter().any(|server| server.id().0 == *id);
     let id = (1..).find(|id| !taken(id)).unwrap_or(u32::MAX);
     Server {
         name: name.to_owned(),
@@ -338,7 +338,7 @@ const fn send_proxy(version: ProxyVersion, tls: bool) -> SendProxy {
 
 fn free(backend: &Backend, id: u32) -> Result<ServerId, String> {
     let servers = backend.servers();
-    match servers.iter().find(|server| server.id.0 == id) {
+    match servers.iter().find(|server| server.id().0 == id) {
         _ if id == 0 => Err("'id' : custom id has to be > 0.".to_owned()),
         Some(other) => Err(format!(
             "'id' : custom id {id} already used ('server {}').",

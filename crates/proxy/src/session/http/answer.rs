@@ -280,7 +280,7 @@ pub(super) fn capture(
         at: context.wall(),
         event: context.live.next_capture(),
         other: Some((Arc::clone(&frontend.name), frontend.plan().id.0)),
-        server: server.map(|server| (Arc::clone(&server.name), server.id.0)),
+        server: server.map(|server| (Arc::clone(&server.name), server.id().0)),
         client: common.client_address,
         fault: Fault::find(octets, origin, refused),
         octets: octets.get(..CAPTURE_MAX).unwrap_or(octets).into(),

@@ -1,6 +1,6 @@
 //! `cookie`: clients that bring back the name of their server. And `capture cookie`.
 
-use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use warren_balance::http::{Response, list};
@@ -88,7 +88,7 @@ pub(super) fn request(
         (Some(server), _) => {
             let up = server.is_there();
             if up || persistence == Persistent::Always {
-                common.wanted = NonZeroU32::new(server.id.0);
+                common.wanted = Some(Arc::clone(server));
             }
             if up { b'V' } else { b'D' }
         }
@@ -185,7 +185,11 @@ pub(super) fn response(
     let (direct, brought) = {
         let extra = exchange.extra();
         (
-            extra.direct && common.wanted.map(NonZeroU32::get) == Some(server.id.0),
+            extra.direct
+                && common
+                    .wanted
+                    .as_ref()
+                    .is_some_and(|wanted| Arc::ptr_eq(wanted, &server)),
             extra.cookie_state[0] != b'N',
         )
     };

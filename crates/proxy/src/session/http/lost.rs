@@ -144,7 +144,7 @@ impl Http {
         // The first time a new connection will do; after that another server, if that is allowed.
         exchange.fresh = true;
         if !unseen && plan.redispatch.is_some() {
-            common.avoid = std::num::NonZeroU32::new(server.id.0);
+            common.avoid = Some(std::sync::Arc::clone(&server));
             common.leave_server(context);
             common.upstream = Upstream::begin(context.now);
         } else {

@@ -1,7 +1,6 @@
 //! `http-request`, `http-response`, `use_backend` and what else the configuration has to say of a head.
 
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
 use std::sync::Arc;
 
 use warren_balance::hash;
@@ -11,7 +10,7 @@ use super::edit::{edit_request, edit_response};
 use super::exchange::Exchange;
 use super::remember::{capture, set_variable};
 use super::template::{Answered, expand, express};
-use crate::live::Backend;
+use crate::live::{Backend, Server};
 use crate::plan::{
     Answer, Condition, ForwardFor, HashOn, HttpAction, HttpRule, Mode, Persist, Redirect, RedirectOptions,
     SwitchTo, UseServer,
@@ -90,11 +89,8 @@ pub(crate) fn any_holds(
     conditions: &[Condition],
     exchange: &Exchange,
     common: &Common,
-    context: &mut Context,
+    context: &Context,
 ) -> bool {
-    if !conditions.is_empty() {
-        context.snapshot();
-    }
     let mut conditions = conditions.iter();
     conditions.any(|condition| holds(condition, exchange, None, common, context))
 }
@@ -106,10 +102,6 @@ pub(crate) fn request(
     common: &Common,
     context: &mut Context,
 ) -> Verdict {
-    // So that conditions see what is the case now.
-    if !rules.is_empty() {
-        context.snapshot();
-    }
     for rule in rules {
         if !holds(&rule.condition, exchange, None, common, context) {
             continue;
@@ -311,12 +303,11 @@ pub(crate) fn persistence(
     rules: &[Persist],
     exchange: &Exchange,
     common: &Common,
-    context: &mut Context,
+    context: &Context,
 ) -> Option<bool> {
     if rules.is_empty() {
         return None;
     }
-    context.snapshot();
     let first = rules
         .iter()
         .find(|rule| holds(&rule.condition, exchange, None, common, context));
@@ -332,10 +323,7 @@ pub(crate) fn server(
     exchange: &Exchange,
     common: &Common,
     context: &mut Context,
-) -> Option<NonZeroU32> {
-    if !rules.is_empty() {
-        context.snapshot();
-    }
+) -> Option<Arc<Server>> {
     for rule in rules {
         if !holds(&rule.condition, exchange, None, common, context) {
             continue;
@@ -344,7 +332,7 @@ pub(crate) fn server(
         let servers = backend.servers();
         let server = servers.iter().find(|server| server.name.as_bytes() == name)?;
         if down || server.is_there() {
-            return NonZeroU32::new(server.id.0);
+            return Some(Arc::clone(server));
         }
     }
     None
@@ -381,17 +369,16 @@ pub(crate) fn tell_address(
 /// `use_backend` and `default_backend`.
 pub(crate) fn backend(exchange: &Exchange, common: &Common, context: &mut Context) -> Option<Arc<Backend>> {
     let plan = exchange.frontend.as_ref()?;
-    context.snapshot();
     for switch in &plan.switches {
         if !holds(&switch.condition, exchange, None, common, context) {
             continue;
         }
         match &switch.backend {
-            SwitchTo::Backend(backend) => return context.known().backend_named(backend).cloned(),
+            SwitchTo::Backend(backend) => return context.snapshot().backend_named(backend).cloned(),
             SwitchTo::Named(template) => {
                 let name = expand(template, exchange, None, common, context);
                 let name = str::from_utf8(&name).ok();
-                let named = name.and_then(|name| context.known().backend_named(name));
+                let named = name.and_then(|name| context.snapshot().backend_named(name));
                 if let Some(backend) = named.filter(|backend| backend.plan().mode == Mode::Http) {
                     return Some(Arc::clone(backend));
                 }
@@ -401,7 +388,7 @@ pub(crate) fn backend(exchange: &Exchange, common: &Common, context: &mut Contex
         }
     }
     context
-        .known()
+        .snapshot()
         .backend_named(plan.default_backend.as_deref()?)
         .cloned()
 }

@@ -295,7 +295,7 @@ fn a_large_flow_is_moved_by_the_kernel_and_small_messages_are_not() {
         between.turn(Duration::ZERO);
         between.read(1, 1 << 20);
     }
-    assert!(matches!(between.relay.ways[0].method, Method::Pipe { .. }));
+    assert!(matches!(between.relay.methods[0], Method::Pipe { .. }));
     let spliced = between.context.live.spliced.load(Relaxed);
     assert!(
         spliced > between.written[0] / 2,
@@ -311,7 +311,7 @@ fn a_large_flow_is_moved_by_the_kernel_and_small_messages_are_not() {
         between.write(1, 100);
         between.turn(Duration::from_millis(100));
     }
-    assert_eq!(between.relay.ways[0].method, Method::default());
+    assert_eq!(between.relay.methods[0], Method::default());
     let pipes = Arc::clone(&between.context.live.pipes[0]);
     between.finish();
     assert_eq!(pipes.used.load(Relaxed), 0);

@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
@@ -309,7 +310,7 @@ fn only_connections_that_lose_nothing_are_moved_and_the_oldest_first() {
     let mut young = Connection::open(&bench, 0, 60);
     let move_away = |count, silence| {
         let (answer, mut heard) = mpsc::channel(1);
-        let scope = Scope::Server(bench.backend().plan().id, bench.backend().servers()[0].id);
+        let scope = Scope::Server(Arc::clone(&bench.backend().servers()[0]));
         bench.workers.broadcast(&Command::Move(Move {
             scope,
             count,

@@ -1,15 +1,21 @@
 //! Another configuration while sessions of every kind live: they go on, and where they go next is what its name says.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use super::bench::{self, Bench, patient, read};
+use warren_balance::Algorithm;
+use warren_balance::health::State;
+
+use super::bench::{self, Bench, eventually, patient, read};
 use crate::plan::{
-    self, BackendName, Condition, Mode, Pattern, Plan, ProxyId, Sample, Switch, SwitchTo, Term, Test, testing,
+    self, BackendName, Condition, Mode, Pattern, Plan, ProxyId, Sample, Stick, Switch, SwitchTo, Term, Test,
+    testing,
 };
-use crate::worker::Command;
+use crate::record::Cause;
+use crate::tls::Keyring;
+use crate::worker::{Command, End, Ending, Scope};
 
 const HEADER: &[u8] = b"AMQP\0\0\x09\x01";
 
@@ -93,12 +99,35 @@ impl Changing {
     /// What the daemon does.
     fn reload_to(&self, plan: Plan) {
         let live = &self.bench.live;
-        let snapshot = live.replace(Arc::new(plan));
+        let snapshot = live.replace(Arc::new(plan), &Keyring::default());
         for backend in &snapshot.backends {
             backend.refresh(live.time(std::time::Instant::now()));
             self.bench.workers.serve_queue(backend);
         }
         self.bench.workers.broadcast(&Command::Reloaded);
+    }
+
+    fn server(&self, name: &str) -> Arc<crate::live::Server> {
+        let snapshot = self.bench.live.snapshot();
+        snapshot.backend_named("web").unwrap().server_named(name).unwrap()
+    }
+
+    /// So many of `web`'s clients wait, for any server and for these.
+    fn waiting(&self, anybody: u32, servers: &[(&str, u32)]) {
+        eventually(|| {
+            let snapshot = self.bench.live.snapshot();
+            let backend = snapshot.backend_named("web").unwrap();
+            backend.queued.now() == anybody
+                && servers
+                    .iter()
+                    .all(|(name, count)| self.server(name).queued.now() == *count)
+        });
+    }
+}
+
+fn one_each(backend: &mut plan::Backend) {
+    for server in &mut backend.servers {
+        Arc::make_mut(server).maxconn = Some(testing::number(1));
     }
 }
 
@@ -181,12 +210,119 @@ fn an_amqp_client_that_has_said_nothing_yet_gets_a_server_of_the_configuration_t
     pass(&mut client, &mut second, HEADER);
 }
 
+#[test]
+fn who_waits_gets_a_slot_of_a_server_that_is_there_and_none_of_one_that_is_not() {
+    let changing = Changing::new(Mode::Tcp, 3, &[("web", &[0, 1])], one_each);
+    let bench = &changing.bench;
+    let [mut first, mut second] = [(); 2].map(|()| bench.connect());
+    let (mut at_first, mut at_second) = (bench.accept(0), bench.accept(1));
+    pass(&mut first, &mut at_first, b"1");
+    pass(&mut second, &mut at_second, b"2");
+    let mut third = bench.connect();
+    changing.waiting(1, &[]);
+    // The second is number 1 now, as the first was, and has as many clients as it may.
+    changing.reload(&[("web", &[1, 2])]);
+    let mut at_third = bench.accept(2);
+    pass(&mut third, &mut at_third, b"3");
+    let mut fourth = bench.connect();
+    changing.waiting(1, &[]);
+    drop((first, at_first));
+    eventually(|| bench.live.connections.now() == 3);
+    assert_eq!(bench.line().server, "s0");
+    assert_eq!(bench.backend().queued.now(), 1);
+    pass(&mut second, &mut at_second, b"still");
+    drop((second, at_second));
+    let mut at_fourth = bench.accept(1);
+    pass(&mut fourth, &mut at_fourth, b"4");
+}
+
+/// All clients have one address, so all belong to the same server.
+#[test]
+fn who_waits_for_a_server_that_is_gone_waits_for_any_and_for_one_that_stays_still_for_that() {
+    let by_address: Change = |backend| {
+        backend.balance.algorithm = Algorithm::MapHash;
+        one_each(backend);
+    };
+    let changing = Changing::new(Mode::Tcp, 3, &[("web", &[0, 1])], by_address);
+    let bench = &changing.bench;
+    let first = bench.connect();
+    eventually(|| bench.backend().sessions.now() == 1);
+    let busy = usize::from(changing.server("s1").sessions.now() == 1);
+    let at_first = bench.accept(busy);
+    let name = format!("s{busy}");
+    let mut second = bench.connect();
+    changing.waiting(0, &[(&name, 1)]);
+    // Its number is another, and it is the same server.
+    changing.reload(&[("web", &[2, 1 - busy, busy])]);
+    changing.waiting(0, &[(&name, 1)]);
+    changing.reload(&[("web", &[1 - busy])]);
+    let mut at_second = bench.accept(1 - busy);
+    pass(&mut second, &mut at_second, b"2");
+    // Who waits for one that is gone may leave as well.
+    let third = bench.connect();
+    changing.waiting(0, &[(&format!("s{}", 1 - busy), 1)]);
+    changing.reload(&[("web", &[])]);
+    changing.waiting(1, &[]);
+    drop(third);
+    changing.waiting(0, &[]);
+    drop((first, at_first, second, at_second));
+    bench.is_empty();
+}
+
+#[test]
+fn a_server_that_has_kept_its_name_is_the_same_wherever_its_line_stands() {
+    let remembers: Change = |backend| {
+        backend.stick = Some(Stick {
+            size: 10,
+            expire: None,
+        })
+    };
+    let changing = Changing::new(Mode::Tcp, 3, &[("web", &[0, 1])], remembers);
+    let bench = &changing.bench;
+    let backend = bench.backend();
+    let [first, second] = ["s0", "s1"].map(|name| changing.server(name));
+    // The client belongs to the second.
+    let now = bench.live.time(std::time::Instant::now());
+    backend.stick_to(
+        now,
+        &warren_balance::Key::from(std::net::IpAddr::from([127, 0, 0, 1])),
+        &second,
+    );
+    let mut client = bench.connect();
+    let mut at_second = bench.accept(1);
+    pass(&mut client, &mut at_second, b"x");
+    first.operational.lock().health.handle(
+        now,
+        &warren_balance::health::Input::Health(warren_balance::health::Operation::Stopped),
+    );
+    changing.reload(&[("other", &[2]), ("web", &[2, 1, 0])]);
+    assert!(Arc::ptr_eq(&second, &changing.server("s1")) && Arc::ptr_eq(&first, &changing.server("s0")));
+    assert_eq!((first.id().0, second.id().0), (3, 2));
+    assert_eq!((first.state(), second.sessions.now()), (State::Down, 1));
+    changing.reload(&[("web", &[1, 2])]);
+    assert_eq!((second.id().0, second.sessions.now()), (1, 1));
+    // And it is still the one that the client belongs to, and whose sessions an operator means.
+    let mut again = bench.connect();
+    let mut at_second_again = bench.accept(1);
+    pass(&mut again, &mut at_second_again, b"y");
+    let end = |server| {
+        let how = Ending::Now(Cause::Killed);
+        let scope = Scope::Server(server);
+        bench.workers.broadcast(&Command::End(End { scope, how }));
+    };
+    end(first);
+    pass(&mut client, &mut at_second, b"z");
+    end(second);
+    assert_eq!(client.read(&mut [0]).unwrap(), 0);
+    assert_eq!(again.read(&mut [0]).unwrap(), 0);
+}
+
 /// Each server says its number to whoever comes and hangs up.
-fn say_numbers(bench: &Bench, servers: usize, over: &Arc<AtomicBool>) {
+fn say_numbers(bench: &Bench, servers: usize, closed: &Arc<AtomicBool>) {
     for server in 0..servers {
-        let (listener, over) = (bench.listener(server), Arc::clone(over));
+        let (listener, closed) = (bench.listener(server), Arc::clone(closed));
         std::thread::spawn(move || {
-            for stream in listener.incoming().take_while(|_| !over.load(Relaxed)) {
+            for stream in listener.incoming().take_while(|_| !closed.load(Relaxed)) {
                 // Who has gone already needs no answer.
                 let _gone = stream.and_then(|mut stream| stream.write_all(&[server as u8]));
             }
@@ -213,8 +349,8 @@ fn reloads_at_any_moment_lead_nobody_to_a_stranger() {
         found = addresses(plan);
         arrange(plan, Mode::Tcp, &found, arrangements[0]);
     });
-    let over = Arc::new(AtomicBool::new(false));
-    say_numbers(&bench, SERVERS, &over);
+    let [over, closed] = [(); 2].map(|()| Arc::new(AtomicBool::new(false)));
+    say_numbers(&bench, SERVERS, &closed);
     // A rule that asks for another backend, which may not be there, and one that leads to it if it has no server.
     let asks = |plan: &mut Plan| {
         if !plan.backends.iter().any(|backend| backend.name == "other") {
@@ -260,7 +396,7 @@ fn reloads_at_any_moment_lead_nobody_to_a_stranger() {
             arrangements[number as usize * 7 % 5],
         );
         asks(&mut plan);
-        let snapshot = bench.live.replace(Arc::new(plan));
+        let snapshot = bench.live.replace(Arc::new(plan), &Keyring::default());
         for backend in &snapshot.backends {
             bench.workers.serve_queue(backend);
         }
@@ -270,6 +406,7 @@ fn reloads_at_any_moment_lead_nobody_to_a_stranger() {
     over.store(true, Relaxed);
     let served: Vec<u32> = clients.into_iter().map(|client| client.join().unwrap()).collect();
     assert!(served.iter().all(|count| *count > 0), "{served:?}");
+    closed.store(true, Relaxed);
     for server in 0..SERVERS {
         drop(TcpStream::connect(bench.server_address(server)));
     }

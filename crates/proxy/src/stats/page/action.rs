@@ -113,7 +113,7 @@ fn act(context: &Context, backend: &Arc<Backend>, server: &Arc<Server>, action: 
         "arunn" => Input::AgentHealth(true),
         "adown" => Input::AgentHealth(false),
         _ => {
-            end(context, Scope::Server(backend.plan().id, server.id));
+            end(context, Scope::Server(Arc::clone(server)));
             return;
         }
     };
