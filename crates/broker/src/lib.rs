@@ -52,4 +52,5 @@ pub use furniture::{Furniture, Secret};
 pub use node::{Node, Settings};
 pub use password::Hashing;
 pub use server::{serve, serve_stream};
+pub use tls::CertificateName;
 pub use warren_cluster::{Member, StorageError};

@@ -9,10 +9,11 @@
 //! Nothing is counted here: a page is written from one look at what connections and queues have counted.
 
 mod families;
-mod log;
-mod objects;
+mod family;
 mod page;
 mod scene;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::net::TcpListener;
@@ -23,10 +24,10 @@ use warren_kit::metrics::{Asked, Timeouts, serve_pages};
 
 use crate::about::About;
 use crate::node::Node;
-pub use families::{Family, families};
-use objects::Objects;
+use families::FAMILIES;
+use family::CHANNELS;
 use page::Page;
-use scene::Scene;
+use scene::{Objects, Scene};
 
 /// What the text is: the old format, as RabbitMQ's.
 const EXPOSITION: &str = "text/plain; version=0.0.4";
@@ -82,40 +83,36 @@ impl Wanted {
 
 /// A page. Long ones are written where nobody else waits.
 async fn text(node: Arc<Node>, about: Arc<About>, wanted: Wanted) -> String {
-    let channels = match &wanted {
-        Wanted::PerObject => node.registry.channels(PATIENCE).await,
-        Wanted::Detailed { families, .. } if objects::need_channels(families) => {
-            node.registry.channels(PATIENCE).await
-        }
-        Wanted::Sums | Wanted::Detailed { .. } => Vec::new(),
+    let asks_channels = match &wanted {
+        Wanted::Sums => false,
+        Wanted::PerObject => true,
+        Wanted::Detailed { families, .. } => families.iter().any(|family| family == CHANNELS),
+    };
+    let channels = match asks_channels {
+        true => node.registry.channels(PATIENCE).await,
+        false => Vec::new(),
     };
     let written = tokio::task::spawn_blocking(move || {
         let scene = Scene::now(&node, &about);
         let mut page = Page::default();
         match wanted {
-            Wanted::Sums => {
-                let all = families().iter();
-                all.for_each(|family| family.write(&scene, &mut page));
-                if let Some(log) = &scene.log {
-                    log::write(log, &mut page);
-                }
-            }
+            Wanted::Sums => FAMILIES.iter().for_each(|family| family.write(&scene, &mut page)),
             Wanted::PerObject => {
-                let objects = Objects::new(&node, &scene, &channels, Vec::new());
-                let single = families().iter().filter(|family| !objects::has(&family.name));
-                single.for_each(|family| family.write(&scene, &mut page));
-                if let Some(log) = &scene.log {
-                    log::write(log, &mut page);
+                let objects = Objects::new(&node, &scene, &channels, &[]);
+                for family in FAMILIES {
+                    match family.each {
+                        Some(_) => family.write_each(family.name, &objects, &mut page),
+                        None => family.write(&scene, &mut page),
+                    }
                 }
-                objects.write("rabbitmq_", None, &mut page);
             }
-            Wanted::Detailed {
-                families: wanted,
-                vhosts,
-            } => {
-                let objects = Objects::new(&node, &scene, &channels, vhosts);
-                objects.write("rabbitmq_detailed_", Some(&wanted), &mut page);
-                let known = families().iter().filter(|family| family.is_identity());
+            Wanted::Detailed { families, vhosts } => {
+                let objects = Objects::new(&node, &scene, &channels, &vhosts);
+                for family in FAMILIES.iter().filter(|family| family.is_in(&families)) {
+                    let name = family.name.replacen("rabbitmq_", "rabbitmq_detailed_", 1);
+                    family.write_each(&name, &objects, &mut page);
+                }
+                let known = FAMILIES.iter().filter(|family| family.is_identity());
                 known.for_each(|family| family.write(&scene, &mut page));
             }
         }

@@ -71,7 +71,7 @@ pub struct TlsFacts {
     pub cipher: String,
     /// The client's certificate was issued to this name.
     pub subject: Option<String>,
-    /// The user that it names: [`crate::tls::CertificateName`] says how.
+    /// The user that it names: [`crate::CertificateName`] says how.
     pub user: Option<String>,
 }
 
@@ -258,7 +258,11 @@ impl Entry {
 
     fn ask(&self) -> oneshot::Receiver<Vec<ChannelReport>> {
         let (answer, answered) = oneshot::channel();
-        self.asked.lock().push(answer);
+        let mut asked = self.asked.lock();
+        // Nobody waits any more for what a connection that is stuck did not say in time.
+        asked.retain(|answer| !answer.is_closed());
+        asked.push(answer);
+        drop(asked);
         self.output.tell(REPORT);
         answered
     }
@@ -345,6 +349,10 @@ pub struct Totals {
     /// Octets written.
     pub octets_sent: u64,
     /// As in [`Counts`].
+    pub reads: u64,
+    /// As in [`Counts`].
+    pub writes: u64,
+    /// As in [`Counts`].
     pub published: u64,
     /// As in [`Counts`].
     pub to_confirm: u64,
@@ -362,6 +370,8 @@ impl Totals {
     fn add(&mut self, counts: &Counts) {
         self.octets_received += counts.octets_received.get();
         self.octets_sent += counts.octets_sent.get();
+        self.reads += counts.reads.get();
+        self.writes += counts.writes.get();
         self.published += counts.published.get();
         self.to_confirm += counts.to_confirm.get();
         self.routed += counts.routed.get();

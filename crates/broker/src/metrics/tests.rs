@@ -1,0 +1,143 @@
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::node::Settings;
+
+/// What RabbitMQ 3.10.8 serves at `/metrics`, but for what Erlang and Raft have: names, types, labels.
+const RECORDED: &str = include_str!("../../recorded/metrics.txt");
+
+/// What is left out of it: nothing here corresponds to it, or nobody counts it.
+const ABSENT: [&str; 19] = [
+    "rabbitmq_channel_acks_uncommitted",
+    "rabbitmq_channel_messages_uncommitted",
+    "rabbitmq_channel_messages_unconfirmed",
+    "rabbitmq_channel_prefetch",
+    "rabbitmq_channel_process_",
+    "rabbitmq_connection_process_",
+    "rabbitmq_consumer_prefetch",
+    "rabbitmq_io_",
+    "rabbitmq_msg_store_",
+    "rabbitmq_queue_consumer_capacity",
+    "rabbitmq_queue_consumer_utilisation",
+    "rabbitmq_queue_disk_",
+    "rabbitmq_queue_head_message_timestamp",
+    "rabbitmq_queue_index_",
+    "rabbitmq_queue_messages_paged_out_bytes",
+    "rabbitmq_queue_messages_persistent",
+    "rabbitmq_queue_messages_ram_bytes",
+    "rabbitmq_queue_process_",
+    "rabbitmq_schema_db_",
+];
+
+fn node() -> Arc<Node> {
+    Node::new("rabbit@test".to_owned(), Settings::default())
+}
+
+async fn page(node: &Arc<Node>, wanted: Wanted) -> String {
+    text(Arc::clone(node), Arc::default(), wanted).await
+}
+
+/// Names and labels of a page, without values of either.
+fn shapes(page: &str) -> BTreeSet<String> {
+    let lines = page.lines().filter(|line| !line.starts_with('#'));
+    let shape = |line: &str| {
+        let (name, labels) = line.split_once('{').unwrap_or((line, ""));
+        let labels: Vec<&str> = labels
+            .split(',')
+            .filter_map(|label| label.split_once("=\""))
+            .map(|(name, _)| name)
+            .collect();
+        let name = name.split(' ').next().unwrap_or_default();
+        format!("{name} {}", labels.join(","))
+    };
+    lines.map(shape).collect()
+}
+
+#[tokio::test]
+async fn what_rabbitmq_serves_is_there_by_its_name_with_its_type_and_its_labels() {
+    let page = page(&node(), Wanted::Sums).await;
+    let shapes = shapes(&page);
+    let mut recorded = 0;
+    for line in RECORDED.lines() {
+        let mut words = line.split(' ');
+        let (name, kind, labels) = (
+            words.next().unwrap(),
+            words.next().unwrap(),
+            words.next().unwrap_or_default(),
+        );
+        if ABSENT.iter().any(|absent| name.starts_with(absent)) {
+            continue;
+        }
+        recorded += 1;
+        assert!(
+            page.contains(&format!("# TYPE {name} {kind}\n")),
+            "{name} is no {kind}"
+        );
+        let ours = shapes
+            .iter()
+            .find(|shape| shape.starts_with(&format!("{name} ")))
+            .unwrap();
+        let (_, ours) = ours.split_once(' ').unwrap();
+        let ours: Vec<&str> = ours.split(',').collect();
+        for label in labels.split(',').filter(|label| !label.is_empty()) {
+            assert!(ours.contains(&label), "{name} has no {label}");
+        }
+    }
+    assert!(recorded > 70, "only {recorded} names were compared");
+}
+
+#[test]
+fn every_family_has_a_name_of_its_own_that_says_its_type() {
+    let names: BTreeSet<&str> = FAMILIES.iter().map(|family| family.name).collect();
+    assert_eq!(names.len(), FAMILIES.len());
+    for family in FAMILIES {
+        let counts = family.name.ends_with("_total");
+        assert_eq!(family.kind == "counter", counts, "{}", family.name);
+        assert!(family.help.ends_with('.'), "{}", family.name);
+        assert!(family.sum.is_some() || family.each.is_some(), "{}", family.name);
+    }
+}
+
+#[tokio::test]
+async fn a_scrape_of_ten_thousand_queues_has_as_many_lines_as_one_of_none_and_takes_less_than_50_ms() {
+    const QUEUES: usize = 10_000;
+    let node = node();
+    let few = page(&node, Wanted::Sums).await;
+    let queues: Vec<_> = (0..QUEUES)
+        .map(|number| serde_json::json!({"name": format!("q{number}"), "vhost": "/", "durable": true}))
+        .collect();
+    let definitions = serde_json::json!({ "queues": queues }).to_string();
+    let imported = node.import_definitions(&definitions, None).unwrap();
+    assert_eq!((imported.done, imported.refused.len()), (QUEUES, 0));
+    let mut fastest = Duration::MAX;
+    // Others may have the processor meanwhile; the work itself is what counts.
+    for _ in 0..20 {
+        let start = Instant::now();
+        let many = page(&node, Wanted::Sums).await;
+        fastest = fastest.min(start.elapsed());
+        assert_eq!(shapes(&many), shapes(&few));
+        assert!(many.contains(&format!("\nrabbitmq_queues {QUEUES}\n")), "{many}");
+    }
+    assert!(fastest < Duration::from_millis(50), "{fastest:?}");
+    let each = page(&node, Wanted::PerObject).await;
+    assert!(each.contains("rabbitmq_queue_messages_ready{vhost=\"/\",queue=\"q7\"} 0\n"));
+}
+
+#[tokio::test]
+async fn only_the_families_that_were_asked_for_are_detailed() {
+    let wanted = Wanted::Detailed {
+        families: vec!["queue_coarse_metrics".to_owned()],
+        vhosts: Vec::new(),
+    };
+    let page = page(&node(), wanted).await;
+    assert!(
+        page.contains("# TYPE rabbitmq_detailed_queue_messages gauge\n"),
+        "{page}"
+    );
+    assert!(page.contains("rabbitmq_identity_info{"), "{page}");
+    assert!(
+        !page.contains("queue_consumers") && !page.contains("connection_"),
+        "{page}"
+    );
+}
