@@ -28,9 +28,9 @@ const PAGED_MAX: usize = 4 * PAGE;
 /// Octets of their bodies from which on no more are.
 const PAGED_OCTETS_MAX: u64 = 2 * PAGE_OCTETS;
 /// Entries that may wait to leave before publishers have to wait, too.
-const CROWD: usize = 4 * PAGED_MAX;
+const CROWD: usize = 2 * PAGED_MAX;
 /// The same for octets of their bodies.
-const CROWD_OCTETS: u64 = 4 * PAGED_OCTETS_MAX;
+const CROWD_OCTETS: u64 = 2 * PAGED_OCTETS_MAX;
 
 /// What is known of that.
 #[derive(Default)]

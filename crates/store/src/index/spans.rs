@@ -18,6 +18,11 @@ impl Span {
         self.first + u64::from(self.count) - 1
     }
 
+    /// Is this slot the one behind its last?
+    fn goes_on_with(&self, position: u64, segment: u32, at: u32) -> bool {
+        self.segment == segment && self.last() + 1 == position && self.at + self.count == at
+    }
+
     /// The part with positions in the range.
     fn part(&self, range: &RangeInclusive<u64>) -> Option<Self> {
         let first = self.first.max(*range.start());
@@ -71,6 +76,17 @@ impl Spans {
 
     /// Adds a position that is in none of them.
     pub(crate) fn add(&mut self, position: u64, segment: u32, at: u32) {
+        // Mostly it is behind the last of all: nothing has to be looked for.
+        if let Some(piece) = self.0.back_mut()
+            && piece
+                .last()
+                .is_some_and(|last| last.goes_on_with(position, segment, at))
+        {
+            if let Some(last) = Arc::make_mut(piece).last_mut() {
+                last.count += 1;
+            }
+            return;
+        }
         let behind = self.0.partition_point(|piece| first(piece) < position);
         let index = behind.saturating_sub(1);
         match self.0.get_mut(index) {
@@ -148,9 +164,7 @@ impl Spans {
 fn add(spans: &mut Vec<Span>, position: u64, segment: u32, at: u32) {
     let index = spans.partition_point(|span| span.first < position);
     if let Some(before) = index.checked_sub(1).and_then(|before| spans.get_mut(before))
-        && before.segment == segment
-        && before.last() + 1 == position
-        && before.at + before.count == at
+        && before.goes_on_with(position, segment, at)
     {
         before.count += 1;
         return;
