@@ -1,13 +1,16 @@
 //! The same commands, one after the other, to HAProxy and to ours with the same configuration.
 
 use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::tests::of;
+use tempfile::TempDir;
+
+use super::tests::{is_installed, of};
 use super::{Context, run};
 use crate::plan::{BindAddress, HostAddress, Mode, Plan, SocketAddress, SocketLevel, StatsSocket};
 use crate::session::tests::bench::{self, Bench};
@@ -310,6 +313,21 @@ fn ours(directory: &Path, port: u16) -> Context {
     context
 }
 
+/// HAProxy and ours with the same configuration, and what their server's port and their files last with. Nothing where
+/// there is no HAProxy.
+fn both() -> Option<(Haproxy, Context, (TempDir, TcpListener))> {
+    if !is_installed(HAPROXY) {
+        return None;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let theirs = Haproxy::start(directory.path(), port);
+    theirs.checked();
+    let ours = ours(directory.path(), port);
+    Some((theirs, ours, (directory, listener)))
+}
+
 /// What of an answer has to be the same in both.
 fn shape(command: &str, answer: &str) -> Vec<String> {
     match command {
@@ -412,16 +430,9 @@ fn flatten(value: &serde_json::Value, items: &mut Vec<String>) {
 
 #[tokio::test]
 async fn haproxy_and_ours_answer_alike() {
-    if !Path::new(HAPROXY).exists() {
-        eprintln!("there is no {HAPROXY} to compare with; scripts/setup names the package");
+    let Some((theirs, ours, _kept)) = both() else {
         return;
-    }
-    let directory = tempfile::tempdir().unwrap();
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let theirs = Haproxy::start(directory.path(), port);
-    theirs.checked();
-    let ours = ours(directory.path(), port);
+    };
     for command in ALIKE.iter().chain(SAME) {
         let (their, our) = (theirs.ask(command), run(&ours, SocketLevel::Admin, command).await);
         assert_eq!(shape(command, &our), shape(command, &their), "{command}");
@@ -477,16 +488,9 @@ fn series(text: &str) -> std::collections::BTreeSet<String> {
 
 #[tokio::test]
 async fn dashboards_for_haproxys_exporter_find_everything_they_look_for() {
-    if !Path::new(HAPROXY).exists() {
-        eprintln!("there is no {HAPROXY} to compare with; scripts/setup names the package");
+    let Some((theirs, ours, _kept)) = both() else {
         return;
-    }
-    let directory = tempfile::tempdir().unwrap();
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let theirs = Haproxy::start(directory.path(), port);
-    theirs.checked();
-    let ours = ours(directory.path(), port);
+    };
     let (their, our) = (
         series(&theirs.metrics()),
         series(&crate::stats::metrics(&ours, Instant::now())),
@@ -501,7 +505,7 @@ async fn dashboards_for_haproxys_exporter_find_everything_they_look_for() {
 }
 
 /// A server that says nonsense to whoever asks for `/bad`.
-fn nonsense(listener: std::net::TcpListener) {
+fn nonsense(listener: TcpListener) {
     std::thread::spawn(move || {
         for mut stream in listener.incoming().flatten() {
             let mut question = [0; 1024];
@@ -541,8 +545,7 @@ fn masked(answer: &str) -> Vec<String> {
 
 #[tokio::test]
 async fn what_was_not_understood_is_shown_as_haproxy_shows_it() {
-    if !Path::new(HAPROXY).exists() {
-        eprintln!("there is no {HAPROXY} to compare with; scripts/setup names the package");
+    if !is_installed(HAPROXY) {
         return;
     }
     let bench = Bench::new(1, |plan| {
@@ -601,8 +604,7 @@ async fn what_was_not_understood_is_shown_as_haproxy_shows_it() {
 
 #[tokio::test]
 async fn a_certificate_is_described_as_haproxy_describes_it() {
-    if !Path::new(HAPROXY).exists() {
-        eprintln!("there is no {HAPROXY} to compare with; scripts/setup names the package");
+    if !is_installed(HAPROXY) {
         return;
     }
     let files = crate::tls::Files::new();
@@ -663,8 +665,7 @@ async fn what_is_open_and_who_works_is_shown_in_haproxys_shape() {
         "{threads}"
     );
     drop((client, server));
-    if !Path::new(HAPROXY).exists() {
-        eprintln!("there is no {HAPROXY} to compare with; scripts/setup names the package");
+    if !is_installed(HAPROXY) {
         return;
     }
     let directory = tempfile::tempdir().unwrap();

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use super::tests::{context, socket};
+use super::tests::{context, is_installed, socket};
 use super::{Listener, serve};
 use crate::plan::SocketLevel;
 use crate::stats::fixture;
@@ -14,8 +14,7 @@ const HATOP: &str = "/usr/bin/hatop";
 
 #[tokio::test]
 async fn hatop_shows_the_servers() {
-    if !std::path::Path::new(HATOP).exists() {
-        eprintln!("there is no {HATOP} to try; scripts/setup names the package");
+    if !is_installed(HATOP) {
         return;
     }
     let directory = tempfile::tempdir().unwrap();

@@ -21,6 +21,15 @@ impl Log for NoLog {
     fn change(&mut self, _: &crate::plan::Global) {}
 }
 
+/// Whether there is something to compare with.
+pub(super) fn is_installed(program: &str) -> bool {
+    let is_there = Path::new(program).exists();
+    if !is_there {
+        eprintln!("there is no {program} to compare with: scripts/test installs it");
+    }
+    is_there
+}
+
 /// The fixture's configuration with workers that have no sessions.
 pub(crate) fn context() -> Context {
     of(fixture::plan())
