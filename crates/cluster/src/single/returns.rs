@@ -37,7 +37,7 @@ enum Record {
 }
 
 /// Of one queue everything before some message has been seen, but for these.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Unseen {
     queue: u64,
     before: u64,
@@ -195,14 +195,14 @@ impl Left {
     pub(super) fn of(&mut self, queue: QueueId, first: Position, next: Position) -> Past {
         let mut returns = self.returns.remove(&queue).unwrap_or_default();
         let returns = returns.split_off(&first);
-        let Some(unseen) = &mut self.unseen else {
+        // One that was declared when the record was made already is not in it.
+        let Some(unseen) = self.unseen.as_mut().and_then(|all| all.remove(&queue)) else {
             return Past {
                 before: next,
                 returns,
                 ..Past::default()
             };
         };
-        let unseen = unseen.remove(&queue).unwrap_or_default();
         let runs = unseen.runs.into_iter();
         Past {
             before: Position(unseen.before),
@@ -265,6 +265,23 @@ mod tests {
         drop(log);
         let (.., left, records) = open(&disk);
         assert!(records == 0 && left.is_empty());
+    }
+
+    #[test]
+    fn of_a_queue_that_an_orderly_end_does_not_speak_of_everything_has_been_seen() {
+        let disk = SimulatedDisk::default();
+        let (log, returns, ..) = open(&disk);
+        let known = Past {
+            before: Position(9),
+            unseen: vec![(Position(4), Position(8))],
+            ..Past::default()
+        };
+        returns.stop(&log, &[(QueueId(7), known.clone())]).unwrap();
+        drop(log);
+        let (_log, _, mut left, _) = open(&disk);
+        assert_eq!(left.of(QueueId(7), Position(4), Position(9)), known);
+        let other = left.of(QueueId(8), Position(1), Position(5));
+        assert_eq!((other.before, other.unseen), (Position(5), Vec::new()));
     }
 
     #[test]
