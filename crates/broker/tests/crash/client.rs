@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use warren_amqp::client::{Confirms, Connection, Event, Login};
@@ -22,6 +22,8 @@ pub(crate) struct Gone;
 pub(crate) struct Client {
     stream: TcpStream,
     connection: Connection,
+    /// Out of the connection's outbox.
+    unsent: Bytes,
 }
 
 pub(crate) fn short(text: &str) -> ShortString {
@@ -34,7 +36,11 @@ impl Client {
         stream.set_nodelay(true).map_err(|_| Gone)?;
         let login = Login::plain("guest", "guest", "/", "crash test").unwrap();
         let connection = Connection::start(login);
-        let mut client = Self { stream, connection };
+        let mut client = Self {
+            stream,
+            connection,
+            unsent: Bytes::new(),
+        };
         let Event::Opened { .. } = client.event().await? else {
             return Err(Gone);
         };
@@ -42,9 +48,38 @@ impl Client {
         Ok(client)
     }
 
+    /// Sends what waits, and reads meanwhile: a broker that reads no more has said why.
     pub(crate) async fn send(&mut self) -> Result<(), Gone> {
-        let sent = self.stream.write_all_buf(self.connection.outbox()).await;
-        sent.map_err(|_| Gone)
+        while self.has_unsent() {
+            self.exchange().await?;
+        }
+        Ok(())
+    }
+
+    /// Is there anything to be sent?
+    fn has_unsent(&mut self) -> bool {
+        let outbox = self.connection.outbox();
+        if self.unsent.is_empty() && outbox.has_remaining() {
+            self.unsent = outbox.copy_to_bytes(outbox.remaining());
+        }
+        !self.unsent.is_empty()
+    }
+
+    /// Reads some octets, or writes some if there are any.
+    async fn exchange(&mut self) -> Result<(), Gone> {
+        let has_unsent = self.has_unsent();
+        let (mut reader, mut writer) = self.stream.split();
+        let either = async {
+            tokio::select! {
+                read = reader.read_buf(self.connection.input()) => read,
+                written = writer.write_buf(&mut self.unsent), if has_unsent => written,
+            }
+        };
+        let either = tokio::time::timeout(PATIENCE, either).await;
+        match either.expect("the broker lives and does not answer") {
+            Ok(0) | Err(_) => Err(Gone),
+            Ok(_) => Ok(()),
+        }
     }
 
     /// What comes next. May be dropped while it waits.
@@ -69,15 +104,7 @@ impl Client {
                 }
                 Some(Event::Heartbeat) => {}
                 Some(event) => return Ok(event),
-                None => {
-                    self.send().await?;
-                    let read = self.stream.read_buf(self.connection.input());
-                    let read = tokio::time::timeout(PATIENCE, read).await;
-                    match read.expect("the broker lives and does not answer") {
-                        Ok(0) | Err(_) => return Err(Gone),
-                        Ok(_) => {}
-                    }
-                }
+                None => self.exchange().await?,
             }
         }
     }
