@@ -76,6 +76,8 @@ pub(crate) struct Batch {
     awaited: Vec<ConfirmTicket>,
     /// What the last flush did not bring to where it should be.
     pub(crate) failed: Failed,
+    /// Nothing of what was published or settled last has to be kept. Of who has done neither nobody knows.
+    needs_no_disk: bool,
     /// The log has to have come this far before more is read: it was behind.
     behind: Option<ConfirmTicket>,
     /// These have to have less in memory before more is read.
@@ -214,7 +216,7 @@ impl Batch {
         client: &Client,
         confirms: &mut ByChannel<Confirms>,
     ) -> Result<Option<ConfirmTicket>, NotWritten> {
-        self.acks.flush(client, &mut self.after);
+        let works = self.acks.flush(client, &mut self.after) || !self.published.is_empty();
         self.flush_messages(client);
         self.failed.refused = !self.after.refused.is_empty();
         for number in self.after.refused.drain(..) {
@@ -246,18 +248,24 @@ impl Batch {
         }
         self.say(client, confirms);
         self.after.tell();
-        if let Ok(Some(ticket)) = written
-            && client.node.log.is_behind()
-        {
-            self.behind = Some(ticket);
-            wake_when_safe(client, ticket);
+        match &written {
+            Ok(None) if works => self.needs_no_disk = true,
+            Ok(Some(_)) => self.needs_no_disk = false,
+            Ok(None) | Err(_) => {}
         }
         written
     }
 
-    /// Messages come faster than the disk takes them: no more should be read until it has.
+    /// Messages come faster than the disk takes them, whoever brings them: no more should be read until it has. Who needs no disk goes on.
     pub(crate) fn is_behind(&mut self, client: &Client) -> bool {
-        self.behind = self.behind.filter(|ticket| !client.node.log.is_safe(*ticket));
+        let log = &client.node.log;
+        self.behind = self.behind.filter(|ticket| !log.is_safe(*ticket));
+        if self.behind.is_none() && !self.needs_no_disk {
+            self.behind = log.behind();
+            if let Some(ticket) = self.behind {
+                wake_when_safe(client, ticket);
+            }
+        }
         self.crowded.retain(|queue| queue.is_crowded());
         self.behind.is_some() || !self.crowded.is_empty()
     }

@@ -39,8 +39,8 @@ pub trait LogStore: Send + Sync {
     /// It never will be.
     fn wait(&self, ticket: ConfirmTicket) -> Result<(), NotWritten>;
 
-    /// So much is under way that who brings more should wait until some of it is safe.
-    fn is_behind(&self) -> bool;
+    /// So much is under way that who brings more should wait until this is safe.
+    fn behind(&self) -> Option<ConfirmTicket>;
 
     /// Can messages of so many octets be kept? For who asks before a queue has them.
     fn has_room(&self, octets: u64) -> bool;

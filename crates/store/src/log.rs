@@ -1,6 +1,8 @@
 //! The log as the broker sees it: threads around the writer and the keeper, and what waits between them.
 
 use std::any::Any;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::OnceLock;
@@ -10,7 +12,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use crate::batch::OCTETS_MAX;
 use crate::disk::Disk;
@@ -18,7 +20,7 @@ use crate::format::SEGMENT_HEADER;
 use crate::keeper::Keeper;
 use crate::recovery::recover;
 use crate::scrub::Scrub;
-use crate::shared::{Shared, Task};
+use crate::shared::{Shared, Spare, Task, fatal};
 use crate::statistics::{Statistics, add};
 use crate::writer::{SYNC_AFTER, Submitted, Writer};
 use crate::{
@@ -130,6 +132,11 @@ impl Log {
         };
         let writer = Writer::new(shared.clone(), segment, sequence);
         let keeper = Keeper::new(shared.clone());
+        // Whether there is room for messages is known before any are taken.
+        keeper.prepare().map_err(|fatal| OpenError::Disk {
+            source: io::Error::new(fatal.source.kind(), fatal.source),
+            path: fatal.path,
+        })?;
         log.start("log writer", {
             let (shared, backlog) = (shared.clone(), backlog.clone());
             move || write(&shared, &backlog, writer)
@@ -151,7 +158,15 @@ impl Log {
     }
 
     fn start(&mut self, name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), OpenError> {
-        let thread = thread::Builder::new().name(name.to_owned()).spawn(run);
+        let (shared, backlog) = (self.shared.clone(), self.backlog.clone());
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
+            if catch_unwind(AssertUnwindSafe(run)).is_err() {
+                // Who waits for it would wait for ever.
+                let panicked = io::Error::other("a thread of the log panicked");
+                backlog.fail(fatal("working in", &shared.directory)(panicked));
+                shared.give_task(Task::End);
+            }
+        });
         self.threads.push(thread.map_err(|source| OpenError::Disk {
             path: self.shared.directory.clone(),
             source,
@@ -167,9 +182,8 @@ impl Log {
     /// Appends a batch; waits while too much waits already. An empty batch is durable when everything before it is.
     pub fn append(&self, batch: Batch) -> Result<Ticket, AppendError> {
         let room = self.admit(&batch)?;
-        let octets = batch.octets() as usize;
         let mut waiting = self.backlog.waiting.lock();
-        while waiting.octets > 0 && waiting.octets + octets > self.shared.options.backlog_octets {
+        while !self.has_room(&waiting, &batch) {
             self.backlog.check()?;
             self.backlog.moved.wait(&mut waiting);
         }
@@ -178,17 +192,35 @@ impl Log {
 
     /// Appends a batch and leaves an empty one, or leaves it as it is: with [`AppendError::Busy`] when too much waits already.
     pub fn try_append(&self, batch: &mut Batch) -> Result<Ticket, AppendError> {
-        let waiting = self.backlog.waiting.lock().octets;
-        if waiting > 0 && waiting + batch.octets() as usize > self.shared.options.backlog_octets {
-            return Err(AppendError::Busy { waiting });
-        }
+        drop(self.with_room(batch)?);
         let room = self.admit(batch)?;
-        let batch = std::mem::take(batch);
-        Ok(self.backlog.submit(self.backlog.waiting.lock(), batch, room)?)
+        let waiting = match room {
+            // Others may have been faster.
+            None => self.with_room(batch)?,
+            // A segment that was made for it is not given back.
+            Some(_) => self.backlog.waiting.lock(),
+        };
+        Ok(self.backlog.submit(waiting, std::mem::take(batch), room)?)
+    }
+
+    /// What waits for the writer, if the batch may wait, too.
+    fn with_room(&self, batch: &Batch) -> Result<MutexGuard<'_, Waiting>, AppendError> {
+        self.backlog.check()?;
+        let waiting = self.backlog.waiting.lock();
+        match self.has_room(&waiting, batch) {
+            true => Ok(waiting),
+            false => Err(AppendError::Busy {
+                waiting: waiting.octets,
+            }),
+        }
+    }
+
+    fn has_room(&self, waiting: &Waiting, batch: &Batch) -> bool {
+        waiting.octets == 0 || waiting.octets + batch.octets() as usize <= self.shared.options.backlog_octets
     }
 
     /// Takes what is needed to promise that the batch can be written.
-    fn admit(&self, batch: &Batch) -> Result<Option<crate::shared::Spare>, AppendError> {
+    fn admit(&self, batch: &Batch) -> Result<Option<Spare>, AppendError> {
         self.backlog.check()?;
         let (octets, limit) = (batch.octets(), OCTETS_MAX);
         if octets > limit {
@@ -253,13 +285,15 @@ impl Log {
         self.shared.space.lock().full
     }
 
-    /// Whether half of what may wait for the writer does: who brings more should wait until some of it is durable.
-    pub fn is_behind(&self) -> bool {
-        self.backlog.waiting.lock().octets > self.shared.options.backlog_octets / 2
+    /// The last ticket, if half of what may wait for the writer does: who brings more should wait until it is durable.
+    pub fn behind(&self) -> Option<Ticket> {
+        let waiting = self.backlog.waiting.lock();
+        let is_behind = waiting.octets > self.shared.options.backlog_octets / 2;
+        is_behind.then(|| Ticket(waiting.next.saturating_sub(1)))
     }
 
     /// Octets that the file system of the data directory still has for us.
-    pub fn free_octets(&self) -> std::io::Result<u64> {
+    pub fn free_octets(&self) -> io::Result<u64> {
         self.shared.disk.free(&self.shared.directory)
     }
 
@@ -285,10 +319,8 @@ impl Drop for Log {
         self.backlog.wake.notify_all();
         self.backlog.moved.notify_all();
         for thread in self.threads.drain(..) {
-            if thread.join().is_err() {
-                // It has panicked, and said so; what is on disk is whole all the same.
-                break;
-            }
+            // A panic has been told as what it is, the end of the log.
+            thread.join().ok();
         }
     }
 }
@@ -300,9 +332,9 @@ impl Backlog {
 
     fn submit(
         &self,
-        mut waiting: parking_lot::MutexGuard<'_, Waiting>,
+        mut waiting: MutexGuard<'_, Waiting>,
         mut batch: Batch,
-        room: Option<crate::shared::Spare>,
+        room: Option<Spare>,
     ) -> Result<Ticket, Fatal> {
         self.check()?;
         batch.sum();

@@ -22,7 +22,7 @@ pub struct Options {
     pub durability: Durability,
     /// Size of a segment's file. Taken from the disk beforehand; a log has at least four of them. Between 64 KiB and 1 GiB.
     pub segment_octets: u64,
-    /// How much may wait for the writer before appenders have to wait too; at most half a segment.
+    /// How much may wait for the writer before appenders have to wait too; at most half a segment. As much again may be being written.
     pub backlog_octets: usize,
     /// Time between the starts of two writes, so that batches become large also where syncing takes no time. The first after a pause does
     /// not wait.

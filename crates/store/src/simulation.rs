@@ -462,7 +462,7 @@ impl World {
             self.disk.set_weather(Weather {
                 power_cut_at: Some(operations + horizon),
                 sync_fails_at: fails.then(|| self.disk.syncs() + 1 + self.dice.below(60)),
-                capacity: None,
+                ..Weather::default()
             });
             if let Some(mut life) = self.start() {
                 while self.step(&mut life).is_ok() {}

@@ -259,7 +259,8 @@ impl Writer {
 
     fn spare(&self) -> Result<Spare, Fatal> {
         let spare = self.shared.space.lock().spares.pop();
-        // The keeper makes another.
+        // The keeper makes another. It cannot be between looking and waiting while we hold this.
+        drop(self.shared.tasks.lock());
         self.shared.tasks_changed.notify_all();
         match spare {
             Some(spare) => Ok(spare),

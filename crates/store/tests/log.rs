@@ -1,14 +1,14 @@
 //! A log with its threads, on a simulated disk and on the real one.
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use warren_store::{
-    Batch, Disk, Durability, Log, Message, MessageId, OpenError, Options, Place, Progress, RealDisk,
-    Recovered, SimulatedDisk, StreamId, Weather,
+    AppendError, Batch, Disk, Durability, Log, Message, MessageId, OpenError, Options, Place, Progress,
+    RealDisk, Recovered, SimulatedDisk, StreamId, Ticket, Weather,
 };
 
 const QUEUE: StreamId = StreamId(7);
@@ -199,6 +199,71 @@ fn a_failed_sync_ends_the_log_and_nothing_is_durable_afterwards() {
         .filter(|one| matches!(one, Progress::Failed(_)))
         .count();
     assert_eq!(failed, 1);
+}
+
+#[test]
+fn a_thread_of_the_log_that_panics_ends_the_log_for_all_who_wait() {
+    let disk: Arc<dyn Disk> = Arc::new(SimulatedDisk::default());
+    let log = Log::open(Path::new("/data"), disk, small(), |progress| {
+        assert!(!matches!(progress, Progress::Durable(_)), "a defect")
+    });
+    let (log, _) = log.unwrap();
+    let mut next = 0..;
+    eventually("the log has ended", || {
+        let mut batch = message(next.next().unwrap(), b"");
+        matches!(log.try_append(&mut batch), Err(AppendError::Fatal(_)))
+    });
+    assert!(log.wait(Ticket(u64::MAX)).is_err());
+}
+
+#[test]
+fn what_waits_for_a_disk_that_does_not_write_is_bounded_however_many_append() {
+    const APPENDERS: u64 = 32;
+    let (disk, limit) = (SimulatedDisk::default(), 512 << 10);
+    let options = Options {
+        segment_octets: 2 * limit,
+        ..Options::default()
+    };
+    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+    let (log, _) = Log::open(Path::new("/data"), shared, options, |_| {}).unwrap();
+    disk.set_weather(Weather {
+        syncs_wait: true,
+        ..Weather::default()
+    });
+    let start = Barrier::new(APPENDERS as usize);
+    let append = |appender: u64| {
+        start.wait();
+        let mut taken = None;
+        for position in 0.. {
+            let mut batch = Batch::new();
+            add(&mut batch, StreamId(appender), position, &[1; 30_000]);
+            match log.try_append(&mut batch) {
+                Ok(ticket) => taken = Some(ticket),
+                Err(AppendError::Busy { waiting }) if log.behind().is_some() => {
+                    assert!(waiting as u64 <= limit, "{waiting}");
+                    break;
+                }
+                Err(AppendError::Busy { .. }) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+        taken
+    };
+    let append = &append;
+    let taken: Vec<Ticket> = std::thread::scope(|scope| {
+        let appenders: Vec<_> = (1..=APPENDERS)
+            .map(|appender| scope.spawn(move || append(appender)))
+            .collect();
+        let taken = appenders.into_iter().filter_map(|one| one.join().unwrap());
+        taken.collect()
+    });
+    let waiting = log.statistics().waiting;
+    assert!(waiting <= limit && waiting > limit / 2, "{waiting}");
+    let last = taken.into_iter().max().unwrap();
+    assert!(!last.is_durable(log.durable()));
+    disk.set_weather(Weather::default());
+    log.wait(last).unwrap();
+    assert_eq!(log.behind(), None);
 }
 
 #[test]

@@ -41,10 +41,10 @@ pub(crate) struct Acks {
 }
 
 impl Acks {
-    /// Tells the queues.
-    pub(crate) fn flush(&mut self, client: &Client, after: &mut Aftermath) {
+    /// Tells the queues. False: there are none.
+    pub(crate) fn flush(&mut self, client: &Client, after: &mut Aftermath) -> bool {
         if self.settled.is_empty() {
-            return;
+            return false;
         }
         // Of several consumers in turn: those of each together.
         self.settled.sort_by_key(|one| one.origin);
@@ -52,6 +52,7 @@ impl Acks {
         if std::mem::take(&mut self.full) {
             unblock(self.channel, client, after);
         }
+        true
     }
 }
 

@@ -9,6 +9,7 @@
 //! Once with a process and SIGKILL, once with a disk that loses whatever was not synced. `SEED=` starts with another seed,
 //! `ROUNDS=` lasts longer.
 
+mod behind;
 mod client;
 mod clock;
 mod delayed;
@@ -63,12 +64,16 @@ fn options() -> Options {
 
 /// Opens a node, and listens.
 async fn start(directory: &Path, disk: Arc<dyn Disk>) -> (Arc<Node>, SocketAddr) {
+    open(Member::alone_on(disk, directory, options()).unwrap()).await
+}
+
+/// The same with what is under it.
+async fn open(member: Member) -> (Arc<Node>, SocketAddr) {
     let settings = Settings {
         // Disks of these tests are small: only a full one is short.
         disk_free_limit: DiskLimit::Octets(0),
         ..Settings::default()
     };
-    let member = Member::alone_on(disk, directory, options()).unwrap();
     let (node, _) = Node::open("rabbit@crash".to_owned(), settings, member).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

@@ -117,8 +117,9 @@ impl LogStore for SingleLog {
         }
     }
 
-    fn is_behind(&self) -> bool {
-        self.log.is_behind()
+    fn behind(&self) -> Option<ConfirmTicket> {
+        let ticket = self.log.behind()?;
+        Some(ConfirmTicket::new(ticket.0))
     }
 
     fn has_room(&self, octets: u64) -> bool {

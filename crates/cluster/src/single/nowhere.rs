@@ -29,8 +29,8 @@ impl LogStore for Nowhere {
         Ok(())
     }
 
-    fn is_behind(&self) -> bool {
-        false
+    fn behind(&self) -> Option<ConfirmTicket> {
+        None
     }
 
     fn has_room(&self, _octets: u64) -> bool {

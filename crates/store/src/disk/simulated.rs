@@ -10,7 +10,7 @@ use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 
 use super::{Disk, DiskFile};
 
@@ -25,12 +25,15 @@ pub struct Weather {
     pub sync_fails_at: Option<u64>,
     /// Octets that files may have together.
     pub capacity: Option<u64>,
+    /// Syncs do not return before the weather changes.
+    pub syncs_wait: bool,
 }
 
 /// See the module. Clones are the same disk.
 #[derive(Clone, Default)]
 pub struct SimulatedDisk {
     state: Arc<Mutex<State>>,
+    weather_changed: Arc<Condvar>,
 }
 
 #[derive(Default)]
@@ -74,6 +77,7 @@ impl SimulatedDisk {
 
     pub fn set_weather(&self, weather: Weather) {
         self.state.lock().weather = weather;
+        self.weather_changed.notify_all();
     }
 
     /// Operations so far that changed something; to choose where to cut the power.
@@ -334,6 +338,10 @@ impl DiskFile for SimulatedFile {
     }
 
     fn sync(&self) -> io::Result<()> {
+        let waits = |state: &mut State| state.weather.syncs_wait;
+        self.disk
+            .weather_changed
+            .wait_while(&mut self.disk.state.lock(), waits);
         self.disk.change(|state| {
             state.syncs += 1;
             if state.weather.sync_fails_at.is_some_and(|at| state.syncs >= at) {

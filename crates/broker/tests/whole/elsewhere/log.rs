@@ -261,8 +261,10 @@ impl LogStore for Elsewhere {
         Ok(())
     }
 
-    fn is_behind(&self) -> bool {
-        self.pending() > 100
+    fn behind(&self) -> Option<ConfirmTicket> {
+        let state = self.state.lock();
+        let last = state.pending.last().filter(|_| state.pending.len() > 100);
+        last.map(|write| ConfirmTicket::new(write.ticket))
     }
 
     fn has_room(&self, _octets: u64) -> bool {
