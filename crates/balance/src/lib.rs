@@ -35,6 +35,6 @@ mod types;
 pub use algorithm::{Algorithm, Balancer, InvalidServers, Request, Server, Unchosen};
 pub use health::{Admin, Health};
 pub use queue::{Limit, Queue, QueueFull, Ticket};
-pub use stick::{Counters, Key, StickTable, TableFull};
+pub use stick::{Counters, Key, Periods, StickTable, TableFull};
 pub use time::Instant;
 pub use types::{Backups, InvalidWeight, ServerId, Share, Weight};

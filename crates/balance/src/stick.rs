@@ -52,12 +52,43 @@ pub struct Counters {
     pub conn_cnt: u64,
     /// Connections in the last period, estimated from this period and the one before.
     pub conn_rate: u64,
+    /// HTTP requests since the entry was made.
+    pub http_req_cnt: u64,
+    /// HTTP requests in the last period.
+    pub http_req_rate: u64,
+    /// HTTP errors of the client since the entry was made.
+    pub http_err_cnt: u64,
+    /// HTTP errors of the client in the last period.
+    pub http_err_rate: u64,
     /// General purpose counter.
     pub gpc0: u64,
     /// From the client.
     pub bytes_in: u64,
     /// To the client.
     pub bytes_out: u64,
+}
+
+/// Milliseconds over which each rate is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Periods {
+    /// Of connections.
+    pub conn: NonZeroU32,
+    /// Of HTTP requests.
+    pub http_req: NonZeroU32,
+    /// Of HTTP errors.
+    pub http_err: NonZeroU32,
+}
+
+impl Periods {
+    /// All of them so long.
+    #[must_use]
+    pub const fn all(millis: NonZeroU32) -> Self {
+        Self {
+            conn: millis,
+            http_req: millis,
+            http_err: millis,
+        }
+    }
 }
 
 /// Every entry has open connections, so none can be dropped.
@@ -70,8 +101,7 @@ pub struct TableFull(pub usize);
 pub struct StickTable {
     size: usize,
     expire: Option<Duration>,
-    /// Milliseconds over which the rate is taken.
-    period: NonZeroU32,
+    periods: Periods,
     entries: HashMap<Key, Entry>,
     /// Entries without connections, the one touched longest ago first.
     idle: BTreeMap<Touch, Key>,
@@ -84,7 +114,9 @@ type Touch = (Instant, u64);
 struct Entry {
     counters: Counters,
     touched: Touch,
-    rate: Rate,
+    conn: Rate,
+    http_req: Rate,
+    http_err: Rate,
 }
 
 /// Events of this period and of the one before.
@@ -96,14 +128,13 @@ struct Rate {
 }
 
 impl StickTable {
-    /// Of at most `size` entries that are forgotten `expire` after they were touched last, with rates per `period`
-    /// milliseconds.
+    /// Of at most `size` entries that are forgotten `expire` after they were touched last.
     #[must_use]
-    pub fn new(size: usize, expire: Option<Duration>, period: NonZeroU32) -> Self {
+    pub fn new(size: usize, expire: Option<Duration>, periods: Periods) -> Self {
         Self {
             size,
             expire,
-            period,
+            periods,
             entries: HashMap::new(),
             idle: BTreeMap::new(),
             touches: 0,
@@ -119,12 +150,34 @@ impl StickTable {
         if !self.entries.contains_key(key) {
             self.make_room()?;
         }
-        let period = self.period;
+        let period = self.periods.conn;
         Ok(self.touch(now, key, |entry| {
             entry.counters.conn_cur = entry.counters.conn_cur.saturating_add(1);
             entry.counters.conn_cnt = entry.counters.conn_cnt.saturating_add(1);
-            entry.rate.add(now, period);
+            entry.conn.add(now, period);
         }))
+    }
+
+    /// An HTTP request came from a key that is known.
+    pub fn add_request(&mut self, now: Instant, key: &Key) {
+        let period = self.periods.http_req;
+        if self.entries.contains_key(key) {
+            self.touch(now, key, |entry| {
+                entry.counters.http_req_cnt = entry.counters.http_req_cnt.saturating_add(1);
+                entry.http_req.add(now, period);
+            });
+        }
+    }
+
+    /// A request from a key that is known was an error of the client's.
+    pub fn add_error(&mut self, now: Instant, key: &Key) {
+        let period = self.periods.http_err;
+        if self.entries.contains_key(key) {
+            self.touch(now, key, |entry| {
+                entry.counters.http_err_cnt = entry.counters.http_err_cnt.saturating_add(1);
+                entry.http_err.add(now, period);
+            });
+        }
     }
 
     /// A connection ended, having carried so many octets. Nothing happens if its key is not known.
@@ -172,7 +225,7 @@ impl StickTable {
     pub fn get(&self, now: Instant, key: &Key) -> Option<Counters> {
         let entry = self.entries.get(key)?;
         let over = entry.counters.conn_cur == 0 && self.over(now, entry.touched);
-        (!over).then(|| entry.counters(now, self.period))
+        (!over).then(|| entry.counters(now, &self.periods))
     }
 
     /// All entries, with the time they have left unless they are in use or never expire; in no order.
@@ -185,7 +238,7 @@ impl StickTable {
             let (touched, _) = entry.touched;
             let age = Duration::from_millis(now.millis_since(touched));
             let left = self.expire.map(|expire| expire.saturating_sub(age));
-            (key, entry.counters(now, self.period), left)
+            (key, entry.counters(now, &self.periods), left)
         })
     }
 
@@ -262,7 +315,9 @@ impl StickTable {
         let entry = self.entries.entry(key.clone()).or_insert_with(|| Entry {
             counters: Counters::default(),
             touched,
-            rate: Rate::default(),
+            conn: Rate::default(),
+            http_req: Rate::default(),
+            http_err: Rate::default(),
         });
         self.idle.remove(&entry.touched);
         entry.touched = touched;
@@ -270,14 +325,16 @@ impl StickTable {
         if entry.counters.conn_cur == 0 {
             self.idle.insert(touched, key.clone());
         }
-        entry.counters(now, self.period)
+        entry.counters(now, &self.periods)
     }
 }
 
 impl Entry {
-    fn counters(&self, now: Instant, period: NonZeroU32) -> Counters {
+    fn counters(&self, now: Instant, periods: &Periods) -> Counters {
         Counters {
-            conn_rate: self.rate.read(now, period),
+            conn_rate: self.conn.read(now, periods.conn),
+            http_req_rate: self.http_req.read(now, periods.http_req),
+            http_err_rate: self.http_err.read(now, periods.http_err),
             ..self.counters
         }
     }
@@ -316,7 +373,7 @@ mod tests {
 
     use super::*;
 
-    const SECOND: NonZeroU32 = NonZeroU32::new(1000).unwrap();
+    const SECOND: Periods = Periods::all(NonZeroU32::new(1000).unwrap());
 
     const fn at(millis: u64) -> Instant {
         Instant::from_millis(millis)
@@ -364,6 +421,32 @@ mod tests {
     }
 
     #[test]
+    fn requests_and_errors_are_counted_of_who_is_known_each_over_a_period_of_its_own() {
+        let millis = |millis| NonZeroU32::new(millis).unwrap();
+        let periods = Periods {
+            http_req: millis(2000),
+            http_err: millis(500),
+            ..SECOND
+        };
+        let mut table = StickTable::new(9, None, periods);
+        let key = Key::Integer(7);
+        table.add_request(at(0), &key);
+        assert!(table.is_empty());
+        table.open(at(4000), &key).unwrap();
+        for _ in 0..4 {
+            table.add_request(at(4000), &key);
+            table.add_error(at(4000), &key);
+        }
+        let rates = [4000, 4750, 5500, 7000].map(|millis| {
+            let known = table.get(at(millis), &key).unwrap();
+            [known.conn_rate, known.http_req_rate, known.http_err_rate]
+        });
+        assert_eq!(rates, [[1, 4, 4], [1, 4, 2], [0, 4, 0], [0, 2, 0]]);
+        let known = table.get(at(9000), &key).unwrap();
+        assert_eq!((known.http_req_cnt, known.http_err_cnt), (4, 4));
+    }
+
+    #[test]
     fn a_counter_can_be_set_whether_or_not_the_key_was_known() {
         let mut table = StickTable::new(1, None, SECOND);
         let key = Key::from("::ffff:192.0.2.1".parse::<IpAddr>().unwrap());
@@ -378,7 +461,7 @@ mod tests {
 
     #[test]
     fn a_key_can_be_made_seen_and_removed_unless_it_has_connections() {
-        let mut table = StickTable::new(2, Some(Duration::from_secs(10)), NonZeroU32::MIN);
+        let mut table = StickTable::new(2, Some(Duration::from_secs(10)), SECOND);
         let (one, two) = (Key::Integer(1), Key::Integer(2));
         let now = Instant::from_millis(1000);
         table.keep(now, &one).unwrap();

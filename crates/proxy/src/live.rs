@@ -10,6 +10,7 @@ pub mod counters;
 mod encryption;
 mod frontend;
 mod server;
+mod table;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ pub use counters::{Cells, Gauge, PipeCount, Rate, Tally, Timings, Totals};
 pub use encryption::{Counted, Encryption};
 pub use frontend::{Frontend, Socket};
 pub use server::{CheckResult, Operational, Server, Target};
+pub use table::Table;
 
 use crate::plan::{self, Plan};
 use crate::tls::Keyring;
@@ -90,6 +92,8 @@ pub struct Snapshot {
     pub frontends: Vec<Arc<Frontend>>,
     /// As [`Plan::backends`].
     pub backends: Vec<Arc<Backend>>,
+    /// As [`Plan::tables`].
+    pub tables: Vec<Arc<Table>>,
     /// Places in both lists of this snapshot, by name.
     named_frontends: HashMap<Arc<str>, usize>,
     named_backends: HashMap<Arc<str>, usize>,
@@ -251,12 +255,28 @@ impl Snapshot {
         let names = backends.iter().map(|backend| Arc::clone(&backend.name));
         let named_backends = names.zip(0..).collect();
         Self {
+            tables: plan
+                .tables
+                .iter()
+                .map(|new| {
+                    // Laid out in another way, it begins anew.
+                    let mut old = before.into_iter().flat_map(|before| &before.tables);
+                    let same = old.find(|old| old.plan == *new);
+                    same.map_or_else(|| Arc::new(Table::new(Arc::clone(new))), Arc::clone)
+                })
+                .collect(),
             plan,
             frontends,
             backends,
             named_frontends,
             named_backends,
         }
+    }
+
+    /// A table of clients by its name.
+    #[must_use]
+    pub fn table(&self, name: &str) -> Option<&Arc<Table>> {
+        self.tables.iter().find(|table| table.plan.name == name)
     }
 
     /// A backend by its name.

@@ -8,6 +8,7 @@ mod frontend;
 mod log;
 mod rules;
 mod server;
+mod table;
 #[cfg(test)]
 pub(crate) mod testing;
 
@@ -27,13 +28,15 @@ pub use frontend::{
 };
 pub use log::{Facility, Level, LogFormat, LogTarget, Logging, Transport};
 pub use rules::{
-    Answer, Capture, Condition, Edit, HttpAction, HttpRule, NameLike, NameRegex, Pattern, Persist, Redirect,
-    RedirectOptions, Replace, Sample, Switch, SwitchTo, TcpAction, TcpRule, Template, Term, Test, UseServer,
+    Answer, Capture, Condition, Edit, HttpAction, HttpRule, Moment, NameLike, NameRegex, Pattern, Persist,
+    Redirect, RedirectOptions, Replace, Sample, Switch, SwitchTo, TcpAction, TcpRule, Template, Term, Test,
+    UseServer,
 };
 pub use server::{
     Agent, Check, CheckKind, ErrorAction, Expect, Expected, HostAddress, Keepalive, Observe, ProxyVersion,
     SendProxy, Server, ServerTls, Step, Verify,
 };
+pub use table::{Counter, Table, TableKey, Track, TrackKey};
 
 /// Everything.
 #[derive(Clone, Debug)]
@@ -44,6 +47,8 @@ pub struct Plan {
     pub frontends: Vec<Arc<Frontend>>,
     /// In the order of the file.
     pub backends: Vec<Arc<Backend>>,
+    /// What is remembered of clients, but for [`Backend::stick`].
+    pub tables: Vec<Arc<Table>>,
 }
 
 /// A backend of the same plan, by its name. Names keep their meaning in a reload, during which sessions of the plan before

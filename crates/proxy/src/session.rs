@@ -20,6 +20,7 @@ mod opening;
 pub(crate) mod relay;
 #[cfg(test)]
 pub(crate) mod tests;
+pub(crate) mod tracking;
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -31,6 +32,7 @@ use self::endpoint::{Endpoint, Received};
 use self::http::Http;
 use self::opening::{Opened, Opening};
 use self::relay::Relay;
+use self::tracking::Tracked;
 use crate::live::{Backend, Frontend, Server, Target};
 use crate::plan::{self, LogFormat, Mode};
 use crate::record::{AmqpFacts, Cause, Phase, Record, Refusal, Refused, Termination, Times, TlsFacts};
@@ -144,16 +146,23 @@ pub(crate) struct Common {
     pub(crate) changed: bool,
     /// It is among those that could go on once others have had their turn.
     pub(crate) lined_up: bool,
-    /// It counts in the frontend's table of sources.
-    pub(crate) counted_source: bool,
     /// Nothing is to be logged, or it has been already.
     pub(crate) unlogged: bool,
     /// Why it did not come in.
     pub(crate) refusal: Option<Refusal>,
-    /// Who the client is according to a PROXY protocol header.
-    pub(crate) told: Option<Box<Told>>,
+    /// What few sessions have.
+    rare: Option<Box<Rare>>,
     /// It is to end soon.
     pub(crate) leaving: Option<Box<Leaving>>,
+}
+
+/// What few sessions have.
+#[derive(Debug, Default)]
+pub(crate) struct Rare {
+    /// Who the client is according to a PROXY protocol header.
+    pub(crate) told: Option<Told>,
+    /// Where it is counted.
+    pub(crate) tracked: Vec<Tracked>,
 }
 
 /// What a PROXY protocol header said.
@@ -233,9 +242,8 @@ impl Session {
                 termination: None,
                 changed: true,
                 lined_up: false,
-                counted_source: false,
                 unlogged: false,
-                told: None,
+                rare: None,
                 refusal: None,
                 leaving: None,
             },
@@ -471,7 +479,7 @@ impl Session {
         }
         common.farewell();
         common.leave_server(context);
-        common.leave_source(context);
+        common.end_tracking(context);
         if let Some(backend) = &common.backend {
             backend.sessions.leave();
         }
@@ -574,7 +582,7 @@ impl Common {
 
     /// The address the client came in by.
     pub(crate) fn local_address(&self) -> Option<SocketAddr> {
-        match &self.told {
+        match self.told() {
             Some(told) => told.local,
             None => self.client.local(),
         }
@@ -611,13 +619,23 @@ impl Common {
         self.client.tls()?.facts()
     }
 
-    fn leave_source(&self, context: &Context) {
-        if self.counted_source
-            && let Some(address) = self.client_address
-            && let Some(table) = self.frontend().sources.lock().as_mut()
-        {
-            let key = warren_balance::Key::from(address.ip());
-            table.close(context.time(), &key, self.bytes[0], self.bytes[1]);
+    /// Who the client is according to a PROXY protocol header.
+    fn told(&self) -> Option<&Told> {
+        self.rare.as_ref()?.told.as_ref()
+    }
+
+    /// Where it is counted.
+    pub(crate) fn tracked(&self) -> &[Tracked] {
+        self.rare.as_ref().map_or(&[], |rare| &rare.tracked)
+    }
+
+    pub(crate) fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    fn end_tracking(&self, context: &Context) {
+        for tracked in self.tracked() {
+            tracked.end(context.time(), self.bytes);
         }
     }
 

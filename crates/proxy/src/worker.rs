@@ -347,7 +347,10 @@ pub struct Visit {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Service {
     /// The statistics (`<STATS>`).
-    Stats,
+    Stats {
+        /// If there are buttons at all, they are for this client (`stats admin if CONDITION`).
+        admin: bool,
+    },
     /// Prometheus metrics (`<PROMEX>`).
     Prometheus,
 }

@@ -3,6 +3,7 @@
 //! Nothing here asks the system: whether a name resolves, a file is readable or a user exists is for the running proxy
 //! and `warren check` to say. The only files read are the pages of `error_files`, which are part of the plan.
 
+mod actions;
 pub(crate) mod address;
 mod answer;
 mod backend;
@@ -14,19 +15,21 @@ mod frontend;
 mod global;
 mod line;
 mod log;
+mod redirect;
 mod rules;
 mod sample;
 mod server;
 mod stats;
+mod table;
 mod timeouts;
 mod tls;
 
 /// What the reference of rules is made from.
 pub(super) mod reference {
-    pub(in crate::config) use super::condition::PREDEFINED;
-    pub(in crate::config) use super::rules::{
+    pub(in crate::config) use super::actions::{
         AFTER_ACTIONS, REFUSED_ACTIONS, REQUEST_ACTIONS, RESPONSE_ACTIONS,
     };
+    pub(in crate::config) use super::condition::PREDEFINED;
     pub(in crate::config) use super::sample::names as samples;
 }
 
@@ -44,7 +47,7 @@ use warren_kit::diagnostics::Diagnostic;
 use super::file::{Proxy, Section};
 use super::load::Machine;
 use super::named::NAME;
-use crate::plan::{Backend, BackendName, Frontend, LogTarget, Mode, Origin, Plan, ProxyId};
+use crate::plan::{Backend, BackendName, Frontend, LogTarget, Mode, Moment, Origin, Plan, ProxyId, Table};
 
 /// The most proxies, and servers of one backend.
 const PROXIES_MAX: usize = 4096;
@@ -76,6 +79,8 @@ struct Surroundings<'a> {
     origin: Origin,
     /// Of backends, in their order.
     backends: Vec<(&'a str, Mode)>,
+    /// Of clients.
+    tables: Vec<Table>,
     log: Vec<Arc<LogTarget>>,
     maxconn: NonZeroU32,
 }
@@ -108,6 +113,7 @@ fn plan(report: &mut Report, file: &Proxy, origin: Origin, machine: &Machine) ->
             .filter(|given| given.back)
             .map(|given| (given.name.get_ref().as_str(), given.mode))
             .collect(),
+        tables: tables(report, &sections),
         log: global.logs.clone(),
         maxconn: global.maxconn,
     };
@@ -139,7 +145,27 @@ fn plan(report: &mut Report, file: &Proxy, origin: Origin, machine: &Machine) ->
         global,
         frontends: frontends.into_iter().map(Arc::new).collect(),
         backends: backends.into_iter().map(Arc::new).collect(),
+        tables: surroundings.tables.into_iter().map(Arc::new).collect(),
     }
+}
+
+/// A frontend and a backend may have the same name, tables may not.
+fn tables(report: &mut Report, sections: &[Given<'_>]) -> Vec<Table> {
+    let mut tables: Vec<Table> = Vec::new();
+    for given in sections {
+        let Some(table) = table::table(report, given) else {
+            continue;
+        };
+        if tables.iter().any(|known| known.name == table.name) {
+            report.error(
+                given.name.span(),
+                format!("there are two tables called `{}`", table.name),
+                "give one of the sections another name",
+            );
+        }
+        tables.push(table);
+    }
+    tables
 }
 
 /// All sections in the order of the file.
@@ -307,7 +333,7 @@ fn rules_of_backends(
             continue;
         };
         let rules = rules::Scope::new(&mut Report::default(), given, surroundings).tcp_rules(report);
-        if rules.iter().any(|rule| !rule.content) {
+        if rules.iter().any(|rule| rule.moment != Moment::Content) {
             report.error(
                 first.span(),
                 "a backend has no connection to accept or reject yet",
@@ -318,7 +344,12 @@ fn rules_of_backends(
             if !frontend.may_lead_to(given.name.get_ref(), given.mode) {
                 continue;
             }
-            if !frontend.switches.is_empty() || frontend.tcp_rules.iter().any(|rule| rule.content) {
+            if !frontend.switches.is_empty()
+                || frontend
+                    .tcp_rules
+                    .iter()
+                    .any(|rule| rule.moment == Moment::Content)
+            {
                 report.error(
                     first.span(),
                     format!(

@@ -131,6 +131,8 @@ pub struct Section {
     pub rate_limit: Option<Spanned<i64>>,
     /// (frontend) Limits for each client address.
     pub per_source: Option<Spanned<PerSource>>,
+    /// What is remembered of clients, for rules that count them: `"track-sc0 src"`. It has the name of this section.
+    pub table: Option<Spanned<Table>>,
     /// (frontend) The backend, unless `use_backend` chooses another.
     pub default_backend: Option<Spanned<String>>,
     /// Conditions with names, as after `acl` in haproxy.cfg: `"is_api path_beg /api"`.
@@ -393,6 +395,23 @@ pub struct PerSource {
     pub expire: Option<Spanned<HumanDuration>>,
 }
 
+/// What is remembered of clients.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Table {
+    /// What they are known by: `"ip"`, `"ipv6"`, `"integer"` or `"string"`. Default `"ip"`.
+    pub kind: Option<Spanned<String>>,
+    /// Octets of a string that count. Default 32.
+    pub length: Option<Spanned<i64>>,
+    /// How many are remembered. Default 100000.
+    pub size: Option<Spanned<i64>>,
+    /// How long after they were seen last. Default: until there is no room.
+    pub expire: Option<Spanned<HumanDuration>>,
+    /// What is counted, as in haproxy.cfg: `"conn_cur"`, `"http_req_rate(10s)"`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub store: Vec<Spanned<String>>,
+}
+
 /// Something that the log shows.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -437,6 +456,9 @@ pub struct StatsTable {
     /// Buttons that change things. Default false.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub admin: bool,
+    /// Whom they are for, as in haproxy.cfg: `"if { src 192.0.2.0/24 }"`; one of these has to hold. Default: everybody.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub admin_if: Vec<Spanned<String>>,
     /// How often a browser without scripts asks again.
     pub refresh: Option<Spanned<HumanDuration>>,
     /// Do not show the program's version. Default false.

@@ -186,9 +186,7 @@ impl Reader {
 
     fn inside(&mut self, statement: &Statement) {
         match &mut self.at {
-            Some(At::Global) => {
-                read_statement(&mut self.report, statement, &[GLOBAL], &mut self.globals, None)
-            }
+            Some(At::Global) => read_statement(&mut self.report, statement, GLOBAL, &mut self.globals, None),
             Some(At::Userlist) => {
                 read_statement(&mut self.report, statement, &[USERLIST], &mut self.users, None)
             }

@@ -75,7 +75,8 @@ pub(crate) struct SessionRecord {
     pub(crate) client_address: Option<SocketAddr>,
     /// The address it came in by, if somebody else had to say so.
     pub(crate) told: Option<Option<SocketAddr>>,
-    pub(crate) counted_source: bool,
+    /// Number, table and key under which its client is counted.
+    pub(crate) tracked: Vec<(u8, String, String)>,
     pub(crate) accepted_at: SystemTime,
     pub(crate) accepted: u64,
     /// Octets from client and server.

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use warren_balance::health::State;
 use warren_balance::queue::Limit;
 use warren_balance::{
-    Backups, Balancer, Instant, Key, Queue, Request, ServerId, StickTable, Ticket, Unchosen,
+    Backups, Balancer, Instant, Key, Periods, Queue, Request, ServerId, StickTable, Ticket, Unchosen,
 };
 
 use super::capture::LastRefused;
@@ -486,6 +486,6 @@ fn stick(plan: &plan::Backend) -> Option<StickTable> {
     Some(StickTable::new(
         stick.size as usize,
         stick.expire,
-        NonZeroU32::MIN.saturating_add(999),
+        Periods::all(NonZeroU32::MIN.saturating_add(999)),
     ))
 }

@@ -4,8 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 
 use arc_swap::ArcSwap;
-use parking_lot::Mutex;
-use warren_balance::StickTable;
 
 use super::capture::LastRefused;
 use super::counters::{Gauge, Rate, Tally, Timings};
@@ -51,8 +49,6 @@ pub struct Frontend {
     pub stopped: AtomicBool,
     /// When the last session began, in milliseconds since the start; 0 is never.
     pub last_session: AtomicU64,
-    /// Clients by address, if they are limited.
-    pub sources: Mutex<Option<StickTable>>,
     /// With what TLS is ended at each of its listeners, in the order of the plan ([`crate::tls::Keyring::equip`]).
     pub acceptors: ArcSwap<Vec<Option<Arc<Acceptor>>>>,
     /// The last request that was none.
@@ -66,7 +62,6 @@ impl Frontend {
     pub(super) fn new(plan: Arc<plan::Frontend>, workers: usize) -> Self {
         Self {
             name: plan.name.as_str().into(),
-            sources: Mutex::new(sources(&plan)),
             acceptors: ArcSwap::default(),
             refused: LastRefused::default(),
             sockets: ArcSwap::default(),
@@ -87,9 +82,6 @@ impl Frontend {
     }
 
     pub(super) fn change(&self, plan: Arc<plan::Frontend>) {
-        if self.plan.load().source_limits != plan.source_limits {
-            *self.sources.lock() = sources(&plan);
-        }
         self.plan.store(plan);
     }
 
@@ -163,11 +155,4 @@ impl Frontend {
     pub fn plan(&self) -> Arc<plan::Frontend> {
         self.plan.load_full()
     }
-}
-
-fn sources(plan: &plan::Frontend) -> Option<StickTable> {
-    let limits = plan.source_limits?;
-    let period = u32::try_from(limits.period.as_millis()).unwrap_or(u32::MAX);
-    let period = std::num::NonZeroU32::new(period).unwrap_or(std::num::NonZeroU32::MIN);
-    Some(StickTable::new(limits.size as usize, Some(limits.expire), period))
 }

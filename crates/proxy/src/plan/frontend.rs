@@ -30,7 +30,7 @@ pub struct Frontend {
     pub maxconn: NonZeroU32,
     /// New sessions per second (`rate-limit sessions`).
     pub rate_limit: Option<NonZeroU32>,
-    /// Per client address.
+    /// Per client address, whose connections are counted in the table of this name.
     pub source_limits: Option<SourceLimits>,
     /// First that holds is taken (`use_backend`).
     pub switches: Vec<Switch>,
@@ -50,6 +50,8 @@ pub struct Frontend {
     pub originalto: Option<ForwardFor>,
     /// `stats enable` and the like.
     pub stats: Option<Arc<StatsPage>>,
+    /// `stats admin if CONDITION`: whom its buttons are for; empty is everybody.
+    pub stats_admin: Vec<Condition>,
     /// What is kept of requests for the log (`capture request header`, `declare capture request`).
     pub request_captures: Vec<Capture>,
     /// The same of responses.
@@ -205,16 +207,10 @@ pub enum TlsVersion {
 /// Limits per client address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SourceLimits {
-    /// Addresses remembered.
-    pub size: u32,
-    /// How long after they were seen last.
-    pub expire: Duration,
     /// Connections at once.
     pub connections: Option<NonZeroU32>,
-    /// New connections within [`SourceLimits::period`].
+    /// New connections within the table's period.
     pub rate: Option<NonZeroU32>,
-    /// Over which the rate is taken.
-    pub period: Duration,
 }
 
 /// The page of statistics inside a frontend of mode http.

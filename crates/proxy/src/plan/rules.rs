@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::BackendName;
+use super::{BackendName, Counter, Track};
 use crate::logs::{Expression, Format};
 
 /// `if` or `unless`: an alternative of conjunctions. No condition is one empty conjunction, which always holds.
@@ -83,10 +83,10 @@ pub enum Sample {
     FrontendConnections,
     /// `be_conn(backend)`.
     BackendConnections(BackendName),
-    /// `src_conn_cur`, `sc0_conn_cur`, from [`super::SourceLimits`].
-    SourceConnections,
-    /// `src_conn_rate`.
-    SourceRate,
+    /// `sc_http_req_rate(0)`: of who is counted under a number, there or in another table.
+    Tracked(u8, Counter, Option<Arc<str>>),
+    /// `src_http_req_rate(table)`: of the client's address.
+    Source(Counter, Arc<str>),
     /// `srv_is_up(backend/server)`.
     ServerUp(BackendName, String),
     /// `fe_sess_rate`.
@@ -141,20 +141,34 @@ pub enum SwitchTo {
 /// A `tcp-request` rule.
 #[derive(Clone, Debug)]
 pub struct TcpRule {
-    /// `connection` (before anything was read) or `content`.
-    pub content: bool,
+    /// When it is looked at.
+    pub moment: Moment,
     /// What to do.
     pub action: TcpAction,
     /// When.
     pub condition: Condition,
 }
 
-/// What a `tcp-request` rule does. The first that holds ends the list.
+/// When a `tcp-request` rule is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// Before anything was read: whoever sent a PROXY header is the client.
+    Connection,
+    /// Once it is known who the client is, and TLS is agreed on.
+    Session,
+    /// Once the client has said something; in mode http, for every request.
+    Content,
+}
 
+/// What a `tcp-request` rule does.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TcpAction {
+    /// No more rules of this moment.
     Accept,
+    /// The client does not come in.
     Reject,
+    /// From here on the client is counted; the rules go on.
+    Track(Track),
 }
 
 /// Something of a request or response that the log shows.
@@ -230,6 +244,13 @@ pub enum HttpAction {
         place: usize,
         /// The most octets that are kept.
         length: usize,
+    },
+    /// `track-sc0`: from here on the request is counted.
+    Track(Track),
+    /// `sc-inc-gpc0(N)`: one more of whatever is meant by it.
+    Count {
+        /// Under which number the client is counted.
+        slot: u8,
     },
     /// Changes the head.
     Edit(Edit),

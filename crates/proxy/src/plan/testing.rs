@@ -21,6 +21,7 @@ pub(crate) fn plan(servers: &[SocketAddr]) -> Plan {
         .zip(1..)
         .map(|(address, id)| Arc::new(server(id, *address)));
     Plan {
+        tables: Vec::new(),
         global: global(),
         frontends: vec![Arc::new(frontend())],
         backends: vec![Arc::new(backend(servers.collect()))],
@@ -75,6 +76,7 @@ pub(crate) fn frontend() -> Frontend {
         forwardfor: None,
         originalto: None,
         stats: None,
+        stats_admin: Vec::new(),
         request_captures: Vec::new(),
         response_captures: Vec::new(),
         cookie_capture: None,

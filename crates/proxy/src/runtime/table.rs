@@ -9,22 +9,22 @@ use std::time::Instant;
 use warren_balance::{Counters, Key, StickTable};
 
 use super::commands::{Answer, Request};
-use crate::live::{Backend, Frontend};
-use crate::plan::SocketLevel;
+use crate::live::{Backend, Table};
+use crate::plan::{Counter, SocketLevel};
 
 /// Whose table it is.
 enum Owner {
     Backend(Arc<Backend>),
-    Frontend(Arc<Frontend>),
+    Table(Arc<Table>),
 }
 
 impl Owner {
     fn all(request: &Request<'_>) -> Vec<Self> {
         let snapshot = request.context.live.snapshot();
         let backends = snapshot.backends.iter().cloned().map(Self::Backend);
-        let frontends = snapshot.frontends.iter().cloned().map(Self::Frontend);
+        let tables = snapshot.tables.iter().cloned().map(Self::Table);
         backends
-            .chain(frontends)
+            .chain(tables)
             .filter(|owner| owner.with(|_| ()).is_some())
             .collect()
     }
@@ -32,25 +32,49 @@ impl Owner {
     fn name(&self) -> &str {
         match self {
             Self::Backend(backend) => &backend.name,
-            Self::Frontend(frontend) => &frontend.name,
+            Self::Table(table) => &table.plan.name,
         }
     }
 
     fn with<T>(&self, what: impl FnOnce(&mut StickTable) -> T) -> Option<T> {
         match self {
             Self::Backend(backend) => backend.stick.lock().as_mut().map(what),
-            Self::Frontend(frontend) => frontend.sources.lock().as_mut().map(what),
+            Self::Table(table) => Some(what(&mut table.entries.lock())),
         }
+    }
+
+    fn key(&self, word: &str) -> Result<Key, Answer> {
+        let address = || {
+            word.parse()
+                .ok()
+                .map(|address: std::net::IpAddr| Key::from(address))
+        };
+        let key = match self {
+            Self::Backend(_) => address(),
+            Self::Table(table) => table.key_from(word.as_bytes()),
+        };
+        key.ok_or_else(|| Answer::line("Invalid key"))
     }
 
     fn header(&self) -> String {
         let (size, used) = self.with(|table| (table.size(), table.len())).unwrap_or_default();
-        format!("# table: {}, type: ip, size:{size}, used:{used}\n", self.name())
+        let kind = match self {
+            Self::Backend(_) => "ip",
+            Self::Table(table) => table.plan.key.name(),
+        };
+        format!(
+            "# table: {}, type: {kind}, size:{size}, used:{used}\n",
+            self.name()
+        )
     }
 
     fn entry(&self, key: &Key, counters: &Counters, left: Option<std::time::Duration>) -> String {
         let expires = left.map_or(0, |left| left.as_millis());
-        let mut text = format!("key={} use={} exp={expires}", key_text(key), counters.conn_cur);
+        let mut text = format!(
+            "key={} use={} exp={expires}",
+            Table::text_of(key),
+            counters.conn_cur
+        );
         match self {
             Self::Backend(backend) => {
                 let id = counters.gpc0;
@@ -59,32 +83,17 @@ impl Owner {
                 let name = server.map_or("-", |server| &*server.name);
                 let _ = write!(text, " server_id={id} server_key={name}");
             }
-            Self::Frontend(frontend) => {
-                let period = frontend
-                    .plan()
-                    .source_limits
-                    .map_or(0, |limits| limits.period.as_millis());
-                let _ = write!(
-                    text,
-                    " conn_cnt={} conn_rate({period})={} conn_cur={} bytes_in_cnt={} bytes_out_cnt={}",
-                    counters.conn_cnt,
-                    counters.conn_rate,
-                    counters.conn_cur,
-                    counters.bytes_in,
-                    counters.bytes_out
-                );
+            Self::Table(table) => {
+                for (counter, period) in &table.plan.stored {
+                    let _ = write!(text, " {}", counter.name());
+                    if let Some(period) = period {
+                        let _ = write!(text, "({})", period.as_millis());
+                    }
+                    let _ = write!(text, "={}", counter.of(counters));
+                }
             }
         }
         text
-    }
-}
-
-fn key_text(key: &Key) -> String {
-    match key {
-        Key::Ip(address) => address.to_string(),
-        Key::Ipv6(address) => address.to_string(),
-        Key::Integer(number) => number.to_string(),
-        Key::String(text) => String::from_utf8_lossy(text).into_owned(),
     }
 }
 
@@ -101,9 +110,7 @@ enum Filter {
 
 #[derive(Clone, Copy)]
 enum Data {
-    ConnCur,
-    ConnCnt,
-    ConnRate,
+    Counter(Counter),
     BytesIn,
     BytesOut,
     ServerId,
@@ -121,11 +128,11 @@ enum Operator {
 
 impl Filter {
     /// Nothing, `key <key>`, or `data.<type> <operator> <value>`.
-    fn of(words: &[String]) -> Result<Self, Answer> {
+    fn of(words: &[String], owner: &Owner) -> Result<Self, Answer> {
         let word = |place: usize| words.get(place).map_or("", String::as_str);
         match word(0) {
             "" => Ok(Self::All),
-            "key" => Ok(Self::Key(key(word(1))?)),
+            "key" => Ok(Self::Key(owner.key(word(1))?)),
             data => {
                 let Some(data) = data.strip_prefix("data.") else {
                     return Err(Answer::line(
@@ -133,13 +140,13 @@ impl Filter {
                     ));
                 };
                 let field = match data {
-                    "conn_cur" => Data::ConnCur,
-                    "conn_cnt" => Data::ConnCnt,
-                    "conn_rate" => Data::ConnRate,
                     "bytes_in_cnt" => Data::BytesIn,
                     "bytes_out_cnt" => Data::BytesOut,
                     "server_id" => Data::ServerId,
-                    _ => return Err(Answer::line("Unknown data type")),
+                    name => match Counter::ALL.iter().find(|(known, _)| *known == name) {
+                        Some((_, counter)) => Data::Counter(*counter),
+                        None => return Err(Answer::line("Unknown data type")),
+                    },
                 };
                 let operator = match word(1) {
                     "eq" => Operator::Eq,
@@ -176,9 +183,7 @@ impl Filter {
                 value,
             } => {
                 let found = match field {
-                    Data::ConnCur => u64::from(counters.conn_cur),
-                    Data::ConnCnt => counters.conn_cnt,
-                    Data::ConnRate => counters.conn_rate,
+                    Data::Counter(counter) => counter.of(counters),
                     Data::BytesIn => counters.bytes_in,
                     Data::BytesOut => counters.bytes_out,
                     Data::ServerId => counters.gpc0,
@@ -196,12 +201,6 @@ impl Filter {
     }
 }
 
-fn key(word: &str) -> Result<Key, Answer> {
-    let key = word.parse::<std::net::Ipv4Addr>().map(Key::Ip);
-    key.or_else(|_| word.parse().map(Key::Ipv6))
-        .map_err(|_| Answer::line("Invalid key"))
-}
-
 pub(super) fn show(request: &Request<'_>) -> Answer {
     let owners = Owner::all(request);
     let name = request.argument(0);
@@ -216,7 +215,7 @@ pub(super) fn show(request: &Request<'_>) -> Answer {
         text.push_str("# contents not dumped due to insufficient privileges\n");
         return Answer::Text(text);
     }
-    let filter = match Filter::of(request.arguments.get(1..).unwrap_or_default()) {
+    let filter = match Filter::of(request.arguments.get(1..).unwrap_or_default(), owner) {
         Ok(filter) => filter,
         Err(answer) => return answer,
     };
@@ -255,8 +254,10 @@ fn owner(request: &Request<'_>) -> Result<Owner, Answer> {
 }
 
 pub(super) fn clear(request: &Request<'_>) -> Answer {
-    let found = owner(request)
-        .and_then(|owner| Ok((owner, Filter::of(request.arguments.get(1..).unwrap_or_default())?)));
+    let found = owner(request).and_then(|owner| {
+        let filter = Filter::of(request.arguments.get(1..).unwrap_or_default(), &owner)?;
+        Ok((owner, filter))
+    });
     let (owner, filter) = match found {
         Ok(found) => found,
         Err(answer) => return answer,
@@ -284,7 +285,7 @@ pub(super) fn set(request: &Request<'_>) -> Answer {
     if request.argument(1) != "key" {
         return Answer::line(REQUIRED);
     }
-    let key = match key(request.argument(2)) {
+    let key = match owner.key(request.argument(2)) {
         Ok(key) => key,
         Err(answer) => return answer,
     };

@@ -5,7 +5,7 @@
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use warren_balance::Key;
+use super::tracking::Tracked;
 
 use super::connect::Upstream;
 use super::endpoint::Endpoint;
@@ -66,8 +66,8 @@ impl Session {
             frontend: common.frontend().name.to_string(),
             bind: Address::from(&common.entrance.bind.address),
             client_address: common.client_address,
-            told: common.told.as_ref().map(|told| told.local),
-            counted_source: common.counted_source,
+            told: common.told().map(|told| told.local),
+            tracked: common.tracked().iter().map(Tracked::written).collect(),
             accepted_at: common.accepted_at,
             accepted: common.accepted,
             bytes: common.bytes,
@@ -103,7 +103,7 @@ impl Session {
     pub(crate) fn forget(self, context: &mut Context) {
         let mut common = self.common;
         common.slip_away();
-        common.leave_source(context);
+        common.end_tracking(context);
         if let Some(backend) = &common.backend {
             backend.sessions.leave();
         }
@@ -128,7 +128,9 @@ impl Session {
         let mut session = Self::new(arrival, 0, context);
         let common = &mut session.common;
         common.id = record.id;
-        common.told = record.told.map(|local| Box::new(Told { local }));
+        if let Some(local) = record.told {
+            common.rare().told = Some(Told { local });
+        }
         common.accepted_at = record.accepted_at;
         common.accepted = record.accepted;
         common.bytes = record.bytes;
@@ -172,8 +174,8 @@ impl Session {
                 endpoint.shut = record.shut[side as usize];
             }
         }
-        if record.counted_source {
-            common.enter_source(context);
+        for written in &record.tracked {
+            common.rare().tracked.extend(Tracked::again(written, context));
         }
         session.stage = match record.stage {
             StageRecord::Joining { since, said } => {
@@ -218,16 +220,5 @@ impl Common {
         if let Some(server) = self.assigned.take() {
             server.sessions.leave();
         }
-    }
-
-    /// Counts as a connection of its client's address.
-    fn enter_source(&mut self, context: &Context) {
-        let mut sources = self.frontend().sources.lock();
-        let Some((table, address)) = sources.as_mut().zip(self.client_address) else {
-            return;
-        };
-        let counted = table.open(context.time(), &Key::from(address.ip())).is_ok();
-        drop(sources);
-        self.counted_source = counted;
     }
 }

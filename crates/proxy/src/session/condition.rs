@@ -12,8 +12,8 @@ use subtle::ConstantTimeEq;
 use warren_balance::health::State;
 use warren_balance::http::{Request, Response, list};
 
-use super::Common;
 use super::http::{Exchange, express};
+use super::{Common, tracking};
 use crate::live::Backend;
 use crate::plan::{BackendName, Condition, Pattern, Sample, Test};
 use crate::worker::context::Context;
@@ -93,6 +93,7 @@ impl<'a> Look<'a> {
         }
         let boolean = |value| Some(Value::Boolean(value));
         let number = |number: u32| Value::Number(i64::from(number));
+        let counted = |count: Option<u64>| Some(Value::Number(i64::try_from(count?).unwrap_or(i64::MAX)));
         let (common, now) = (self.common, self.context.time());
         // Of one that a reload has removed nothing is known.
         let backend = |name: &BackendName| self.context.snapshot().backend_named(name);
@@ -141,11 +142,19 @@ impl<'a> Look<'a> {
             }),
             Sample::FrontendConnections => Some(number(common.frontend().sessions.now())),
             Sample::BackendConnections(name) => of(name, &|backend| backend.sessions.now()),
-            Sample::SourceConnections => self.context.source(common).map(|seen| number(seen.conn_cur)),
-            Sample::SourceRate => self
-                .context
-                .source(common)
-                .map(|seen| Value::Number(i64::try_from(seen.conn_rate).unwrap_or(i64::MAX))),
+            Sample::Tracked(slot, counter, table) => {
+                let slot = (*slot, table.as_deref());
+                counted(tracking::count(
+                    slot,
+                    *counter,
+                    self.exchange,
+                    common,
+                    self.context,
+                ))
+            }
+            Sample::Source(counter, table) => {
+                counted(tracking::count_source(table, *counter, common, self.context))
+            }
             Sample::ServerUp(name, server) => {
                 let server = backend(name).and_then(|backend| backend.server_named(server));
                 boolean(server.is_some_and(|server| !matches!(server.state(), State::Down | State::Maint)))

@@ -52,6 +52,7 @@ pub(crate) use self::template::express;
 use super::connect::{self, Progress, Upstream, millis};
 use super::endpoint::{Endpoint, Received};
 use super::relay::Relay;
+use super::tracking::{self, Event};
 use super::{Common, Flow, Side, Spent};
 use crate::live::{Server, Target};
 use crate::logs::Dates;
@@ -361,6 +362,10 @@ impl Http {
         let Some(plan) = exchange.frontend.clone() else {
             return Err(None);
         };
+        if !rules::content(&plan.tcp_rules, exchange, common, context) {
+            return Err(Some(Reply::Drop));
+        }
+        tracking::happened(Event::Request, Some(exchange), common, context);
         if plan.monitor_uri.as_deref() == Some(exchange.request.url(&exchange.head)) {
             exchange.quiet = true;
             let unwell = rules::any_holds(&plan.monitor_fail, exchange, common, context);
@@ -374,7 +379,9 @@ impl Http {
         if let Some(stats) = &plan.stats
             && exchange.request.url(&exchange.head).starts_with(&stats.uri)
         {
-            exchange.service = Some(Service::Stats);
+            let admin =
+                plan.stats_admin.is_empty() || rules::any_holds(&plan.stats_admin, exchange, common, context);
+            exchange.service = Some(Service::Stats { admin });
             return Ok(());
         }
         let Some(backend) = rules::backend(exchange, common, context) else {
@@ -597,6 +604,9 @@ impl Http {
         self.prepare(&mut exchange, common, context);
         common.count(Side::Client, self.ahead.len(), context);
         common.frontend().tally.of(context.worker).request_errors.count();
+        for event in [Event::Request, Event::Error] {
+            tracking::happened(event, None, common, context);
+        }
         common.termination = Some(Termination::new(Cause::ClientAborted, Phase::Request));
         exchange.status = Some(400);
         exchange.close(common, context);

@@ -4,8 +4,8 @@
 //! ```text
 //!   Door ──▶ Header ──▶ Tls ──▶ Words ──▶ backend, or mode http
 //!   rules    PROXY     hand-    rules that look at what
-//!   of the   protocol  shake    the client says first
-//!   connection
+//!   of the   protocol  shake,   the client says first
+//!   connection         rules of the session
 //! ```
 
 use std::net::IpAddr;
@@ -16,9 +16,10 @@ use super::condition::{Look, within};
 use super::connect::millis;
 use super::endpoint::tls::Tls;
 use super::endpoint::{Handshake, Received, Transport};
+use super::tracking::{self, Tracked};
 use super::{Common, Spent, Told};
 use crate::live::{Backend, Server};
-use crate::plan::{self, Condition, Mode, Sample, SwitchTo, TcpAction};
+use crate::plan::{self, Condition, Mode, Moment, Sample, SwitchTo, TcpAction};
 use crate::proxy_header::{self, Decoded};
 use crate::record::{Cause, Phase, Refusal, Termination};
 use crate::tls::hello;
@@ -128,6 +129,9 @@ impl Opening {
                 if common.client.tls().is_some_and(Tls::is_newly_agreed) {
                     context.live.encryption.client_keys.count(context.time());
                 }
+                if !follow(Moment::Session, plan, None, common, context) {
+                    return Err(turn_away(common, context));
+                }
                 begin_session(common, context);
                 Ok(Some(Step::Words))
             }
@@ -182,17 +186,15 @@ impl Opening {
         } else {
             None
         };
-        let look = Look {
-            server_name: name.as_deref(),
-            ..Look::at_session(common, context)
-        };
-        let mut rules = plan.tcp_rules.iter().filter(|rule| rule.content);
-        let first = rules.find(|rule| rule.condition.holds(&look));
-        if first.is_some_and(|rule| rule.action == TcpAction::Reject) {
+        if !follow(Moment::Content, plan, name.as_deref(), common, context) {
             let cells = common.frontend().tally.of(context.worker);
             cells.denied_requests.count();
             return Err(Termination::new(Cause::Proxy, Phase::Request));
         }
+        let look = Look {
+            server_name: name.as_deref(),
+            ..Look::at_session(common, context)
+        };
         let chosen = plan.switches.iter().find(|switch| switch.condition.holds(&look));
         let chosen = chosen.and_then(|switch| match &switch.backend {
             SwitchTo::Backend(backend) => Some(backend),
@@ -240,13 +242,36 @@ fn at_the_door(common: &mut Common, context: &Context, plan: &plan::Frontend) ->
     if plan.tcp_rules.is_empty() && plan.switches.is_empty() {
         return Ok(());
     }
-    let look = Look::at_session(common, context);
-    let mut rules = plan.tcp_rules.iter().filter(|rule| !rule.content);
-    let first = rules.find(|rule| rule.condition.holds(&look));
-    if first.is_some_and(|rule| rule.action == TcpAction::Reject) {
-        return Err(turn_away(common, context));
+    if follow(Moment::Connection, plan, None, common, context) {
+        Ok(())
+    } else {
+        Err(turn_away(common, context))
     }
-    Ok(())
+}
+
+/// Follows the rules of one moment until one decides. False: the client does not come in.
+fn follow(
+    moment: Moment,
+    plan: &plan::Frontend,
+    server_name: Option<&str>,
+    common: &mut Common,
+    context: &Context,
+) -> bool {
+    for rule in plan.tcp_rules.iter().filter(|rule| rule.moment == moment) {
+        let look = Look {
+            server_name,
+            ..Look::at_session(common, context)
+        };
+        if !rule.condition.holds(&look) {
+            continue;
+        }
+        match &rule.action {
+            TcpAction::Accept => return true,
+            TcpAction::Reject => return false,
+            TcpAction::Track(track) => tracking::connection(track, common, context),
+        }
+    }
+    true
 }
 
 /// It does not come in, and the log says why.
@@ -304,9 +329,9 @@ fn take_header(common: &mut Common, context: &mut Context) -> Result<bool, Termi
     common.client.readable = true;
     if let Some(source) = header.source {
         common.client_address = Some(source);
-        common.told = Some(Box::new(Told {
+        common.rare().told = Some(Told {
             local: header.destination,
-        }));
+        });
     }
     Ok(true)
 }
@@ -316,17 +341,15 @@ fn admit_source(common: &mut Common, context: &Context, plan: &plan::Frontend) -
     let (Some(limits), Some(address)) = (plan.source_limits, common.client_address) else {
         return Ok(());
     };
+    let Some(table) = context.snapshot().table(&plan.name) else {
+        return Ok(());
+    };
     let key = warren_balance::Key::from(address.ip());
-    let mut sources = common.entrance.frontend.sources.lock();
-    let Some(table) = sources.as_mut() else {
-        return Ok(());
-    };
     // A table full of connected clients: better to let in one who is not counted.
-    let Ok(counters) = table.open(context.time(), &key) else {
+    let Some((tracked, counters)) = Tracked::begin(0, table, key, context.time()) else {
         return Ok(());
     };
-    drop(sources);
-    common.counted_source = true;
+    common.rare().tracked.push(tracked);
     let too_many = limits
         .connections
         .is_some_and(|most| counters.conn_cur > most.get());
@@ -364,7 +387,10 @@ fn begin_session(common: &Common, context: &Context) {
 
 /// Whether a rule on the way to a server looks at the name that a client's TLS asks for.
 fn looks_for_name(plan: &plan::Frontend, context: &Context) -> bool {
-    let rules = plan.tcp_rules.iter().filter(|rule| rule.content);
+    let rules = plan
+        .tcp_rules
+        .iter()
+        .filter(|rule| rule.moment == Moment::Content);
     let switches = plan.switches.iter();
     let switched = switches.clone().filter_map(|switch| match &switch.backend {
         SwitchTo::Backend(backend) => Some(backend),

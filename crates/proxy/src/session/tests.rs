@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use self::bench::{Bench, eventually};
 use crate::plan::{
-    Condition, HostAddress, Pattern, Plan, Sample, SourceLimits, Stick, TcpAction, TcpRule, Term, Test,
-    testing,
+    Condition, Counter, HostAddress, Moment, Pattern, Plan, Sample, SourceLimits, Stick, Table, TableKey,
+    TcpAction, TcpRule, Term, Test, testing,
 };
 use crate::record::{Cause, Phase};
 use crate::worker::{Command, End, Ending, Scope};
@@ -508,7 +508,11 @@ fn rules_turn_clients_away_before_and_after_they_are_sessions() {
         negated: false,
     };
     let rule = |content, network| TcpRule {
-        content,
+        moment: if content {
+            Moment::Content
+        } else {
+            Moment::Connection
+        },
         action: TcpAction::Reject,
         condition: source(network),
     };
@@ -536,12 +540,16 @@ fn rules_turn_clients_away_before_and_after_they_are_sessions() {
 fn one_client_may_not_have_more_connections_than_allowed() {
     let bench = Bench::new(1, |plan| {
         bench::frontend(plan).source_limits = Some(SourceLimits {
-            size: 10,
-            expire: Duration::from_secs(10),
             connections: Some(testing::number(1)),
             rate: None,
-            period: Duration::from_secs(1),
         });
+        plan.tables = vec![Arc::new(Table {
+            name: "front".to_owned(),
+            key: TableKey::Ip,
+            size: 10,
+            expire: Some(Duration::from_secs(10)),
+            stored: vec![(Counter::ConnCur, None)],
+        })];
     });
     for _ in 0..2 {
         let first = bench.connect();

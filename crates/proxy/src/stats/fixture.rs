@@ -35,6 +35,7 @@ pub(crate) fn plan() -> Plan {
         ..backend("webs", 4, Mode::Http)
     };
     Plan {
+        tables: Vec::new(),
         global: global(),
         frontends: vec![
             Arc::new(Frontend {

@@ -113,8 +113,15 @@ impl Site {
                 let page = frontend.plan().stats.clone();
                 Ok::<_, Infallible>(match (service, page) {
                     (Service::Prometheus, _) => site.metrics(),
-                    (Service::Stats, Some(page)) => site.answer(&page, request).await,
-                    (Service::Stats, None) => {
+                    (Service::Stats { admin: true }, Some(page)) => site.answer(&page, request).await,
+                    (Service::Stats { admin: false }, Some(page)) => {
+                        let without_buttons = Arc::new(StatsPage {
+                            admin: false,
+                            ..page.as_ref().clone()
+                        });
+                        site.answer(&without_buttons, request).await
+                    }
+                    (Service::Stats { .. }, None) => {
                         plain(StatusCode::NOT_FOUND, "there are no statistics here any more\n")
                     }
                 })

@@ -427,6 +427,17 @@ impl Family {
                         );
                     }
                 }
+                for table in &snapshot.tables {
+                    let entries = table.entries.lock();
+                    let number = if used { entries.len() } else { entries.size() };
+                    let _ = writeln!(
+                        text,
+                        "{}{{name=\"{}\",type=\"{}\"}} {number}",
+                        self.name,
+                        label(&table.plan.name),
+                        table.plan.key.name(),
+                    );
+                }
             }
             Source::Rows(kind, shape) => {
                 for row in statistics.rows.iter().filter(|row| row.kind == kind) {

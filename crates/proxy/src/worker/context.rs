@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Instant, SystemTime};
 
 use tokio::sync::mpsc;
-use warren_balance::{Counters, Key};
+use warren_balance::Key;
 
 use super::export::Travel;
 use super::mailbox::MailboxSender;
@@ -149,13 +149,6 @@ impl Context {
     pub(crate) fn plan_of_backend(&self, backend: &Backend) -> Arc<plan::Backend> {
         let plan = self.snapshot.backend_plan(&backend.name);
         plan.map_or_else(|| backend.plan(), Arc::clone)
-    }
-
-    /// What is known of a client's address, if its frontend limits clients.
-    pub(crate) fn source(&self, common: &Common) -> Option<Counters> {
-        let key = Key::from(common.client_address?.ip());
-        let sources = common.frontend().sources.lock();
-        sources.as_ref()?.get(self.time(), &key)
     }
 
     /// The session could go on, once others have had their turn.

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use toml::Spanned;
 use warren_kit::config::{Report, suggestion};
 
+use super::actions::{header_name, status, template, template_of};
 use super::line;
-use super::rules::{header_name, status, template, template_of};
 use crate::config::file::Section;
 use crate::config::words::Word;
 use crate::logs::{Format, read_lines};

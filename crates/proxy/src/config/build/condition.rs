@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use warren_kit::config::{Report, suggestion};
 
+use super::sample::Here;
 use super::{Given, Surroundings, line, sample};
 use crate::config::words::Word;
 use crate::logs::Format;
-use crate::plan::{BackendName, Condition, Mode, Pattern, Sample, Term, Test};
+use crate::plan::{Condition, Mode, Pattern, Sample, Term, Test};
 
 /// Named tests with several lines each multiply.
 const TERMS_MAX: usize = 1024;
@@ -43,8 +44,7 @@ pub(in crate::config) const PREDEFINED: [&str; 21] = [
 pub(super) struct Acls<'a> {
     given: &'a Given<'a>,
     surroundings: &'a Surroundings<'a>,
-    /// Where no backend is named, this one is meant.
-    here: Option<BackendName>,
+    here: Here<'a>,
     /// Of one name, each line is an alternative. `None` for what could not be read.
     named: BTreeMap<String, Vec<Option<(Test, bool)>>>,
 }
@@ -61,7 +61,10 @@ impl<'a> Acls<'a> {
         let mut acls = Self {
             given,
             surroundings,
-            here: if given.back { own } else { default },
+            here: Here {
+                backend: if given.back { own } else { default },
+                table: given.name.get_ref(),
+            },
             named: BTreeMap::new(),
         };
         for acl in &given.section.acl {
@@ -70,10 +73,7 @@ impl<'a> Acls<'a> {
             };
             match words.as_slice() {
                 [name, criterion @ ..] if !criterion.is_empty() => {
-                    let test = sample::test(report, criterion, surroundings, acls.here.as_ref());
-                    if let Some((test, _)) = &test {
-                        acls.counted(report, &criterion[0].span, &test.sample);
-                    }
+                    let test = sample::test(report, criterion, surroundings, &acls.here);
                     acls.named.entry(name.text.clone()).or_default().push(test);
                 }
                 _ => report.error(
@@ -199,9 +199,8 @@ impl<'a> Acls<'a> {
             );
             return None;
         }
-        let (test, http) = sample::test(report, inside, self.surroundings, self.here.as_ref())?;
+        let (test, http) = sample::test(report, inside, self.surroundings, &self.here)?;
         self.fits(report, &inside[0].span, http);
-        self.counted(report, &inside[0].span, &test.sample);
         let term = Term { negated, test };
         Some((vec![vec![term]], after.get(1..).unwrap_or_default()))
     }
@@ -282,18 +281,6 @@ impl<'a> Acls<'a> {
                 );
                 None
             }
-        }
-    }
-
-    /// Clients are only counted where that is asked for.
-    fn counted(&self, report: &mut Report, span: &Range<usize>, sample: &Sample) {
-        let counts = matches!(sample, Sample::SourceConnections | Sample::SourceRate);
-        if counts && self.given.section.per_source.is_none() {
-            report.error(
-                span.clone(),
-                "connections of clients are not counted here",
-                "write `stick-table type ip size 100k expire 30s store conn_cur,conn_rate(10s)` (warren.toml: per_source)",
-            );
         }
     }
 

@@ -1,13 +1,14 @@
 //! Where clients come in.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use toml::Spanned;
 use warren_kit::config::{Report, suggestion};
 
-use super::{Given, Surroundings, address, answer, bind, limit, log, positive, rules, stats, timeouts};
-use crate::config::file::{ForwardForTable, ForwardForUse, Section};
+use super::{
+    Given, Surroundings, actions, address, answer, bind, limit, log, positive, rules, stats, timeouts,
+};
+use crate::config::file::{ForwardForTable, ForwardForUse};
 use crate::logs::Format;
 use crate::plan::{BackendName, Capture, ForwardFor, Frontend, Mode, SourceLimits, Template};
 
@@ -22,10 +23,10 @@ pub(super) fn frontend(report: &mut Report, given: &Given<'_>, surroundings: &Su
         binds: bind::binds(report, &section.bind),
         maxconn: positive(report, "maxconn", section.maxconn.as_ref()).unwrap_or(surroundings.maxconn),
         rate_limit: limit(report, "rate_limit", section.rate_limit.as_ref()),
-        source_limits: section
-            .per_source
-            .as_ref()
-            .map(|_| source_limits(report, section)),
+        source_limits: section.per_source.as_ref().map(|limits| SourceLimits {
+            connections: positive(report, "connections", limits.get_ref().connections.as_ref()),
+            rate: positive(report, "rate", limits.get_ref().rate.as_ref()),
+        }),
         switches: scope.switches(report),
         default_backend: default_backend(report, given, surroundings),
         tcp_rules: scope.tcp_rules(report),
@@ -34,11 +35,12 @@ pub(super) fn frontend(report: &mut Report, given: &Given<'_>, surroundings: &Su
         after_rules: scope.after_rules(report),
         forwardfor: header_with_address(report, section.forwardfor.as_ref(), "X-Forwarded-For"),
         originalto: header_with_address(report, section.originalto.as_ref(), "X-Original-To"),
+        stats_admin: scope.stats_admin(report),
         stats: stats::page(report, given, surroundings),
         request_captures: captures(report, &section.request_captures),
         response_captures: captures(report, &section.response_captures),
         cookie_capture: section.cookie_capture.as_ref().map(|capture| {
-            let length = rules::capture_length(report, capture.get_ref().length.as_ref());
+            let length = actions::capture_length(report, capture.get_ref().length.as_ref());
             (capture.get_ref().name.clone(), length)
         }),
         unique_id: section
@@ -78,7 +80,7 @@ fn captures(report: &mut Report, files: &[Spanned<crate::config::file::Capture>]
     }
     let mut capture = |file: &Spanned<crate::config::file::Capture>| Capture {
         header: file.get_ref().header.clone(),
-        length: rules::capture_length(report, file.get_ref().length.as_ref()),
+        length: actions::capture_length(report, file.get_ref().length.as_ref()),
     };
     files.iter().map(&mut capture).collect()
 }
@@ -143,28 +145,6 @@ fn mode_name(mode: Mode) -> &'static str {
         Mode::Tcp => "tcp",
         Mode::Http => "http",
         Mode::Amqp => "amqp",
-    }
-}
-
-fn source_limits(report: &mut Report, section: &Section) -> SourceLimits {
-    let file = section
-        .per_source
-        .as_ref()
-        .map(|file| file.get_ref().clone())
-        .unwrap_or_default();
-    SourceLimits {
-        size: report.number("size", file.size.as_ref(), 1..=100_000_000, 100_000),
-        expire: file
-            .expire
-            .map_or(Duration::from_secs(30), |expire| expire.get_ref().get()),
-        connections: positive(report, "connections", file.connections.as_ref()),
-        rate: positive(report, "rate", file.rate.as_ref()),
-        period: report.duration(
-            "period",
-            file.period.as_ref(),
-            Duration::from_millis(1)..=Duration::from_secs(86_400),
-            Duration::from_secs(10),
-        ),
     }
 }
 

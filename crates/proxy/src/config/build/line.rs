@@ -5,6 +5,17 @@ use warren_kit::config::Report;
 
 use crate::config::words::{self, Word};
 
+/// What is wrong with a word, of which nothing can be made.
+pub(super) fn refuse<T>(
+    report: &mut Report,
+    word: &Word,
+    message: impl Into<String>,
+    help: impl Into<String>,
+) -> Option<T> {
+    report.error(word.span.clone(), message, help);
+    None
+}
+
 /// A text in HAProxy's language as words, with their places in the file as far as these can be told.
 pub(super) fn words(report: &mut Report, text: &Spanned<String>) -> Option<Vec<Word>> {
     let span = text.span();

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use toml::Spanned;
 use warren_kit::config::{Report, suggestion};
 
-use super::{Surroundings, address, check};
+use super::line::refuse;
+use super::{Surroundings, address, check, table};
 use crate::config::words::Word;
 use crate::logs::{Format, read_lines, split_call};
-use crate::plan::{BackendName, Pattern, Sample, Test};
+use crate::plan::{BackendName, Counter, Pattern, Sample, Test};
 
 /// What a sample is by nature, which decides about its patterns.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -40,7 +41,7 @@ enum Method {
 }
 
 /// Names with their argument, if any, and whether they need HTTP; what follows a name after `_` says how to compare.
-const SAMPLES: [(&str, Nature, bool); 50] = [
+const SAMPLES: [(&str, Nature, bool); 44] = [
     ("always_false", Nature::Truth, false),
     ("always_true", Nature::Truth, false),
     ("wait_end", Nature::Truth, false),
@@ -72,14 +73,8 @@ const SAMPLES: [(&str, Nature, bool); 50] = [
     ("req_ssl_sni", Nature::Text, false),
     ("res.fhdr", Nature::Text, true),
     ("res.hdr", Nature::Text, true),
-    ("sc0_conn_cur", Nature::Number, false),
-    ("sc0_conn_rate", Nature::Number, false),
-    ("sc_conn_cur", Nature::Number, false),
-    ("sc_conn_rate", Nature::Number, false),
     ("shdr", Nature::Text, true),
     ("src", Nature::Address, false),
-    ("src_conn_cur", Nature::Number, false),
-    ("src_conn_rate", Nature::Number, false),
     ("src_port", Nature::Number, false),
     ("ssl_c_used", Nature::Truth, false),
     ("srv_is_up", Nature::Truth, false),
@@ -127,13 +122,12 @@ pub(in crate::config) fn names() -> impl Iterator<Item = &'static str> + Clone {
     SAMPLES.iter().map(|(name, _, _)| *name)
 }
 
-/// A sample with its flags and patterns: `path_beg -i /api /v1`. `here` is the backend meant where none is named. The
-/// second part says whether it needs HTTP.
+/// A sample with its flags and patterns: `path_beg -i /api /v1`. The second part says whether it needs HTTP.
 pub(super) fn test(
     report: &mut Report,
     words: &[Word],
     surroundings: &Surroundings<'_>,
-    here: Option<&BackendName>,
+    here: &Here<'_>,
 ) -> Option<(Test, bool)> {
     let (first, rest) = words.split_first()?;
     let (sample, nature, method, lower, http) = sample(report, first, surroundings, here)?;
@@ -178,6 +172,13 @@ pub(super) fn test(
     ))
 }
 
+/// What is meant where nothing is named.
+pub(super) struct Here<'a> {
+    pub(super) backend: Option<BackendName>,
+    /// The table of this section.
+    pub(super) table: &'a str,
+}
+
 type Found = (Sample, Nature, Option<Method>, bool, bool);
 
 /// `hdr_beg(host),lower`
@@ -185,7 +186,7 @@ fn sample(
     report: &mut Report,
     word: &Word,
     surroundings: &Surroundings<'_>,
-    here: Option<&BackendName>,
+    here: &Here<'_>,
 ) -> Option<Found> {
     let (head, mut converters) = split_call(&word.text);
     let lower = match (converters.next(), converters.next()) {
@@ -200,6 +201,9 @@ fn sample(
     let argument = argument
         .map(|argument| argument.trim_matches('"'))
         .filter(|argument| !argument.is_empty());
+    if let Some(counted) = counted(report, word, name, argument, surroundings, here) {
+        return Some((counted?, Nature::Number, None, lower, false));
+    }
     let exact = SAMPLES.iter().find(|(known, _, _)| *known == name);
     let suffixed = || {
         SUFFIXES.iter().find_map(|(suffix, method)| {
@@ -273,7 +277,7 @@ fn named(
     name: &str,
     argument: Option<&str>,
     surroundings: &Surroundings<'_>,
-    here: Option<&BackendName>,
+    here: &Here<'_>,
 ) -> Option<Sample> {
     let mut required = |what: &str| {
         if argument.is_none() {
@@ -324,9 +328,58 @@ fn named(
         "nbsrv" => Sample::NbSrv(backend(report, word, argument, surroundings, here)?),
         "fe_conn" => Sample::FrontendConnections,
         "be_conn" => Sample::BackendConnections(backend(report, word, argument, surroundings, here)?),
-        "src_conn_cur" | "sc0_conn_cur" | "sc_conn_cur" => Sample::SourceConnections,
-        _ => Sample::SourceRate,
+        _ => return None,
     })
+}
+
+/// `sc_http_req_rate(0,TABLE)`, `sc0_http_req_rate(TABLE)`, `src_http_req_rate(TABLE)`. `None` is something else.
+fn counted(
+    report: &mut Report,
+    word: &Word,
+    name: &str,
+    argument: Option<&str>,
+    surroundings: &Surroundings<'_>,
+    here: &Here<'_>,
+) -> Option<Option<Sample>> {
+    let (who, what) = name.split_once('_')?;
+    let what = match what {
+        "get_gpc0" => "gpc0",
+        "gpc0" => return None,
+        what => what,
+    };
+    let (_, counter) = Counter::ALL.iter().find(|(known, _)| *known == what)?;
+    let mut named = |table: &str| {
+        let table = Word {
+            text: table.trim().to_owned(),
+            ..word.clone()
+        };
+        table::named(report, &table, surroundings)
+    };
+    if who == "src" {
+        let table = named(argument.unwrap_or(here.table));
+        return Some(table.map(|table| Sample::Source(*counter, table)));
+    }
+    let number = who.strip_prefix("sc")?;
+    let (slot, table) = match (number, argument) {
+        ("", Some(argument)) => match argument.split_once(',') {
+            Some((slot, table)) => (slot, Some(table)),
+            None => (argument, None),
+        },
+        (number, argument) => (number, argument),
+    };
+    let Some(slot) = slot.trim().parse().ok().filter(|slot| *slot < table::SLOTS) else {
+        let said = format!("`{}` does not say who is counted", word.text);
+        let help = format!("write such as sc_{what}(0): the number behind track-sc, from 0 to 2");
+        return Some(refuse(report, word, said, help));
+    };
+    let table = match table {
+        Some(table) => match named(table) {
+            Some(table) => Some(table),
+            None => return Some(None),
+        },
+        None => None,
+    };
+    Some(Some(Sample::Tracked(slot, *counter, table)))
 }
 
 fn users(
@@ -354,11 +407,11 @@ fn backend(
     word: &Word,
     argument: Option<&str>,
     surroundings: &Surroundings<'_>,
-    here: Option<&BackendName>,
+    here: &Here<'_>,
 ) -> Option<BackendName> {
     let found = match argument {
         Some(name) => surroundings.backend(name).map(|(name, _)| name),
-        None => here.cloned(),
+        None => here.backend.clone(),
     };
     if found.is_none() {
         let name = argument.unwrap_or_default();

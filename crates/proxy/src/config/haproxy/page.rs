@@ -12,6 +12,7 @@ use super::{REFUSED_SECTIONS, SECTIONS};
 use crate::config::build::reference::{
     AFTER_ACTIONS, PREDEFINED, REFUSED_ACTIONS, REQUEST_ACTIONS, RESPONSE_ACTIONS, samples,
 };
+use crate::plan::Counter;
 
 const HEAD: &str = "\
 # Keywords of haproxy.cfg
@@ -34,8 +35,7 @@ directories of `*.cfg`, `no` before options, named `defaults` and `from`, `.if`,
 - Which server a client hashes to is not the same as in HAProxy. It is the same on every host.
 - A page given by `errorfile` is read at the start and at every reload.
 - Without `maxconn`, the process takes as many connections as the open-file limit allows.
-- `redirect` lines are applied after `http-request` lines wherever they stand, as in HAProxy; `tcp-request session` is taken for
-  `tcp-request connection`.
+- `redirect` lines are applied after `http-request` lines wherever they stand, as in HAProxy.
 - Reloads change the running process. There is no master, no old process that lingers, and no `-sf` that is needed.
 ";
 
@@ -54,7 +54,7 @@ pub fn page() -> String {
     section(
         &mut page,
         "`global`",
-        GLOBAL.iter().map(|(name, _, keyword)| (*name, keyword)),
+        sorted(GLOBAL).map(|(name, _, keyword)| (*name, keyword)),
     );
     matrix(&mut page);
     section(
@@ -81,15 +81,18 @@ pub fn page() -> String {
     page
 }
 
-/// Which of the keywords that are read may stand where.
-/// Keywords of proxies, by the alphabet.
-fn proxy() -> impl Iterator<Item = &'static Entry<super::Draft>> + Clone {
-    let mut all: Vec<_> = PROXY.iter().copied().flatten().collect();
-    // Options come last.
+/// Keywords by the alphabet, options last.
+fn sorted<T>(tables: &[&'static [Entry<T>]]) -> impl Iterator<Item = &'static Entry<T>> + Clone {
+    let mut all: Vec<_> = tables.iter().copied().flatten().collect();
     all.sort_by_key(|(name, ..)| (name.starts_with("option "), *name));
     all.into_iter()
 }
 
+fn proxy() -> impl Iterator<Item = &'static Entry<super::Draft>> + Clone {
+    sorted(PROXY)
+}
+
+/// Which of the keywords that are read may stand where.
 fn matrix(page: &mut String) {
     page.push_str("\n## Where keywords of proxies stand\n\n| | keywords |\n|---|---|\n");
     let rows = [
@@ -177,11 +180,14 @@ fn rules(page: &mut String) {
     let _ = write!(
         page,
         "\n## Rules and conditions\n\n\
-         `tcp-request connection` and `content`: `accept` `reject`\n\n\
-         `http-request`: {} `track-sc0 src`\n\n\
+         `tcp-request connection`, `session` and `content`: `accept` `reject` `track-sc0 src [table NAME]`; in mode http, `content` rules are\n\
+         looked at for every request\n\n\
+         `http-request`: {} `track-sc0 KEY [table NAME]` `sc-inc-gpc0(N)`\n\n\
          `http-response`: {}\n\n\
          `http-after-response`: {}\n\n\
          Samples: {}\n\n\
+         Of who is counted: `sc_COUNTER(N)`, `sc_COUNTER(N,TABLE)`, `sc0_COUNTER` and `src_COUNTER(TABLE)`, where COUNTER is one of {} and\n\
+         `get_gpc0`. `stick-table` has the types `ip`, `ipv6`, `integer` and `string`, and stores these.\n\n\
          What log-format knows may be asked, too, with `-m`: `var(txn.NAME)`, `capture.req.hdr(N)`, `pathq`, and every sample\n\
          with converters. Variables belong to connections (`sess`), requests and responses (`txn`, `req`, `res`).\n\n\
          Converters: {}. Map files are read with the configuration.\n\n\
@@ -193,10 +199,17 @@ fn rules(page: &mut String) {
         listed(RESPONSE_ACTIONS.into_iter()),
         listed(AFTER_ACTIONS.into_iter()),
         listed(samples()),
+        listed(counters()),
         listed(crate::logs::CONVERTERS.into_iter()),
         listed(PREDEFINED.into_iter()),
     );
     reasons(page, "Refused", REFUSED_ACTIONS.into_iter());
+}
+
+/// Of clients. Which is asked for by another name.
+fn counters() -> impl Iterator<Item = &'static str> {
+    let names = Counter::ALL.iter().map(|(name, _)| *name);
+    names.filter(|name| *name != "gpc0")
 }
 
 #[cfg(test)]
@@ -206,7 +219,7 @@ mod tests {
     #[test]
     fn no_keyword_has_two_entries() {
         let tables = [
-            GLOBAL.iter().map(|(name, _, _)| *name).collect::<Vec<_>>(),
+            sorted(GLOBAL).map(|(name, _, _)| *name).collect::<Vec<_>>(),
             proxy().map(|(name, _, _)| *name).collect(),
             BIND.iter().map(|(name, _)| *name).collect(),
             SERVER.iter().map(|(name, _)| *name).collect(),

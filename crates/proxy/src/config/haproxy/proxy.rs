@@ -8,10 +8,10 @@ use toml::Spanned;
 use warren_kit::config::Report;
 use warren_kit::duration::HumanDuration;
 
+use super::bind;
 use super::global::TlsDefaults;
 use super::keyword::Entry;
 use super::server::ServerDraft;
-use super::{bind, rules};
 use crate::config::file::{
     CheckTable, CheckUse, KeepaliveTable, KeepaliveUse, Section, Servers, StatsTable, StatsUse,
 };
@@ -56,8 +56,6 @@ pub(in crate::config) struct Draft {
     pub(super) client_keepalive: Keepalive,
     pub(super) server_keepalive: Keepalive,
     pub(super) source: Option<Spanned<String>>,
-    /// How a `stick-table` is laid out, for `stick on` and `track-sc0`.
-    pub(super) table: Option<rules::Table>,
 }
 
 /// `option clitcpka` and what belongs to it.
@@ -81,7 +79,6 @@ impl Default for Draft {
             client_keepalive: Keepalive::default(),
             server_keepalive: Keepalive::default(),
             source: None,
-            table: None,
         }
     }
 }

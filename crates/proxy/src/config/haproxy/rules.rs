@@ -1,38 +1,18 @@
 //! Rules about connections, and tables of clients. Conditions stay as they are written: `build` reads them.
 
-use std::time::Duration;
-
 use toml::Spanned;
 use warren_kit::config::suggestion;
-use warren_kit::duration::HumanDuration;
 
-use super::keyword::{Arguments, duration};
+use super::keyword::Arguments;
 use super::proxy::Draft;
-use crate::config::file::{Capture, CookieCapture, PerSource, Stick};
-
-/// A `stick-table`.
-#[derive(Clone)]
-pub(super) struct Table {
-    size: Option<Spanned<i64>>,
-    expire: Option<Spanned<HumanDuration>>,
-}
+use crate::config::file::{Capture, CookieCapture, Stick, Table};
 
 /// `tcp-request connection|content|session ...`
 pub(super) fn tcp_request(draft: &mut Draft, arguments: &mut Arguments<'_, '_>) {
-    let Some(rule) = arguments.rest_with_second() else {
-        arguments.required("an action");
-        return;
-    };
-    let (moment, action) = rule.get_ref().split_once(char::is_whitespace).unwrap_or_default();
-    if tracks(arguments, &Spanned::new(rule.span(), action.to_owned())) {
-        return;
+    match arguments.rest_with_second() {
+        Some(rule) => draft.section.tcp_request.push(rule),
+        None => drop(arguments.required("an action")),
     }
-    // A session begins when its connection is accepted.
-    let rule = match moment {
-        "session" => Spanned::new(rule.span(), format!("connection {action}")),
-        _ => rule,
-    };
-    draft.section.tcp_request.push(rule);
 }
 
 /// `force-persist if CONDITION`
@@ -61,10 +41,8 @@ pub(super) fn http_request(draft: &mut Draft, arguments: &mut Arguments<'_, '_>)
         arguments.required("an action");
         return;
     };
-    if !tracks(arguments, &rest) {
-        let rest = placed(rest, &mut draft.section.request_captures);
-        draft.section.http_request.push(rest);
-    }
+    let rest = placed(rest, &mut draft.section.request_captures);
+    draft.section.http_request.push(rest);
 }
 
 /// `capture SAMPLE len N` gets a place of its own, and says which.
@@ -154,42 +132,16 @@ fn length(arguments: &mut Arguments<'_, '_>) -> Option<Spanned<i64>> {
     arguments.number()
 }
 
-/// Whether it is `track-sc0 src`: every client is tracked where there is a table.
-fn tracks(arguments: &mut Arguments<'_, '_>, rule: &Spanned<String>) -> bool {
-    let words: Vec<&str> = rule.get_ref().split_ascii_whitespace().collect();
-    let ["track-sc0" | "track-sc1" | "track-sc2", tracked, more @ ..] = words.as_slice() else {
-        return false;
-    };
-    if *tracked != "src" || !more.is_empty() {
-        arguments.report.error(
-            rule.span(),
-            "only `track-sc0 src` is supported, with the table in the same section",
-            "write `stick-table type ip ... store conn_cur,conn_rate(10s)` here and track `src` in it",
-        );
-    }
-    true
-}
-
-/// `stick-table type ip size N [expire T] [store conn_cur,conn_rate(T)]`
+/// `stick-table type ip|ipv6|integer|string [len N] size N [expire T] [store conn_cur,http_req_rate(T)]`
 pub(super) fn stick_table(draft: &mut Draft, arguments: &mut Arguments<'_, '_>) {
     const WORDS: [&str; 7] = ["type", "size", "expire", "nopurge", "peers", "store", "srvkey"];
-    let mut table = Table {
-        size: None,
-        expire: None,
-    };
-    let mut period = None;
-    let mut counts = false;
+    let mut table = Table::default();
     while let Some(word) = arguments.optional() {
         match word.text.as_str() {
             "type" => {
-                if let Some(kind) = arguments.required("ip")
-                    && !["ip", "ipv6"].contains(&kind.text.as_str())
-                {
-                    arguments.report.error(
-                        kind.span.clone(),
-                        format!("tables of type `{}` are not supported", kind.text),
-                        "clients are remembered by address: write `type ip`",
-                    );
+                table.kind = arguments.text("ip, ipv6, integer or string");
+                if arguments.optional_word("len") {
+                    table.length = arguments.number();
                 }
             }
             "size" => table.size = arguments.size(),
@@ -214,26 +166,11 @@ pub(super) fn stick_table(draft: &mut Draft, arguments: &mut Arguments<'_, '_>) 
                 let Some(store) = arguments.required("what to store") else {
                     return;
                 };
-                for item in store.text.split(',') {
-                    match item
-                        .split_once('(')
-                        .map_or((item, None), |(name, rest)| (name, rest.strip_suffix(')')))
-                    {
-                        ("conn_cur", None) => counts = true,
-                        ("conn_rate", Some(over)) => {
-                            counts = true;
-                            period = duration(over, "ms")
-                                .ok()
-                                .map(|over| Spanned::new(store.span.clone(), over));
-                        }
-                        ("server_id", None) => {}
-                        (name, _) => arguments.report.error(
-                            store.span.clone(),
-                            format!("`{name}` is not stored"),
-                            "known are conn_cur and conn_rate(PERIOD)",
-                        ),
-                    }
-                }
+                // Which server a client has is remembered by `stick on` anyway.
+                let items = store.text.split(',').filter(|item| *item != "server_id");
+                table
+                    .store
+                    .extend(items.map(|item| Spanned::new(store.span.clone(), item.to_owned())));
             }
             other => arguments.report.error(
                 word.span.clone(),
@@ -242,21 +179,14 @@ pub(super) fn stick_table(draft: &mut Draft, arguments: &mut Arguments<'_, '_>) 
             ),
         }
     }
-    if draft.kind.is_front() && counts {
-        let source = PerSource {
-            size: table.size.clone(),
-            expire: table.expire.clone().or_else(|| {
-                Some(Spanned::new(
-                    arguments.whole(),
-                    HumanDuration::new(Duration::from_secs(0)),
-                ))
-            }),
-            period,
-            ..PerSource::default()
-        };
-        draft.section.per_source = Some(Spanned::new(arguments.whole(), source));
+    if table.size.is_none() {
+        arguments.report.error(
+            arguments.whole(),
+            "a table without a size",
+            "write how many clients are remembered, such as `size 100k`",
+        );
     }
-    draft.table = Some(table);
+    draft.section.table = Some(Spanned::new(arguments.whole(), table));
 }
 
 /// `stick on src`
@@ -273,7 +203,7 @@ pub(super) fn stick_on(draft: &mut Draft, arguments: &mut Arguments<'_, '_>) {
         );
         return;
     }
-    let Some(table) = &draft.table else {
+    let Some(table) = &draft.section.table else {
         arguments.report.error(
             arguments.whole(),
             "`stick on` without a table",
@@ -281,9 +211,10 @@ pub(super) fn stick_on(draft: &mut Draft, arguments: &mut Arguments<'_, '_>) {
         );
         return;
     };
-    let stick = Stick {
-        size: table.size.clone(),
-        expire: table.expire.clone(),
-    };
-    draft.section.stick = Some(Spanned::new(arguments.whole(), stick));
+    let Table { size, expire, .. } = table.get_ref().clone();
+    // That is all it is for, unless something else is counted.
+    if table.get_ref().store.is_empty() {
+        draft.section.table = None;
+    }
+    draft.section.stick = Some(Spanned::new(arguments.whole(), Stick { size, expire }));
 }

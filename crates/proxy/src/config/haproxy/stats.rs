@@ -31,19 +31,25 @@ pub(super) fn auth(draft: &mut Draft, arguments: &mut Arguments<'_, '_>) {
 
 /// `stats admin { if | unless } CONDITION`
 pub(super) fn admin(draft: &mut Draft, arguments: &mut Arguments<'_, '_>) {
-    let Some(words) = arguments.peek().map(|_| arguments.rest_words()) else {
+    let Some(condition) = arguments.rest() else {
         arguments.required("`if TRUE`");
         return;
     };
-    let text: Vec<&str> = words.iter().map(|word| word.text.as_str()).collect();
-    match text.as_slice() {
-        ["if", "TRUE"] | ["unless", "FALSE"] => enabled(draft).admin = true,
-        ["if", "FALSE"] | ["unless", "TRUE"] => enabled(draft).admin = false,
-        _ => arguments.report.error(
-            arguments.whole(),
-            "only `stats admin if TRUE` is supported",
-            "protect it with `stats auth`, and keep others out with http-request deny in this frontend",
-        ),
+    let words = arguments.statement.words.iter().skip(2);
+    let words: Vec<&str> = words.map(|word| word.text.as_str()).collect();
+    let table = enabled(draft);
+    match words.as_slice() {
+        ["if", "TRUE"] | ["unless", "FALSE"] => {
+            table.admin = true;
+            table.admin_if.clear();
+        }
+        ["if", "FALSE"] | ["unless", "TRUE"] => {}
+        // It is for everybody already.
+        _ if table.admin && table.admin_if.is_empty() => {}
+        _ => {
+            table.admin = true;
+            table.admin_if.push(condition);
+        }
     }
 }
 

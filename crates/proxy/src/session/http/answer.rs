@@ -14,6 +14,7 @@ use crate::plan::{ErrorPage, PageContent};
 use crate::record::{Cause, Phase, Termination};
 use crate::session::Common;
 use crate::session::connect::millis;
+use crate::session::tracking::{self, Event};
 use crate::worker::context::Context;
 
 /// How long somebody is kept who is not wanted, if nothing else is said.
@@ -42,6 +43,9 @@ impl Http {
         cells.requests.count();
         cells.request_errors.count();
         frontend.request_rate.count(context.time());
+        for event in [Event::Request, Event::Error] {
+            tracking::happened(event, Some(&exchange), common, context);
+        }
         common.termination = Some(Termination::new(Cause::Proxy, Phase::Request));
         // What it wanted is not known, even if its head was whole.
         exchange.understood = false;
@@ -57,6 +61,9 @@ impl Http {
         let ahead = std::mem::take(&mut self.ahead);
         common.count(crate::session::Side::Client, ahead.len(), context);
         common.frontend().tally.of(context.worker).request_errors.count();
+        for event in [Event::Request, Event::Error] {
+            tracking::happened(event, None, common, context);
+        }
         common.termination = Some(Termination::new(Cause::ClientTimeout, Phase::Request));
         self.exchange = Some(exchange);
         self.answer_error(408, common, context)
@@ -79,6 +86,9 @@ impl Http {
             return self.answer_error(200, common, context);
         };
         common.termination = Some(local);
+        if matches!(reply, Reply::Deny(_) | Reply::Tarpit(_) | Reply::Auth { .. }) {
+            tracking::happened(Event::Error, Some(&exchange), common, context);
+        }
         match reply {
             Reply::Unwell => {
                 self.exchange = Some(exchange);

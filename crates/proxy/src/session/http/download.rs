@@ -15,6 +15,7 @@ use super::rules::{self, Verdict};
 use super::upload::{Flushed, flush};
 use super::{BUFFERS_PER_TURN, DEFERRED_MAX, Http, Passed, limits};
 use crate::session::endpoint::{Endpoint, Received};
+use crate::session::tracking::{self, Event};
 use crate::session::{Common, Side};
 use crate::worker::Service;
 use crate::worker::context::Context;
@@ -225,6 +226,10 @@ fn head(
         exchange.response_time = Some(context.now.saturating_sub(joined));
     }
 
+    // Whoever makes a server say this may be looking for something.
+    if (400..500).contains(&response.status()) {
+        tracking::happened(Event::Error, Some(exchange), common, context);
+    }
     let (own, rest) = octets.split_at_checked(end).unwrap_or((octets, &[]));
     let mut text = std::mem::take(&mut context.http.scratch);
     text.clear();
@@ -256,7 +261,7 @@ fn head(
         if let Some(cookie) = sticky {
             cookie::response(cookie, exchange, response, &mut text, common, context.wall());
         }
-        if ruled && exchange.service != Some(Service::Stats) {
+        if ruled && !matches!(exchange.service, Some(Service::Stats { .. })) {
             let first = rules::response(backend_rules, exchange, response, &mut text, common, context);
             match first {
                 Ok(Verdict::Allow) => Ok(()),

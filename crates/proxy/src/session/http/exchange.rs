@@ -13,6 +13,7 @@ use crate::plan;
 use crate::record::{Cause, HttpFacts, Record, Termination, Times};
 use crate::session::connect::Upstream;
 use crate::session::endpoint::Endpoint;
+use crate::session::tracking::Tracked;
 use crate::session::{Common, Spent};
 use crate::worker::Service;
 use crate::worker::context::Context;
@@ -78,6 +79,8 @@ pub(crate) struct Exchange {
     pub(crate) tunnel: bool,
     /// Not to be logged (again).
     pub(crate) quiet: bool,
+    /// Where it is counted by itself.
+    pub(crate) tracked: Vec<Tracked>,
     /// What few configurations ask for.
     pub(crate) extra: Option<Box<Extra>>,
 }
@@ -184,6 +187,7 @@ impl Default for Exchange {
             keep_server: false,
             tunnel: false,
             quiet: false,
+            tracked: Vec::new(),
             extra: None,
         }
     }
@@ -266,7 +270,7 @@ impl Exchange {
                 .as_ref()
                 .map_or(&*frontend.name, |backend| &backend.name),
             server: match (self.service, server) {
-                (Some(Service::Stats), _) => "<STATS>",
+                (Some(Service::Stats { .. }), _) => "<STATS>",
                 (Some(Service::Prometheus), _) => "<PROMEX>",
                 (None, Some(server)) => &server.name,
                 (None, None) => "<NOSRV>",
@@ -386,6 +390,9 @@ impl Exchange {
             backend.sessions.leave();
         }
         self.log(common, server.as_deref(), context);
+        for tracked in self.tracked.drain(..) {
+            tracked.end(context.time(), common.bytes);
+        }
         common.backend = None;
         common.target = None;
         common.upstream = Upstream::None;

@@ -12,11 +12,12 @@ use super::remember::{capture, set_variable};
 use super::template::{Answered, expand, express};
 use crate::live::{Backend, Server};
 use crate::plan::{
-    Answer, Condition, ForwardFor, HashOn, HttpAction, HttpRule, Mode, Persist, Redirect, RedirectOptions,
-    SwitchTo, UseServer,
+    Answer, Condition, ForwardFor, HashOn, HttpAction, HttpRule, Mode, Moment, Persist, Redirect,
+    RedirectOptions, SwitchTo, TcpAction, TcpRule, UseServer,
 };
 use crate::session::Common;
 use crate::session::condition::{Look, parameter, within};
+use crate::session::tracking;
 use crate::worker::context::Context;
 
 /// What the proxy says itself instead of asking a server.
@@ -95,6 +96,28 @@ pub(crate) fn any_holds(
     conditions.any(|condition| holds(condition, exchange, None, common, context))
 }
 
+/// Follows `tcp-request content` rules in order until one decides. False: the client is to go.
+pub(crate) fn content(
+    rules: &[TcpRule],
+    exchange: &mut Exchange,
+    common: &Common,
+    context: &Context,
+) -> bool {
+    for rule in rules.iter().filter(|rule| rule.moment == Moment::Content) {
+        if !holds(&rule.condition, exchange, None, common, context) {
+            continue;
+        }
+        match &rule.action {
+            TcpAction::Accept => return true,
+            TcpAction::Reject => return false,
+            TcpAction::Track(track) => {
+                tracking::request(track, exchange, common, context);
+            }
+        }
+    }
+    true
+}
+
 /// Follows `http-request` rules in order.
 pub(crate) fn request(
     rules: &[HttpRule],
@@ -116,6 +139,16 @@ pub(crate) fn request(
             | HttpAction::UnsetVariable { .. }
             | HttpAction::Capture { .. }) => {
                 keep(action, exchange, None, common, context);
+                continue;
+            }
+            HttpAction::Track(track) => {
+                if tracking::request(track, exchange, common, context) {
+                    tracking::first(track.slot, exchange, common, context);
+                }
+                continue;
+            }
+            HttpAction::Count { slot } => {
+                tracking::increment(*slot, exchange, common, context);
                 continue;
             }
             HttpAction::Deny { status } => Reply::Deny(*status),
@@ -265,6 +298,8 @@ pub(crate) fn response(
             | HttpAction::Return(_)
             | HttpAction::Tarpit { .. }
             | HttpAction::Drop
+            | HttpAction::Track(_)
+            | HttpAction::Count { .. }
             | HttpAction::PrometheusExporter => {}
         }
     }

@@ -11,7 +11,7 @@ use rustls::{ClientConnection, ServerConnection, StreamOwned};
 
 use super::bench::{self, Bench, eventually};
 use crate::plan::{
-    BindTls, Condition, Pattern, Plan, Sample, TcpAction, TcpRule, Term, Test, Verify, testing,
+    BindTls, Condition, Moment, Pattern, Plan, Sample, TcpAction, TcpRule, Term, Test, Verify, testing,
 };
 use crate::proxy_header::{Decoded, decode};
 use crate::record::{Cause, Phase, Refusal};
@@ -290,7 +290,7 @@ fn tls_that_passes_by_is_let_in_by_the_name_it_asks_for() {
         let frontend = bench::frontend(plan);
         frontend.inspect_delay = Some(Duration::from_secs(5));
         frontend.tcp_rules = vec![TcpRule {
-            content: true,
+            moment: Moment::Content,
             action: TcpAction::Reject,
             condition: sni("a.example"),
         }];

@@ -22,7 +22,11 @@ async fn served(page: StatsPage) -> (Arc<Site>, SocketAddr) {
     let served = Arc::clone(&site);
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(Arc::clone(&served).serve(stream, Service::Stats, Arc::clone(&frontend)));
+            tokio::spawn(Arc::clone(&served).serve(
+                stream,
+                Service::Stats { admin: true },
+                Arc::clone(&frontend),
+            ));
         }
     });
     (site, address)
@@ -372,7 +376,7 @@ async fn a_visit_is_served_like_any_client() {
     let site = Site::new(context.clone());
     let frontend = Arc::clone(context.live.snapshot().frontend_named("web").unwrap());
     for (service, target, wanted) in [
-        (Service::Stats, "/stats;csv", "# pxname,svname,"),
+        (Service::Stats { admin: true }, "/stats;csv", "# pxname,svname,"),
         (Service::Prometheus, "/metrics", "haproxy_process_nbthread 1\n"),
     ] {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
