@@ -342,7 +342,7 @@ fn who_never_reads_is_not_heard_any_more() {
 }
 
 #[test]
-fn five_thousand_connections_that_end_at_once_hold_up_nobody() {
+fn five_thousand_connections_that_come_and_end_at_once_hold_up_nobody() {
     const COUNT: u64 = 5000;
     /// Octets of memory for each, with a channel, a queue and a consumer.
     const EACH: u64 = 32 * 1024;

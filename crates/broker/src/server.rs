@@ -47,6 +47,10 @@ pub(crate) async fn end_with_session(node: Weak<Node>) {
     }
 }
 
+/// Clients who are let in before those who are inside have their turn. Of thousands who come at once, all would be served before them
+/// otherwise.
+const CROWD: u32 = 8;
+
 /// The same with rules.
 pub(crate) async fn serve_door(node: Arc<Node>, listener: TcpListener, door: Arc<Door>) {
     node.timers.start(&node);
@@ -55,9 +59,15 @@ pub(crate) async fn serve_door(node: Arc<Node>, listener: TcpListener, door: Arc
         Ok(arrivals) => arrivals,
         Err(error) => return tracing::error!(%error, "nobody can be accepted: restart the broker"),
     };
+    let mut crowd = 0;
     loop {
         match arrivals.next().await {
             Ok((stream, arrival)) => {
+                crowd += 1;
+                if crowd == CROWD {
+                    crowd = 0;
+                    tokio::task::yield_now().await;
+                }
                 let node = Arc::clone(&node);
                 let proxies = door.proxies.load();
                 let is_proxy = proxies.iter().any(|network| network.contains(arrival.peer.ip()));

@@ -102,3 +102,26 @@ async fn a_listed_proxy_and_a_client_of_his_own_share_a_port() {
     .await;
     client.declare("q").await;
 }
+
+#[tokio::test]
+async fn of_a_crowd_few_come_in_before_others_have_their_turn() {
+    /// As many as may wait to be let in.
+    const MANY: usize = 100;
+    let node = Node::new("rabbit@test".to_owned(), Settings::default());
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let to = listener.local_addr().unwrap();
+    let crowd: Vec<_> = (0..MANY)
+        .map(|_| std::net::TcpStream::connect(to).unwrap())
+        .collect();
+    let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    tokio::spawn(serve_door(node, listener, Arc::default()));
+    let mut before = tasks();
+    while before < MANY {
+        tokio::task::yield_now().await;
+        let came = tasks() - before;
+        // Besides clients there are some clocks of the node's.
+        assert!(came < 4 * CROWD as usize, "{came} came in at once");
+        before += came;
+    }
+    drop(crowd);
+}
