@@ -247,12 +247,13 @@ fn open(common: &mut Common, context: &mut Context, since: u64) -> Option<Progre
     };
     let plan = backend.plan();
     common.server = None;
+    let before = common.attempt;
     common.next_attempt();
     common.target = server.target.load_full();
     let Some(target) = common.target.clone() else {
         return failed(common, context, since, Failure::Refused);
     };
-    if super::http::reuse(common, &server, &target, context) {
+    if super::http::reuse(common, &server, &target, before, context) {
         return Some(Progress::Joined);
     }
     server.tally.of(context.worker).connects.count();

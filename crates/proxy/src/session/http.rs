@@ -680,18 +680,21 @@ fn linger(thrown: &mut usize, common: &mut Common, context: &mut Context) -> Nex
     Next::Stay
 }
 
-/// An idle connection to the server that was chosen, if there may be one.
+/// An idle connection to the server that was chosen, if there may be one: the session's own rather than another's, if
+/// that was its attempt `before`.
 pub(super) fn reuse(
     common: &mut Common,
     server: &Arc<Server>,
     target: &Target,
+    before: u8,
     context: &mut Context,
 ) -> bool {
     // One that was told who the client is belongs to that client.
     if !common.reuse || server.plan().send_proxy.is_some() {
         return false;
     }
-    let Some(idle) = context.http.pool.take(server, target, common.place()) else {
+    let own = (common.place(), before);
+    let Some(idle) = context.http.pool.take(server, target, own) else {
         return false;
     };
     let (place, attempt) = idle.owner;
