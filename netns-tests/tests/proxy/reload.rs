@@ -24,6 +24,14 @@ fn reloads_in_a_loop_under_load_harm_no_client() {
             "server another 10.77.0.5:5672 check\n    # server",
         ),
         place.configuration("", "", &format!("{CHECK} weight 7 maxconn 500")),
+        // Another backend comes first, and of the servers the first is gone: all that follow have other places.
+        place
+            .configuration("", "", CHECK)
+            .replace(
+                "listen rabbitmq",
+                "backend before\n    server other 10.77.0.9:1\n\nlisten rabbitmq",
+            )
+            .replace("server rabbitmq1", "# server rabbitmq1"),
     ];
     let load = Load::start(&place.client, place.entry(), 24, 30);
     // Long-lived ones, which every reload must leave alone.
