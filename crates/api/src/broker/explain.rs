@@ -190,11 +190,11 @@ fn expiring(certificate: &Certificate, status: &Status) -> Option<String> {
     );
     if left.is_zero() {
         Some(format!(
-            "{what} has expired: replace the file, and reload the broker."
+            "{what} has expired: replace the file, which is read by itself."
         ))
     } else if left < RENEWAL {
         Some(format!(
-            "{what} expires in {}: replace the file, and reload the broker.",
+            "{what} expires in {}: replace the file, which is read by itself.",
             words(left)
         ))
     } else {

@@ -331,7 +331,17 @@ fn find_connection(node: &Node, said: &str) -> Result<Arc<Entry>, Refused> {
             let named = |entry: &Arc<Entry>| {
                 entry.facts.name() == said || entry.facts.given_name().as_deref() == Some(said)
             };
-            node.registry.connections().into_iter().find(named)
+            let mut named = node.registry.connections().into_iter().filter(named);
+            let first = named.next();
+            let others = named.count();
+            if others > 0 {
+                let text = format!(
+                    "{} connections are called {said}: name one by its pid, which list_connections pid name peer_host shows",
+                    others + 1
+                );
+                return Err(refused(refusal::INVALID, text));
+            }
+            first
         }
     };
     found.ok_or_else(|| {

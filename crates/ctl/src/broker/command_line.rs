@@ -50,7 +50,7 @@ const GLOBAL: [Opt; 13] = [
 ];
 
 /// Options that some verbs take.
-const OTHERS: [Opt; 41] = [
+const OTHERS: [Opt; 42] = [
     flag("online", None),
     flag("offline", None),
     flag("local", None),
@@ -63,7 +63,7 @@ const OTHERS: [Opt; 41] = [
     flag("idempotent", None),
     flag("skip-if-unchanged", None),
     flag("enabled", Some('E')),
-    flag("implicitly_enabled", None),
+    flag("implicitly-enabled", None),
     flag("minimal", Some('m')),
     flag("verbose", Some('v')),
     flag("all", None),
@@ -89,6 +89,7 @@ const OTHERS: [Opt; 41] = [
     valued("vhost-pattern", None),
     valued("queue-pattern", None),
     valued("address-family", None),
+    valued("sample-interval", None),
     flag("errors-only", None),
     flag("details", None),
     flag("tracking", None),

@@ -210,6 +210,7 @@ pub(super) fn find(tool: Tool, name: &str) -> Option<&'static Verb> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::broker::command_line::CommandLine;
 
     #[test]
     fn no_two_verbs_of_a_program_have_the_same_name() {
@@ -226,6 +227,22 @@ mod tests {
             names.sort_unstable();
             names.dedup();
             assert_eq!(names.len(), count, "{tool:?}");
+        }
+    }
+
+    #[test]
+    fn every_option_that_a_usage_names_is_taken() {
+        for verb in of(Tool::Warren).chain(of(Tool::Plugins)) {
+            let words = verb
+                .usage
+                .split(|c: char| c.is_whitespace() || "[]|()".contains(c));
+            for option in words.filter(|word| word.starts_with("--")) {
+                let words = [verb.name, option, "1"].map(str::to_owned);
+                let line = CommandLine::read(&words);
+                let taken = line.check(verb).map_err(|failure| format!("{failure:?}"));
+                let wrong = taken.err().filter(|text| text.contains("Invalid options"));
+                assert_eq!(wrong, None, "{} {option}", verb.name);
+            }
         }
     }
 

@@ -19,6 +19,23 @@ const DEPRECATED: &str = "Deprecated";
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// A verb that asks Erlang.
+const fn erlang(
+    name: &'static str,
+    usage: &'static str,
+    arguments: (usize, usize),
+    section: &'static str,
+) -> Verb {
+    Verb::new(
+        name,
+        usage,
+        "Says that there is no Erlang here",
+        arguments,
+        no_erlang,
+    )
+    .of(section)
+}
+
 /// Those that `rabbitmqctl` has, too.
 pub(super) static BOTH: [Verb; 5] = [
     Verb::new(
@@ -38,30 +55,14 @@ pub(super) static BOTH: [Verb; 5] = [
         node_health_check,
     )
     .of(DEPRECATED),
-    Verb::new(
-        "list_ciphers",
-        "",
-        "Says that there is no Erlang here",
-        (0, 0),
-        no_erlang,
-    )
-    .of(MONITORING),
-    Verb::new(
-        "list_hashes",
-        "",
-        "Says that there is no Erlang here",
-        (0, 0),
-        no_erlang,
-    )
-    .of(MONITORING),
-    Verb::new(
+    erlang("list_ciphers", "", (0, 0), MONITORING),
+    erlang("list_hashes", "", (0, 0), MONITORING),
+    erlang(
         "schema_info",
         "[--no-table-headers] [<column> ...]",
-        "Says that there is no Erlang here",
         (0, MANY),
-        no_erlang,
-    )
-    .of(MONITORING),
+        MONITORING,
+    ),
 ];
 
 /// Those that only `rabbitmqctl` has.
@@ -101,14 +102,7 @@ pub(super) static CTL: [Verb; 5] = [
         not_encrypted,
     )
     .of(SECTION),
-    Verb::new(
-        "exec",
-        "<expr>",
-        "Says that there is no Erlang here",
-        (1, MANY),
-        no_erlang,
-    )
-    .of(SECTION),
+    erlang("exec", "<expr>", (1, MANY), SECTION),
 ];
 
 pub(super) static VERBS: [Verb; 22] = [
@@ -200,23 +194,9 @@ pub(super) static VERBS: [Verb; 22] = [
     )
     .options(&["details"])
     .of(MONITORING),
-    Verb::new(
-        "erlang_cookie_hash",
-        "",
-        "Says that there is no Erlang here",
-        (0, 0),
-        no_erlang,
-    )
-    .of(SECTION),
-    Verb::new(
-        "remote_shell",
-        "",
-        "Says that there is no Erlang here",
-        (0, 0),
-        no_erlang,
-    )
-    .of(MONITORING),
-    Verb::new("observer", "", "Says that there is no Erlang here", (0, 0), no_erlang).of(MONITORING),
+    erlang("erlang_cookie_hash", "", (0, 0), SECTION),
+    erlang("remote_shell", "", (0, 0), MONITORING),
+    erlang("observer", "", (0, 0), MONITORING),
     Verb::new(
         "maybe_stuck",
         "[--timeout <timeout>]",
@@ -260,22 +240,8 @@ pub(super) static VERBS: [Verb; 22] = [
     )
     .options(&["format", "all"])
     .of(MONITORING),
-    Verb::new(
-        "command_line_arguments",
-        "",
-        "Says that there is no Erlang here",
-        (0, 0),
-        no_erlang,
-    )
-    .of(SECTION),
-    Verb::new(
-        "erlang_cookie_sources",
-        "",
-        "Says that there is no Erlang here",
-        (0, 0),
-        no_erlang,
-    )
-    .of(SECTION),
+    erlang("command_line_arguments", "", (0, 0), SECTION),
+    erlang("erlang_cookie_sources", "", (0, 0), SECTION),
     Verb::new(
         "list_network_interfaces",
         "[--offline]",
@@ -285,23 +251,8 @@ pub(super) static VERBS: [Verb; 22] = [
     )
     .options(&["offline"])
     .of(MONITORING),
-    Verb::new(
-        "resolver_info",
-        "[--offline]",
-        "Says that there is no Erlang here",
-        (0, 0),
-        no_erlang,
-    )
-    .options(&["offline"])
-    .of(SECTION),
-    Verb::new(
-        "runtime_thread_stats",
-        "[--sample-interval <interval>]",
-        "Says that there is no Erlang here",
-        (0, 0),
-        no_erlang,
-    )
-    .of(MONITORING),
+    erlang("resolver_info", "[--offline]", (0, 0), SECTION).options(&["offline"]),
+    erlang("runtime_thread_stats", "[--sample-interval <interval>]", (0, 0), MONITORING).options(&["sample-interval"]),
 ];
 
 fn list_logins(session: &mut Session<'_, '_>) -> Result<(), Failure> {
@@ -444,7 +395,7 @@ fn check_certificate_expiration(session: &mut Session<'_, '_>) -> Result<(), Fai
         false => Err(Failure::new(
             UNAVAILABLE,
             format_args!(
-                "The following certificates expire within {count} {unit}: replace their files, and reload the broker\n{}",
+                "The following certificates expire within {count} {unit}: replace their files, which are read by themselves\n{}",
                 soon.join("\n")
             ),
         )),
@@ -452,14 +403,18 @@ fn check_certificate_expiration(session: &mut Session<'_, '_>) -> Result<(), Fai
 }
 
 fn log_elsewhere(session: &mut Session<'_, '_>) -> Result<(), Failure> {
-    let places = session.status()?.log_files.join(", ");
-    Err(Failure::new(
-        UNAVAILABLE,
-        format_args!(
-            "{}: the node logs to {places}, which is read with journalctl -u warren-broker -n 50, and followed with -f",
-            session.verb.name
+    let places = session.status()?.log_files.clone();
+    let name = session.verb.name;
+    let text = match places.iter().find(|place| place.starts_with('/')) {
+        Some(file) => {
+            format!("{name}: the node logs to {file}: read it with tail -n 50, and follow it with tail -f")
+        }
+        None => format!(
+            "{name}: the node logs to {}, which is read with journalctl -u warren-broker -n 50, and followed with -f",
+            places.join(", ")
         ),
-    ))
+    };
+    Err(Failure::new(UNAVAILABLE, text))
 }
 
 fn erlang_version(session: &mut Session<'_, '_>) -> Result<(), Failure> {

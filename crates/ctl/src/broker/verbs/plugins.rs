@@ -35,7 +35,7 @@ pub(super) static VERBS: [Verb; 7] = [
         (0, 1),
         list,
     )
-    .options(&["verbose", "minimal", "enabled", "implicitly_enabled", "if-empty"])
+    .options(&["verbose", "minimal", "enabled", "implicitly-enabled", "if-empty"])
     .of(SECTION),
     Verb::new(
         "enable",
