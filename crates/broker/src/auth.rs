@@ -76,7 +76,7 @@ impl Attempts {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum LoginRefused {
     /// The client is told that the login was refused, if it understands that.
-    #[error("user '{user}' {why}")]
+    #[error("user '{}' {why}", user.escape_debug())]
     Credentials {
         /// As it was said.
         user: String,
@@ -171,7 +171,7 @@ impl Node {
         match &done {
             Ok(_) => attempts.succeeded.fetch_add(1, Ordering::Relaxed),
             Err(refused) => {
-                tracing::warn!(peer = %arrival.peer, %mechanism, %refused, "login refused");
+                tracing::warn!(peer = %arrival.peer, mechanism = %mechanism.escape_debug(), %refused, "login refused");
                 let address = arrival.peer.ip();
                 self.auth.throttle.lock().failed(address, Instant::now());
                 attempts.failed.fetch_add(1, Ordering::Relaxed)

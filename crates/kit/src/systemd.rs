@@ -69,8 +69,8 @@ impl ServiceManager {
         self.send(&[NotifyState::Status(&one_line(status))])
     }
 
-    /// A start that takes long is not given up for so much longer; with one line for `systemctl status`.
-    pub fn starting(&self, status: &str, patience: Duration) -> io::Result<()> {
+    /// A start or a stop that takes long is not given up for so much longer; with one line for `systemctl status`.
+    pub fn takes(&self, status: &str, patience: Duration) -> io::Result<()> {
         let patience = u32::try_from(patience.as_micros()).unwrap_or(u32::MAX);
         self.send(&[
             NotifyState::ExtendTimeoutUsec(patience),
@@ -127,7 +127,7 @@ mod tests {
         assert_eq!(receive(&server), "STOPPING=1\n");
         manager.status("well").unwrap();
         assert_eq!(receive(&server), "STATUS=well\n");
-        manager.starting("43 %", Duration::from_secs(30)).unwrap();
+        manager.takes("43 %", Duration::from_secs(30)).unwrap();
         assert_eq!(receive(&server), "EXTEND_TIMEOUT_USEC=30000000\nSTATUS=43 %\n");
         manager.alive().unwrap();
         assert_eq!(receive(&server), "WATCHDOG=1\n");

@@ -54,6 +54,19 @@ async fn guest_comes_from_this_host_only_and_hears_no_reason() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_name_with_a_line_break_does_not_begin_a_line_of_the_log() {
+    let name = "x\n2026-01-01 WARN login refused: user 'root'";
+    let refused = plain(&node(), name, "y", "127.0.0.1:1")
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(
+        refused.starts_with("user 'x\\n2026") && !refused.contains('\n'),
+        "{refused}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn credentials_are_forgotten_when_anything_about_the_user_changes() {
     let node = node();
     put(&node, "ann", Hashing::Argon2id, "one");

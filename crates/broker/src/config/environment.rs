@@ -36,13 +36,36 @@ pub struct Environment {
     pub pid_file: Option<PathBuf>,
     /// `RABBITMQ_ERLANG_COOKIE`
     pub cookie: Option<Secret>,
+    /// Names of others that begin with `RABBITMQ_`.
+    pub unknown: Vec<String>,
 }
+
+/// Those that are understood.
+const NAMES: [&str; 10] = [
+    "RABBITMQ_DEFAULT_USER",
+    "RABBITMQ_DEFAULT_PASS",
+    "RABBITMQ_DEFAULT_VHOST",
+    "RABBITMQ_NODENAME",
+    "RABBITMQ_NODE_PORT",
+    "RABBITMQ_NODE_IP_ADDRESS",
+    "RABBITMQ_MNESIA_DIR",
+    "RABBITMQ_CONFIG_FILE",
+    "RABBITMQ_PID_FILE",
+    "RABBITMQ_ERLANG_COOKIE",
+];
 
 impl Environment {
     /// That of this process.
     #[must_use]
     pub fn ours() -> Self {
-        Self::from(&|name| std::env::var(name).ok())
+        let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+        let unknown = names.filter(|name| name.starts_with("RABBITMQ_") && !NAMES.contains(&name.as_str()));
+        let mut unknown: Vec<String> = unknown.collect();
+        unknown.sort_unstable();
+        Self {
+            unknown,
+            ..Self::from(&|name| std::env::var(name).ok())
+        }
     }
 
     /// Empty variables are not set.
@@ -59,6 +82,7 @@ impl Environment {
             file: get("RABBITMQ_CONFIG_FILE").map(PathBuf::from),
             pid_file: get("RABBITMQ_PID_FILE").map(PathBuf::from),
             cookie: get("RABBITMQ_ERLANG_COOKIE").map(Secret::from),
+            unknown: Vec::new(),
         }
     }
 
@@ -72,10 +96,22 @@ impl Environment {
             spans.push(start..start + value.len());
             text += &format!("{name}={value}\n");
         }
-        if spans.is_empty() && self.password.is_none() {
+        let mut unknown = Vec::new();
+        for name in &self.unknown {
+            unknown.push((text.len()..text.len() + name.len(), name));
+            text += &format!("{name}\n");
+        }
+        if text.is_empty() && self.password.is_none() {
             return;
         }
         let base = sources.add(SourceFile::new(NAME, text));
+        for (span, name) in unknown {
+            report.warn(
+                base + span.start..base + span.end,
+                format!("{name} has no effect"),
+                "write what it says into the configuration",
+            );
+        }
         let mut places = spans.iter().map(|span| base + span.start..base + span.end);
         let mut spanned = |value: &Option<String>| {
             let value = value.as_ref()?;

@@ -21,7 +21,7 @@ pub(super) fn watched<T>(
     let _ = manager.status("recovering");
     let say = || {
         let status = words(progress.octets());
-        let _ = manager.starting(&status, PATIENCE);
+        let _ = manager.takes(&status, PATIENCE);
         tracing::info!(status, "data directory is being opened");
     };
     while_it_lasts(EVERY, say, open)

@@ -31,6 +31,9 @@ use crate::tls;
 /// How often the watchdog is fed.
 const TICK: Duration = Duration::from_secs(1);
 
+/// What the service manager grants a stop beyond that: for the log to be closed.
+const LOG_CLOSES_WITHIN: Duration = Duration::from_secs(20);
+
 /// Of the time that a stop may take, clients have so much to hear what became of their messages; the rest is for the
 /// goodbye.
 const FINISH_PART: u32 = 2;
@@ -321,11 +324,12 @@ impl Daemon {
 
     /// Nobody comes in any more; clients hear what became of their messages, then that the broker goes.
     async fn stop(mut self, signals: &mut Signals) -> Arc<Node> {
-        let _ = self.manager.stopping();
         let started = Instant::now();
+        let within = self.plan.stop_within;
+        let _ = self.manager.stopping();
+        let _ = self.manager.takes("stopping", within + LOG_CLOSES_WITHIN);
         tracing::info!(connections = self.node.registry.count(), "stopping");
         self.listening.clear();
-        let within = self.plan.stop_within;
         self.node.registry.stop();
         let gone = tokio::select! {
             gone = tokio::time::timeout(within / FINISH_PART, self.node.registry.none()) => gone.is_ok(),

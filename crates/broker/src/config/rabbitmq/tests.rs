@@ -242,6 +242,18 @@ fn the_environment_of_a_container_is_enough() {
     assert_eq!(first.password.reveal(), "secret");
     assert_eq!(plan.node, "hare@beta");
     assert_eq!(plan.listeners[0].address.port(), 5673);
+    let more = Environment {
+        unknown: vec!["RABBITMQ_VM_MEMORY_HIGH_WATERMARK".into()],
+        ..environment.clone()
+    };
+    let warnings: Vec<String> = load_none(&more, &machine()).unwrap().warning_lines().collect();
+    let [warning] = warnings.as_slice() else {
+        panic!("{warnings:#?}")
+    };
+    assert!(
+        warning.contains("warning: RABBITMQ_VM_MEMORY_HIGH_WATERMARK has no effect"),
+        "{warning}"
+    );
     let wrong = Environment {
         node: Some("two words".into()),
         ..environment
