@@ -153,6 +153,91 @@ fn tools_for_queues_and_upgrades_say_and_return_what_rabbitmqs_do() {
 }
 
 #[test]
+fn whoever_reads_json_gets_what_rabbitmq_answers() {
+    let place = Place::new();
+    let grant = "Done. Don't forget to grant the user permissions to some virtual hosts! See 'rabbitmqctl help set_permissions' to learn more.";
+    let port = place.broker.address.port().to_string();
+    let done = serde_json::json!({"node": "rabbit@vm", "result": "ok"});
+    let with = |more: serde_json::Value| {
+        let mut all = done.clone();
+        all.as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
+        all
+    };
+    let running = "RabbitMQ on node rabbit@vm is fully booted and running";
+    for (tool, words, answer) in [
+        ("rabbitmqctl", "add_vhost v1", done.clone()),
+        (
+            "rabbitmqctl",
+            "add_user ann secret",
+            serde_json::json!({"message": grant, "node": "rabbit@vm", "status": "ok"}),
+        ),
+        (
+            "rabbitmqctl",
+            "authenticate_user ann secret",
+            serde_json::json!({"message": "Success"}),
+        ),
+        ("rabbitmqctl", "set_user_tags ann administrator", done.clone()),
+        ("rabbitmqctl", "set_permissions ann .* .* .*", done.clone()),
+        ("rabbitmqctl", r#"set_policy p ^a {"max-length":3}"#, done.clone()),
+        (
+            "rabbitmqctl",
+            "trace_on",
+            with(serde_json::json!({"value": "Trace enabled for vhost /"})),
+        ),
+        ("rabbitmqctl", "set_vm_memory_high_watermark 0.5", done.clone()),
+        ("rabbitmqctl", "delete_user ann", done.clone()),
+        (
+            "rabbitmqctl",
+            "close_all_connections --global bye",
+            with(serde_json::json!({"value": "Closed 0 connections"})),
+        ),
+        ("rabbitmqctl", "list_queues --offline", serde_json::json!([])),
+        (
+            "rabbitmq-diagnostics",
+            "alarms",
+            with(serde_json::json!({"alarms": []})),
+        ),
+        ("rabbitmq-diagnostics", "check_alarms", done.clone()),
+        ("rabbitmq-diagnostics", "check_local_alarms", done.clone()),
+        (
+            "rabbitmq-diagnostics",
+            "is_running",
+            serde_json::json!({"message": running, "result": true}),
+        ),
+        (
+            "rabbitmq-diagnostics",
+            "ping",
+            serde_json::json!({"message": "Ping succeeded"}),
+        ),
+        (
+            "rabbitmq-diagnostics",
+            "server_version",
+            with(serde_json::json!({"value": "3.10.8"})),
+        ),
+        (
+            "rabbitmq-diagnostics",
+            &format!("check_port_listener {port}"),
+            with(serde_json::json!({"port": port})),
+        ),
+        (
+            "rabbitmq-diagnostics",
+            "check_protocol_listener amqp",
+            with(serde_json::json!({"protocol": "amqp"})),
+        ),
+    ] {
+        let mut all: Vec<&str> = words.split(' ').collect();
+        all.extend(["--formatter", "json"]);
+        let output = place.run(tool, &all);
+        let ours: serde_json::Value = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|error| panic!("{words}: {error}: {output:?}"));
+        assert_eq!(ours, answer, "{words}");
+        assert!(output.status.success(), "{words}");
+    }
+}
+
+#[test]
 fn ports_that_are_listened_on_can_be_connected_to() {
     let place = Place::new();
     let output = place.run("rabbitmq-diagnostics", &["check_port_connectivity"]);

@@ -118,6 +118,7 @@ fn attempt(tool: Tool, words: &[String], around: &mut Surroundings<'_>) -> Resul
     session
         .check_node()
         .and_then(|()| (verb.run)(&mut session))
+        .and_then(|()| session.conclude())
         .map_err(|failure| failure.with_usage(tool, verb, words))
 }
 

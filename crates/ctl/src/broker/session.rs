@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
+use serde_json::{Value, json};
 use warren_api::broker::{Cell, Listing, Refused, Reply, Request, Status};
 use warren_kit::control::{Address, Client};
 
@@ -25,6 +26,8 @@ pub(super) struct Session<'a, 'b> {
     address: Address,
     /// Once it has been asked.
     status: Option<Status>,
+    /// Something was answered.
+    answered: bool,
 }
 
 impl<'a, 'b> Session<'a, 'b> {
@@ -40,7 +43,30 @@ impl<'a, 'b> Session<'a, 'b> {
             around,
             address: Broker::address(runtime_dir),
             status: None,
+            answered: false,
         }
+    }
+
+    /// Who reads JSON is told that it is done, unless he was told something.
+    pub(super) fn conclude(&mut self) -> Result<(), Failure> {
+        let needless = self.answered || self.verb.alone || self.format()? != Format::Json;
+        // A broker that was told to stop says nothing any more.
+        match needless || self.node().is_err() {
+            true => Ok(()),
+            false => self.answer(json!({}), ""),
+        }
+    }
+
+    /// A sentence; for who reads JSON an object, with what every such answer has.
+    pub(super) fn answer(&mut self, object: Value, sentence: impl std::fmt::Display) -> Result<(), Failure> {
+        if self.format()? != Format::Json {
+            return self.say(sentence);
+        }
+        let mut all = json!({"node": self.node()?, "result": "ok"});
+        if let (Some(all), Value::Object(object)) = (all.as_object_mut(), object) {
+            all.extend(object);
+        }
+        self.say(all)
     }
 
     /// `-n` names a node: is it the one here?
@@ -100,6 +126,7 @@ impl<'a, 'b> Session<'a, 'b> {
     }
 
     pub(super) fn say(&mut self, text: impl std::fmt::Display) -> Result<(), Failure> {
+        self.answered = true;
         writeln!(self.around.out, "{text}")?;
         Ok(())
     }
@@ -160,6 +187,7 @@ impl<'a, 'b> Session<'a, 'b> {
     }
 
     fn print(&mut self, listing: Listing, columns: &[&str], mut table: Table) -> Result<(), Failure> {
+        self.answered = true;
         self.each(listing, columns, |row, out| Ok(table.row(row, out)?))?;
         table.end(self.around.out)?;
         Ok(())
@@ -220,6 +248,7 @@ impl<'a, 'b> Session<'a, 'b> {
         columns: &[&str],
         rows: impl IntoIterator<Item = Vec<Cell>>,
     ) -> Result<(), Failure> {
+        self.answered = true;
         let mut table = self.table(columns)?;
         rows.into_iter()
             .try_for_each(|row| table.row(row, self.around.out))?;
@@ -237,6 +266,7 @@ impl<'a, 'b> Session<'a, 'b> {
             Format::Table => Format::Pretty,
             other => other,
         };
+        self.answered = true;
         let mut table = Table::new(format, columns, true, self.around.colour);
         rows.into_iter()
             .try_for_each(|row| table.row(row, self.around.out))?;

@@ -1,9 +1,11 @@
 //! Users, vhosts, and who may do what where.
 
+use serde_json::json;
 use warren_api::broker::{Listing, Refused, Request, Secret, refusal};
 
 use super::{MANY, Verb};
 use crate::broker::failure::{DATA, Failure, NO_USER, SOFTWARE, UNAVAILABLE, USAGE};
+use crate::broker::output::Format;
 use crate::broker::session::Session;
 
 const USERS: &str = "Users";
@@ -135,9 +137,11 @@ fn add_user(session: &mut Session<'_, '_>) -> Result<(), Failure> {
         user: user.clone(),
         password: Some(password),
     })? {
-        Ok(_) => session.banner(
-            "Done. Don't forget to grant the user permissions to some virtual hosts! See 'rabbitmqctl help set_permissions' to learn more.",
-        ),
+        Ok(_) if session.format()? == Format::Json => {
+            let node = session.node()?;
+            session.say(json!({"message": GRANT, "node": node, "status": "ok"}))
+        }
+        Ok(_) => session.banner(GRANT),
         Err(refused) if refused.code == refusal::EXISTS => Err(Failure::new(
             SOFTWARE,
             format_args!("User \"{user}\" already exists"),
@@ -145,6 +149,8 @@ fn add_user(session: &mut Session<'_, '_>) -> Result<(), Failure> {
         Err(refused) => Err(Failure::refused(&refused)),
     }
 }
+
+const GRANT: &str = "Done. Don't forget to grant the user permissions to some virtual hosts! See 'rabbitmqctl help set_permissions' to learn more.";
 
 /// As an argument, or as the first line of standard input, so that it is in no list of processes.
 fn password(session: &Session<'_, '_>) -> Result<Secret, Failure> {
@@ -168,6 +174,7 @@ fn authenticate_user(session: &mut Session<'_, '_>) -> Result<(), Failure> {
         password,
     };
     match session.try_change(&request)? {
+        Ok(_) if session.format()? == Format::Json => session.say(json!({"message": "Success"})),
         Ok(_) => session.say("Success"),
         Err(refused) => Err(Failure::new(
             DATA,

@@ -148,12 +148,10 @@ fn alarms(session: &mut Session<'_, '_>) -> Result<(), Failure> {
     session.banner(format_args!(
         "Asking node {name} to report any known resource alarms ..."
     ))?;
-    match node::alarms(session.status()?) {
-        Some(alarms) => session.say(alarms),
-        None => session.say(format_args!(
-            "Node {name} reported no alarms, local or clusterwide"
-        )),
-    }
+    let status = session.status()?.clone();
+    let sentence = node::alarms(&status)
+        .unwrap_or_else(|| format!("Node {name} reported no alarms, local or clusterwide"));
+    session.answer(json!({"alarms": node::alarms_json(&status)}), sentence)
 }
 
 fn check_alarms(session: &mut Session<'_, '_>) -> Result<(), Failure> {
@@ -163,9 +161,10 @@ fn check_alarms(session: &mut Session<'_, '_>) -> Result<(), Failure> {
     ))?;
     match node::alarms(session.status()?) {
         Some(alarms) => Err(Failure::plain(UNAVAILABLE, alarms)),
-        None => session.say(format_args!(
-            "Node {name} reported no alarms, local or clusterwide"
-        )),
+        None => session.answer(
+            json!({}),
+            format_args!("Node {name} reported no alarms, local or clusterwide"),
+        ),
     }
 }
 
@@ -176,7 +175,7 @@ fn check_local_alarms(session: &mut Session<'_, '_>) -> Result<(), Failure> {
     ))?;
     match node::alarms(session.status()?) {
         Some(alarms) => Err(Failure::new(UNAVAILABLE, alarms)),
-        None => session.say(format_args!("Node {name} reported no local alarms")),
+        None => session.answer(json!({}), format_args!("Node {name} reported no local alarms")),
     }
 }
 
@@ -209,14 +208,16 @@ fn verdict(session: &mut Session<'_, '_>, text: &str, result: Option<bool>) -> R
 fn is_running(session: &mut Session<'_, '_>) -> Result<(), Failure> {
     let name = session.node()?;
     session.banner(format_args!("Asking node {name} for its status ..."))?;
-    match session.status()?.ready {
-        true => session.say(format_args!(
-            "RabbitMQ on node {name} is fully booted and running"
-        )),
-        false => session.say(format_args!(
-            "RabbitMQ on node {name} is not running or has not fully booted yet (check with is_booting)"
-        )),
-    }
+    let ready = session.status()?.ready;
+    let text = match ready {
+        true => format!("RabbitMQ on node {name} is fully booted and running"),
+        false => {
+            format!(
+                "RabbitMQ on node {name} is not running or has not fully booted yet (check with is_booting)"
+            )
+        }
+    };
+    verdict(session, &text, Some(ready))
 }
 
 fn is_booting(session: &mut Session<'_, '_>) -> Result<(), Failure> {
@@ -248,11 +249,15 @@ fn check_port_connectivity(session: &mut Session<'_, '_>) -> Result<(), Failure>
         .filter(|listener| TcpStream::connect_timeout(&reachable(listener), CONNECT).is_err())
         .map(node::interface)
         .collect();
+    let all = node::listeners_json(session.status()?);
     match failed.is_empty() {
-        true => session.say(format_args!(
-            "Successfully connected to ports {} on node {name}.",
-            ports(&listeners)
-        )),
+        true => session.answer(
+            json!({"listeners": all}),
+            format_args!(
+                "Successfully connected to ports {} on node {name}.",
+                ports(&listeners)
+            ),
+        ),
         false => Err(Failure::new(
             UNAVAILABLE,
             format_args!(
@@ -296,9 +301,10 @@ fn check_port_listener(session: &mut Session<'_, '_>) -> Result<(), Failure> {
     ))?;
     let listeners = session.status()?.listeners.clone();
     match listeners.iter().any(|listener| listener.port.to_string() == port) {
-        true => session.say(format_args!(
-            "A listener for port {port} is running on node {name}."
-        )),
+        true => session.answer(
+            json!({"port": port}),
+            format_args!("A listener for port {port} is running on node {name}."),
+        ),
         false => Err(Failure::plain(
             UNAVAILABLE,
             format!(
@@ -330,9 +336,10 @@ fn check_protocol_listener(session: &mut Session<'_, '_>) -> Result<(), Failure>
         other => other.to_owned(),
     };
     match protocols.contains(&wanted) {
-        true => session.say(format_args!(
-            "A listener for protocol {protocol} is running on node {name}."
-        )),
+        true => session.answer(
+            json!({"protocol": protocol}),
+            format_args!("A listener for protocol {protocol} is running on node {name}."),
+        ),
         false => Err(Failure::new(
             UNAVAILABLE,
             format_args!(
@@ -394,13 +401,16 @@ fn server_version(session: &mut Session<'_, '_>) -> Result<(), Failure> {
     let name = session.node()?;
     session.banner(format_args!("Asking node {name} for its RabbitMQ version..."))?;
     let version = session.status()?.rabbitmq_version.clone();
-    session.say(version)
+    session.answer(json!({"value": version}), &version)
 }
 
 fn log_location(session: &mut Session<'_, '_>) -> Result<(), Failure> {
     let name = session.node()?;
     session.banner(format_args!("Log file location(s) on node {name} ..."))?;
     let files = session.status()?.log_files.clone();
+    if session.format()? == Format::Json {
+        return session.say(json!({"node_name": name, "paths": files, "result": "ok"}));
+    }
     files.into_iter().try_for_each(|file| session.say(file))
 }
 

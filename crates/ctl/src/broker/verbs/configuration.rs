@@ -267,7 +267,8 @@ fn trace(session: &mut Session<'_, '_>, on: bool) -> Result<(), Failure> {
         on,
     };
     set(session, setting)?;
-    session.say(format_args!("Trace {done} for vhost {vhost}"))
+    let text = format!("Trace {done} for vhost {vhost}");
+    session.answer(serde_json::json!({"value": text}), &text)
 }
 
 fn eval(session: &mut Session<'_, '_>) -> Result<(), Failure> {

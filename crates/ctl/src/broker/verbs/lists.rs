@@ -66,7 +66,7 @@ fn list_queues(session: &mut Session<'_, '_>) -> Result<(), Failure> {
     session.banner(format_args!("Listing queues for vhost {vhost} ..."))?;
     match session.line.is_set("offline") && !session.line.is_set("online") {
         // Whoever answers is online, and there is nobody else.
-        true => Ok(()),
+        true => session.rows(&columns, []),
         false => session.list(listing, &columns),
     }
 }

@@ -232,7 +232,10 @@ fn ping(session: &mut Session<'_, '_>) -> Result<(), Failure> {
     session.banner(format_args!(
         "Will ping {node}. This only checks if the OS process is running and registered with epmd. Timeout: {millis} ms."
     ))?;
-    session.say("Ping succeeded")
+    match session.format()? {
+        Format::Json => session.say(json!({"message": "Ping succeeded"})),
+        _ => session.say("Ping succeeded"),
+    }
 }
 
 fn list_feature_flags(session: &mut Session<'_, '_>) -> Result<(), Failure> {
@@ -425,7 +428,7 @@ pub(super) fn listeners_json(status: &Status) -> serde_json::Value {
     status.listeners.iter().map(one).collect()
 }
 
-fn alarms_json(status: &Status) -> serde_json::Value {
+pub(super) fn alarms_json(status: &Status) -> serde_json::Value {
     let one = |alarm: &warren_api::broker::Alarm| json!({"node": status.node, "resource": alarm.resource});
     status.alarms.iter().map(one).collect()
 }

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use serde_json::json;
 use warren_api::Micros;
 use warren_api::broker::{Request, refusal};
 
 use super::Verb;
 use crate::broker::failure::{Failure, UNAVAILABLE, USAGE};
+use crate::broker::output::Format;
 use crate::broker::session::Session;
 
 const OPERATIONS: &str = "Operations";
@@ -91,7 +93,8 @@ fn close_all_connections(session: &mut Session<'_, '_>) -> Result<(), Failure> {
         delay_us: Micros::from(Duration::from_millis(delay)),
         reason,
     })?;
-    session.say(format_args!("Closed {count} connections"))
+    let text = format!("Closed {count} connections");
+    session.answer(json!({"value": text}), &text)
 }
 
 fn close_all_user_connections(session: &mut Session<'_, '_>) -> Result<(), Failure> {
@@ -163,9 +166,11 @@ fn delete_queue(session: &mut Session<'_, '_>) -> Result<(), Failure> {
             refusal::NOT_FOUND => Failure::new(USAGE, refused.message),
             _ => Failure::refused(&refused),
         })?;
-    session.banner(format_args!(
-        "Queue was successfully deleted with {count} ready messages"
-    ))
+    let text = format!("Queue was successfully deleted with {count} ready messages");
+    match session.format()? {
+        Format::Json => session.say(json!({"message": text})),
+        _ => session.banner(text),
+    }
 }
 
 fn purge_queue(session: &mut Session<'_, '_>) -> Result<(), Failure> {
