@@ -67,26 +67,25 @@ impl Batch {
         }
     }
 
-    /// Settles single positions of any streams, as acknowledgements come; successive ones become ranges. Leaves the list empty.
-    pub fn settle_each(&mut self, positions: &mut Vec<(StreamId, u64)>) {
-        // Mostly they are in order.
-        positions.sort_unstable();
+    /// Settles single positions, in order; successive ones become ranges.
+    pub fn settle_each(&mut self, positions: impl IntoIterator<Item = (StreamId, u64)>) {
         let mut ranges: Vec<RangeInclusive<u64>> = Vec::new();
-        for of_stream in positions.chunk_by(|(one, _), (other, _)| one == other) {
-            ranges.clear();
-            for &(_, position) in of_stream {
-                match ranges.last_mut() {
-                    Some(last) if position <= last.end().saturating_add(1) => {
-                        *last = *last.start()..=position
-                    }
-                    _ => ranges.push(position..=position),
+        let mut of: Option<StreamId> = None;
+        for (stream, position) in positions {
+            if of != Some(stream) {
+                if let Some(before) = of.replace(stream) {
+                    self.settle(before, &ranges);
                 }
+                ranges.clear();
             }
-            if let Some((stream, _)) = of_stream.first() {
-                self.settle(*stream, &ranges);
+            match ranges.last_mut() {
+                Some(last) if position <= last.end().saturating_add(1) => *last = *last.start()..=position,
+                _ => ranges.push(position..=position),
             }
         }
-        positions.clear();
+        if let Some(stream) = of {
+            self.settle(stream, &ranges);
+        }
     }
 
     /// The stream is gone with all that is in it. Its number is never used again.
@@ -227,10 +226,8 @@ mod tests {
     #[test]
     fn single_positions_become_ranges_of_their_streams() {
         let mut batch = Batch::new();
-        let mut positions: Vec<_> = [(2, 9), (1, 4), (1, 2), (1, 3), (1, 7), (2, 9), (2, 8)]
-            .map(|(stream, position)| (StreamId(stream), position))
-            .into();
-        batch.settle_each(&mut positions);
+        let positions = [(1, 2), (1, 3), (1, 4), (1, 7), (2, 8), (2, 9), (2, 9)];
+        batch.settle_each(positions.map(|(stream, position)| (StreamId(stream), position)));
         let said: Vec<_> = descriptors(batch.descriptors())
             .map(|descriptor| match descriptor {
                 Some(Descriptor::Settled { stream, ranges }) => (stream.0, ranges.iter().collect::<Vec<_>>()),
@@ -238,6 +235,5 @@ mod tests {
             })
             .collect();
         assert_eq!(said, [(1, vec![2..=4, 7..=7]), (2, vec![8..=9])]);
-        assert!(positions.is_empty());
     }
 }

@@ -60,7 +60,7 @@ fn work(directory: &Path) -> ! {
         let done: Vec<_> = (settled..next - 15).filter(|position| position % 7 > 0).collect();
         settled = next - 15;
         let mut batch = Batch::new();
-        batch.settle_each(&mut done.iter().map(|position| (QUEUE, *position)).collect());
+        batch.settle_each(done.iter().map(|position| (QUEUE, *position)));
         tickets.push(log.append(batch).unwrap());
         for (position, ticket) in (next - 20..next).zip(&tickets) {
             log.wait(*ticket).unwrap();

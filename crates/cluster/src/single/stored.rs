@@ -6,7 +6,6 @@
 //!
 //! Time to live is with the place of a message, since it differs from queue to queue: milliseconds from when it came.
 
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -121,21 +120,6 @@ fn short(octets: &[u8]) -> Option<(&[u8], &[u8])> {
 /// Positions of each queue as few ranges.
 pub(super) fn settle(batch: &mut Batch, settled: &mut Vec<(QueueId, Position)>) {
     settled.sort_unstable();
-    let mut ranges: Vec<RangeInclusive<u64>> = Vec::new();
-    let mut of: Option<QueueId> = None;
-    for (queue, position) in settled.drain(..) {
-        if of != Some(queue) {
-            if let Some(before) = of.replace(queue) {
-                batch.settle(StreamId(before.0), &ranges);
-            }
-            ranges.clear();
-        }
-        match ranges.last_mut() {
-            Some(range) if *range.end() + 1 == position.0 => *range = *range.start()..=position.0,
-            _ => ranges.push(position.0..=position.0),
-        }
-    }
-    if let Some(queue) = of {
-        batch.settle(StreamId(queue.0), &ranges);
-    }
+    let positions = settled.drain(..);
+    batch.settle_each(positions.map(|(queue, position)| (StreamId(queue.0), position.0)));
 }
