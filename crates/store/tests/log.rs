@@ -337,6 +337,25 @@ fn a_full_disk_refuses_messages_and_takes_acknowledgements() {
 }
 
 #[test]
+fn a_log_that_is_opened_on_a_full_disk_refuses_messages_until_there_is_room() {
+    let options = Options {
+        durability: Durability::Volatile,
+        ..small()
+    };
+    let disk = SimulatedDisk::new(Weather {
+        capacity: Some(32 << 10),
+        ..Weather::default()
+    });
+    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+    let (log, _) = Log::open(Path::new("/spill"), shared, options, |_| {}).unwrap();
+    let refused = log.append(message(1, b"no room"));
+    assert!(matches!(refused, Err(AppendError::Full)), "{refused:?}");
+    disk.set_weather(Weather::default());
+    eventually("there is room", || !log.is_full());
+    log.wait(log.append(message(2, b"taken")).unwrap()).unwrap();
+}
+
+#[test]
 fn a_volatile_log_starts_empty_and_never_syncs() {
     let disk = SimulatedDisk::default();
     let options = || Options {
