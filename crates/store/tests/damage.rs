@@ -124,14 +124,48 @@ fn every_truncation_is_told_or_harmless() {
         // What is behind the cut is gone with all evidence of it: that is what a torn tail is. What is left is a prefix.
         let (log, _) = open(&disk).unwrap();
         let found = positions(&log);
-        let prefix = |settled: &[u64]| {
-            (0..=10)
-                .filter(|one| !settled.contains(one))
-                .take(found.len())
-                .collect::<Vec<_>>()
-        };
-        assert!(found == prefix(&[]) || found == prefix(&[2, 3]), "{found:?}");
+        assert!(is_prefix(&found), "{found:?}");
         assert!(length < end || found == CONFIRMED);
+    }
+}
+
+/// What the first batches said, and no others.
+fn is_prefix(found: &[u64]) -> bool {
+    let prefix = |settled: &[u64]| {
+        let left = (0..=10).filter(|one| !settled.contains(one));
+        left.take(found.len()).collect::<Vec<_>>()
+    };
+    found == prefix(&[]) || found == prefix(&[2, 3])
+}
+
+#[test]
+fn a_batch_that_is_there_twice_does_not_count_twice_and_what_it_has_replaced_is_missed() {
+    let (disk, mut octets) = (killed(), Vec::new());
+    let end = end(&disk);
+    disk.damage(&segment(), |all| octets.clone_from(all));
+    let is_frame = |at: &usize| octets[*at..].starts_with(&[0xF5, b'W', b'f', b'r']);
+    let starts: Vec<usize> = (0..end).filter(is_frame).chain([end]).collect();
+    assert_eq!(starts.len(), 13);
+    for from in starts.windows(2) {
+        let frame = &octets[from[0]..from[1]];
+        for (number, to) in starts.iter().enumerate().filter(|(_, to)| **to != from[0]) {
+            let disk = disk.copy();
+            disk.damage(&segment(), |octets| {
+                octets[*to..to + frame.len()].copy_from_slice(frame);
+            });
+            match open(&disk) {
+                Ok((log, _)) => {
+                    let found = positions(&log);
+                    // Of the last two there may be nothing left that tells of them.
+                    assert!(is_prefix(&found) && number >= 10, "{number}: {found:?}");
+                    assert!(*to < end || found == CONFIRMED, "{found:?}");
+                }
+                Err(error) => {
+                    let text = error.to_string();
+                    assert!(*to < end && text.contains("/data/00000001.segment"), "{text}");
+                }
+            }
+        }
     }
 }
 
