@@ -515,7 +515,7 @@ fn each_seed(default: u64, run: impl Fn(u64) + Sync) {
 #[test]
 fn recovery_is_a_prefix_with_everything_durable_after_any_crash() {
     let totals = parking_lot::Mutex::new((0, 0, 0));
-    each_seed(1000, |seed| {
+    each_seed(2000, |seed| {
         let mut world = World::new(seed);
         world.run(6);
         let mut totals = totals.lock();
