@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn neither_many_addresses_nor_those_of_one_network_help() {
         let (mut throttle, now) = (Throttle::default(), Instant::now());
-        for last in 0..10_000 {
+        for last in 0..u32::try_from(SOURCES_MAX).unwrap() + 500 {
             throttle.failed(address(last), now + Duration::from_millis(last.into()));
         }
         assert_eq!(throttle.0.len(), SOURCES_MAX);
