@@ -1,4 +1,4 @@
-//! Lets a client that has logged in say anything; what must hold is in `oracle/broker_connection.rs`.
+//! Lets a client say anything, logged in or not; what must hold is in `oracle/broker_connection.rs`.
 #![no_main]
 
 #[path = "../oracle/broker_connection.rs"]
