@@ -6,6 +6,7 @@
 mod backend;
 mod frontend;
 mod log;
+mod networks;
 mod rules;
 mod server;
 mod table;
@@ -27,6 +28,7 @@ pub use frontend::{
     FrontendTimeouts, PageContent, SourceLimits, StatsPage, TlsVersion,
 };
 pub use log::{Facility, Level, LogFormat, LogTarget, Logging, Transport};
+pub use networks::Networks;
 pub use rules::{
     Answer, Capture, Condition, Edit, HttpAction, HttpRule, Moment, NameLike, NameRegex, Pattern, Persist,
     Redirect, RedirectOptions, Replace, Sample, Switch, SwitchTo, TcpAction, TcpRule, Template, Term, Test,

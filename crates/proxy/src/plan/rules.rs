@@ -1,9 +1,10 @@
 //! Conditions and what follows from them: `acl`, `use_backend`, `tcp-request`, `http-request`, `http-response`.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::{BackendName, Counter, Track};
+use super::{BackendName, Counter, Networks, Track};
 use crate::logs::{Expression, Format};
 
 /// `if` or `unless`: an alternative of conjunctions. No condition is one empty conjunction, which always holds.
@@ -114,6 +115,10 @@ pub enum Pattern {
     Regex(regex::bytes::Regex),
     /// Address and length of prefix.
     Network(IpAddr, u8),
+    /// One of many networks.
+    Networks(Networks),
+    /// One of many texts; without regard to case they are in small letters.
+    OneOf(BTreeSet<Vec<u8>>),
     /// Least and most, both inclusive.
     Range(i64, i64),
     /// The same of a text's length (`-m len`).

@@ -244,6 +244,11 @@ pub(crate) fn cookie<'a>(fields: impl Iterator<Item = &'a [u8]>, name: &str) -> 
 fn matches(pattern: &Pattern, value: Value<'_>, ignore_case: bool) -> bool {
     match (pattern, value) {
         (Pattern::Network(network, length), Value::Address(address)) => within(address, *network, *length),
+        (Pattern::Networks(networks), Value::Address(address)) => networks.contains(address),
+        (Pattern::Networks(networks), Value::Text(text)) => str::from_utf8(text)
+            .ok()
+            .and_then(|text| text.parse().ok())
+            .is_some_and(|address| networks.contains(address)),
         (Pattern::Network(network, length), Value::Text(text)) => str::from_utf8(text)
             .ok()
             .and_then(|text| text.parse().ok())
@@ -259,7 +264,7 @@ fn matches(pattern: &Pattern, value: Value<'_>, ignore_case: bool) -> bool {
         }
         (Pattern::Range(..), Value::Address(_))
         | (Pattern::Length(..), _)
-        | (Pattern::Network(..), Value::Number(_) | Value::Boolean(_)) => false,
+        | (Pattern::Network(..) | Pattern::Networks(_), Value::Number(_) | Value::Boolean(_)) => false,
         (pattern, Value::Text(text)) => matches_text(pattern, text, ignore_case),
         (pattern, Value::Number(number)) => matches_text(pattern, number.to_string().as_bytes(), ignore_case),
         (pattern, Value::Address(address)) => {
@@ -294,7 +299,9 @@ pub(crate) fn matches_text(pattern: &Pattern, text: &[u8], ignore_case: bool) ->
         Pattern::Directory(pattern) => delimited(text, pattern, b"/?", &same),
         Pattern::Domain(pattern) => delimited(text, pattern, b"./:?", &same),
         Pattern::Regex(regex) => regex.is_match(text),
-        Pattern::Network(..) | Pattern::Range(..) | Pattern::Length(..) => false,
+        Pattern::OneOf(all) if ignore_case => all.contains(text.to_ascii_lowercase().as_slice()),
+        Pattern::OneOf(all) => all.contains(text),
+        Pattern::Network(..) | Pattern::Networks(_) | Pattern::Range(..) | Pattern::Length(..) => false,
     }
 }
 

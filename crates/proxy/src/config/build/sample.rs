@@ -11,7 +11,7 @@ use super::line::refuse;
 use super::{Surroundings, address, check, table};
 use crate::config::words::Word;
 use crate::logs::{Format, read_lines, split_call};
-use crate::plan::{BackendName, Counter, Pattern, Sample, Test};
+use crate::plan::{BackendName, Counter, Networks, Pattern, Sample, Test};
 
 /// What a sample is by nature, which decides about its patterns.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -115,7 +115,9 @@ const METHODS: [(&str, Method); 12] = [
 ];
 
 /// The most patterns of one test.
-const PATTERNS_MAX: usize = 10_000;
+const PATTERNS_MAX: usize = 100_000;
+/// More than these are not compared one by one.
+const FEW: usize = 16;
 
 /// Every name, for the reference.
 pub(in crate::config) fn names() -> impl Iterator<Item = &'static str> + Clone {
@@ -537,6 +539,13 @@ fn patterns(report: &mut Report, nature: Nature, flags: &Flags, words: &[Word]) 
             Some(numbers(report, words)?.into_iter().map(length).collect())
         }
         Method::Address => networks(report, words),
+        Method::Exact if words.len() > FEW => {
+            let text = |word: &Word| match flags.ignore_case {
+                true => word.text.to_ascii_lowercase().into_bytes(),
+                false => word.text.clone().into_bytes(),
+            };
+            Some(vec![Pattern::OneOf(words.iter().map(text).collect())])
+        }
         _ => words
             .iter()
             .map(|word| text(report, method, flags, word))
@@ -577,9 +586,15 @@ fn networks(report: &mut Report, words: &[Word]) -> Option<Vec<Pattern>> {
             );
             return None;
         };
-        networks.push(Pattern::Network(ip, length));
+        networks.push((ip, length));
     }
-    Some(networks)
+    if networks.len() > FEW {
+        return Some(vec![Pattern::Networks(Networks::new(networks))]);
+    }
+    let each = networks
+        .into_iter()
+        .map(|(ip, length)| Pattern::Network(ip, length));
+    Some(each.collect())
 }
 
 /// `[eq|ge|gt|le|lt] NUMBER`, `LEAST:MOST`
