@@ -47,7 +47,7 @@ const VRRP: [(&str, &str); 12] = [
     ("Rule", "an entry of `rules` or `static_rules`"),
 ];
 
-const PROXY: [(&str, &str); 18] = [
+const PROXY: [(&str, &str); 19] = [
     ("Proxy", "[proxy]"),
     (
         "Section",
@@ -57,6 +57,7 @@ const PROXY: [(&str, &str); 18] = [
     ("BindTable", "an entry of `bind`"),
     ("BindTls", "the table of `tls` in it"),
     ("PerSource", "the table of `per_source`"),
+    ("Table", "the table of `table`"),
     ("StatsTable", "the table of `stats`"),
     ("ForwardForTable", "the table of `forwardfor`"),
     (

@@ -28,6 +28,7 @@ mod userlist;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::Arc;
 
 use toml::Spanned;
 use warren_kit::config::{Report, Sources, suggestion};
@@ -38,6 +39,7 @@ use self::global::{GLOBAL, Globals};
 pub(super) use self::keyword::duration;
 use self::keyword::{Statement, read_statement};
 pub use self::page::page;
+use self::pages::{ERRORS, Errors};
 use self::proxy::{Draft, Kind, PROXY};
 use self::userlist::{USERLIST, Users};
 use super::file::{Proxy, Section};
@@ -57,7 +59,7 @@ pub(super) struct Imported {
 }
 
 /// Sections that are known and not supported, with what to do instead.
-const REFUSED_SECTIONS: [(&str, &str); 9] = [
+const REFUSED_SECTIONS: [(&str, &str); 8] = [
     (
         "peers",
         "tables of clients are not shared between hosts: remove the section",
@@ -69,19 +71,19 @@ const REFUSED_SECTIONS: [(&str, &str); 9] = [
     ("program", "start the program by a unit of its own"),
     ("ring", "log to syslog, the journal or standard output"),
     ("cache", "nothing is cached: put a cache in front"),
-    ("http-errors", "write errorfile lines in the proxies instead"),
     ("fcgi-app", "put a web server in front of the application"),
     ("log-forward", "let the syslog daemon forward logs"),
     ("namespace_list", "use NetworkNamespacePath= in the unit"),
 ];
 
-const SECTIONS: [&str; 7] = [
+const SECTIONS: [&str; 8] = [
     "global",
     "defaults",
     "listen",
     "frontend",
     "backend",
     "userlist",
+    "http-errors",
     "resolvers",
 ];
 
@@ -133,6 +135,7 @@ struct Reader {
     report: Report,
     globals: Globals,
     users: Users,
+    errors: Errors,
     /// In the order of the files.
     defaults: Vec<(Option<Spanned<String>>, Draft)>,
     proxies: Vec<Draft>,
@@ -145,6 +148,7 @@ struct Reader {
 enum At {
     Global,
     Userlist,
+    Errors,
     Proxy(Box<Draft>),
     /// In a section that was refused, or a `resolvers`.
     Elsewhere,
@@ -190,6 +194,9 @@ impl Reader {
             Some(At::Userlist) => {
                 read_statement(&mut self.report, statement, &[USERLIST], &mut self.users, None)
             }
+            Some(At::Errors) => {
+                read_statement(&mut self.report, statement, &[ERRORS], &mut self.errors, None)
+            }
             Some(At::Proxy(draft)) => {
                 let kind = draft.kind;
                 read_statement(&mut self.report, statement, PROXY, draft, Some(kind));
@@ -214,6 +221,10 @@ impl Reader {
             "userlist" => {
                 self.users.begin(&mut self.report, statement);
                 At::Userlist
+            }
+            "http-errors" => {
+                self.errors.begin(&mut self.report, statement);
+                At::Errors
             }
             "resolvers" => {
                 self.report.warn(
@@ -285,7 +296,8 @@ impl Reader {
             None if kind == Kind::Defaults => None,
             None => self.defaults.last(),
         };
-        let draft = defaults.map(|(_, draft)| draft.clone()).unwrap_or_default();
+        let mut draft = defaults.map(|(_, draft)| draft.clone()).unwrap_or_default();
+        draft.pages = Arc::clone(&self.errors.pages);
         let Some(name) = name else {
             if kind == Kind::Defaults {
                 return Some(draft.begun(kind, Spanned::new(statement.whole(), String::new())));

@@ -185,7 +185,7 @@ fn http_error(report: &mut Report, line: &Spanned<String>, words: &[Word]) -> Op
         [word, ..] if word.text == "errorfiles" => {
             report.error(
                 word.span.clone(),
-                "sections of pages are not supported",
+                "`errorfiles` is not supported here",
                 "write `errorfile` and the page's file",
             );
             None
@@ -214,6 +214,10 @@ fn http_error(report: &mut Report, line: &Spanned<String>, words: &[Word]) -> Op
 }
 
 fn page(path: &Path) -> std::io::Result<Arc<[u8]>> {
+    // How one says that clients are to be told nothing.
+    if path == Path::new("/dev/null") {
+        return Ok(Arc::default());
+    }
     let mut content = Vec::new();
     // Whoever opens a pipe may wait for ever.
     if !std::fs::metadata(path)?.is_file() {

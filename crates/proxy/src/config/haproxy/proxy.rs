@@ -4,6 +4,8 @@ mod keywords;
 mod options;
 mod unread;
 
+use std::sync::Arc;
+
 use toml::Spanned;
 use warren_kit::config::Report;
 use warren_kit::duration::HumanDuration;
@@ -11,6 +13,7 @@ use warren_kit::duration::HumanDuration;
 use super::bind;
 use super::global::TlsDefaults;
 use super::keyword::Entry;
+use super::pages::Pages;
 use super::server::ServerDraft;
 use crate::config::file::{
     CheckTable, CheckUse, KeepaliveTable, KeepaliveUse, Section, Servers, StatsTable, StatsUse,
@@ -56,6 +59,8 @@ pub(in crate::config) struct Draft {
     pub(super) client_keepalive: Keepalive,
     pub(super) server_keepalive: Keepalive,
     pub(super) source: Option<Spanned<String>>,
+    /// Of the sections `http-errors` above, for `errorfiles`.
+    pub(super) pages: Arc<Pages>,
 }
 
 /// `option clitcpka` and what belongs to it.
@@ -79,6 +84,7 @@ impl Default for Draft {
             client_keepalive: Keepalive::default(),
             server_keepalive: Keepalive::default(),
             source: None,
+            pages: Arc::default(),
         }
     }
 }

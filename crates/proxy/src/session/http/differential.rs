@@ -510,8 +510,18 @@ const CASES: &[Case] = &[
         ],
     },
     Case {
+        name: "a page may be nothing at all",
+        front: "errorfile 403 /dev/null
+                http-request deny if { path /denied }
+                log-format \"%s %ST %ts\"",
+        back: "",
+        messages: &[("GET /denied HTTP/1.1\r\nHost: a\r\n\r\n", OK), (GET, OK)],
+    },
+    Case {
         name: "patterns come from files",
         front: "http-request deny if { path -f PATTERNS }
+                http-request set-header X-Large yes if { path -i -f PATTERNS /OTHER }
+                http-request set-header X-Theirs yes if { req.hdr_ip(x-from) -f NETWORKS }
                 http-request set-header X-Mine yes if { src -f NETWORKS 10.0.0.0/8 }
                 log-format \"%s %ST\"",
         back: "",
@@ -519,6 +529,9 @@ const CASES: &[Case] = &[
             ("GET /denied HTTP/1.1\r\nHost: a\r\n\r\n", OK),
             ("GET /too HTTP/1.1\r\nHost: a\r\n\r\n", OK),
             ("GET /fine HTTP/1.1\r\nHost: a\r\n\r\n", OK),
+            ("GET /path39 HTTP/1.1\r\nHost: a\r\n\r\n", OK),
+            ("GET /PATH7 HTTP/1.1\r\nHost: a\r\nX-From: 198.51.39.127\r\n\r\n", OK),
+            ("GET /other HTTP/1.1\r\nHost: a\r\nX-From: 198.51.39.128\r\n\r\n", OK),
         ],
     },
 ];
@@ -775,8 +788,11 @@ fn rules_have_the_same_effect_as_in_haproxy() {
     let directory = tempfile::tempdir().unwrap();
     let file = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
     file("map", "# hosts\nb.example b\n\nother.example other\n");
-    file("patterns", "# of paths\n/denied\n\n  /too\n");
-    file("networks", "127.0.0.0/8\n192.0.2.1\n");
+    let some = |line: fn(u8) -> String| (0..40).map(line).collect::<String>();
+    let paths = some(|number| format!("/path{number}\n"));
+    file("patterns", &format!("# of paths\n/denied\n\n  /too\n{paths}"));
+    let networks = some(|number| format!("198.51.{number}.0/25\n"));
+    file("networks", &format!("127.0.0.0/8\n192.0.2.1\n{networks}"));
     let mut wrong = String::new();
     for case in CASES {
         let since = warren_kit::clock::wall_clock().duration_since(std::time::UNIX_EPOCH);

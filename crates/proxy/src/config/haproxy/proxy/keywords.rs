@@ -119,6 +119,7 @@ pub(super) const KEYWORDS: &[Entry<Draft>] = &[
         Keyword::Switch(|draft, on| draft.section.disabled = !on),
     ),
     ("errorfile", Places::ALL, Keyword::Read(pages::errorfile)),
+    ("errorfiles", Places::ALL, Keyword::Read(pages::errorfiles)),
     ("errorloc", Places::ALL, Keyword::Read(pages::errorloc)),
     ("errorloc302", Places::ALL, Keyword::Read(pages::errorloc)),
     ("errorloc303", Places::ALL, Keyword::Read(pages::errorloc303)),

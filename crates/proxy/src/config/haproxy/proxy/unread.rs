@@ -36,11 +36,6 @@ pub(super) const UNREAD: &[Entry<Draft>] = &[
     ("email-alert myhostname", Places::ALL, Keyword::Refused(MAIL)),
     ("email-alert to", Places::ALL, Keyword::Refused(MAIL)),
     (
-        "errorfiles",
-        Places::ALL,
-        Keyword::Refused("write errorfile lines instead"),
-    ),
-    (
         "error-log-format",
         Places::FRONT,
         Keyword::Refused("lines of errors look like the others: remove the line"),
