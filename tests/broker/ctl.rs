@@ -139,6 +139,7 @@ fn rabbitmqctl_says_and_returns_what_rabbitmqs_does() {
     compare("rabbitmqctl", "limits");
     compare("rabbitmqctl", "parameters");
     compare("rabbitmqctl", "configuration");
+    compare("rabbitmqctl", "queue-types");
 }
 
 #[test]

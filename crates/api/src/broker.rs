@@ -76,6 +76,9 @@ pub enum Request {
         description: String,
         #[serde(default)]
         tags: Vec<String>,
+        /// Of queues that do not say one: `classic` or `quorum`.
+        #[serde(default)]
+        default_queue_type: Option<String>,
     },
     DeleteVhost {
         vhost: String,

@@ -19,6 +19,25 @@ pub enum QueueType {
     Quorum,
 }
 
+impl QueueType {
+    /// By the name that clients use.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Classic, Self::Quorum]
+            .into_iter()
+            .find(|kind| kind.as_str() == name)
+    }
+
+    /// The name that clients use.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Classic => "classic",
+            Self::Quorum => "quorum",
+        }
+    }
+}
+
 /// What only other types of queues have. A delivery limit we have for all types.
 const NOT_CLASSIC: [&str; 8] = [
     "x-quorum-initial-group-size",
@@ -193,20 +212,14 @@ impl Asked<'_> {
     fn kind(&self) -> Result<QueueType, Refusal> {
         match self.arguments.get("x-queue-type") {
             None => Ok(QueueType::Classic),
-            Some(Value::Text(text)) => match text.as_ref() {
-                b"classic" => Ok(QueueType::Classic),
-                b"quorum" => Ok(QueueType::Quorum),
-                other => {
-                    let other = String::from_utf8_lossy(other);
-                    Err(self.invalid(
-                        "x-queue-type",
-                        format_args!("\"unsupported queue type '{other}'\""),
-                    ))
-                }
-            },
+            Some(Value::Text(text)) => {
+                let name = String::from_utf8_lossy(text);
+                let why = format_args!("\"unsupported queue type '{name}'\"");
+                QueueType::parse(&name).ok_or_else(|| self.invalid("x-queue-type", why))
+            }
             Some(other) => Err(self.invalid(
                 "x-queue-type",
-                format_args!("\"expected longstr, got {}\"", type_name(other)),
+                format_args!("{{unacceptable_type,{}}}", type_name(other)),
             )),
         }
     }

@@ -21,6 +21,7 @@ use std::collections::BTreeMap;
 
 use warren_amqp::ReplyCode;
 
+use crate::arguments::QueueType;
 use crate::json::Value;
 use crate::name::Name;
 use crate::refusal::Refusal;
@@ -145,7 +146,8 @@ impl Meta {
             | Command::ClearTopicPermissions { .. }
             | Command::SetParameter { .. }
             | Command::ClearParameter { .. }
-            | Command::NumberQueuesAfter { .. }) => return self.set(setting, changes),
+            | Command::NumberQueuesAfter { .. }
+            | Command::SetDefaultQueueType { .. }) => return self.set(setting, changes),
         }
         Ok(())
     }
@@ -214,6 +216,11 @@ impl Meta {
                 name,
             } => self.set_parameter(vhost, component, name, None, changes)?,
             Command::NumberQueuesAfter { last } => self.last_queue = self.last_queue.max(last),
+            Command::SetDefaultQueueType { vhost: name, kind } => {
+                let vhost = self.vhost_mut(&name)?;
+                vhost.default_queue_type = kind.as_deref().and_then(QueueType::parse);
+                changes.push(Change::VhostChanged(name));
+            }
             // The others are carried out above.
             _ => {}
         }
@@ -373,7 +380,8 @@ impl Meta {
             | Command::ClearTopicPermissions { .. }
             | Command::SetParameter { .. }
             | Command::ClearParameter { .. }
-            | Command::NumberQueuesAfter { .. } => true,
+            | Command::NumberQueuesAfter { .. }
+            | Command::SetDefaultQueueType { .. } => true,
         }
     }
 

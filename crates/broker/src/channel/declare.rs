@@ -5,7 +5,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use warren_amqp::{ShortString, Table, Value, exchange, queue};
-use warren_model::arguments::type_name;
+use warren_model::arguments::{QueueType, type_name};
 use warren_model::meta::{Access, Binding, Command, Destination};
 use warren_model::routing::Kind;
 use warren_model::{Name, Refusal};
@@ -183,14 +183,29 @@ impl Channel {
                     "x-dead-letter-exchange",
                 )?;
             }
+            let exclusive = declare.exclusive.then_some(client.number);
+            let arguments = client.node.read(|meta| {
+                let (arguments, auto_delete) = (declare.arguments.clone(), declare.auto_delete);
+                match meta.vhost(&client.vhost) {
+                    Some(vhost) => {
+                        vhost.with_default_type(arguments, declare.durable, declare.exclusive, auto_delete)
+                    }
+                    None => arguments,
+                }
+            });
+            if made_up && arguments.text("x-queue-type").as_deref() == Some(QueueType::Quorum.as_str()) {
+                return Err(precondition(
+                    "Cannot declare a server-named queue for type rabbit_quorum_queue",
+                ));
+            }
             client.node.apply(Command::DeclareQueue {
                 vhost: client.vhost.clone(),
                 name: name.clone(),
                 id: None,
                 durable: declare.durable,
                 auto_delete: declare.auto_delete,
-                exclusive: declare.exclusive.then_some(client.number),
-                arguments: declare.arguments,
+                exclusive,
+                arguments,
             })?;
         }
         let queue = self.usable(&name, around)?;

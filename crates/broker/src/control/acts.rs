@@ -33,7 +33,8 @@ pub(super) async fn act(node: &Arc<Node>, request: Request) -> Result<Reply, Ref
             vhost,
             description,
             tags,
-        } => add_vhost(node, &vhost, description, &tags),
+            default_queue_type,
+        } => add_vhost(node, &vhost, description, &tags, default_queue_type.as_deref()),
         Request::DeleteVhost { vhost } => {
             let name = existing_vhost(node, &vhost)?;
             let reply = apply(node, Command::DeleteVhost { name: name.clone() })?;
@@ -239,12 +240,19 @@ fn put_user(
 }
 
 /// Nothing if there is one of this name.
-fn add_vhost(node: &Node, vhost: &str, description: String, tags: &[String]) -> Result<Reply, Refused> {
+fn add_vhost(
+    node: &Node,
+    vhost: &str,
+    description: String,
+    tags: &[String],
+    kind: Option<&str>,
+) -> Result<Reply, Refused> {
     let name_of_it = name(vhost)?;
     if node.read(|meta| meta.vhost(vhost).is_some()) {
         return Ok(done(0));
     }
     let tags = tags.iter().map(|tag| name(tag)).collect::<Result<Vec<_>, _>>()?;
+    let kind = kind.map(name).transpose()?;
     let added = apply(
         node,
         Command::AddVhost {
@@ -252,17 +260,20 @@ fn add_vhost(node: &Node, vhost: &str, description: String, tags: &[String]) -> 
             description: description.clone(),
         },
     )?;
-    match tags.is_empty() {
-        true => Ok(added),
-        false => apply(
-            node,
-            Command::DescribeVhost {
-                name: name_of_it,
-                description,
-                tags,
-            },
-        ),
+    if !tags.is_empty() {
+        let name = name_of_it.clone();
+        let command = Command::DescribeVhost {
+            name,
+            description,
+            tags,
+        };
+        apply(node, command)?;
     }
+    if kind.is_some() {
+        let vhost = name_of_it;
+        apply(node, Command::SetDefaultQueueType { vhost, kind })?;
+    }
+    Ok(added)
 }
 
 fn authenticate(node: &Node, user: &str, password: &Secret) -> Result<Reply, Refused> {

@@ -13,6 +13,7 @@ use std::sync::atomic::Ordering;
 use warren_api::broker::{Cell, Listing, Reply, refusal};
 use warren_kit::control::{Gone, Replies};
 use warren_model::Name;
+use warren_model::arguments::QueueType;
 use warren_model::meta::{Binding, Destination, Exchange};
 
 use super::{acts, cells, refused};
@@ -50,6 +51,7 @@ pub(super) async fn list(
                         name: name.clone(),
                         description: vhost.description.clone(),
                         tags: words(&vhost.tags),
+                        kind: vhost.default_queue_type.map_or("undefined", QueueType::as_str),
                         tracing: node.firehose.is_on(name),
                         node: node.name.clone(),
                     })
@@ -178,6 +180,8 @@ struct Vhost {
     name: Name,
     description: String,
     tags: Vec<String>,
+    /// Of its queues.
+    kind: &'static str,
     tracing: bool,
     node: String,
 }
@@ -187,7 +191,7 @@ fn vhost_column(column: &str) -> Option<Column<Vhost>> {
         "name" => |vhost| text(&vhost.name),
         "description" => |vhost| Cell::Text(vhost.description.clone()),
         "tags" => |vhost| Cell::Words(vhost.tags.clone()),
-        "default_queue_type" => |_| Cell::from("undefined"),
+        "default_queue_type" => |vhost| Cell::from(vhost.kind),
         "tracing" => |vhost| Cell::Bool(vhost.tracing),
         "cluster_state" => |vhost| Cell::Text(format!("[{{{}, running}}]", vhost.node)),
         "metadata" => |_| Cell::Nothing,

@@ -7,6 +7,7 @@ use warren_amqp::content::Properties;
 use warren_amqp::hot::Publish;
 use warren_amqp::{Value, basic, exchange, queue};
 use warren_broker::Node;
+use warren_model::arguments::QueueType;
 use warren_model::meta::{Access, Command, Permissions};
 use warren_model::{Name, Pattern};
 
@@ -14,7 +15,7 @@ use super::broker::Broker;
 use super::client::{Client, exchange, queue, short};
 use super::rabbitmq::RabbitMq;
 use super::replies::words;
-use super::words::table;
+use super::words::{headers, table};
 
 /// What somebody does, and what he needs for it: which right, to what.
 struct Act {
@@ -368,5 +369,122 @@ fn each_method_needs_what_it_needs_with_rabbitmq() {
     each_method_needs_what_it_needs(broker.at);
     if let Some(rabbitmq) = RabbitMq::with_definitions(&written.definitions.to_string()) {
         each_method_needs_what_it_needs(rabbitmq.at);
+    }
+}
+
+/// What the vhosts `de-quorum` and `de-classic` have as the type of queues that say none.
+fn queues_have_the_type_of_their_vhost(at: SocketAddr) {
+    let guest = |vhost| {
+        let mut client = Client::log_in(at, Login::plain("guest", "guest", vhost, "test").unwrap()).unwrap();
+        client.open_channel(1);
+        client
+    };
+    let durable = |name| queue::Declare {
+        durable: true,
+        ..queue(name)
+    };
+    let of = |kind, declare: queue::Declare| queue::Declare {
+        arguments: table([("x-queue-type", Value::text(kind))]),
+        ..declare
+    };
+    let mut client = guest("de-quorum");
+    for _ in 0..2 {
+        client.declare(durable("it"));
+    }
+    client.declare(of("quorum", durable("it")));
+    // It is one: only quorum queues know how often a message came.
+    client.put("it", &Properties::default(), "x");
+    let message = client.wait_for("it");
+    assert_eq!(headers(&message).get("x-delivery-count"), Some(&Value::I64(0)));
+    // What cannot be of that type is not, and what says another one has that.
+    for declare in [
+        queue("transient"),
+        queue::Declare {
+            exclusive: true,
+            ..durable("own")
+        },
+        queue::Declare {
+            auto_delete: true,
+            ..durable("auto")
+        },
+        of("classic", durable("classic")),
+    ] {
+        let name = declare.queue.to_text();
+        client.declare(declare);
+        client.put(&name, &Properties::default(), "x");
+        assert!(client.wait_for(&name).header().headers().is_none(), "{name}");
+    }
+    client.send(1, durable("classic"));
+    assert_eq!(
+        words(client.end(1).as_ref()),
+        "channel 406 \"PRECONDITION_FAILED - inequivalent arg 'x-queue-type' for queue 'classic' in vhost 'de-quorum': received \
+         'quorum' but current is 'classic'\" (50,10)"
+    );
+    let mut client = guest("de-classic");
+    client.declare(durable("it"));
+    client.declare(of("classic", durable("it")));
+    client.send(1, of("quorum", durable("it")));
+    assert_eq!(
+        words(client.end(1).as_ref()),
+        "channel 406 \"PRECONDITION_FAILED - inequivalent arg 'x-queue-type' for queue 'it' in vhost 'de-classic': received \
+         'quorum' but current is 'classic'\" (50,10)"
+    );
+}
+
+#[test]
+fn queues_have_the_type_of_their_vhost_unless_they_say_one() {
+    let directory = tempfile::tempdir().unwrap();
+    let broker = Broker::on(directory.path());
+    for kind in ["quorum", "classic"] {
+        let (user, vhost) = (name("guest"), name(&format!("de-{kind}")));
+        let (description, kind) = (String::new(), Some(name(kind)));
+        let all = Pattern::new(".*").unwrap();
+        let permissions = Permissions {
+            configure: all.clone(),
+            write: all.clone(),
+            read: all,
+        };
+        for command in [
+            Command::AddVhost {
+                name: vhost.clone(),
+                description,
+            },
+            Command::SetDefaultQueueType {
+                vhost: vhost.clone(),
+                kind,
+            },
+            Command::SetPermissions {
+                user,
+                vhost,
+                permissions,
+            },
+        ] {
+            broker.node.apply(command).unwrap();
+        }
+    }
+    let written = broker
+        .node
+        .export_definitions(None)
+        .unwrap()
+        .definitions
+        .to_string();
+    queues_have_the_type_of_their_vhost(broker.at);
+    broker.stop();
+    // After a restart, and where it was imported.
+    let broker = Broker::on(directory.path());
+    assert_eq!(
+        broker
+            .node
+            .read(|meta| meta.vhost("de-quorum").unwrap().default_queue_type),
+        Some(QueueType::Quorum)
+    );
+    let other = Broker::start();
+    assert_eq!(
+        other.node.import_definitions(&written, None).unwrap().refused,
+        [""; 0]
+    );
+    queues_have_the_type_of_their_vhost(other.at);
+    if let Some(rabbitmq) = RabbitMq::with_definitions(&written) {
+        queues_have_the_type_of_their_vhost(rabbitmq.at);
     }
 }

@@ -123,6 +123,12 @@ fn quorum_queues_do_not_go_on_conditions(at: SocketAddr) {
     }
 }
 
+fn a_quorum_queue_has_a_name(at: SocketAddr) {
+    let mut client = Client::open(at);
+    let expected = "PRECONDITION_FAILED - Cannot declare a server-named queue for type rabbit_quorum_queue";
+    assert_eq!(refusal(&mut client, quorum("", [])), (406, expected.to_owned()));
+}
+
 fn a_limit_for_a_channel_is_none_for_quorum_queues(at: SocketAddr) {
     let mut client = Client::open(at);
     client.declare(quorum("qq.limit", []));
@@ -183,6 +189,7 @@ pub(crate) mod scenarios {
         each_type_has_its_arguments,
         arguments_of_quorum_queues_are_checked,
         quorum_queues_do_not_go_on_conditions,
+        a_quorum_queue_has_a_name,
         a_limit_for_a_channel_is_none_for_quorum_queues,
         nobody_fetches_from_a_quorum_queue_with_one_active_consumer,
         a_message_that_came_back_says_how_often,

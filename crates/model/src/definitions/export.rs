@@ -109,12 +109,15 @@ fn head() -> Settings {
 fn describe((name, vhost): (&Name, &Vhost)) -> Value {
     let mut it = Settings::new();
     it.insert("name".into(), (&**name).into());
-    if !vhost.description.is_empty() || !vhost.tags.is_empty() {
+    if !vhost.description.is_empty() || !vhost.tags.is_empty() || vhost.default_queue_type.is_some() {
         let tags: Vec<&str> = vhost.tags.iter().map(|tag| &**tag).collect();
-        it.insert(
-            "metadata".into(),
-            json!({"description": vhost.description, "tags": tags}),
-        );
+        let mut metadata = Settings::new();
+        metadata.insert("description".into(), vhost.description.as_str().into());
+        metadata.insert("tags".into(), tags.into());
+        if let Some(kind) = vhost.default_queue_type {
+            metadata.insert("default_queue_type".into(), kind.as_str().into());
+        }
+        it.insert("metadata".into(), metadata.into());
     }
     Value::Object(it)
 }

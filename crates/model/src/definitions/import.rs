@@ -247,6 +247,16 @@ fn vhost(fields: &Fields<'_>, out: &mut Vec<Command>) -> Object<String> {
             tags,
         });
     }
+    let kind = metadata.text_or(
+        "default_queue_type",
+        fields.text_or("default_queue_type", "undefined")?,
+    )?;
+    if kind != "undefined" {
+        out.push(Command::SetDefaultQueueType {
+            vhost: name.clone(),
+            kind: Some(Name::try_from(kind).map_err(|error| format!("\"default_queue_type\": {error}"))?),
+        });
+    }
     let limits = fields.object("limits")?;
     if !limits.is_empty() {
         out.push(Command::SetVhostLimits {

@@ -1,13 +1,23 @@
 //! Whether a command can be carried out, before anything has changed: what is written down is carried out, and what cannot be written
 //! down is not.
 
+use warren_amqp::ReplyCode;
+
 use super::exchange::Exchange;
 use super::queue::Queue;
 use super::user::User;
 use super::work::Work;
 use super::{Command, Meta, Vhost, no_user, no_vhost, parameters};
+use crate::arguments::QueueType;
 use crate::refusal::Refusal;
 use crate::routing::QueueId;
+
+fn no_type(name: &str) -> Refusal {
+    Refusal::new(
+        ReplyCode::PreconditionFailed,
+        format_args!("unsupported default queue type '{name}': use classic or quorum"),
+    )
+}
 
 impl Meta {
     /// Makes a command ready to be carried out ([`Meta::carry_on`]); a queue that it makes has its number then. `None`: all is as it is
@@ -111,6 +121,12 @@ impl Meta {
                 there.then_some(true).ok_or_else(parameters::missing)
             }
             Command::NumberQueuesAfter { last } => Ok(*last > self.last_queue),
+            Command::SetDefaultQueueType { vhost, kind } => {
+                let known = kind
+                    .as_deref()
+                    .map(|name| QueueType::parse(name).ok_or_else(|| no_type(name)));
+                Ok(vhost_of(vhost)?.default_queue_type != known.transpose()?)
+            }
         }
     }
 }

@@ -209,6 +209,13 @@ pub enum Command {
         /// The last number that may have been given to a queue.
         last: u64,
     },
+    /// Of which type queues are that do not say one.
+    SetDefaultQueueType {
+        /// Where.
+        vhost: Name,
+        /// `classic` or `quorum`; `None`: classic, and arguments do not say so.
+        kind: Option<Name>,
+    },
 }
 
 /// The end of a binding.

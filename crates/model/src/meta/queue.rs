@@ -122,7 +122,9 @@ impl Queue {
         if self.exclusive != other.exclusive {
             return Err(Refusal::locked(name, vhost));
         }
-        EQUIVALENT.iter().try_for_each(|argument| {
+        let counts =
+            |argument: &&&str| **argument != "x-queue-type" || self.meaning.kind != other.meaning.kind;
+        EQUIVALENT.iter().filter(counts).try_for_each(|argument| {
             check_argument(&self.arguments, &other.arguments, argument, "queue", name, vhost)
         })
     }

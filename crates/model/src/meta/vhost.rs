@@ -4,14 +4,15 @@ mod settings;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use warren_amqp::Table;
+use warren_amqp::{ShortString, Table, Value};
 
 use super::command::{Binding, Change, Command, Destination};
 use super::exchange::{Bound, Exchange};
 use super::limits::{self, VhostLimits};
 use super::policy::{Policies, Thing};
 use super::queue::Queue;
-use crate::json::Value;
+use crate::arguments::QueueType;
+use crate::json;
 use crate::name::Name;
 use crate::refusal::Refusal;
 use crate::routing::{Kind, QueueId, Said, Target, delaying_queue};
@@ -40,8 +41,10 @@ pub struct Vhost {
     pub tags: Vec<Name>,
     /// How much it may have.
     pub limits: VhostLimits,
+    /// Of which type queues are that do not say one, as far as they can be.
+    pub default_queue_type: Option<QueueType>,
     policies: Policies,
-    parameters: BTreeMap<(Name, Name), Value>,
+    parameters: BTreeMap<(Name, Name), json::Value>,
     exchanges: BTreeMap<Name, Exchange>,
     queues: BTreeMap<Name, Queue>,
     names: HashMap<QueueId, Name>,
@@ -63,6 +66,7 @@ impl Vhost {
             description,
             tags: Vec::new(),
             limits: VhostLimits::default(),
+            default_queue_type: None,
             policies: Policies::default(),
             parameters: BTreeMap::new(),
             exchanges,
@@ -216,6 +220,26 @@ impl Vhost {
             return Err(Refusal::in_use("exchange", name, &self.name));
         }
         Ok(exchange.is_some())
+    }
+
+    /// The arguments of a queue as a client declares it, with the vhost's type if they say none and the queue can have it.
+    #[must_use]
+    pub fn with_default_type(
+        &self,
+        mut arguments: Table,
+        durable: bool,
+        exclusive: bool,
+        auto_delete: bool,
+    ) -> Table {
+        const TYPE: &str = "x-queue-type";
+        let kind = self.default_queue_type.filter(|kind| match kind {
+            QueueType::Classic => true,
+            QueueType::Quorum => durable && !exclusive && !auto_delete,
+        });
+        if let (Some(kind), None) = (kind, arguments.get(TYPE)) {
+            arguments.push(ShortString::from_static(TYPE), Value::text(kind.as_str()));
+        }
+        arguments
     }
 
     /// May it be declared; would it be another one?

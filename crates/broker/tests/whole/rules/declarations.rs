@@ -15,6 +15,7 @@ pub(crate) mod scenarios {
         a_time_to_live_and_a_length_may_be_nothing,
         an_argument_that_is_gone_is_another_one,
         every_argument_that_counts_is_compared,
+        a_classic_queue_may_say_so_or_not,
         an_exchange_is_named_by_a_text,
         a_queue_of_ones_own_is_locked_for_everybody_else,
         a_queue_cannot_become_ones_own_later,
@@ -199,6 +200,33 @@ fn every_argument_that_counts_is_compared(at: SocketAddr) {
         client.open_channel(1);
         client.delete("compared");
     }
+}
+
+fn a_classic_queue_may_say_so_or_not(at: SocketAddr) {
+    let mut client = Client::open(at);
+    let classic = || Table::new().with("x-queue-type", Value::text("classic"));
+    for (first, second) in [(Table::new(), classic()), (classic(), Table::new())] {
+        for arguments in [first, second] {
+            client.declare(queue::Declare {
+                exclusive: true,
+                arguments,
+                ..queue("classic")
+            });
+        }
+        client.delete("classic");
+    }
+    client.send(
+        1,
+        queue::Declare {
+            arguments: Table::new().with("x-queue-type", Value::I32(5)),
+            ..queue("classic")
+        },
+    );
+    assert_eq!(
+        words(client.end(1).as_ref()),
+        "channel 406 \"PRECONDITION_FAILED - invalid arg 'x-queue-type' for queue 'classic' in vhost '/': \
+         {unacceptable_type,signedint}\" (50,10)"
+    );
 }
 
 fn an_exchange_is_named_by_a_text(at: SocketAddr) {

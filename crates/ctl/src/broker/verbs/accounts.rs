@@ -306,11 +306,21 @@ fn add_vhost(session: &mut Session<'_, '_>) -> Result<(), Failure> {
     let description = session.line.value("description").unwrap_or_default().to_owned();
     let tags = session.line.value("tags").unwrap_or_default().split(',');
     let tags: Vec<String> = tags.filter(|tag| !tag.is_empty()).map(str::to_owned).collect();
+    let default_queue_type = session.line.value("default-queue-type").map(str::to_owned);
     session.banner(format_args!("Adding vhost \"{vhost}\" ..."))?;
+    match default_queue_type.as_deref() {
+        None | Some("classic" | "quorum") => {}
+        Some("stream") => {
+            let text = "there are no streams here: use classic or quorum";
+            return Err(Failure::new(UNAVAILABLE, text));
+        }
+        Some(_) => return Err(Failure::new(UNAVAILABLE, "invalid_queue_type")),
+    }
     session.change(&Request::AddVhost {
         vhost,
         description,
         tags,
+        default_queue_type,
     })?;
     Ok(())
 }

@@ -134,7 +134,11 @@ impl Vhost {
                 name: name.clone(),
                 value: value.clone(),
             });
-        described.into_iter().chain(limits).chain(parameters)
+        let kind = self.default_queue_type.map(|kind| Command::SetDefaultQueueType {
+            vhost: self.name.clone(),
+            kind: Name::try_from(kind.as_str()).ok(),
+        });
+        described.into_iter().chain(kind).chain(limits).chain(parameters)
     }
 }
 
