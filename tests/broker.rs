@@ -7,6 +7,7 @@ mod hostile;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -18,7 +19,7 @@ use warren_amqp::client::{ClientError, Connection, Event, Login};
 use warren_amqp::content::Properties;
 use warren_amqp::handshake::Failure;
 use warren_amqp::hot::Publish;
-use warren_amqp::{Method, Table, basic, channel, connection, queue};
+use warren_amqp::{Method, ShortString, Table, Value, basic, channel, connection, queue};
 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -109,6 +110,16 @@ struct Client {
 }
 
 impl Client {
+    /// With a name that others may have, too.
+    fn connect_as(address: SocketAddr, name: &str) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut login = Login::plain("guest", "guest", "/", "test").unwrap();
+        let key = ShortString::from_static("connection_name");
+        login.properties.push(key, Value::text(name));
+        Self::log_in(stream, login).unwrap()
+    }
+
     fn connect(address: SocketAddr, user: &str, password: &str, vhost: &str) -> Result<Self, ClientError> {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -116,7 +127,10 @@ impl Client {
     }
 
     fn over(stream: TcpStream, user: &str, password: &str, vhost: &str) -> Result<Self, ClientError> {
-        let login = Login::plain(user, password, vhost, "test").unwrap();
+        Self::log_in(stream, Login::plain(user, password, vhost, "test").unwrap())
+    }
+
+    fn log_in(stream: TcpStream, login: Login) -> Result<Self, ClientError> {
         let mut client = Self {
             stream,
             connection: Connection::start(login),
@@ -260,6 +274,36 @@ fn a_client_that_does_not_answer_delays_the_end_no_longer_than_a_second_signal()
     }
     assert!(broker.await_end().success());
     await_line(&mut broker.log, "connections were cut at the end");
+}
+
+#[test]
+fn a_service_manager_is_asked_for_as_long_as_a_stop_may_take() {
+    let directory = tempfile::tempdir().unwrap();
+    let (socket, file) = (
+        directory.path().join("notify"),
+        directory.path().join("warren.toml"),
+    );
+    let manager = UnixDatagram::bind(&socket).unwrap();
+    manager.set_read_timeout(Some(PATIENCE)).unwrap();
+    std::fs::write(&file, "[broker]\nstop_timeout = \"60s\"\n").unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_warren"));
+    command
+        .args(["broker", "--listen", "127.0.0.1:0", "--config"])
+        .arg(&file);
+    command.arg("--data").arg(directory.path().join("data"));
+    command.env("NOTIFY_SOCKET", &socket);
+    let mut broker = Broker::run(&mut command);
+    broker.signal(Signal::SIGTERM);
+    let mut said = String::new();
+    while !said.contains("EXTEND_TIMEOUT_USEC=80000000") {
+        let mut message = [0; 4096];
+        let length = manager
+            .recv(&mut message)
+            .unwrap_or_else(|error| panic!("{error}: {said}"));
+        said += &String::from_utf8_lossy(&message[..length]);
+    }
+    assert!(said.contains("STOPPING=1"), "{said}");
+    assert!(broker.await_end().success());
 }
 
 #[test]

@@ -284,6 +284,27 @@ fn a_node_that_is_drained_tells_its_clients_to_go_and_lets_nobody_in_until_it_is
 }
 
 #[test]
+fn a_connection_is_closed_by_its_name_only_if_no_other_has_it() {
+    let place = Place::new();
+    let close = || place.run("rabbitmqctl", &["close_connection", "worker", "bye"]);
+    let first = Client::connect_as(place.broker.address, "worker");
+    let second = Client::connect_as(place.broker.address, "worker");
+    let output = close();
+    assert_eq!(output.status.code(), Some(69), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(
+        said.contains("2 connections are called worker: name one by its pid"),
+        "{said}"
+    );
+    drop(first);
+    let deadline = Instant::now() + super::PATIENCE;
+    while !close().status.success() {
+        assert!(Instant::now() < deadline, "the first one has gone");
+    }
+    drop(second);
+}
+
+#[test]
 fn while_listeners_are_suspended_those_who_are_in_stay() {
     let place = Place::new();
     let address = place.broker.address;

@@ -14,7 +14,7 @@ pub fn page() -> String {
          error, with its place.\n\n\
          The environment counts, too: `RABBITMQ_DEFAULT_USER`, `RABBITMQ_DEFAULT_PASS`, `RABBITMQ_DEFAULT_VHOST`,\n\
          `RABBITMQ_NODENAME`, `RABBITMQ_NODE_PORT`, `RABBITMQ_NODE_IP_ADDRESS`, `RABBITMQ_CONFIG_FILE`, `RABBITMQ_MNESIA_DIR`,\n\
-         `RABBITMQ_PID_FILE` and `RABBITMQ_ERLANG_COOKIE`.\n\n\
+         `RABBITMQ_PID_FILE` and `RABBITMQ_ERLANG_COOKIE`. Others that begin with `RABBITMQ_` have no effect, which is a warning.\n\n\
          ## What has an effect\n\n\
          | key | in warren.toml, below `[broker]` |\n|---|---|\n",
     );
