@@ -277,10 +277,12 @@ impl Connection {
 
     fn tuned(&mut self, offered: Tuning) -> Result<(), ClientError> {
         self.tuning = self.login.wanted.within(offered);
-        let frame_max = match self.tuning.frame_max {
-            0 => FrameMax::UNLIMITED,
-            octets => FrameMax::new(octets).map_err(|invalid| Failure::FrameMax(invalid.0))?,
-        };
+        if self.tuning.frame_max == 0 {
+            // Whole frames are kept while they are read: without a limit of either side there has to be one.
+            self.tuning.frame_max = FrameMax::DEFAULT.octets();
+        }
+        let frame_max =
+            FrameMax::new(self.tuning.frame_max).map_err(|invalid| Failure::FrameMax(invalid.0))?;
         self.outbox.method(0, TuneOk::from(self.tuning))?;
         let open = Open {
             virtual_host: self.login.virtual_host.clone(),

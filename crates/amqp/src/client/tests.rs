@@ -93,6 +93,18 @@ fn it_logs_in_within_the_smaller_limits_and_says_what_it_can() {
 }
 
 #[test]
+fn where_nobody_limits_frames_they_have_a_limit() {
+    let mut login = Login::plain("guest", "secret77", "/", "test").unwrap();
+    login.wanted.frame_max = 0;
+    let mut client = Connection::start(login);
+    hear(&mut client, &[start(), said(Tune::default())].concat());
+    let said_so = methods(&mut client).into_iter().any(|method| {
+        matches!(method, Method::Connection(connection::Method::TuneOk(tune_ok)) if tune_ok.frame_max == 131_072)
+    });
+    assert!(said_so);
+}
+
+#[test]
 fn a_login_that_is_refused_says_why_and_owes_an_answer() {
     let mut client = client();
     hear(&mut client, &start());
