@@ -266,7 +266,9 @@ impl Batch {
                 wake_when_safe(client, ticket);
             }
         }
-        self.crowded.retain(|queue| queue.is_crowded());
+        // Asked for anew each time: others may have made it so again since we were told.
+        self.crowded
+            .retain(|queue| queue.when_relieved(client.output.clone()));
         self.behind.is_some() || !self.crowded.is_empty()
     }
 

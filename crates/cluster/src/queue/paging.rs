@@ -180,11 +180,11 @@ impl Queue {
     /// Tells a publisher when he need not wait any more. Says whether he has to.
     pub fn when_relieved(&self, publisher: Arc<dyn Waiter>) -> bool {
         let mut state = self.state.lock();
-        let crowded = state.paging.crowded;
-        if crowded {
-            state.paging.waiting.push(publisher);
+        let Paging { crowded, waiting, .. } = &mut state.paging;
+        if *crowded && !waiting.iter().any(|other| Arc::ptr_eq(other, &publisher)) {
+            waiting.push(publisher);
         }
-        crowded
+        *crowded
     }
 }
 
