@@ -144,6 +144,10 @@ impl Elsewhere {
     /// Makes one of the things safe that are not, by when they came.
     pub(super) fn release(&self, which: usize) {
         let mut state = self.state.lock();
+        if which >= state.pending.len() {
+            // Broken off meanwhile.
+            return;
+        }
         let write = state.pending.remove(which);
         {
             let mut safe = self.kept.0.lock();
@@ -171,8 +175,11 @@ impl Elsewhere {
         self.state.lock().full = full;
     }
 
+    /// What is not safe by now never will be: it would come to where the next node has put something else.
     pub(super) fn break_off(&self) {
-        self.state.lock().broken = true;
+        let mut state = self.state.lock();
+        state.broken = true;
+        state.pending.clear();
     }
 
     /// Whatever is to leave the memory waits from now on, or no more.
