@@ -192,6 +192,8 @@ impl Session {
     pub(crate) fn settle_at(&mut self, slot: u32) {
         self.common.slot = slot;
         self.common.changed = true;
+        // It stood in line for another slot, where nobody finds it any more.
+        self.common.lined_up = false;
     }
 }
 
