@@ -123,7 +123,11 @@ fn compare(tool: &str, file: &str) {
     let mut different = Vec::new();
     for recorded in steps {
         let ours = comparable(place.step(tool, &recorded.words));
-        if recorded.words.first().is_some_and(|word| word == "set_disk_free_limit") {
+        if recorded
+            .words
+            .first()
+            .is_some_and(|word| word == "set_disk_free_limit")
+        {
             // Whether this machine has as much is no matter of what is said next.
             place.run(tool, &["set_disk_free_limit", "50MB"]);
         }
