@@ -20,7 +20,7 @@ mod hash;
 mod spans;
 mod streams;
 
-use early::Early;
+pub(crate) use early::Early;
 pub(crate) use spans::{Span, Spans};
 pub(crate) use streams::Streams;
 

@@ -17,6 +17,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use crate::batch::OCTETS_MAX;
 use crate::disk::Disk;
 use crate::format::SEGMENT_HEADER;
+use crate::index::Early;
 use crate::keeper::Keeper;
 use crate::recovery::recover;
 use crate::scrub::Scrub;
@@ -111,6 +112,9 @@ impl Log {
         let identity = identity::take(&*disk, directory)?;
         let shared = Arc::new(Shared::new(disk, directory.to_owned(), options, identity.node));
         let (recovered, segment, sequence) = recover(&shared, &identity)?;
+        if shared.options.durability == Durability::Volatile {
+            shared.index.lock().early = Early::never();
+        }
         let backlog = Arc::new(Backlog {
             waiting: Mutex::new(Waiting {
                 next: sequence,

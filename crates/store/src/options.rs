@@ -12,7 +12,8 @@ pub enum Durability {
     Disk,
     /// The kernel has it, and fdatasync follows within a second: nothing is lost when the process is killed.
     System,
-    /// Never synced, and everything is thrown away at the next start: for what does not fit into memory and need not survive.
+    /// Never synced, and everything is thrown away at the next start: for what does not fit into memory and need not survive. A position that was
+    /// settled can be appended again, so nothing may be settled before it is durable.
     Volatile,
 }
 

@@ -381,6 +381,33 @@ fn a_volatile_log_starts_empty_and_never_syncs() {
 }
 
 #[test]
+fn what_left_a_volatile_log_can_come_back_to_it() {
+    let disk: Arc<dyn Disk> = Arc::new(SimulatedDisk::default());
+    let options = Options {
+        durability: Durability::Volatile,
+        ..small()
+    };
+    let (log, _) = Log::open(Path::new("/spill"), disk, options, |_| {}).unwrap();
+    for position in [2, 4] {
+        log.wait(log.append(message(position, b"first")).unwrap())
+            .unwrap();
+    }
+    // Some of these are there, and some never were.
+    log.wait(log.settle(QUEUE, &[1..=5]).unwrap()).unwrap();
+    assert!(log.fetch(QUEUE, 0, 10, u64::MAX).unwrap().is_empty());
+    for position in [4, 2, 3] {
+        log.wait(log.append(message(position, b"again")).unwrap())
+            .unwrap();
+    }
+    let found = log.fetch(QUEUE, 0, 10, u64::MAX).unwrap();
+    let found: Vec<_> = found
+        .iter()
+        .map(|stored| (stored.position, &stored.body[..]))
+        .collect();
+    assert_eq!(found, [(2, &b"again"[..]), (3, b"again"), (4, b"again")]);
+}
+
+#[test]
 fn a_message_in_many_queues_is_stored_once_and_stays_until_the_last_has_settled_it() {
     let disk: Arc<dyn Disk> = Arc::new(SimulatedDisk::default());
     let (log, _) = open(&disk, Path::new("/data"));

@@ -17,11 +17,21 @@ const RANGES_MAX: usize = 4096;
 pub(crate) struct Early {
     now: Ranges,
     before: Ranges,
+    /// Nothing is settled before it is appended, but what was settled may be appended again.
+    never: bool,
 }
 
 type Ranges = HashMap<StreamId, BTreeMap<u64, u64>, ByNumber>;
 
 impl Early {
+    /// Of a log whose appenders wait before they settle.
+    pub(crate) fn never() -> Self {
+        Self {
+            never: true,
+            ..Self::default()
+        }
+    }
+
     pub(crate) fn covers(&self, stream: StreamId, position: u64) -> bool {
         [&self.now, &self.before].into_iter().any(|ranges| {
             // Nearly always empty.
@@ -34,6 +44,9 @@ impl Early {
     }
 
     pub(crate) fn add(&mut self, stream: StreamId, range: RangeInclusive<u64>) {
+        if self.never {
+            return;
+        }
         let ranges = self.now.entry(stream).or_default();
         let (mut first, mut last) = range.into_inner();
         // Those that touch or overlap become one with it.
