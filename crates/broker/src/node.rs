@@ -17,7 +17,7 @@ use warren_cluster::{
     Placement, Queue, QueueHandle, Recovered, Session, StorageError,
 };
 use warren_model::meta::{Change, Command, Done};
-use warren_model::routing::delaying_queue;
+use warren_model::routing::{Kind, delaying_queue};
 use warren_model::{MessageId, Meta, Name, QueueId, Refusal};
 
 use crate::alarms::{Alarms, DiskLimit, MemoryLimit};
@@ -390,13 +390,18 @@ impl Node {
     /// # Errors
     /// What the command asks for cannot be, or cannot be written.
     pub fn apply(&self, command: Command) -> Result<Done, Refusal> {
+        // One that is there already may have been declared by somebody who is about to make its queue.
+        let delays = matches!(
+            &command,
+            Command::DeclareExchange {
+                kind: Kind::Delayed(_),
+                ..
+            }
+        );
         let (done, ticket) = self.change(command)?;
         self.wait(ticket)?;
-        if done
-            .changes
-            .iter()
-            .any(|change| matches!(change, Change::ExchangeAdded(..)))
-        {
+        let is_new = |change: &Change| matches!(change, Change::ExchangeAdded(..));
+        if delays || done.changes.iter().any(is_new) {
             self.add_delaying_queues()?;
         }
         Ok(done)

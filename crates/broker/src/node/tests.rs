@@ -7,6 +7,7 @@ use warren_amqp::client::Event;
 use warren_amqp::{Method, ShortString, Table, Value, basic, confirm, queue};
 use warren_cluster::Member;
 use warren_model::meta::Command;
+use warren_model::routing::Kind;
 use warren_model::{Name, Refusal};
 use warren_store::{Options, SimulatedDisk, Weather};
 
@@ -148,4 +149,25 @@ async fn what_went_nowhere_is_not_confirmed_before_the_deletion_that_led_it_ther
     );
     let after = open(&disk.after_power_cut(&mut || false));
     assert_eq!(queues(&after), ["gone"]);
+}
+
+/// Whoever is told that the exchange is there may publish to it.
+#[test]
+fn an_exchange_that_delays_has_its_queue_for_everybody_who_declares_it() {
+    let node = open(&SimulatedDisk::default());
+    let exchange = || Command::DeclareExchange {
+        vhost: name("/"),
+        name: name("later"),
+        kind: Kind::Delayed(Box::new(Kind::Fanout)),
+        durable: true,
+        auto_delete: false,
+        internal: false,
+        arguments: Table::new().with("x-delayed-type", Value::text("fanout")),
+    };
+    // As far as its first declarer has come.
+    let (_, ticket) = node.change(exchange()).unwrap();
+    node.wait(ticket).unwrap();
+    assert!(queues(&node).is_empty());
+    node.apply(exchange()).unwrap();
+    assert_eq!(queues(&node).len(), 1);
 }
