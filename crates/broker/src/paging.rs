@@ -139,9 +139,10 @@ fn load(node: &Node, queue: &Arc<Queue>, missing: &Missing, after: &mut Aftermat
             break;
         }
     }
-    queue.load(now(), missing.level, entries, &looked, after);
-    for (first, last) in looked {
-        node.log.paged_in(id, first, last);
+    // Before the queue has them: from then on others may write them again, and that must not be what is given up.
+    for (first, last) in &looked {
+        node.log.paged_in(id, *first, *last);
     }
+    queue.load(now(), missing.level, entries, &looked, after);
     Ok(())
 }
