@@ -3,10 +3,11 @@
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 
-/// Cores by number. With fewer than four some of them are the same, but the proxy's is its own if there are two.
+/// Cores by number. With fewer than four some of them are the same, but the proxy's are its own if there are two.
 #[derive(Debug, Clone)]
 pub(crate) struct Cores {
-    pub(crate) proxy: usize,
+    /// One for each of its workers.
+    pub(crate) proxy: Vec<usize>,
     pub(crate) servers: usize,
     /// One loop for each; most rows use the first only.
     pub(crate) clients: Vec<usize>,
@@ -15,32 +16,21 @@ pub(crate) struct Cores {
 }
 
 impl Cores {
-    /// Chosen among those that this process may use.
-    pub(crate) fn choose() -> Self {
-        match allowed()[..] {
-            [.., rest, clients, servers, proxy] => Self {
-                proxy,
-                servers,
-                clients: vec![clients, rest],
-                rest,
-            },
-            [rest, servers, proxy] => Self {
-                proxy,
-                servers,
-                clients: vec![rest],
-                rest,
-            },
-            [rest, proxy] => Self::with_two(rest, proxy),
-            [only] => Self::with_two(only, only),
+    /// Chosen among those that this process may use, for a proxy of so many workers: of fewer, if nobody else would have a
+    /// core.
+    pub(crate) fn choose(workers: usize) -> Self {
+        let all = allowed();
+        let (left, proxy) = all.split_at(all.len().saturating_sub(workers).max(1).min(all.len() - 1));
+        let (servers, clients, rest) = match if left.is_empty() { proxy } else { left } {
+            [.., rest, clients, servers] => (*servers, vec![*clients, *rest], *rest),
+            [rest, servers] => (*servers, vec![*rest], *rest),
+            [only] => (*only, vec![*only], *only),
             [] => unreachable!("this process runs on some core"),
-        }
-    }
-
-    fn with_two(rest: usize, proxy: usize) -> Self {
+        };
         Self {
-            proxy,
-            servers: rest,
-            clients: vec![rest],
+            proxy: proxy.to_vec(),
+            servers,
+            clients,
             rest,
         }
     }

@@ -1,6 +1,6 @@
 //! Processor time: of some processes exactly, of the machine as the kernel counts it.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
 use std::time::Duration;
 
@@ -53,20 +53,24 @@ pub(crate) fn family(id: u32) -> Vec<u32> {
 }
 
 fn of_process(id: u32) -> Duration {
-    let Ok(tasks) = fs::read_dir(format!("/proc/{id}/task")) else {
-        return Duration::ZERO;
-    };
-    let exact: Option<u64> = tasks
+    of_threads(id).map_or_else(
+        || stat(id).map(|stat| stat.own).unwrap_or_default(),
+        |threads| threads.values().sum(),
+    )
+}
+
+/// The same of each thread of a process, by its number; `None` if the scheduler does not count.
+pub(crate) fn of_threads(id: u32) -> Option<BTreeMap<u32, Duration>> {
+    let tasks = fs::read_dir(format!("/proc/{id}/task")).ok()?;
+    tasks
         .filter_map(Result::ok)
         .map(|task| {
             let text = fs::read_to_string(task.path().join("schedstat")).ok()?;
-            text.split_whitespace().next()?.parse::<u64>().ok()
+            let nanoseconds = text.split_whitespace().next()?.parse().ok()?;
+            let id = task.file_name().to_str()?.parse().ok()?;
+            Some((id, Duration::from_nanos(nanoseconds)))
         })
-        .sum();
-    exact.map_or_else(
-        || stat(id).map(|stat| stat.own).unwrap_or_default(),
-        Duration::from_nanos,
-    )
+        .collect()
 }
 
 /// What the machine and everybody else on it had done at one moment.

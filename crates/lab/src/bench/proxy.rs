@@ -5,6 +5,8 @@
 //! figure is processor time per operation: what a proxy can do in a second follows from it, and it can be measured while
 //! others use the machine. A row holds if the lower end of the 95 % interval of the median ratio does.
 //!
+//! One row is not like the others: how it scales, with two and three workers beside one ([`threads`]).
+//!
 //! Deliberately absent: a network. On the loopback splicing moves pages, on a network card it gains less.
 
 mod load;
@@ -12,12 +14,15 @@ mod measure;
 mod peer;
 mod report;
 mod rows;
+mod threads;
+
+use std::sync::Arc;
 
 use super::comparison::Options;
-use super::cores::{self, Cores};
+use super::cores::Cores;
 use super::place;
 use load::TlsHttp;
-use measure::Bench;
+use measure::{Bench, PACED};
 use peer::{Binaries, Peer, Unit};
 use report::{Report, Samples};
 use rows::{ROWS, Row, Traffic};
@@ -29,7 +34,8 @@ const LOAD: f64 = 0.7;
 
 /// Measures; answers whether everything that must hold does.
 pub(crate) fn run(options: &Options) -> Result<bool, String> {
-    options.check(&report::names(), "proxy", &Peer::ALL.map(Peer::name))?;
+    let names: Vec<&str> = ROWS.iter().map(|row| row.name).chain([threads::NAME]).collect();
+    options.check(&names, "proxy", &Peer::ALL.map(Peer::name))?;
     let directory = tempfile::tempdir().map_err(|error| error.to_string())?;
     let wants_warren = options.wants_peer(Peer::Warren.name());
     let (certificate, pem) = certificate()?;
@@ -40,30 +46,33 @@ pub(crate) fn run(options: &Options) -> Result<bool, String> {
     };
     std::fs::write(&binaries.certificate, pem).map_err(|error| error.to_string())?;
     let congestion = place::prepare(options.congestion.as_deref())?;
-    let cores = Cores::choose();
-    let bench = Bench {
-        tls: TlsHttp::configuration(certificate),
+    println!("congestion control {congestion}");
+    let tls = TlsHttp::configuration(certificate);
+    let bench = |workers| Bench {
+        tls: Arc::clone(&tls),
         window: options.window(0.6, 1.2),
-        cores,
+        cores: Cores::choose(workers),
     };
-    cores::stay_on(bench.cores.rest);
-    let _servers = peer::servers(bench.cores.servers)?;
-    println!(
-        "cores: proxy {}, servers {}, clients {:?}; congestion control {congestion}",
-        bench.cores.proxy, bench.cores.servers, bench.cores.clients
-    );
+    let (one, many) = (bench(1), bench(threads::WORKERS_AT_MOST));
 
     let mut report = Report::default();
+    let servers = one.take_cores()?;
     for row in ROWS {
         if options.wants_row(row.name) {
-            let samples = measure(row, options, &bench, &binaries)
-                .map_err(|reason| format!("{}: {reason}", row.name))?;
+            let samples =
+                measure(row, options, &one, &binaries).map_err(|reason| format!("{}: {reason}", row.name))?;
             report.add(row, samples);
         }
     }
-    let holds = report.print();
-    options.write(&report.json())?;
-    Ok(holds)
+    drop(servers);
+    let mut scaling = threads::Report::default();
+    if options.wants_row(threads::NAME) {
+        scaling = threads::measure(options, &many, &binaries)
+            .map_err(|reason| format!("{}: {reason}", threads::NAME))?;
+    }
+    let holds = [report.print(), scaling.print()];
+    options.write(&[report.json(), scaling.json()].concat().into())?;
+    Ok(holds == [true; 2])
 }
 
 fn certificate() -> Result<(rustls::pki_types::CertificateDer<'static>, String), String> {
@@ -83,7 +92,7 @@ fn measure(
     let wanted =
         |peer: &Peer| options.wants_peer(peer.name()) && (*peer != Peer::Newer || binaries.newer.is_some());
     let mut peers: Vec<Peer> = row.peers.iter().copied().filter(wanted).collect();
-    let start = |peer: Peer| Unit::start(peer, binaries, bench.cores.proxy);
+    let start = |peer: Peer| Unit::start(peer, binaries, &bench.cores.proxy);
     let at_once: &[Peer] = if row.traffic.needs_a_fresh_process() {
         &[]
     } else {
@@ -97,7 +106,7 @@ fn measure(
     if row.traffic == Traffic::Paced {
         let maxima = units
             .iter()
-            .map(|unit| bench.maximum(unit))
+            .map(|unit| bench.maximum(Traffic::Ping(PACED), unit))
             .collect::<Result<Vec<f64>, _>>()?;
         rate = LOAD * maxima.into_iter().min_by(f64::total_cmp).unwrap_or_default();
         println!("p99: {rate:.0} messages per second are offered");

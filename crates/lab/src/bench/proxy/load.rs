@@ -19,10 +19,10 @@ pub(crate) use amqp::Stream;
 pub(crate) use bulk::{Down, Up};
 pub(crate) use clients::{Clients, hold_idle};
 pub(crate) use http::Http;
-pub(crate) use pace::Pace;
+pub(crate) use pace::{Pace, Paced};
 pub(crate) use ping::{Once, Ping};
 pub(crate) use servers::{ADDRESSES, Servers, Service};
-pub(crate) use tls::{NAME, TlsHttp};
+pub(crate) use tls::{NAME, Sealed, TlsHttp};
 
 /// The length of the messages of the ping-pong rows.
 pub(crate) const SMALL: usize = 64;

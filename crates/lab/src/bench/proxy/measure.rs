@@ -1,20 +1,21 @@
 //! One sample: traffic for a while, and what it cost.
 
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use rustls::ClientConfig;
 
-use super::load::{Clients, Pace, hold_idle};
+use super::load::{Clients, Pace, Paced, Servers, hold_idle};
 use super::peer::{Entry, Unit};
 use super::rows::{Figure, Row, Traffic};
-use crate::bench::cores::Cores;
+use crate::bench::cores::{self, Cores};
 use crate::bench::cpu::{self, Machine};
 
 /// Connections of the row about memory.
 const IDLE: usize = 4000;
-const PACED: usize = 64;
+pub(crate) const PACED: usize = 64;
 /// Sessions that are handed over, and the messages that they carry in a second meanwhile.
 const HANDED_OVER: usize = 1000;
 const MESSAGES: f64 = 5000.0;
@@ -34,6 +35,10 @@ pub(crate) struct Sample {
     pub(crate) errors: u64,
     /// How many cores were kept busy by processes that do not take part.
     pub(crate) others: f64,
+    /// Which part of its processor time the proxy's busiest thread used.
+    pub(crate) busiest: Option<f64>,
+    /// How busy clients and servers were: the busiest of their threads, or the cores that they have; 1.0 is all of the time.
+    pub(crate) clients: Option<f64>,
 }
 
 /// What every sample needs.
@@ -45,6 +50,19 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
+    /// Starts the servers on their core, and goes where it disturbs nobody.
+    pub(crate) fn take_cores(&self) -> Result<Servers, String> {
+        let Cores {
+            proxy,
+            servers,
+            clients,
+            rest,
+        } = &self.cores;
+        println!("cores: proxy {proxy:?}, servers {servers}, clients {clients:?}");
+        cores::stay_on(*rest);
+        Servers::start(*servers).map_err(|error| format!("the servers: {error}"))
+    }
+
     /// One sample of a row; `rate` is for the row at a given load.
     pub(crate) fn sample(&self, row: &Row, unit: &mut Unit, rate: f64) -> Result<Sample, String> {
         match row.traffic {
@@ -52,7 +70,7 @@ impl Bench {
             Traffic::HandOver => self.hand_over(unit),
             Traffic::Paced => {
                 let core = self.cores.clients.first().copied().unwrap_or_default();
-                let clients = Pace::start(unit.port(Entry::Echo), PACED, rate, core);
+                let clients = Pace::start(Paced::Messages, unit.port(Entry::Echo), PACED, rate, core);
                 self.observe(row.figure, unit, clients)
             }
             traffic => {
@@ -62,9 +80,9 @@ impl Bench {
         }
     }
 
-    /// Messages per second that a proxy can bear.
-    pub(crate) fn maximum(&self, unit: &Unit) -> Result<f64, String> {
-        let clients = Traffic::Ping(PACED).start(unit, &self.cores, &self.tls);
+    /// Operations per second that a proxy can bear.
+    pub(crate) fn maximum(&self, traffic: Traffic, unit: &Unit) -> Result<f64, String> {
+        let clients = traffic.start(unit, &self.cores, &self.tls);
         Ok(self
             .observe(Figure::PerOperation, unit, clients.ok_or("no clients")?)?
             .rate)
@@ -73,7 +91,13 @@ impl Bench {
     /// What the clients of live sessions notice while another process takes them over.
     fn hand_over(&self, unit: &mut Unit) -> Result<Sample, String> {
         let core = self.cores.clients.first().copied().unwrap_or_default();
-        let clients = Pace::start(unit.port(Entry::Echo), HANDED_OVER, MESSAGES, core);
+        let clients = Pace::start(
+            Paced::Messages,
+            unit.port(Entry::Echo),
+            HANDED_OVER,
+            MESSAGES,
+            core,
+        );
         std::thread::sleep(self.window);
         let counters = clients.counters();
         counters.recording.store(true, Ordering::Relaxed);
@@ -94,7 +118,8 @@ impl Bench {
         })
     }
 
-    fn observe(&self, figure: Figure, unit: &Unit, clients: Clients) -> Result<Sample, String> {
+    /// What the proxy and the machine do for a while, and what comes of it.
+    pub(crate) fn observe(&self, figure: Figure, unit: &Unit, clients: Clients) -> Result<Sample, String> {
         let counters = clients.counters();
         let count = || match figure {
             Figure::PerKilobyte => counters.octets.load(Ordering::Relaxed) as f64 / 1024.0,
@@ -106,7 +131,9 @@ impl Bench {
         let machine = Machine::now(&ours);
         counters.recording.store(true, Ordering::Relaxed);
         let (start, before, cpu) = (Instant::now(), count(), cpu::of_unit(unit.id()));
+        let threads = Threads::now(unit);
         std::thread::sleep(self.window);
+        let threads = Threads::now(unit).since(&threads);
         let (took, done, cpu) = (start.elapsed(), count() - before, cpu::of_unit(unit.id()) - cpu);
         counters.recording.store(false, Ordering::Relaxed);
         let (machine, others) = Machine::now(&ours).since(&machine, took);
@@ -129,7 +156,53 @@ impl Bench {
             p99,
             errors,
             others,
+            busiest: threads.busiest(),
+            clients: threads.clients(took, &self.cores),
         })
+    }
+}
+
+/// Processor time of the threads of the proxy and of the benchmark.
+#[derive(Debug, Default)]
+struct Threads {
+    proxy: BTreeMap<u32, Duration>,
+    ours: BTreeMap<u32, Duration>,
+}
+
+impl Threads {
+    fn now(unit: &Unit) -> Self {
+        Self {
+            proxy: cpu::of_threads(unit.id()).unwrap_or_default(),
+            ours: cpu::of_threads(std::process::id()).unwrap_or_default(),
+        }
+    }
+
+    fn since(mut self, before: &Self) -> Self {
+        for (now, before) in [(&mut self.proxy, &before.proxy), (&mut self.ours, &before.ours)] {
+            for (id, used) in now {
+                *used -= before.get(id).copied().unwrap_or_default();
+            }
+        }
+        self
+    }
+
+    fn busiest(&self) -> Option<f64> {
+        let all: Duration = self.proxy.values().sum();
+        let busiest = self.proxy.values().max()?;
+        (all > Duration::ZERO).then(|| busiest.as_secs_f64() / all.as_secs_f64())
+    }
+
+    fn clients(&self, took: Duration, cores: &Cores) -> Option<f64> {
+        let theirs: HashSet<usize> = cores
+            .clients
+            .iter()
+            .copied()
+            .chain([cores.servers, cores.rest])
+            .collect();
+        let all: Duration = self.ours.values().sum();
+        let all = all.as_secs_f64() / theirs.len() as f64;
+        let busiest = self.ours.values().max()?.as_secs_f64();
+        Some(all.max(busiest) / took.as_secs_f64())
     }
 }
 

@@ -16,7 +16,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::load;
-use super::load::{Servers, hold_idle};
+use super::load::hold_idle;
 use crate::bench::{cores, cpu};
 
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -45,13 +45,9 @@ impl Peer {
         }
     }
 
-    /// Each has ports of its own, since all of them run at the same time.
-    fn first_port(self) -> u16 {
-        7000 + 100 * self as u16
-    }
-
-    fn log_port(self) -> u16 {
-        self.first_port() + 99
+    /// Each has ports of its own, since all of them run at the same time: this one and 99 more.
+    fn first_port(self, workers: usize) -> u16 {
+        7000 + 100 * (Self::ALL.len() * (workers - 1) + self as usize) as u16
     }
 }
 
@@ -65,10 +61,11 @@ pub(crate) enum Entry {
     HttpLarge,
     TlsLarge,
     TlsSmall,
+    TlsSource,
 }
 
 impl Entry {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Echo,
         Self::Source,
         Self::Sink,
@@ -76,12 +73,13 @@ impl Entry {
         Self::HttpLarge,
         Self::TlsLarge,
         Self::TlsSmall,
+        Self::TlsSource,
     ];
 
     fn service(self) -> load::Service {
         match self {
             Self::Echo => load::Service::Echo,
-            Self::Source => load::Service::Source,
+            Self::Source | Self::TlsSource => load::Service::Source,
             Self::Sink => load::Service::Sink,
             Self::HttpSmall | Self::TlsSmall => load::Service::HttpSmall,
             Self::HttpLarge | Self::TlsLarge => load::Service::HttpLarge,
@@ -102,6 +100,7 @@ pub(crate) struct Binaries {
 #[derive(Debug)]
 pub(crate) struct Unit {
     pub(crate) peer: Peer,
+    first_port: u16,
     child: Child,
     /// Who has taken over.
     successor: Option<u32>,
@@ -110,23 +109,31 @@ pub(crate) struct Unit {
 }
 
 impl Unit {
-    /// Starts it on its core and waits until it relays.
-    pub(crate) fn start(peer: Peer, binaries: &Binaries, core: usize) -> Result<Self, String> {
+    /// Starts it with a worker for each of its cores and waits until it relays.
+    pub(crate) fn start(peer: Peer, binaries: &Binaries, its_cores: &[usize]) -> Result<Self, String> {
+        let first_port = peer.first_port(its_cores.len());
         let directory = tempfile::Builder::new()
             .prefix("bench-")
             .tempdir()
             .map_err(|error| error.to_string())?;
-        let log = LogSink::start(peer.log_port()).map_err(|error| format!("the log's socket: {error}"))?;
+        let log =
+            LogSink::start(log_port(first_port)).map_err(|error| format!("the log's socket: {error}"))?;
         let program = program(peer, binaries, directory.path())?;
         let file = directory.path().join("haproxy.cfg");
-        let text = configuration(peer, directory.path(), &binaries.certificate);
+        let text = configuration(
+            peer,
+            first_port,
+            its_cores.len(),
+            directory.path(),
+            &binaries.certificate,
+        );
         std::fs::write(&file, text).map_err(|error| error.to_string())?;
         let output =
             std::fs::File::create(directory.path().join("output")).map_err(|error| error.to_string())?;
         let errors = output.try_clone().map_err(|error| error.to_string())?;
         let child = std::thread::scope(|scope| {
             let start = || {
-                cores::stay_on(core);
+                cores::stay_among(its_cores);
                 Command::new(&program)
                     .args(["-db", "-f"])
                     .arg(&file)
@@ -141,6 +148,7 @@ impl Unit {
         let child = child.map_err(|error| format!("{}: {error}", program.display()))?;
         let mut unit = Self {
             peer,
+            first_port,
             child,
             successor: None,
             directory,
@@ -168,7 +176,7 @@ impl Unit {
     }
 
     pub(crate) fn port(&self, entry: Entry) -> u16 {
-        self.peer.first_port() + entry as u16
+        self.first_port + entry as u16
     }
 
     pub(crate) fn id(&self) -> u32 {
@@ -247,8 +255,20 @@ fn program(peer: Peer, binaries: &Binaries, directory: &Path) -> Result<PathBuf,
     }
 }
 
-fn configuration(peer: Peer, directory: &Path, certificate: &Path) -> String {
-    let (directory, log, maximum) = (directory.display(), peer.log_port(), super::CONNECTIONS_AT_MOST);
+/// Where a proxy's log goes.
+fn log_port(first_port: u16) -> u16 {
+    first_port + 99
+}
+
+fn configuration(
+    peer: Peer,
+    first_port: u16,
+    workers: usize,
+    directory: &Path,
+    certificate: &Path,
+) -> String {
+    let (directory, maximum) = (directory.display(), super::CONNECTIONS_AT_MOST);
+    let log = log_port(first_port);
     let (tuned_globally, tuned) = match peer {
         Peer::Tuned => (
             "    expose-experimental-directives\n    tune.fd.edge-triggered on\n    profiling.tasks off\n",
@@ -257,16 +277,18 @@ fn configuration(peer: Peer, directory: &Path, certificate: &Path) -> String {
         _ => ("", ""),
     };
     let mut text = format!(
-        "global\n    log 127.0.0.1:{log} local0 info\n    maxconn {maximum}\n    nbthread 1\n    \
+        "global\n    log 127.0.0.1:{log} local0 info\n    maxconn {maximum}\n    nbthread {workers}\n    \
          stats socket {directory}/stats.sock mode 600 level admin\n{tuned_globally}\n\
          defaults\n    log global\n    mode tcp\n    option tcplog\n    option dontlognull\n    retries 3\n    \
          option redispatch\n    maxconn {maximum}\n    timeout connect 5s\n    timeout client 120s\n    \
          timeout server 120s\n{tuned}\n"
     );
     for entry in Entry::ALL {
-        let port = peer.first_port() + entry as u16;
+        let port = first_port + entry as u16;
         let (tls, http) = match entry {
-            Entry::TlsLarge | Entry::TlsSmall => (format!(" ssl crt {}", certificate.display()), ""),
+            Entry::TlsLarge | Entry::TlsSmall | Entry::TlsSource => {
+                (format!(" ssl crt {}", certificate.display()), "")
+            }
             Entry::HttpSmall | Entry::HttpLarge => (String::new(), "    mode http\n    option httplog\n"),
             _ => (String::new(), ""),
         };
@@ -325,9 +347,4 @@ impl Drop for LogSink {
         // The port is free when it has ended.
         drop(self.thread.take().map(JoinHandle::join));
     }
-}
-
-/// The servers that all of them share.
-pub(crate) fn servers(core: usize) -> Result<Servers, String> {
-    Servers::start(core).map_err(|error| format!("the servers: {error}"))
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::measure::Sample;
 use super::peer::Peer;
-use super::rows::{Against, Figure, ROWS, Row};
+use super::rows::{Against, Figure, Row};
 use crate::bench::comparison::number;
 use crate::bench::statistics::Estimate;
 use crate::bench::table::Table;
@@ -42,6 +42,9 @@ impl Report {
 
     /// Prints the tables; answers whether every limit that could be judged holds.
     pub(crate) fn print(&self) -> bool {
+        if self.rows.is_empty() {
+            return true;
+        }
         let mut figures = Table::new(&[
             "one thread, CPU of the proxy",
             "HAProxy",
@@ -121,7 +124,7 @@ impl Report {
         all
     }
 
-    pub(crate) fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Vec<Value> {
         let rows = self.rows.iter().map(|(row, samples)| {
             let proxies: BTreeMap<&str, Value> = samples.iter().map(|(peer, taken)| (peer.name(), raw(taken))).collect();
             let verdicts: Vec<Value> = verdicts(row, samples)
@@ -135,21 +138,17 @@ impl Report {
             json!({ "row": row.name, "title": row.title, "unit": row.figure.unit(), "samples": proxies, "verdicts": verdicts,
                     "machine": machine })
         });
-        Value::Array(rows.collect())
+        rows.collect()
     }
 }
 
-/// The names for `--row`.
-pub(crate) fn names() -> Vec<&'static str> {
-    ROWS.iter().map(|row| row.name).collect()
-}
-
-fn raw(taken: &[Sample]) -> Value {
+pub(super) fn raw(taken: &[Sample]) -> Value {
     taken
         .iter()
         .map(|sample| {
             json!({ "figure": sample.figure, "machine": sample.machine, "rate": sample.rate, "p50_us": sample.p50,
-                    "p99_us": sample.p99, "errors": sample.errors, "others_cores": sample.others })
+                    "p99_us": sample.p99, "errors": sample.errors, "others_cores": sample.others, "busiest_thread": sample.busiest,
+                    "clients_busy": sample.clients })
         })
         .collect()
 }
@@ -191,7 +190,11 @@ fn best(samples: &Samples) -> Option<Peer> {
 }
 
 /// Samples that were taken one after the other are compared with each other.
-fn ratios(ours: &[Sample], theirs: &[Sample], field: fn(&Sample) -> Option<f64>) -> Option<Estimate> {
+pub(super) fn ratios(
+    ours: &[Sample],
+    theirs: &[Sample],
+    field: fn(&Sample) -> Option<f64>,
+) -> Option<Estimate> {
     let pairs = ours.iter().zip(theirs);
     Estimate::of(pairs.filter_map(|(ours, theirs)| Some(field(ours)? / field(theirs)?)))
 }

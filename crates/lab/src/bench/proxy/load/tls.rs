@@ -1,4 +1,5 @@
-//! The same requests through TLS: on connections that stay, or with a handshake for each.
+//! The same requests through TLS: on connections that stay, or with a handshake for each. And TLS that costs the client
+//! nothing once it is there.
 
 use std::fmt;
 use std::io::{self, Read as _, Write as _};
@@ -10,6 +11,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
 
 use super::Tally;
+use super::bulk::Down;
 use super::clients::{Talk, Then};
 use super::http::{REQUEST, Response};
 
@@ -59,9 +61,7 @@ impl TlsHttp {
 
 impl Talk for TlsHttp {
     fn start(&mut self, stream: &TcpStream, _: &mut Tally) -> io::Result<()> {
-        let name = ServerName::try_from(NAME).expect("a name");
-        let mut session =
-            ClientConnection::new(Arc::clone(&self.configuration), name).map_err(io::Error::other)?;
+        let mut session = session(&self.configuration)?;
         self.response = Response::default();
         self.sent = Instant::now();
         session.writer().write_all(REQUEST)?;
@@ -100,6 +100,34 @@ impl Talk for TlsHttp {
         flush(session, stream)?;
         Ok(Then::Stay)
     }
+}
+
+/// Connections to a server that sends for ever, of which the client throws away what it would have to decrypt: so that
+/// whoever encrypts is what there is most to do for.
+pub(crate) struct Sealed(Arc<ClientConfig>);
+
+impl Sealed {
+    pub(crate) fn new(configuration: &Arc<ClientConfig>) -> Self {
+        Self(Arc::clone(configuration))
+    }
+}
+
+impl Talk for Sealed {
+    fn start(&mut self, mut stream: &TcpStream, _: &mut Tally) -> io::Result<()> {
+        let mut session = session(&self.0)?;
+        stream.set_nonblocking(false)?;
+        session.complete_io(&mut stream)?;
+        stream.set_nonblocking(true)
+    }
+
+    fn go_on(&mut self, stream: &TcpStream, scratch: &mut [u8], tally: &mut Tally) -> io::Result<Then> {
+        Down.go_on(stream, scratch, tally)
+    }
+}
+
+fn session(configuration: &Arc<ClientConfig>) -> io::Result<ClientConnection> {
+    let name = ServerName::try_from(NAME).expect("a name");
+    ClientConnection::new(Arc::clone(configuration), name).map_err(io::Error::other)
 }
 
 /// What a client of the benchmark has to say fits into the socket.
