@@ -175,64 +175,124 @@ fn between(text: &str, mark: char) -> impl Iterator<Item = &str> {
     text.split(mark).skip(1).step_by(2)
 }
 
-#[test]
-fn rules_of_amqp_are_shown_by_tests_that_exist() {
-    let page = read("docs/amqp.md");
-    let rules = page
-        .lines()
-        .filter(|line| line.starts_with("| "))
-        .filter_map(|line| {
-            let (rule, shown) = line.strip_suffix(" |")?.rsplit_once(" | ")?;
-            (shown != "shown by").then_some((rule, shown))
-        });
-    let recorded = read("crates/broker/recorded/reply-texts.txt");
-    let mut requests: BTreeSet<&str> = recorded
-        .lines()
-        .filter_map(|line| Some(line.split_once(" -> ")?.0))
-        .collect();
-    let sources: Vec<_> = texts()
-        .into_iter()
-        .filter(|(name, _)| name.ends_with(".rs"))
-        .collect();
-    let mut compared: BTreeSet<&str> = sources
-        .iter()
-        .filter(|(name, _)| name.starts_with("crates/broker/tests/"))
-        .flat_map(|(_, text)| text.split("words::scenarios!").skip(1))
-        .filter_map(|list| list.split(['}', ']']).next())
-        .flat_map(|list| list.split([',', '{', '[']))
+/// The names that calls of a macro list.
+fn listed<'a>(text: &'a str, call: &'a str) -> impl Iterator<Item = &'a str> {
+    text.split(call)
+        .skip(1)
+        .filter_map(|list| list.split(['}', ']', ')']).next())
+        .flat_map(|list| list.split([',', '{', '[', '(']))
         .map(str::trim)
         .filter(|name| !name.is_empty())
-        .collect();
+}
+
+/// The names of functions that a test is made of: marked as one, or listed to be called by several.
+fn tests(text: &str) -> impl Iterator<Item = &str> {
+    let marked = text.lines().scan(false, |marked, line| {
+        let name = line
+            .split_once("fn ")
+            .and_then(|(_, rest)| rest.split('(').next());
+        let found = name.filter(|_| *marked);
+        *marked = name.is_none() && (*marked || line.contains("#[test]") || line.contains("#[tokio::test"));
+        Some(found)
+    });
+    let lists = ["for_both!", "words::scenarios!"].into_iter();
+    marked.flatten().chain(lists.flat_map(|call| listed(text, call)))
+}
+
+/// A page of rules, each with what would fail if it were otherwise: `names` of tests, and "titles" of others.
+struct Rules<'a> {
+    page: &'a str,
+    titles: BTreeSet<&'a str>,
+    /// Tests that have to be on it.
+    tests: BTreeSet<&'a str>,
+}
+
+impl Rules<'_> {
+    fn check(mut self, sources: &[(String, String)]) {
+        let known: BTreeSet<&str> = sources.iter().flat_map(|(_, text)| tests(text)).collect();
+        let text = read(self.page);
+        let rules = text
+            .lines()
+            .filter(|line| line.starts_with("| "))
+            .filter_map(|line| {
+                let (rule, shown) = line.strip_suffix(" |")?.rsplit_once(" | ")?;
+                (shown != "shown by").then_some((rule, shown))
+            });
+        let titles = self.titles.clone();
+        let mut wrong = Vec::new();
+        for (rule, shown) in rules {
+            let (names, asked): (Vec<_>, Vec<_>) =
+                (between(shown, '`').collect(), between(shown, '"').collect());
+            if names.is_empty() && asked.is_empty() {
+                wrong.push(format!("nothing shows: {rule}"));
+            }
+            let unknown = names.iter().filter(|name| !known.contains(**name));
+            wrong.extend(unknown.map(|name| format!("no test is called {name}")));
+            let unknown = asked.iter().filter(|title| !titles.contains(**title));
+            wrong.extend(unknown.map(|title| format!("there is no \"{title}\"")));
+            self.tests.retain(|test| !names.contains(test));
+            self.titles.retain(|title| !asked.contains(title));
+        }
+        assert!(wrong.is_empty(), "{}: {wrong:#?}", self.page);
+        let (titles, tests) = (self.titles, self.tests);
+        assert!(
+            titles.is_empty() && tests.is_empty(),
+            "not in {}: {titles:#?} {tests:#?}",
+            self.page
+        );
+    }
+}
+
+fn sources() -> Vec<(String, String)> {
+    let rust = |(name, _): &(String, String)| name.ends_with(".rs");
+    texts().into_iter().filter(rust).collect()
+}
+
+#[test]
+fn rules_of_amqp_are_shown_by_tests_that_exist() {
+    let recorded = read("crates/broker/recorded/reply-texts.txt");
+    let requests = recorded
+        .lines()
+        .filter_map(|line| Some(line.split_once(" -> ")?.0));
+    let sources = sources();
+    let compared = sources
+        .iter()
+        .filter(|(name, _)| name.starts_with("crates/broker/tests/"))
+        .flat_map(|(_, text)| listed(text, "words::scenarios!"));
+    let rules = Rules {
+        page: "docs/amqp.md",
+        titles: requests.collect(),
+        tests: compared.collect(),
+    };
     assert!(
-        requests.len() > 100 && compared.len() > 100,
+        rules.titles.len() > 100 && rules.tests.len() > 100,
         "lists of tests were not found"
     );
-    let mut wrong = Vec::new();
-    for (rule, shown) in rules {
-        let tests: Vec<_> = between(shown, '`').collect();
-        let asked: Vec<_> = between(shown, '"').collect();
-        if tests.is_empty() && asked.is_empty() {
-            wrong.push(format!("nothing shows: {rule}"));
-        }
-        for test in tests {
-            compared.remove(test);
-            let function = format!("fn {test}(");
-            if !sources.iter().any(|(_, text)| text.contains(&function)) {
-                wrong.push(format!("no test is called {test}"));
-            }
-        }
-        for request in asked {
-            if !recorded.contains(&format!("{request} -> ")) {
-                wrong.push(format!("not recorded: {request}"));
-            }
-            requests.remove(request);
-        }
-    }
-    assert!(wrong.is_empty(), "docs/amqp.md: {wrong:#?}");
+    rules.check(&sources);
+}
+
+#[test]
+fn rules_of_the_proxy_are_shown_by_tests_that_exist() {
+    let browser = ["page", "amqp"].map(|name| read(&format!("tests/browser/{name}.test.mjs")));
+    let titles = browser
+        .iter()
+        .flat_map(|text| text.lines())
+        .filter_map(|line| line.strip_prefix("test(\"")?.split('"').next());
+    let sources = sources();
+    let whole = sources
+        .iter()
+        .filter(|(name, _)| name.starts_with("netns-tests/tests/proxy/"))
+        .flat_map(|(_, text)| tests(text));
+    let rules = Rules {
+        page: "docs/proxy.md",
+        titles: titles.collect(),
+        tests: whole.collect(),
+    };
     assert!(
-        requests.is_empty() && compared.is_empty(),
-        "not in docs/amqp.md: {requests:#?} {compared:#?}"
+        rules.titles.len() > 10 && rules.tests.len() > 50,
+        "lists of tests were not found"
     );
+    rules.check(&sources);
 }
 
 #[test]
