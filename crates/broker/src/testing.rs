@@ -141,20 +141,26 @@ impl Client {
     /// Publishes through the default exchange, and does not wait.
     pub(crate) async fn publish(&mut self, key: &str, mandatory: bool, body: &'static [u8]) {
         let publish = Publish {
-            exchange: b"",
             routing_key: key.as_bytes(),
             mandatory,
-            immediate: false,
+            ..Publish::default()
         };
+        self.say(&publish, &Properties::default(), body).await;
+    }
+
+    /// The same, with properties.
+    pub(crate) async fn publish_with(&mut self, key: &str, properties: &Properties, body: &'static [u8]) {
+        let publish = Publish {
+            routing_key: key.as_bytes(),
+            ..Publish::default()
+        };
+        self.say(&publish, properties, body).await;
+    }
+
+    async fn say(&mut self, publish: &Publish<'_>, properties: &Properties, body: &'static [u8]) {
         let outbox = self.connection.outbox();
-        outbox
-            .publish(
-                1,
-                &publish,
-                &Properties::default(),
-                &bytes::Bytes::from_static(body),
-            )
-            .unwrap();
+        let body = bytes::Bytes::from_static(body);
+        outbox.publish(1, publish, properties, &body).unwrap();
         self.send().await;
     }
 }

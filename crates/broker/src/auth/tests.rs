@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use warren_model::Name;
 use warren_model::meta::{Command, PasswordHash};
 
-use super::{Arc, Arrival, LoginRefused, Mechanism, Node, Ordering, mechanisms};
+use super::{Arc, Arrival, LoginRefused, Mechanism, Node, Ordering, SLOW_MAX, mechanisms};
 use crate::Settings;
 use crate::password::{Hashing, hash_with};
 use crate::registry::TlsFacts;
@@ -77,11 +77,42 @@ async fn credentials_are_forgotten_when_anything_about_the_user_changes() {
     assert_eq!(node.auth.known.lock().len(), 0);
     assert!(plain(&node, "ann", "one", "10.0.0.9:1").await.is_err());
     assert!(plain(&node, "ann", "two", "10.0.0.9:1").await.is_ok());
+    node.apply(Command::PutUser {
+        name: Name::try_from("ann").unwrap(),
+        password: node.read(|meta| meta.user("ann").unwrap().password.clone()),
+        tags: vec![Name::try_from("monitoring").unwrap()],
+    })
+    .unwrap();
+    assert_eq!(node.auth.known.lock().len(), 0, "other tags, the same password");
+    assert!(plain(&node, "ann", "two", "10.0.0.9:1").await.is_ok());
     node.apply(Command::DeleteUser {
         name: Name::try_from("ann").unwrap(),
     })
     .unwrap();
+    assert_eq!(node.auth.known.lock().len(), 0);
     assert!(plain(&node, "ann", "two", "10.0.0.9:1").await.is_err());
+}
+
+/// The clock stands still while a hash is made, so that whoever did not wait for his turn would be done within the hour.
+#[tokio::test(start_paused = true)]
+async fn slow_hashes_take_turns_and_nobody_else_waits_for_them() {
+    let node = node();
+    put(&node, "slow", Hashing::Argon2id, "secret");
+    put(&node, "quick", Hashing::Sha256, "secret");
+    let turns = node
+        .auth
+        .pool
+        .acquire_many(u32::try_from(SLOW_MAX).unwrap())
+        .await;
+    let slow = tokio::spawn({
+        let node = Arc::clone(&node);
+        async move { plain(&node, "slow", "secret", "10.0.0.9:1").await }
+    });
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    assert!(!slow.is_finished());
+    assert!(plain(&node, "quick", "secret", "10.0.0.9:1").await.is_ok());
+    drop(turns);
+    assert!(slow.await.unwrap().is_ok());
 }
 
 #[tokio::test(start_paused = true)]

@@ -141,3 +141,24 @@ async fn only_the_families_that_were_asked_for_are_detailed() {
         "{page}"
     );
 }
+
+#[tokio::test]
+async fn queues_of_the_vhosts_that_were_asked_for_are_detailed() {
+    let node = node();
+    let queues = serde_json::json!({
+        "vhosts": [{"name": "wanted"}, {"name": "other"}],
+        "queues": [{"name": "a", "vhost": "wanted"}, {"name": "b", "vhost": "other"}],
+    });
+    node.import_definitions(&queues.to_string(), None).unwrap();
+    let detailed = |vhosts: &[&str]| Wanted::Detailed {
+        families: vec!["queue_coarse_metrics".to_owned()],
+        vhosts: vhosts.iter().map(ToString::to_string).collect(),
+    };
+    let counts = async |vhosts: &[&str]| {
+        let page = page(&node, detailed(vhosts)).await;
+        ["a", "b"].map(|queue| page.matches(&format!("queue=\"{queue}\"")).count() > 0)
+    };
+    assert_eq!(counts(&[]).await, [true, true]);
+    assert_eq!(counts(&["wanted"]).await, [true, false]);
+    assert_eq!(counts(&["nowhere"]).await, [false, false]);
+}

@@ -1,10 +1,16 @@
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use warren_amqp::client::Event;
-use warren_amqp::{Method, ShortString, basic, channel, confirm, connection};
+use warren_amqp::content::{DeliveryMode, Properties};
+use warren_amqp::{Method, ShortString, basic, channel, confirm, connection, queue};
+use warren_cluster::Member;
+use warren_store::{Options, SimulatedDisk, Weather};
 
 use super::State;
-use crate::testing::{Client, eventually, node};
+use crate::testing::{Client, eventually, listen, node};
+use crate::{Node, Settings};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -123,9 +129,9 @@ async fn a_channel_that_ended_for_an_error_is_counted_once() {
     let (node, address) = node().await;
     let mut client = Client::open(address).await;
     let entry = node.registry.connections().remove(0);
-    let delete = warren_amqp::queue::Purge {
+    let delete = queue::Purge {
         queue: ShortString::from_static("nowhere"),
-        ..warren_amqp::queue::Purge::default()
+        ..queue::Purge::default()
     };
     let answer = client.call(delete).await;
     assert!(
@@ -154,4 +160,61 @@ async fn a_stop_ends_every_connection_with_a_word() {
     let text = "CONNECTION_FORCED - broker forced connection closure with reason 'shutdown'";
     assert_eq!(farewell(&mut early).await, text);
     node.registry.none().await;
+}
+
+/// A client whose messages are not on disk yet hears of them first, and what it says meanwhile is not heard.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_waits_for_what_was_published_and_takes_no_more() {
+    let disk = SimulatedDisk::default();
+    let member = Member::alone_on(Arc::new(disk.clone()), Path::new("/data"), Options::default()).unwrap();
+    let (node, _) = Node::open("rabbit@test".to_owned(), Settings::default(), member).unwrap();
+    let address = listen(&node).await;
+    let (mut idle, mut publisher) = (Client::open(address).await, Client::open(address).await);
+    let declare = queue::Declare {
+        queue: ShortString::from_static("kept"),
+        durable: true,
+        ..queue::Declare::default()
+    };
+    publisher.call(declare).await;
+    publisher.call(confirm::Select::default()).await;
+    disk.set_weather(Weather {
+        syncs_wait: true,
+        ..Weather::default()
+    });
+    let persistent = Properties::of(DeliveryMode::Persistent);
+    publisher.publish_with("kept", &persistent, b"before").await;
+    let there = || node.queues().0[0].snapshot().counts.ready;
+    eventually("it is there", || there() == 1).await;
+    node.registry.stop();
+    let goodbye = idle.event().await;
+    assert!(
+        matches!(
+            &goodbye,
+            Event::Method {
+                method: Method::Connection(connection::Method::Close(_)),
+                ..
+            }
+        ),
+        "{goodbye:?}"
+    );
+    publisher.publish_with("kept", &persistent, b"too late").await;
+    eventually("the other one has gone", || node.registry.count() == 1).await;
+    disk.set_weather(Weather::default());
+    let heard = [publisher.event().await, publisher.event().await];
+    let [
+        Event::Method { method: first, .. },
+        Event::Method { method: last, .. },
+    ] = heard
+    else {
+        panic!("{heard:?}")
+    };
+    assert!(
+        matches!(&first, Method::Basic(basic::Method::Ack(ack)) if ack.delivery_tag == 1),
+        "{first:?}"
+    );
+    assert!(
+        matches!(last, Method::Connection(connection::Method::Close(_))),
+        "{last:?}"
+    );
+    assert_eq!(there(), 1);
 }

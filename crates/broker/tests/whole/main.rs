@@ -22,5 +22,6 @@ mod reply_to;
 mod restarts;
 mod rules;
 mod transactions;
+mod unwritten;
 mod words;
 mod wrong;
