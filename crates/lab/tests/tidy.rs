@@ -296,6 +296,34 @@ fn rules_of_the_proxy_are_shown_by_tests_that_exist() {
 }
 
 #[test]
+fn rules_of_the_broker_are_shown_by_tests_that_exist() {
+    let sources = sources();
+    let whole = [
+        "crates/broker/tests/backlog.rs",
+        "crates/broker/tests/conversation.rs",
+        "crates/broker/tests/crash/",
+        "crates/cluster/tests/",
+        "crates/store/src/simulation.rs",
+        "crates/store/tests/",
+        "netns-tests/tests/broker/",
+        "tests/broker",
+    ];
+    let whole = sources
+        .iter()
+        .filter(|(name, _)| whole.iter().any(|place| name.starts_with(place)))
+        .flat_map(|(_, text)| tests(text))
+        // Not a test but the way to make the files that one reads.
+        .filter(|name| !name.starts_with("write_"));
+    let rules = Rules {
+        page: "docs/broker.md",
+        titles: BTreeSet::new(),
+        tests: whole.collect(),
+    };
+    assert!(rules.tests.len() > 100, "lists of tests were not found");
+    rules.check(&sources);
+}
+
+#[test]
 fn every_source_file_says_what_it_is_for() {
     let silent: Vec<_> = texts()
         .into_iter()
