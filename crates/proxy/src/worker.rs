@@ -18,7 +18,6 @@ use std::io;
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::{Duration, SystemTime};
 
@@ -81,11 +80,7 @@ impl Workers {
             .collect::<io::Result<Vec<_>>>()?
             .into_iter()
             .unzip();
-        let peers = Arc::new(Peers {
-            loads: mailboxes.iter().map(|_| AtomicU32::new(0)).collect(),
-            mailboxes,
-            full: AtomicU64::new(0),
-        });
+        let peers = Arc::new(Peers::new(mailboxes));
         let workers = Self {
             peers,
             threads: Arc::default(),
@@ -116,8 +111,7 @@ impl Workers {
     /// Sessions of each.
     #[must_use]
     pub fn loads(&self) -> Vec<u32> {
-        let loads = self.peers.loads.iter();
-        loads.map(|load| load.load(Relaxed)).collect()
+        self.peers.loads().collect()
     }
 
     /// Tells one of them.

@@ -2,6 +2,7 @@
 
 mod amqp;
 pub(crate) mod bench;
+mod crowd;
 mod proxy_header;
 mod reload;
 mod tls;
@@ -577,20 +578,6 @@ fn a_client_stays_with_its_server_if_the_backend_remembers() {
         drop(client);
         assert_eq!(bench.line().server, "server1");
     }
-}
-
-#[test]
-fn clients_are_spread_over_the_workers() {
-    let bench = Bench::new(1, |plan| plan.global.threads = 3.try_into().unwrap());
-    let open: Vec<_> = (0..9).map(|_| (bench.connect(), bench.accept(0))).collect();
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let mut count = [0; 3];
-    for session in runtime.block_on(bench.workers.sessions()) {
-        count[session.worker] += 1;
-    }
-    assert_eq!(count, [3, 3, 3]);
-    drop(open);
-    bench.is_empty();
 }
 
 #[test]

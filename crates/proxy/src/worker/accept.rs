@@ -35,6 +35,8 @@ const COMPLAINTS: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(super) struct Doors {
     doors: slab::Slab<Door>,
+    /// Those that are not waited for, by their numbers, and until when.
+    closed: Vec<(usize, u64)>,
     complaints: Repeats,
 }
 
@@ -42,8 +44,6 @@ pub(super) struct Doors {
 struct Door {
     socket: Arc<OwnedFd>,
     entrance: Arc<Entrance>,
-    /// Not waited for before then.
-    closed_until: Option<u64>,
 }
 
 /// Why nobody is let in.
@@ -60,6 +60,7 @@ impl Doors {
     pub(super) const fn new() -> Self {
         Self {
             doors: slab::Slab::new(),
+            closed: Vec::new(),
             complaints: Repeats::new(COMPLAINTS),
         }
     }
@@ -75,6 +76,7 @@ impl Doors {
             }
             stays
         });
+        self.closed.retain(|(number, _)| self.doors.contains(*number));
         for listener in listeners {
             prepare(listener);
             let entrance = Arc::new(Entrance::of(listener));
@@ -89,7 +91,6 @@ impl Doors {
             let number = self.doors.insert(Door {
                 socket: Arc::clone(&listener.socket),
                 entrance,
-                closed_until: None,
             });
             self.open(number, context);
         }
@@ -97,42 +98,35 @@ impl Doors {
 
     /// When a listener that is not waited for has to be looked at.
     pub(super) fn deadline(&self) -> Option<u64> {
-        self.doors.iter().filter_map(|(_, door)| door.closed_until).min()
+        self.closed.iter().map(|(_, until)| *until).min()
     }
 
     /// Waits again for those that were closed until now or, if there is `room`, for whatever reason.
     pub(super) fn reopen(&mut self, room: bool, context: &Context) {
-        let closed: Vec<usize> = self
-            .doors
-            .iter()
-            .filter(|(_, door)| {
-                door.closed_until
-                    .is_some_and(|until| room || until <= context.now)
-            })
-            .map(|(number, _)| number)
-            .collect();
-        for number in closed {
-            self.open(number, context);
+        for (number, until) in std::mem::take(&mut self.closed) {
+            if room || until <= context.now {
+                self.open(number, context);
+            } else {
+                self.closed.push((number, until));
+            }
         }
     }
 
     fn open(&mut self, number: usize, context: &Context) {
-        let Some(door) = self.doors.get_mut(number) else {
+        let Some(door) = self.doors.get(number) else {
             return;
         };
         let token = Token::new(Named::Listener(number as u32));
-        match context.reactor.add_shared(&door.socket, token) {
-            Ok(()) => door.closed_until = None,
-            Err(error) => {
-                tracing::warn!(%error, "a listener cannot be waited for; trying again");
-                door.closed_until = Some(context.now + RETRY);
-            }
+        if let Err(error) = context.reactor.add_shared(&door.socket, token) {
+            tracing::warn!(%error, "a listener cannot be waited for; trying again");
+            self.closed.push((number, context.now + RETRY));
         }
     }
 
     /// Somebody waits at this listener.
     pub(super) fn accept(&mut self, number: u32, context: &mut Context) {
-        let Some(door) = self.doors.get_mut(number as usize) else {
+        let number = number as usize;
+        let Some(door) = self.doors.get(number) else {
             return;
         };
         for _ in 0..ACCEPTS_PER_TURN {
@@ -174,7 +168,7 @@ impl Doors {
                 Err(Refusal::TooFast) => RETRY_RATE,
             };
             context.reactor.remove(&door.socket);
-            door.closed_until = Some(context.now + pause);
+            self.closed.push((number, context.now + pause));
             return;
         }
     }
@@ -284,34 +278,16 @@ fn dismiss(entrance: &Entrance, context: &Context) {
 
 /// To the worker with the fewest sessions; to this one if it has no more than others.
 fn hand_over(arrival: Arrival, context: &mut Context) {
-    let peers = Arc::clone(&context.peers);
-    let load = |worker: usize| {
-        peers
-            .loads
-            .get(worker)
-            .map_or(u32::MAX, |load| load.load(Relaxed))
-    };
-    let least = (0..peers.loads.len()).min_by_key(|worker| (load(*worker), *worker != context.worker));
-    let chosen = least.unwrap_or(context.worker);
-    let count = |worker: usize| {
-        if let Some(load) = peers.loads.get(worker) {
-            load.fetch_add(1, Relaxed);
+    let chosen = context.peers.enter_least(context.worker);
+    let mut message = Message::Arrival(arrival);
+    if chosen != context.worker {
+        match context.peers.mailboxes[chosen].offer(message) {
+            Ok(()) => return,
+            // Its mailbox is full of clients: it cannot be the least loaded for long.
+            Err(refused) => message = refused,
         }
-    };
-    count(chosen);
-    if chosen == context.worker {
-        context.own.push_back(Message::Arrival(arrival));
-        return;
+        context.peers.leave(chosen);
+        context.peers.enter(context.worker);
     }
-    let Some(mailbox) = peers.mailboxes.get(chosen) else {
-        return;
-    };
-    if let Err(message) = mailbox.offer(Message::Arrival(arrival)) {
-        // Its mailbox is full of clients: it cannot be the least loaded for long.
-        if let Some(load) = peers.loads.get(chosen) {
-            load.fetch_sub(1, Relaxed);
-        }
-        count(context.worker);
-        context.own.push_back(message);
-    }
+    context.own.push_back(message);
 }

@@ -52,7 +52,7 @@ pub(crate) enum Message {
 pub(crate) struct Peers {
     pub(crate) mailboxes: Vec<MailboxSender<Message>>,
     /// Sessions of each worker, those on their way to it included.
-    pub(crate) loads: Vec<AtomicU32>,
+    loads: Vec<AtomicU32>,
     /// Workers (one bit each, the last for all beyond) that have stopped accepting for want of room.
     pub(crate) full: AtomicU64,
 }
@@ -192,9 +192,7 @@ impl Context {
         self.live.connections.leave();
         entrance.frontend.sessions.leave();
         entrance.load.leave();
-        if let Some(load) = self.peers.loads.get(self.worker) {
-            load.fetch_sub(1, Relaxed);
-        }
+        self.peers.leave(self.worker);
         if self.peers.full.load(Relaxed) != 0 {
             let full = self.peers.full.swap(0, Relaxed);
             for worker in 0..self.peers.mailboxes.len() {
@@ -220,6 +218,51 @@ impl Context {
 }
 
 impl Peers {
+    pub(crate) fn new(mailboxes: Vec<MailboxSender<Message>>) -> Self {
+        Self {
+            loads: mailboxes.iter().map(|_| AtomicU32::new(0)).collect(),
+            mailboxes,
+            full: AtomicU64::new(0),
+        }
+    }
+
+    /// Sessions of each worker.
+    pub(crate) fn loads(&self) -> impl Iterator<Item = u32> {
+        self.loads.iter().map(|load| load.load(Relaxed))
+    }
+
+    /// A session for the worker with the fewest, and for `preferred` if it has no more than others; says for which. However
+    /// many are chosen at once, nobody gets one who has more than another.
+    pub(crate) fn enter_least(&self, preferred: usize) -> usize {
+        loop {
+            let least = self
+                .loads()
+                .enumerate()
+                .min_by_key(|(worker, load)| (*load, *worker != preferred));
+            let Some((worker, load)) = least else {
+                return preferred;
+            };
+            let entered = self.loads[worker].compare_exchange_weak(load, load + 1, Relaxed, Relaxed);
+            if entered.is_ok() {
+                return worker;
+            }
+        }
+    }
+
+    /// A session for this worker, whoever has fewer.
+    pub(crate) fn enter(&self, worker: usize) {
+        if let Some(load) = self.loads.get(worker) {
+            load.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// A session of this worker is over.
+    pub(crate) fn leave(&self, worker: usize) {
+        if let Some(load) = self.loads.get(worker) {
+            load.fetch_sub(1, Relaxed);
+        }
+    }
+
     /// A worker's bit in [`Peers::full`].
     pub(crate) fn bit(worker: usize) -> u64 {
         1 << worker.min(63)
@@ -244,5 +287,53 @@ impl Random {
     pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         warren_balance::hash::mix(self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering::SeqCst;
+
+    use super::*;
+
+    #[test]
+    fn however_many_choose_at_once_nobody_gets_more_than_others() {
+        const WORKERS: u32 = 4;
+        let mailboxes = (0..WORKERS).map(|_| super::super::mailbox::mailbox().unwrap().0);
+        let peers = Peers::new(mailboxes.collect());
+        let arrived = AtomicU32::new(0);
+        // Awake all the time, so that they choose at the same moment.
+        let meet = |times: u32| {
+            arrived.fetch_add(1, SeqCst);
+            while arrived.load(SeqCst) < times * WORKERS {
+                std::thread::yield_now();
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..WORKERS {
+                let (peers, meet) = (&peers, &meet);
+                scope.spawn(move || {
+                    for round in 1..=5000 {
+                        meet(2 * round - 1);
+                        peers.enter_least(0);
+                        meet(2 * round);
+                        let loads: Vec<u32> = peers.loads().collect();
+                        assert_eq!(loads, [round; WORKERS as usize]);
+                    }
+                });
+            }
+        });
+    }
+
+    #[test]
+    fn whoever_has_fewer_comes_first_and_then_oneself() {
+        let mailboxes = (0..3).map(|_| super::super::mailbox::mailbox().unwrap().0);
+        let peers = Peers::new(mailboxes.collect());
+        let chosen: Vec<usize> = (0..6).map(|_| peers.enter_least(1)).collect();
+        assert_eq!(chosen, [1, 0, 2, 1, 0, 2]);
+        peers.leave(2);
+        peers.leave(2);
+        let chosen: Vec<usize> = (0..3).map(|_| peers.enter_least(1)).collect();
+        assert_eq!(chosen, [2, 2, 1]);
     }
 }

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::SyncSender;
 
 use super::context::{Entrance, Message};
@@ -109,12 +108,7 @@ impl Workers {
         let mut shares: BTreeMap<usize, Vec<Unpacked>> = BTreeMap::new();
         for session in sessions {
             session.count(live);
-            let loads = self.peers.loads.iter().enumerate();
-            let least = loads.min_by_key(|(_, load)| load.load(Relaxed));
-            let worker = least.map_or(0, |(worker, _)| worker);
-            if let Some(load) = self.peers.loads.get(worker) {
-                load.fetch_add(1, Relaxed);
-            }
+            let worker = self.peers.enter_least(0);
             shares.entry(worker).or_default().push(session);
         }
         for (worker, sessions) in shares {

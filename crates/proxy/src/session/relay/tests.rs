@@ -4,7 +4,6 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -74,11 +73,7 @@ impl Between {
             load: Arc::default(),
             socket: None,
         });
-        let peers = Arc::new(Peers {
-            mailboxes: Vec::new(),
-            loads: vec![AtomicU32::new(1)],
-            full: AtomicU64::new(0),
-        });
+        let peers = Arc::new(Peers::new(Vec::new()));
         let (visits, _) = mpsc::channel(1);
         let context = Context::new(live, 0, peers, Box::new(NoLog), visits).unwrap();
         let [(client, ours), (server, theirs)] = [(); 2].map(|()| connected(window));

@@ -53,6 +53,8 @@ pub(crate) struct Line {
     pub(crate) tls: Option<String>,
     /// What the frontend's own `log-format` makes of it.
     pub(crate) text: String,
+    /// The worker that logged it, as the kernel numbers threads.
+    pub(crate) thread: i32,
 }
 
 impl Line {
@@ -94,6 +96,7 @@ impl Log for Lines {
             refusal: record.refused.map(|refused| refused.why),
             tls: record.tls.map(|tls| tls.version.to_owned()),
             text: String::from_utf8(text).unwrap(),
+            thread: nix::unistd::gettid().as_raw(),
         };
         let _nobody_looks = self.0.send(line);
     }
