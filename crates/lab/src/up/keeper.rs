@@ -169,11 +169,22 @@ impl Demonstration {
             let host = place.host(name, address);
             place.servers.insert(name, (Some(start_broker(&host)), host));
         }
+        // A proxy that finds nobody at its first check takes the server for dead, and clients begin at another broker.
+        for (name, address) in SERVERS {
+            let serves = || place.client.enter(|| greets(address));
+            warren_lab::eventually(PATIENCE, &format!("{name} serves"), serves);
+        }
         for (name, address) in HOSTS {
             let machine = place.boot(name, address);
             place.machines.insert(name, Some(machine));
         }
-        warren_lab::eventually(PATIENCE, "a client is answered", || place.ask());
+        let first = (HOSTS[0].0.to_owned(), SERVERS[0].0.to_owned());
+        warren_lab::eventually(PATIENCE, "a client is answered by the first of each", || {
+            let answer = place.ask()?;
+            (answer == first)
+                .then_some(())
+                .ok_or_else(|| format!("{answer:?}"))
+        });
         Ok(place)
     }
 
@@ -389,6 +400,15 @@ fn start_broker(host: &Host) -> Process {
 fn start_witness(host: &Host) -> Process {
     let this = std::env::current_exe().expect("this program knows its path");
     host.spawn(this, &["serve", host.name()])
+}
+
+/// Whether somebody speaks AMQP there.
+fn greets(address: &str) -> Result<(), String> {
+    let address = address.split('/').next().unwrap_or(address);
+    let patience = Duration::from_secs(1);
+    let stream = TcpStream::connect((address, PORT)).map_err(|error| error.to_string())?;
+    let session = Session::log_in_as(USER, USER, stream, patience).map_err(|error| error.to_string())?;
+    session.close().map_err(|error| error.to_string())
 }
 
 /// Logs in at the shared address: the name of the host it is on, and of the server behind.
