@@ -98,8 +98,8 @@ impl Proxy {
         &self.file
     }
 
-    /// Gives it another configuration without ending it: ours with SIGHUP; HAProxy as its unit does, by a new process that
-    /// takes the listeners over and tells the old one to finish.
+    /// Gives it another configuration without ending it: ours with SIGHUP; HAProxy with a new process that listens at the
+    /// same addresses and tells the old one to finish.
     #[track_caller]
     pub fn reload(&mut self, host: &Host, configuration: &str) {
         std::fs::write(&self.file, configuration).expect("the configuration can be replaced");
@@ -112,12 +112,7 @@ impl Proxy {
                     .find_map(|line| line.strip_prefix("Pid: "))
                     .expect("a process id");
                 let mut command = Command::new("haproxy");
-                command
-                    .args(["-db", "-f"])
-                    .arg(&self.file)
-                    .arg("-x")
-                    .arg(&self.socket)
-                    .args(["-sf", old]);
+                command.args(["-db", "-f"]).arg(&self.file).args(["-sf", old]);
                 let new = host.spawn_command(command);
                 // The old one ends by itself when its connections have.
                 std::mem::forget(std::mem::replace(&mut self.process, new));

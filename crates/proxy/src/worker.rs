@@ -233,7 +233,7 @@ pub enum Scope {
     Silent(Arc<live::Server>, Duration),
     /// Those of all backup servers of a backend.
     Backups(Arc<live::Backend>),
-    /// Those whose client came in by this address: it is ours no longer.
+    /// Those with this address at our end of either side: it is ours no longer.
     Local(IpAddr),
 }
 

@@ -96,7 +96,7 @@ fn a_proxy_that_stops_tells_every_client() {
 fn checks_reset_no_connection_and_an_idle_client_is_kept() {
     let it = Amqp::new();
     let mut idle = it.place.session();
-    let logged_in = it.place.broker("rabbitmq1").seen().logged_in;
+    let before = resets(&it.place);
     holds_for(Duration::from_secs(2), "nothing changes", || {
         let seen = it.place.broker("rabbitmq1").seen();
         // Some of them are checks under way.
@@ -104,6 +104,44 @@ fn checks_reset_no_connection_and_an_idle_client_is_kept() {
     });
     let seen = it.place.broker("rabbitmq1").seen();
     assert!(seen.accepted > 5, "{seen:?}");
-    println!("checks logged in {} times", seen.logged_in - logged_in);
+    assert_eq!(resets(&it.place), before, "checks leave in order");
     idle.exchange(1000).unwrap();
+}
+
+/// Established connections that a reset has ended, as the kernel of the first server has counted them.
+fn resets(place: &Place) -> u64 {
+    let table = place.server("rabbitmq1").host.sh("grep ^Tcp: /proc/net/snmp");
+    let mut lines = table.lines().map(|line| line.split(' '));
+    let (names, numbers) = (lines.next().unwrap(), lines.next().unwrap());
+    let mut counts = names.zip(numbers);
+    let (_, count) = counts.find(|(name, _)| *name == "EstabResets").unwrap();
+    count.parse().unwrap()
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let mut it = Amqp::new();
+    // It does not answer when it is told to go.
+    let silent = it.place.session();
+    it.proxy.signal(Signal::SIGTERM);
+    eventually(PATIENCE, "it is stopping", || {
+        let log = it.proxy.log();
+        if log.contains("stopping") {
+            Ok(())
+        } else {
+            Err(log)
+        }
+    });
+    holds_for(Duration::from_millis(500), "the client is waited for", || {
+        if it.proxy.is_running() {
+            Ok(())
+        } else {
+            Err(it.proxy.log())
+        }
+    });
+    let start = std::time::Instant::now();
+    it.proxy.signal(Signal::SIGTERM);
+    assert!(it.proxy.wait(PATIENCE).success());
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    drop(silent);
 }

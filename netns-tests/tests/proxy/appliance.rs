@@ -4,7 +4,9 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use warren_lab::{Broker, Daemon, End, Host, Network, Process, Session, eventually, warren_binary};
+use warren_lab::{
+    Broker, Daemon, End, Host, Network, Process, ProxyFlavour, Session, eventually, warren_binary,
+};
 
 use super::PATIENCE;
 
@@ -118,4 +120,45 @@ fn clients_are_told_before_the_address_is_given_away() {
     });
     session.exchange(10_000).unwrap();
     drop(broker);
+}
+
+/// Nothing that is sent from there arrives any more, nor does what is sent there.
+#[test]
+fn sessions_at_an_address_that_the_host_has_lost_end_at_once() {
+    let place = super::Place::with(&["rabbitmq1"]);
+    place.proxy.sh(&format!("ip address add {VIP}/16 dev eth0"));
+    let _proxy = place.start_with(ProxyFlavour::Warren, "", "", "");
+    let entry = SocketAddr::new(VIP.parse().unwrap(), super::PORT);
+    let lost = Session::open(&place.client, entry, PATIENCE).unwrap();
+    let mut kept = place.session();
+    let open = || place.broker("rabbitmq1").seen().open;
+    assert_eq!(open(), 2);
+    place.proxy.sh(&format!("ip address delete {VIP}/16 dev eth0"));
+    eventually(PATIENCE, "the server has been told", || {
+        if open() == 1 { Ok(()) } else { Err(open()) }
+    });
+    kept.exchange(1000).unwrap();
+    eventually(PATIENCE, "it is logged as killed", || {
+        let lines = place.log.messages(" rabbitmq/rabbitmq1 ");
+        if lines.len() == 1 && lines[0].contains(" K- ") {
+            Ok(())
+        } else {
+            Err(lines)
+        }
+    });
+    drop(lost);
+}
+
+#[test]
+fn sessions_whose_servers_were_spoken_to_from_a_lost_address_end_at_once() {
+    let place = super::Place::with(&["rabbitmq1"]);
+    // The nearer network has another route, and this address with it.
+    place.proxy.sh(&format!("ip address add {VIP}/24 dev eth0"));
+    let _proxy = place.start_with(ProxyFlavour::Warren, "", "", "");
+    let session = place.session();
+    let table = place.proxy.sh("ss -Htn state established '( dport = :5672 )'");
+    assert!(table.contains(VIP), "{table}");
+    place.proxy.sh(&format!("ip address delete {VIP}/24 dev eth0"));
+    assert!(matches!(session.end(PATIENCE), End::Eof | End::Reset));
+    place.session().exchange(1000).unwrap();
 }

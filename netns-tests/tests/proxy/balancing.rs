@@ -18,6 +18,8 @@ for_both!(
     a_full_server_makes_clients_wait_in_order,
     a_client_that_waits_too_long_is_sent_away,
     the_backup_serves_only_while_no_other_can,
+    all_backups_share_the_work_if_asked_for,
+    sessions_at_a_backup_end_when_it_is_not_needed_any_more_if_asked_for,
     sessions_can_be_shut_down_by_an_operator,
     a_half_closed_connection_still_gets_its_answer,
 );
@@ -137,18 +139,25 @@ fn a_server_in_maintenance_is_not_checked_and_gets_nothing(flavour: ProxyFlavour
 fn a_full_server_makes_clients_wait_in_order(flavour: ProxyFlavour) {
     let place = Place::with(&["rabbitmq1"]);
     let proxy = place.start_with(flavour, "timeout queue 10s", "", &format!("{CHECK} maxconn 1"));
-    let first = place.session();
+    let mut served = place.session();
     std::thread::scope(|scope| {
-        let waiting = scope.spawn(|| place.session());
-        eventually(PATIENCE, "one client waits", || {
-            let waiting = proxy.statistics().number("rabbitmq", "rabbitmq1", "qcur")
-                + proxy.statistics().number("rabbitmq", "BACKEND", "qcur");
-            if waiting >= 1 { Ok(()) } else { Err(waiting) }
+        let waiting = [1, 2, 3].map(|count| {
+            let client = scope.spawn(|| place.session());
+            eventually(PATIENCE, "so many wait", || {
+                let waiting = proxy.statistics().number("rabbitmq", "rabbitmq1", "qcur")
+                    + proxy.statistics().number("rabbitmq", "BACKEND", "qcur");
+                if waiting == count { Ok(()) } else { Err(waiting) }
+            });
+            client
         });
         std::thread::sleep(Duration::from_millis(300));
-        first.close().unwrap();
-        let mut second = waiting.join().unwrap();
-        second.exchange(100).unwrap();
+        let mut waiting = waiting.into_iter();
+        while let Some(next) = waiting.next() {
+            served.close().unwrap();
+            served = next.join().unwrap();
+            served.exchange(100).unwrap();
+            assert!(waiting.as_slice().iter().all(|later| !later.is_finished()));
+        }
     });
     eventually(PATIENCE, "the one that waited is logged", || {
         let lines = place.log.messages("rabbitmq/rabbitmq1");
@@ -206,6 +215,54 @@ fn the_backup_serves_only_while_no_other_can(flavour: ProxyFlavour) {
     assert_eq!(counted(place.servers_of(6)), only("rabbit"));
     at_the_backup.exchange(1000).unwrap();
     assert_eq!(at_the_backup.server(), "rabbit_backup");
+}
+
+/// A configuration in which all servers but the first are backups.
+fn with_backups(place: &Place, listen: &str, server: &str) -> String {
+    let text = place.configuration("", listen, server);
+    let lines = text.lines().map(|line| {
+        let is_backup = line.contains("server backup");
+        format!("{line}{}\n", if is_backup { " backup" } else { "" })
+    });
+    lines.collect()
+}
+
+fn all_backups_share_the_work_if_asked_for(flavour: ProxyFlavour) {
+    for (option, shares) in [("", &[6][..]), ("option allbackups", &[3, 3])] {
+        let mut place = Place::with(&["rabbit", "backup1", "backup2"]);
+        let text = with_backups(&place, option, CHECK);
+        let proxy = warren_lab::Proxy::start(flavour, &place.proxy, &text);
+        assert!(place.servers_of(3).iter().all(|server| server == "rabbit"));
+        place.servers[0].broker.process.kill();
+        eventually_status(&proxy, "rabbit", "DOWN");
+        let counts = counted(place.servers_of(6));
+        assert!(!counts.contains_key("rabbit"), "{counts:?}");
+        assert_eq!(counts.into_values().collect::<Vec<_>>(), shares, "{option}");
+    }
+}
+
+fn sessions_at_a_backup_end_when_it_is_not_needed_any_more_if_asked_for(flavour: ProxyFlavour) {
+    let mut place = Place::with(&["rabbit", "backup"]);
+    let server = format!("{CHECK} on-marked-up shutdown-backup-sessions");
+    let text = with_backups(&place, "", &server);
+    let proxy = warren_lab::Proxy::start(flavour, &place.proxy, &text);
+    eventually_status(&proxy, "rabbit", "UP");
+    place.servers[0].broker.process.kill();
+    eventually_status(&proxy, "rabbit", "DOWN");
+    let session = place.session();
+    assert_eq!(session.server(), "backup");
+    place.servers[0].broker = warren_lab::Broker::start(&place.servers[0].host);
+    eventually_status(&proxy, "rabbit", "UP");
+    assert_ne!(session.end(PATIENCE), End::StillOpen);
+    assert_eq!(place.session().server(), "rabbit");
+    eventually(PATIENCE, "it is logged as ended because of the mark", || {
+        let lines = place.log.messages("rabbitmq/backup");
+        if lines.iter().any(|line| line.contains(" U- ")) {
+            Ok(())
+        } else {
+            Err(lines)
+        }
+    });
 }
 
 fn sessions_can_be_shut_down_by_an_operator(flavour: ProxyFlavour) {

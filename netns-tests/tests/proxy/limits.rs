@@ -1,11 +1,11 @@
 //! As many connections as may be, and memory that stays where it is.
 
 use std::io::Write;
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use warren_lab::{Proxy, ProxyFlavour, Session, eventually};
+use warren_lab::{Origin, Process, Proxy, ProxyFlavour, Session, eventually};
 
 use super::{CHECK, PATIENCE, Place, for_both};
 
@@ -13,6 +13,7 @@ for_both!(
     eight_thousand_sessions_at_a_time,
     clients_that_do_not_read_cost_no_memory,
     a_client_too_many_waits_until_another_leaves,
+    a_client_that_comes_too_often_is_turned_away_and_others_are_not,
 );
 
 const SESSIONS: usize = 8000;
@@ -90,8 +91,17 @@ fn eight_thousand_sessions_at_a_time(flavour: ProxyFlavour) {
 fn clients_that_do_not_read_cost_no_memory(flavour: ProxyFlavour) {
     let place = Place::with(&["rabbitmq1"]);
     let proxy = place.start(flavour);
+    let grown = grown_by_clients_that_do_not_read(&place, &proxy.process);
+    assert!(
+        grown < CLIENTS_THAT_DO_NOT_READ * 64 * 1024,
+        "{grown} octets for {CLIENTS_THAT_DO_NOT_READ} clients that do not read"
+    );
+}
+
+/// Octets of memory by which a proxy grows while such clients are there; others are served afterwards.
+fn grown_by_clients_that_do_not_read(place: &Place, proxy: &Process) -> u64 {
     let sessions: Vec<Session> = (0..CLIENTS_THAT_DO_NOT_READ).map(|_| place.session()).collect();
-    let before = proxy.process.usage().resident;
+    let before = proxy.usage().resident;
     // Every frame would come back; nobody fetches them.
     let frame = [&[3, 0, 1, 0, 1, 0x86, 0xA0][..], &[7; 100_000], &[0xCE]].concat();
     for session in &sessions {
@@ -104,13 +114,10 @@ fn clients_that_do_not_read_cost_no_memory(flavour: ProxyFlavour) {
             written += frame.len();
         }
     }
-    let grown = proxy.process.usage().resident.saturating_sub(before);
-    assert!(
-        grown < CLIENTS_THAT_DO_NOT_READ * 64 * 1024,
-        "{grown} octets for {CLIENTS_THAT_DO_NOT_READ} clients that do not read"
-    );
+    let grown = proxy.usage().resident.saturating_sub(before);
     drop(sessions);
     place.session().exchange(1000).unwrap();
+    grown
 }
 
 fn fill(mut stream: &TcpStream, frame: &[u8]) -> bool {
@@ -135,4 +142,89 @@ fn a_client_too_many_waits_until_another_leaves(flavour: ProxyFlavour) {
         let most = proxy.statistics().number("rabbitmq", "FRONTEND", "smax");
         if most == 3 { Ok(()) } else { Err(most) }
     });
+}
+
+fn a_client_that_comes_too_often_is_turned_away_and_others_are_not(flavour: ProxyFlavour) {
+    let place = Place::with(&["rabbitmq1"]);
+    let rules = "stick-table type ip size 100 expire 60s store conn_rate(60s)\n\
+                 tcp-request connection track-sc0 src\ntcp-request connection reject if { src_conn_rate gt 5 }";
+    let proxy = Proxy::start(flavour, &place.proxy, &place.configuration("", rules, CHECK));
+    let mut held: Vec<Session> = (0..5).map(|_| place.session()).collect();
+    for _ in 0..3 {
+        assert!(place.try_session().is_err());
+    }
+    // From another address.
+    Session::open(&place.proxy, place.entry(), PATIENCE).unwrap();
+    for session in &mut held {
+        session.exchange(100).unwrap();
+    }
+    assert_eq!(proxy.statistics().number("rabbitmq", "FRONTEND", "dcon"), 3);
+}
+
+/// Of what it knows the frames of, a proxy has one buffer for each direction.
+#[test]
+fn clients_that_do_not_read_cost_no_more_than_their_buffers_in_mode_amqp() {
+    let place = Place::with(&["rabbitmq1"]);
+    let proxy = place.start_amqp("", "", "");
+    let grown = grown_by_clients_that_do_not_read(&place, &proxy);
+    assert!(
+        grown < CLIENTS_THAT_DO_NOT_READ * 2 * 64 * 1024,
+        "{grown} octets for {CLIENTS_THAT_DO_NOT_READ} clients that do not read"
+    );
+}
+
+/// The bodies of large answers, in the clear and over TLS.
+#[test]
+fn clients_that_do_not_read_cost_no_memory_in_mode_http_and_over_tls() {
+    let place = Place::with(&["web1"]);
+    let _origin = Origin::start(&place.servers[0].host, 8080);
+    let pem = place.proxy.directory().join("tls.pem");
+    place.proxy.sh(&format!(
+        "openssl req -x509 -newkey rsa:2048 -nodes -keyout {0}.key -out {0}.crt -days 2 -subj /CN=a.test 2>/dev/null && \
+         cat {0}.crt {0}.key > {0}",
+        pem.display()
+    ));
+    let text = place.configuration("", "", CHECK);
+    let (before, _) = text.split_once("listen rabbitmq").expect("a proxy");
+    let text = format!(
+        "{before}listen web\n    mode http\n    bind *:80\n    bind *:443 ssl crt {}\n    server web1 10.77.0.3:8080\n",
+        pem.display()
+    );
+    let proxy = Proxy::start(ProxyFlavour::Warren, &place.proxy, &text);
+    let ask = "GET /large/50000000 HTTP/1.1\r\nHost: a\r\n\r\n";
+    let plain = |_| {
+        let at = SocketAddr::from(([10, 77, 0, 1], 80));
+        let mut stream = place.client.enter(|| TcpStream::connect(at)).unwrap();
+        stream.write_all(ask.as_bytes()).unwrap();
+        stream
+    };
+    let secure = |_| {
+        // What nobody reads fills the pipe, and then the program reads no more.
+        let line = format!(
+            "(printf '{ask}'; sleep 600) | openssl s_client -quiet -connect 10.77.0.1:443 2>&1 | sleep 600"
+        );
+        place.client.spawn("/bin/sh", &["-c", &line])
+    };
+    let before = proxy.process.usage().resident;
+    let plain: Vec<TcpStream> = (0..CLIENTS_THAT_DO_NOT_READ).map(plain).collect();
+    let secure: Vec<_> = (0..CLIENTS_THAT_DO_NOT_READ).map(secure).collect();
+    let sent = || proxy.statistics().number("web", "FRONTEND", "bout");
+    let mut last = 0;
+    eventually(PATIENCE, "everything on the way is full", || {
+        let now = sent();
+        let busy = proxy.statistics().number("web", "FRONTEND", "scur") == 2 * CLIENTS_THAT_DO_NOT_READ;
+        std::thread::sleep(Duration::from_millis(500));
+        if busy && now > 0 && std::mem::replace(&mut last, now) == now {
+            Ok(())
+        } else {
+            Err((busy, now))
+        }
+    });
+    let grown = proxy.process.usage().resident.saturating_sub(before);
+    println!("{last} octets sent, {grown} octets of memory");
+    assert!(
+        grown < 2 * CLIENTS_THAT_DO_NOT_READ * 64 * 1024,
+        "{grown} octets for {CLIENTS_THAT_DO_NOT_READ} clients of each kind that do not read"
+    );
+    drop((plain, secure));
 }

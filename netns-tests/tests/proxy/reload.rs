@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use warren_lab::{Load, Proxy, ProxyFlavour, Session, eventually, warren_binary};
 
-use super::{CHECK, PATIENCE, Place, eventually_status};
+use super::{CHECK, PATIENCE, Place, eventually_status, for_both};
+
+for_both!(a_server_that_was_added_at_run_time_is_gone_after_a_reload_and_its_sessions_are_not);
 
 const RELOADS: usize = 20;
 
@@ -171,23 +173,64 @@ fn tag_host_name_and_target_of_the_log_change_with_a_reload() {
     );
 }
 
+fn a_server_that_was_added_at_run_time_is_gone_after_a_reload_and_its_sessions_are_not(
+    flavour: ProxyFlavour,
+) {
+    let place = Place::with(&["rabbitmq1", "rabbitmq2"]);
+    let text = place.configuration("", "", CHECK);
+    let text: String = text
+        .lines()
+        .filter(|line| !line.contains("server rabbitmq2"))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let mut proxy = Proxy::start(flavour, &place.proxy, &text);
+    proxy.ask("add server rabbitmq/added 10.77.0.4:5672");
+    proxy.ask("enable server rabbitmq/added");
+    let mut session = place.session_at("rabbitmq2");
+    proxy.reload(&place.proxy, &text);
+    eventually(PATIENCE, "it is gone", || {
+        let rows = proxy.try_ask("show stat").map_err(|error| error.to_string())?;
+        if rows.contains("rabbitmq,rabbitmq1,") && !rows.contains("rabbitmq,added,") {
+            Ok(())
+        } else {
+            Err(rows)
+        }
+    });
+    assert_eq!(place.servers_of(4), ["rabbitmq1"; 4]);
+    session.exchange(1000).unwrap();
+}
+
 /// What HAProxy does instead: a second process, and the first stays until its last client has gone.
 #[test]
 fn haproxy_itself_serves_through_a_reload_with_two_processes() {
     let place = Place::new();
     let mut proxy = place.start(ProxyFlavour::Haproxy);
     let mut session = place.session();
-    let old = proxy.process.id();
+    let old = serving(&proxy);
     proxy.reload(&place.proxy, &place.configuration("timeout queue 7s", "", CHECK));
     eventually(PATIENCE, "the new process serves", || {
-        let alive = proxy.process.is_running() && place.try_session().is_ok();
-        if alive && proxy.process.id() != old {
+        let now = serving(&proxy);
+        if now.is_some() && now != old {
             Ok(())
         } else {
-            Err("not yet")
+            Err(now)
         }
     });
+    assert!(proxy.process.is_running());
+    place.session().exchange(1000).unwrap();
     session.exchange(1000).unwrap();
+    // Without what has ended and nobody has asked for.
+    let processes = || place.proxy.sh("pgrep --runstates R,S -c haproxy");
+    assert_eq!(processes().trim(), "2");
+    session.close().unwrap();
+    eventually(PATIENCE, "one process is left", || {
+        let processes = processes();
+        if processes.trim() == "1" {
+            Ok(())
+        } else {
+            Err(processes)
+        }
+    });
 }
 
 const UPGRADES: usize = 6;

@@ -4,13 +4,17 @@ use std::net::{Ipv6Addr, SocketAddr, TcpStream};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::time::Duration;
 
-use warren_lab::{Proxy, ProxyFlavour, Session, eventually};
+use nix::sys::signal::Signal;
+use warren_lab::{End, Proxy, ProxyFlavour, Session, eventually};
 
 use super::{CHECK, PATIENCE, PORT, Place, for_both};
 
 for_both!(
     addresses_of_both_families_and_ranges_of_ports_are_served,
     without_files_clients_wait_and_nobody_else_is_harmed,
+    a_maxconn_for_which_there_are_not_enough_files_ends_the_start,
+    who_is_told_to_finish_serves_its_sessions_to_their_end,
+    who_is_told_to_end_does_so_at_once,
 );
 
 #[test]
@@ -161,4 +165,61 @@ fn limit(id: i32, files: usize) {
         .arg(format!("--pid={id}"))
         .arg(format!("--nofile={files}:"));
     assert!(command.status().unwrap().success());
+}
+
+fn a_maxconn_for_which_there_are_not_enough_files_ends_the_start(flavour: ProxyFlavour) {
+    let place = Place::with(&["rabbitmq1"]);
+    let file = place
+        .proxy
+        .write("haproxy.cfg", &place.configuration("", "", CHECK));
+    place
+        .proxy
+        .sh(&format!("chmod 777 {}", place.proxy.directory().display()));
+    let program = Proxy::program(flavour, &place.proxy);
+    // As somebody who may raise the soft limit and not the hard one.
+    let run = |limits: &str| {
+        let line = format!(
+            "prlimit --nofile={limits} setpriv --reuid 65534 --regid 65534 --clear-groups timeout 2 {} -db -f {} 2>&1",
+            program.display(),
+            file.display()
+        );
+        let output = place.proxy.try_sh(&line);
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8_lossy(&text).into_owned())
+    };
+    let (code, text) = run("1000:1000");
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("4096") || text.contains("FD limit"), "{text}");
+    // Ended by `timeout`.
+    let (code, text) = run("1000:20000");
+    assert_eq!(code, Some(124), "{text}");
+}
+
+fn who_is_told_to_finish_serves_its_sessions_to_their_end(flavour: ProxyFlavour) {
+    let place = Place::with(&["rabbitmq1"]);
+    let mut proxy = place.start(flavour);
+    let mut session = place.session();
+    proxy.process.signal(Signal::SIGUSR1);
+    eventually(PATIENCE, "nobody comes in any more", || {
+        if place.try_session().is_err() {
+            Ok(())
+        } else {
+            Err(())
+        }
+    });
+    session.exchange(10_000).unwrap();
+    assert!(proxy.process.is_running());
+    session.close().unwrap();
+    proxy.process.wait(PATIENCE);
+}
+
+fn who_is_told_to_end_does_so_at_once(flavour: ProxyFlavour) {
+    let place = Place::with(&["rabbitmq1"]);
+    let mut proxy = place.start(flavour);
+    let session = place.session();
+    let start = std::time::Instant::now();
+    proxy.process.signal(Signal::SIGTERM);
+    proxy.process.wait(PATIENCE);
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    assert!(matches!(session.end(PATIENCE), End::Eof | End::Reset));
 }

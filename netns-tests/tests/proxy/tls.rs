@@ -12,6 +12,7 @@ for_both!(
     clients_have_to_show_a_certificate_where_one_is_required,
     servers_are_spoken_to_in_tls_and_told_who_the_client_is,
     a_server_that_cannot_be_verified_gets_nobody,
+    tls_that_passes_by_goes_where_the_name_it_asks_for_says,
 );
 
 /// Where TLS is ended.
@@ -204,6 +205,55 @@ fn a_server_that_cannot_be_verified_gets_nobody(flavour: ProxyFlavour) {
             "{server}"
         );
         assert_eq!(secure.place.broker("rabbitmq1").seen().logged_in, 0);
+    }
+}
+
+fn tls_that_passes_by_goes_where_the_name_it_asks_for_says(flavour: ProxyFlavour) {
+    let secure = Secure::new(&["a.example", "b.example"]);
+    let listener = |port: u16, name: &str| {
+        let pem = secure.path(&format!("pems/{name}.pem"));
+        format!("    bind *:{port} ssl crt {pem}\n")
+    };
+    let text = secure.place.configuration("timeout client 5s", "", CHECK);
+    let text = format!(
+        "{}\nfrontend outer\n    bind *:{TLS}\n    tcp-request inspect-delay 5s\n    \
+         tcp-request content accept if {{ req.ssl_hello_type 1 }}\n    use_backend a if {{ req.ssl_sni -i a.example }}\n    \
+         use_backend b if {{ req_ssl_sni -m end .b.example }}\n    default_backend rest\n\
+         backend a\n    server a 10.77.0.1:5681\nbackend b\n    server b 10.77.0.1:5682\n\
+         backend rest\n    server b 10.77.0.1:5682\n",
+        text.replace(
+            "    bind *:5670\n",
+            &[
+                "    bind *:5670\n",
+                &listener(5681, "a.example"),
+                &listener(5682, "b.example")
+            ]
+            .concat()
+        )
+    );
+    let _proxy = Proxy::start(flavour, &secure.place.proxy, &text);
+    for (asked, shown, backend) in [
+        ("-servername a.example", "a.example", "a/a"),
+        ("-servername A.Example", "a.example", "a/a"),
+        ("-servername x.b.example", "b.example", "b/b"),
+        ("-servername b.example", "b.example", "rest/b"),
+        ("-noservername", "b.example", "rest/b"),
+    ] {
+        let before = secure.place.log.messages(&format!(" outer {backend} ")).len();
+        let answer = secure.ask(asked);
+        assert!(
+            answer.contains(&format!("subject=CN = {shown}")),
+            "{asked}: {answer}"
+        );
+        assert!(answer.contains("AMQPLAIN"), "{asked}: {answer}");
+        eventually(PATIENCE, "a line of the backend", || {
+            let lines = secure.place.log.messages(&format!(" outer {backend} "));
+            if lines.len() > before {
+                Ok(())
+            } else {
+                Err(secure.place.log.lines())
+            }
+        });
     }
 }
 

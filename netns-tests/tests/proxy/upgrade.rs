@@ -310,6 +310,37 @@ fn upgrades_that_are_asked_for_at_once_are_one_after_the_other_or_refused() {
 }
 
 #[test]
+fn what_speaks_tls_is_cut_when_the_time_that_the_old_process_has_is_over() {
+    let mut installed = Installed::start_with(CHECK, |text| {
+        let text = text.replace("maxconn 4096", "maxconn 4096\n    hard-stop-after 3s");
+        format!("{text}\nlisten secure\n    bind *:5671 ssl crt PEM\n    server rabbitmq1 10.77.0.3:5672\n")
+    });
+    let place = &installed.place;
+    let mut plain = place.session();
+    let _talking = talks_tls(place);
+    let secure = || place.proxy.sh("ss -Htn state established '( sport = :5671 )'");
+    eventually(PATIENCE, "it is served", || {
+        if secure().is_empty() { Err(()) } else { Ok(()) }
+    });
+    let said = installed.upgrade();
+    let text = String::from_utf8_lossy(&said.stdout).into_owned();
+    assert!(
+        said.status.success() && text.contains(" stay until they end"),
+        "{said:?}"
+    );
+    assert!(!secure().is_empty(), "it has three seconds");
+    assert!(installed.first.wait(PATIENCE).success());
+    assert_eq!(secure(), "");
+    plain.exchange(1000).unwrap();
+}
+
+/// Somebody who is greeted over TLS and stays.
+fn talks_tls(place: &Place) -> Process {
+    let line = "(printf 'AMQP\\0\\0\\011\\001'; sleep 600) | openssl s_client -quiet -connect 10.77.0.1:5671 2>/dev/null";
+    place.client.spawn("/bin/sh", &["-c", line])
+}
+
+#[test]
 fn what_speaks_tls_stays_until_it_ends_is_said_to_and_keeps_nobody_else() {
     let mut installed = Installed::start_with(CHECK, |text| {
         format!(
@@ -318,13 +349,7 @@ fn what_speaks_tls_stays_until_it_ends_is_said_to_and_keeps_nobody_else() {
         )
     });
     let place = &installed.place;
-    let mut talking = place.client.spawn(
-        "/bin/sh",
-        &[
-            "-c",
-            "(printf 'AMQP\\0\\0\\011\\001'; sleep 600) | openssl s_client -quiet -connect 10.77.0.1:5671 2>/dev/null",
-        ],
-    );
+    let mut talking = talks_tls(place);
     // A page that somebody looks at.
     let mut looking = place
         .client

@@ -202,6 +202,35 @@ fn the_clients_of_a_server_that_vanishes_are_let_go_whatever_is_under_way() {
     }
 }
 
+/// Not so with HAProxy, which has to be asked.
+#[test]
+fn both_sides_are_watched_unless_that_is_switched_off() {
+    for (defaults, watched) in [
+        ("", 2),
+        ("no option clitcpka", 1),
+        ("no option clitcpka\nno option srvtcpka", 0),
+    ] {
+        let place = Place::with(&["rabbitmq1"]);
+        let _proxy = place.start_with(ProxyFlavour::Warren, defaults, "", "");
+        let _idle = place.session();
+        eventually(
+            PATIENCE,
+            &format!("{watched} have a timer after {defaults:?}"),
+            || {
+                let table = "ss -Htno state established '( sport = :5670 or dport = :5672 )'";
+                let table = place.proxy.sh(table);
+                let found = table.matches("timer:(keepalive").count();
+                let all = table.lines().count();
+                if (found, all) == (watched, 2) {
+                    Ok(())
+                } else {
+                    Err(table)
+                }
+            },
+        );
+    }
+}
+
 /// Several times the limit, and longer than the kernel waits between two of its questions at first.
 #[test]
 fn who_is_there_and_reads_nothing_is_waited_for_beyond_every_limit() {

@@ -636,6 +636,75 @@ async fn a_certificate_is_described_as_haproxy_describes_it() {
     assert!(metrics.contains(&sample), "{sample}");
 }
 
+/// Names of what a line says, and the values that are not of the moment.
+fn said_of_session(answer: &str, frontend: &str) -> Vec<String> {
+    let line = answer
+        .lines()
+        .find(|line| line.contains(&format!(" fe={frontend} ")));
+    let words = line.unwrap_or_else(|| panic!("{answer}")).split(' ').skip(1);
+    words
+        .map(|word| match word.split_once('=') {
+            Some((name @ ("proto" | "fe" | "be" | "srv" | "ts" | "epoch"), value)) => {
+                format!("{name}={value}")
+            }
+            Some((name, _)) => name.to_owned(),
+            None => word.to_owned(),
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn sessions_are_shown_in_haproxys_shape() {
+    let bench = Bench::new(1, |_| {});
+    let ours = super::tests::over(Arc::clone(&bench.live), bench.workers.clone());
+    let ask = async |command: &str| run(&ours, SocketLevel::Operator, command).await;
+    let client = bench.connect();
+    let server = bench.accept(0);
+    let shown = ask("show sess").await;
+    let number = shown.split(':').next().unwrap().to_owned();
+    let details = ask(&format!("show sess {number}")).await;
+    for fact in [
+        format!("source={}", client.local_addr().unwrap()),
+        "frontend=front ".to_owned(),
+        "backend=back\n".to_owned(),
+        format!("server=server1 addr={}", bench.server_address(0)),
+    ] {
+        assert!(details.contains(&fact), "{fact}: {details}");
+    }
+    let did = ask("show activity").await;
+    assert!(did.contains("\naccepted: 1\n"), "{did}");
+    drop((client, server));
+    if !is_installed(HAPROXY) {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let front = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let file = format!(
+        "global\n    stats socket {}/stats level admin\n    nbthread 1\ndefaults\n    timeout connect 2s\n    timeout client \
+         10s\n    timeout server 10s\nfrontend front\n    bind {front}\n    default_backend back\nbackend back\n    server \
+         server1 {}\n",
+        directory.path().display(),
+        bench.server_address(0)
+    );
+    let theirs = Haproxy::with(directory.path(), &file);
+    drop(theirs.connect());
+    let client = std::net::TcpStream::connect(front).unwrap();
+    let server = bench.accept(0);
+    assert_eq!(
+        said_of_session(&shown, "front"),
+        said_of_session(&theirs.ask("show sess"), "front")
+    );
+    let names = |text: &str| -> Vec<String> {
+        let lines = text.lines().filter_map(|line| line.split_once(':'));
+        lines.map(|(name, _)| name.to_owned()).collect()
+    };
+    let known = names(&theirs.ask("show activity"));
+    for name in ["thread_id", "date_now", "stream_calls", "accepted"].map(str::to_owned) {
+        assert!(known.contains(&name) && names(&did).contains(&name), "{name}");
+    }
+    drop((client, server));
+}
+
 #[tokio::test]
 async fn what_is_open_and_who_works_is_shown_in_haproxys_shape() {
     let bench = Bench::new(1, |_| {});

@@ -160,16 +160,27 @@ fn whoever_is_silent_for_too_long_is_named_by_the_log() {
 
 #[test]
 fn after_one_direction_was_closed_the_fin_timeouts_count() {
-    let bench = Bench::new(1, |plan| {
-        bench::frontend(plan).timeouts.client = Some(Duration::from_secs(60));
-        bench::backend(plan).timeouts.server = Some(Duration::from_secs(60));
-        bench::backend(plan).timeouts.server_fin = Some(SHORT);
-    });
-    let client = bench.connect();
-    let mut server = bench.accept(0);
-    client.shutdown(Shutdown::Write).unwrap();
-    assert_eq!(server.read(&mut [0]).unwrap(), 0);
-    assert_eq!(bench.line().termination(), "sD");
+    for client_first in [true, false] {
+        let bench = Bench::new(1, |plan| {
+            bench::frontend(plan).timeouts.client = Some(Duration::from_secs(60));
+            bench::backend(plan).timeouts.server = Some(Duration::from_secs(60));
+            if client_first {
+                bench::backend(plan).timeouts.server_fin = Some(SHORT);
+            } else {
+                bench::frontend(plan).timeouts.client_fin = Some(SHORT);
+            }
+        });
+        let client = bench.connect();
+        let server = bench.accept(0);
+        let (first, mut second, expected) = if client_first {
+            (client, server, "sD")
+        } else {
+            (server, client, "cD")
+        };
+        first.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(second.read(&mut [0]).unwrap(), 0);
+        assert_eq!(bench.line().termination(), expected);
+    }
 }
 
 #[test]
@@ -561,6 +572,31 @@ fn one_client_may_not_have_more_connections_than_allowed() {
         bench.is_empty();
     }
     assert_eq!(bench.frontend().tally.totals().denied_connections, 2);
+}
+
+#[test]
+fn one_client_may_not_come_faster_than_allowed() {
+    let bench = Bench::new(1, |plan| {
+        bench::frontend(plan).source_limits = Some(SourceLimits {
+            connections: None,
+            rate: Some(testing::number(3)),
+        });
+        plan.tables = vec![Arc::new(Table {
+            name: "front".to_owned(),
+            key: TableKey::Ip,
+            size: 10,
+            expire: Some(Duration::from_secs(60)),
+            stored: vec![(Counter::ConnRate, Some(Duration::from_secs(60)))],
+        })];
+    });
+    for _ in 0..3 {
+        drop((bench.connect(), bench.accept(0)));
+        bench.line();
+    }
+    let mut fourth = bench.connect();
+    assert_eq!(fourth.read(&mut [0]).unwrap_or(0), 0);
+    bench.is_empty();
+    assert_eq!(bench.frontend().tally.totals().denied_connections, 1);
 }
 
 #[test]

@@ -130,8 +130,13 @@ impl Scope {
                 of_backend && assigned.is_some_and(|server| server.plan().backup)
             }
             Self::Local(address) => {
-                let local = common.client.local().map(|local| local.ip().to_canonical());
-                local == Some(address.to_canonical())
+                let mut ends = [Some(&common.client), common.server.as_ref()]
+                    .into_iter()
+                    .flatten();
+                ends.any(|end| {
+                    let local = end.local().map(|local| local.ip().to_canonical());
+                    local == Some(address.to_canonical())
+                })
             }
         }
     }
