@@ -246,6 +246,39 @@ impl Termination {
     pub const fn new(cause: Cause, phase: Phase) -> Self {
         Self { cause, phase }
     }
+
+    /// What the letters mean: who ended it and why, and what was going on. `None`: all was well.
+    #[must_use]
+    pub const fn words(self) -> Option<[&'static str; 2]> {
+        let cause = match (self.cause, self.phase) {
+            (Cause::Normal, _) => return None,
+            (Cause::ServerTimeout, Phase::Queue) => "no server was free in time",
+            (Cause::ServerTimeout, Phase::Connect) => "the server did not answer in time",
+            (Cause::ServerAborted, Phase::Connect) => "no server could be reached",
+            (Cause::ClientAborted, _) => "the client broke off",
+            (Cause::ServerAborted, _) => "the server broke off",
+            (Cause::Proxy, _) => "the proxy refused",
+            (Cause::Local, _) => "the proxy answered by itself",
+            (Cause::Resource, _) => "the proxy had no room",
+            (Cause::Internal, _) => "the proxy failed",
+            (Cause::Down, _) => "the server went down",
+            (Cause::Up, _) => "another server came back",
+            (Cause::Killed, _) => "it was ended from here",
+            (Cause::ClientTimeout, _) => "the client was silent for too long",
+            (Cause::ServerTimeout, _) => "the server was silent for too long",
+        };
+        let phase = match self.phase {
+            Phase::Normal => "",
+            Phase::Request => " before the request was whole",
+            Phase::Queue => " while the client waited for a server",
+            Phase::Connect => " while the server was connected to",
+            Phase::Headers => " before the response began",
+            Phase::Data => " while octets passed",
+            Phase::Last => " while the last octets passed",
+            Phase::Tarpit => " in the tarpit",
+        };
+        Some([cause, phase])
+    }
 }
 
 /// What is known of a TLS connection.

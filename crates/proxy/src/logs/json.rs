@@ -27,6 +27,9 @@ struct Line<'a> {
     bytes_in: u64,
     bytes_out: u64,
     termination: Letters,
+    /// The letters in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
     connections: Connections,
     queues: Queues,
     retries: u32,
@@ -122,6 +125,7 @@ pub(super) fn write(record: &Record<'_>, out: &mut Vec<u8>) {
             record.termination.cause.letter(),
             record.termination.phase.letter(),
         ),
+        reason: record.termination.words().map(|words| words.concat()),
         connections: Connections {
             process,
             frontend,

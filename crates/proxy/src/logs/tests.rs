@@ -343,6 +343,38 @@ fn templates_keep_their_spaces_and_leave_out_what_is_not_known() {
 }
 
 #[test]
+fn why_a_session_ended_is_said_in_words() {
+    for (cause, phase, words) in [
+        (Cause::Normal, Phase::Normal, None),
+        (
+            Cause::ClientTimeout,
+            Phase::Data,
+            Some("the client was silent for too long while octets passed"),
+        ),
+        (
+            Cause::ServerTimeout,
+            Phase::Data,
+            Some("the server was silent for too long while octets passed"),
+        ),
+        (
+            Cause::ServerTimeout,
+            Phase::Queue,
+            Some("no server was free in time while the client waited for a server"),
+        ),
+        (Cause::Killed, Phase::Normal, Some("it was ended from here")),
+    ] {
+        let record = Record {
+            termination: Termination::new(cause, phase),
+            ..session()
+        };
+        let mut out = Vec::new();
+        json::write(&record, &mut out);
+        let value: serde_json::Value = serde_json::from_slice(&out).unwrap();
+        assert_eq!(value.get("reason").and_then(|reason| reason.as_str()), words);
+    }
+}
+
+#[test]
 fn json_has_everything_that_is_known() {
     let amqp = AmqpFacts {
         user: Some("guest".into()),
@@ -359,6 +391,7 @@ fn json_has_everything_that_is_known() {
     let value: serde_json::Value = serde_json::from_slice(&out).unwrap();
     assert_eq!(value["client"], "127.0.0.1:53708");
     assert_eq!(value["termination"], "SD");
+    assert_eq!(value["reason"], "the server broke off while octets passed");
     assert_eq!(value["times_ms"]["connect"], 0);
     assert_eq!(value["times_ms"].get("request"), None);
     assert_eq!(value["amqp"]["user"], "guest");

@@ -328,6 +328,9 @@ fn journal_fields(record: &Record<'_>, out: &mut Vec<u8>) {
     journal_number("WARREN_SESSION", record.session, out);
     let (cause, phase) = (record.termination.cause, record.termination.phase);
     let _ = writeln!(out, "WARREN_TERMINATION={}{}", cause.letter(), phase.letter());
+    if let Some([cause, phase]) = record.termination.words() {
+        let _ = writeln!(out, "WARREN_REASON={cause}{phase}");
+    }
     if let Some(status) = record.http.and_then(|http| http.status) {
         journal_number("WARREN_STATUS", u64::from(status), out);
     }
