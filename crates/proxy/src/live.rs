@@ -14,7 +14,7 @@ mod table;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
@@ -52,8 +52,8 @@ pub struct Live {
     pub failed_resolutions: AtomicU64,
     /// Whatever the process counts as a whole; bytes are those to clients.
     pub tally: Tally,
-    /// Octets that went through a pipe rather than through us.
-    pub spliced: AtomicU64,
+    /// Octets that went through pipes of the processes before this one.
+    spliced_before: AtomicU64,
     /// `set maxconn global`; 0 is as configured.
     pub maxconn: AtomicU32,
     /// `set rate-limit`.
@@ -121,7 +121,7 @@ impl Live {
             resolutions: AtomicU64::new(0),
             failed_resolutions: AtomicU64::new(0),
             tally: Tally::new(workers),
-            spliced: AtomicU64::new(0),
+            spliced_before: AtomicU64::new(0),
             maxconn: AtomicU32::new(0),
             rate_limits: RateLimits::default(),
             workers,
@@ -198,32 +198,43 @@ impl Live {
         }
     }
 
+    /// Octets that went through a pipe rather than through us.
+    #[must_use]
+    pub fn spliced(&self) -> u64 {
+        let by_workers = self.pipes.iter().map(|pipes| pipes.spliced.load(Relaxed));
+        by_workers.sum::<u64>() + self.spliced_before.load(Relaxed)
+    }
+
+    /// So many went through those of another process before this one took over.
+    pub fn add_spliced(&self, octets: u64) {
+        self.spliced_before.fetch_add(octets, Relaxed);
+    }
+
     /// How many messages that were not understood were kept ([`LastRefused`]), though most are forgotten by now.
     #[must_use]
     pub fn captures(&self) -> u64 {
-        self.captures.load(std::sync::atomic::Ordering::Relaxed)
+        self.captures.load(Relaxed)
     }
 
     /// The number of the next one.
     pub fn next_capture(&self) -> u64 {
-        self.captures.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+        self.captures.fetch_add(1, Relaxed)
     }
 
     /// How many numbers sessions have had.
     #[must_use]
     pub fn sessions_begun(&self) -> u64 {
-        self.sessions.load(std::sync::atomic::Ordering::Relaxed)
+        self.sessions.load(Relaxed)
     }
 
     /// Numbers below this one are another process's.
     pub fn continue_from(&self, number: u64) {
-        self.sessions
-            .fetch_max(number, std::sync::atomic::Ordering::Relaxed);
+        self.sessions.fetch_max(number, Relaxed);
     }
 
     /// A number no other session of this process has.
     pub fn next_session(&self) -> u64 {
-        self.sessions.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+        self.sessions.fetch_add(1, Relaxed)
     }
 }
 

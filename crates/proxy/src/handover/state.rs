@@ -124,7 +124,7 @@ impl State {
         Self {
             age: now.saturating_duration_since(live.started()),
             sessions: live.sessions_begun(),
-            spliced: live.spliced.load(Relaxed),
+            spliced: live.spliced(),
             numbers: Numbers {
                 totals: live.tally.totals(),
                 most: [
@@ -180,7 +180,7 @@ impl State {
 
     /// Adds what the other process had counted.
     pub(super) fn count(&self, live: &Live) {
-        live.spliced.fetch_add(self.spliced, Relaxed);
+        live.add_spliced(self.spliced);
         live.tally.of_control().add_all(&self.numbers.totals);
         let [connections, sessions, new, handshakes, _] = self.numbers.most;
         live.connections.raise(connections);

@@ -174,13 +174,16 @@ impl Tally {
     }
 }
 
-/// A worker's pipes. Written by that worker only.
+/// A worker's pipes. Written by that worker only, and alone in its cache lines.
 #[derive(Debug, Default)]
+#[repr(align(128))]
 pub struct PipeCount {
     /// Those in which octets are, or are about to be.
     pub used: AtomicU32,
     /// Those kept for use.
     pub spare: AtomicU32,
+    /// Octets that went through them.
+    pub spliced: AtomicU64,
 }
 
 /// How many there are, and the most there were.

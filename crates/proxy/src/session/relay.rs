@@ -15,7 +15,6 @@ mod silence;
 mod tests;
 
 use std::borrow::Cow;
-use std::sync::atomic::Ordering::Relaxed;
 
 use self::pipe::{Moved, Pipe};
 use super::amqp::Tap;
@@ -236,7 +235,7 @@ impl Relay {
         *method = method.after_move(count);
         self.ways[from as usize].piped = Some(pipe);
         common.count(from, count, context);
-        context.live.spliced.fetch_add(count as u64, Relaxed);
+        context.pipes.count_moved(count);
         common.activity[from as usize] = context.now;
         Ok(Passed::More)
     }

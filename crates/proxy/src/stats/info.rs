@@ -368,7 +368,7 @@ const ENTRIES: &[Entry] = &[
     (59, "BusyPolling", "MGP", "1 if threads ask without waiting; they never do.", nothing),
     (60, "FailedResolutions", "MGP", "Names that could not be resolved.", |it| wrapping(it.live.failed_resolutions.load(Relaxed))),
     (61, "TotalBytesOut", "MGP", "Octets to clients.", |it| Value::U64(it.totals.bytes_out)),
-    (62, "TotalSplicdedBytesOut", "MGP", "Octets that went through a pipe of the kernel.", |it| Value::U64(it.live.spliced.load(Relaxed))),
+    (62, "TotalSplicdedBytesOut", "MGP", "Octets that went through a pipe of the kernel.", |it| Value::U64(it.live.spliced())),
     (63, "BytesOutRate", "MRP", "Octets to clients in the last second.", |it| Value::U64(it.process.bytes_out_rate.load(Relaxed))),
     (64, "DebugCommandsIssued", "MGP", "Commands that only developers use; there are none here.", nothing),
     (65, "CumRecvLogs", "MCP", "Log lines received for forwarding; nothing is received here.", nothing),

@@ -264,7 +264,7 @@ const OWN: &[Own] = &[
         "spliced_bytes_total",
         "counter",
         "Octets that went through a pipe of the kernel.",
-        |context| context.live.spliced.load(std::sync::atomic::Ordering::Relaxed),
+        |context| context.live.spliced(),
     ),
 ];
 

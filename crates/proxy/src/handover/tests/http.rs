@@ -124,7 +124,7 @@ fn large_bodies_of_which_the_kernel_holds_some_move_whole() {
         let (mut writer, large) = (writer.try_clone().unwrap(), large.clone());
         std::thread::spawn(move || writer.write_all(&large).unwrap())
     };
-    let spliced = |scene: &Scene| scene.process.live.spliced.load(Relaxed);
+    let spliced = |scene: &Scene| scene.process.live.spliced();
     let before = spliced(&scene);
     let writing = fills(&scene.client);
     eventually(|| spliced(&scene) > before + (256 << 10));

@@ -1,7 +1,6 @@
 //! From the server to the client.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
 use warren_balance::http::{Body, Length, Origin, Persistence, Response, Version};
 
@@ -55,7 +54,7 @@ impl Http {
                     Step::Took(count) => {
                         common.activity[Side::Server as usize] = context.now;
                         common.count(Side::Server, count, context);
-                        context.live.spliced.fetch_add(count as u64, Relaxed);
+                        context.pipes.count_moved(count);
                         continue;
                     }
                     Step::Gave => {

@@ -3,7 +3,6 @@
 use super::lost::Lost;
 use super::moving::Step;
 use super::{BUFFERS_PER_TURN, Http, Passed};
-use std::sync::atomic::Ordering::Relaxed;
 
 use crate::session::endpoint::{Endpoint, Received, Sent};
 use crate::session::{Common, Side};
@@ -48,7 +47,7 @@ impl Http {
                         exchange.replayable = false;
                         common.activity[Side::Client as usize] = context.now;
                         common.count(Side::Client, count, context);
-                        context.live.spliced.fetch_add(count as u64, Relaxed);
+                        context.pipes.count_moved(count);
                         continue;
                     }
                     Step::Gave => {

@@ -107,6 +107,11 @@ impl Pipes {
         }))
     }
 
+    /// So many octets were moved into one.
+    pub(crate) fn count_moved(&self, octets: usize) {
+        self.count.spliced.fetch_add(octets as u64, Relaxed);
+    }
+
     /// A pipe is not needed any more. One that holds octets is closed with them.
     pub(crate) fn give_back(&mut self, pipe: Box<Pipe>) {
         if pipe.holds == 0 && pipe.large {

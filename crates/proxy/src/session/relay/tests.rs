@@ -4,6 +4,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -291,7 +292,7 @@ fn a_large_flow_is_moved_by_the_kernel_and_small_messages_are_not() {
         between.read(1, 1 << 20);
     }
     assert!(matches!(between.relay.methods[0], Method::Pipe { .. }));
-    let spliced = between.context.live.spliced.load(Relaxed);
+    let spliced = between.context.live.spliced();
     assert!(
         spliced > between.written[0] / 2,
         "{spliced} of {}",
