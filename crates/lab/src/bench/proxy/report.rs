@@ -72,9 +72,7 @@ impl Report {
         for (row, samples) in &self.rows {
             let verdicts = verdicts(row, samples);
             let machine = machine(row, samples);
-            let errors = samples
-                .get(&Peer::Warren)
-                .is_some_and(|samples| samples.iter().any(|sample| sample.errors > 0));
+            let errors = samples.get(&Peer::Warren).is_some_and(|taken| errors(taken) > 0);
             let machine_holds = machine.is_none_or(|ratio| ratio.low <= MACHINE_AT_MOST);
             let holds = verdicts.iter().all(Verdict::holds) && machine_holds && !errors;
             all &= holds;
@@ -96,27 +94,8 @@ impl Report {
                 },
             ]);
             for (peer, taken) in samples {
-                let median = |field: fn(&Sample) -> Option<f64>| {
-                    Estimate::of(taken.iter().filter_map(field))
-                        .map_or_else(|| "-".to_owned(), |of| number(of.median))
-                };
-                beside.row(vec![
-                    row.name.to_owned(),
-                    peer.name().to_owned(),
-                    median(|sample| (sample.rate > 0.0).then_some(sample.rate)),
-                    median(|sample| sample.p50),
-                    median(|sample| sample.p99),
-                    median(|sample| sample.machine),
-                    match machine {
-                        Some(of) if *peer == Peer::Warren => {
-                            format!("{:.2} ({:.2}-{:.2})", of.median, of.low, of.high)
-                        }
-                        _ => String::new(),
-                    },
-                    median(|sample| Some(sample.others)),
-                    taken.iter().map(|sample| sample.errors).sum::<u64>().to_string(),
-                    taken.len().to_string(),
-                ]);
+                let machine = machine.filter(|_| *peer == Peer::Warren);
+                beside.row(rest(row, *peer, taken, machine));
             }
         }
         figures.print("CPU of the proxy's processes per operation (median of the samples)");
@@ -140,6 +119,35 @@ impl Report {
         });
         rows.collect()
     }
+}
+
+/// What else was seen of a proxy.
+fn rest(row: &Row, peer: Peer, taken: &[Sample], machine: Option<Estimate>) -> Vec<String> {
+    let median = |field| median(taken, field);
+    vec![
+        row.name.to_owned(),
+        peer.name().to_owned(),
+        median(|sample| (sample.rate > 0.0).then_some(sample.rate)),
+        median(|sample| sample.p50),
+        median(|sample| sample.p99),
+        median(|sample| sample.machine),
+        machine.map_or_else(String::new, interval),
+        median(|sample| Some(sample.others)),
+        errors(taken).to_string(),
+        taken.len().to_string(),
+    ]
+}
+
+pub(super) fn errors(taken: &[Sample]) -> u64 {
+    taken.iter().map(|sample| sample.errors).sum()
+}
+
+pub(super) fn median(taken: &[Sample], field: fn(&Sample) -> Option<f64>) -> String {
+    Estimate::of(taken.iter().filter_map(field)).map_or_else(|| "-".to_owned(), |of| number(of.median))
+}
+
+pub(super) fn interval(Estimate { median, low, high }: Estimate) -> String {
+    format!("{median:.2} ({low:.2}-{high:.2})")
 }
 
 pub(super) fn raw(taken: &[Sample]) -> Value {

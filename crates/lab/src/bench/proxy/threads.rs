@@ -16,9 +16,9 @@ use serde_json::{Value, json};
 use super::load::{Clients, Pace, Paced, Sealed};
 use super::measure::{Bench, Sample};
 use super::peer::{Binaries, Entry, Peer, Unit};
-use super::report::{ratios, raw};
+use super::report::{errors, interval, median, ratios, raw};
 use super::rows::{Figure, Traffic};
-use crate::bench::comparison::{Options, number};
+use crate::bench::comparison::Options;
 use crate::bench::statistics::Estimate;
 use crate::bench::table::Table;
 
@@ -186,33 +186,11 @@ impl Report {
             let Some(one) = self.0.get(&(work, 1, peer)) else {
                 continue;
             };
-            let cost = ratios(samples, one, |sample| Some(sample.figure));
-            let done = ratios(samples, one, |sample| Some(sample.rate));
-            let share = estimate(samples, |sample| sample.busiest);
-            let busy = estimate(samples, |sample| sample.clients);
-            let errors: u64 = samples.iter().map(|sample| sample.errors).sum();
-            let bound = busy.is_some_and(|busy| busy.median >= BOUND);
-            let wanted = workers as f64;
-            let wrong = [
-                ("cost", cost.is_some_and(|cost| cost.low > COST_AT_MOST)),
-                (
-                    "share",
-                    share.is_some_and(|share| share.low > SHARE_AT_MOST / wanted),
-                ),
-                (
-                    "done",
-                    !bound && done.is_some_and(|done| done.high < DONE_AT_LEAST * wanted),
-                ),
-                ("errors", errors > 0),
-            ];
-            let wrong: Vec<&str> = wrong
-                .into_iter()
-                .filter(|(_, is)| *is)
-                .map(|(what, _)| what)
-                .collect();
+            let seen = Seen::of(samples, one);
+            let wrong = seen.wrong(workers);
             let judged = peer == Peer::Warren && workers > 1;
             all &= !judged || wrong.is_empty();
-            let more = |ratio: Option<Estimate>| ratio.filter(|_| workers > 1);
+            let more = |ratio: Option<Estimate>| cell(ratio.filter(|_| workers > 1));
             table.row(vec![
                 work.title().to_owned(),
                 workers.to_string(),
@@ -222,12 +200,12 @@ impl Report {
                     median(samples, |sample| Some(sample.figure)),
                     work.figure().unit()
                 ),
-                cell(more(cost)),
-                cell(share),
+                more(seen.cost),
+                cell(seen.busiest),
                 median(samples, |sample| Some(sample.rate)),
-                cell(more(done)),
-                format!("{}{}", cell(busy), if bound { ": the bound" } else { "" }),
-                errors.to_string(),
+                more(seen.done),
+                cell(seen.clients) + if seen.is_bound() { ": the bound" } else { "" },
+                seen.errors.to_string(),
                 match (judged, wrong.is_empty()) {
                     (false, _) => "-".to_owned(),
                     (true, true) => "yes".to_owned(),
@@ -248,16 +226,56 @@ impl Report {
     }
 }
 
-fn estimate(samples: &[Sample], field: fn(&Sample) -> Option<f64>) -> Option<Estimate> {
-    Estimate::of(samples.iter().filter_map(field))
+/// What several workers came to, beside one.
+struct Seen {
+    cost: Option<Estimate>,
+    done: Option<Estimate>,
+    busiest: Option<Estimate>,
+    clients: Option<Estimate>,
+    errors: u64,
 }
 
-fn median(samples: &[Sample], field: fn(&Sample) -> Option<f64>) -> String {
-    estimate(samples, field).map_or_else(|| "-".to_owned(), |of| number(of.median))
+impl Seen {
+    fn of(samples: &[Sample], one: &[Sample]) -> Self {
+        let estimate = |field: fn(&Sample) -> Option<f64>| Estimate::of(samples.iter().filter_map(field));
+        Self {
+            cost: ratios(samples, one, |sample| Some(sample.figure)),
+            done: ratios(samples, one, |sample| Some(sample.rate)),
+            busiest: estimate(|sample| sample.busiest),
+            clients: estimate(|sample| sample.clients),
+            errors: errors(samples),
+        }
+    }
+
+    /// Whether clients and servers could do no more.
+    fn is_bound(&self) -> bool {
+        self.clients.is_some_and(|clients| clients.median >= BOUND)
+    }
+
+    /// What does not hold.
+    fn wrong(&self, workers: usize) -> Vec<&'static str> {
+        let workers = workers as f64;
+        let least = DONE_AT_LEAST * workers;
+        let all = [
+            ("cost", self.cost.is_some_and(|cost| cost.low > COST_AT_MOST)),
+            (
+                "share",
+                self.busiest
+                    .is_some_and(|share| share.low > SHARE_AT_MOST / workers),
+            ),
+            (
+                "done",
+                !self.is_bound() && self.done.is_some_and(|done| done.high < least),
+            ),
+            ("errors", self.errors > 0),
+        ];
+        all.into_iter()
+            .filter(|(_, is)| *is)
+            .map(|(what, _)| what)
+            .collect()
+    }
 }
 
 fn cell(of: Option<Estimate>) -> String {
-    of.map_or_else(String::new, |of| {
-        format!("{:.2} ({:.2}-{:.2})", of.median, of.low, of.high)
-    })
+    of.map_or_else(String::new, interval)
 }
