@@ -11,6 +11,7 @@ mod dead_letters;
 mod defined;
 mod definitions;
 mod delayed;
+mod earlier;
 mod elsewhere;
 mod limits;
 mod overdue;
