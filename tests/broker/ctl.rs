@@ -655,7 +655,7 @@ fn definitions_that_were_exported_are_taken_by_another_broker() {
 }
 
 /// What RabbitMQ's dashboards and alert rules ask for.
-const MUST: [&str; 48] = [
+const MUST: [&str; 56] = [
     "build_info",
     "identity_info",
     "connections",
@@ -704,6 +704,14 @@ const MUST: [&str; 48] = [
     "global_messages_redelivered_total",
     "global_messages_acknowledged_total",
     "queue_messages_published_total",
+    "global_messages_dead_lettered_expired_total",
+    "global_messages_dead_lettered_rejected_total",
+    "global_messages_dead_lettered_maxlen_total",
+    "global_messages_dead_lettered_delivery_limit_total",
+    "global_messages_dead_lettered_confirmed_total",
+    "message_size_bytes_bucket",
+    "message_size_bytes_count",
+    "message_size_bytes_sum",
 ];
 
 fn scrape(place: &Place, path: &str) -> String {
@@ -724,7 +732,19 @@ fn scrape(place: &Place, path: &str) -> String {
 #[test]
 fn dashboards_of_rabbitmq_find_their_metrics() {
     let place = Place::with(&["--metrics", "127.0.0.1:0"]);
+    let mut client = Client::connect(place.broker.address, "guest", "guest", "/").unwrap();
+    client.open_channel();
+    client.declare_and_publish("sizes", 3);
     let page = scrape(&place, "/metrics");
+    for sum in [
+        "bucket{protocol=\"amqp091\",le=\"100\"} 3",
+        "sum{protocol=\"amqp091\"} 15",
+    ] {
+        assert!(
+            page.contains(&format!("\nrabbitmq_message_size_bytes_{sum}\n")),
+            "{page}"
+        );
+    }
     assert!(page.starts_with("HTTP/1.1 200"), "{page}");
     for name in MUST {
         let line = |line: &&str| {

@@ -173,7 +173,7 @@ impl Batch {
             mandatory,
         } = prepared;
         let counts = &client.entry.counts;
-        counts.published.add(1);
+        counts.published.add(message.content.body_size() as u64);
         counts.to_confirm.add(u64::from(confirm > 0));
         counts.routed.add(way.queues.len() as u64);
         if self.traced {

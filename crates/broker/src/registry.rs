@@ -11,6 +11,7 @@
 
 mod counter;
 mod deaths;
+mod sizes;
 #[cfg(test)]
 mod tests;
 
@@ -32,6 +33,7 @@ use crate::clock::now;
 use crate::output::{CLOSE, OVERDUE, Output, REPORT, STOP};
 pub use counter::{Counter, Gauge};
 pub use deaths::Deaths;
+pub use sizes::{Sizes, SizesSum};
 
 /// What is known of a connection when it opens, and does not change.
 #[derive(Clone, Debug)]
@@ -165,7 +167,7 @@ pub struct Counts {
     /// Channels of them on which something was published.
     pub publishers: Gauge,
     /// Messages published by the client.
-    pub published: Counter,
+    pub published: Sizes,
     /// Those of them that it wants to be confirmed.
     pub to_confirm: Counter,
     /// Places that messages were given in queues: a message may have several, or none.
@@ -353,7 +355,7 @@ pub struct Totals {
     /// As in [`Counts`].
     pub writes: u64,
     /// As in [`Counts`].
-    pub published: u64,
+    pub published: SizesSum,
     /// As in [`Counts`].
     pub to_confirm: u64,
     /// As in [`Counts`].
@@ -372,7 +374,7 @@ impl Totals {
         self.octets_sent += counts.octets_sent.get();
         self.reads += counts.reads.get();
         self.writes += counts.writes.get();
-        self.published += counts.published.get();
+        self.published.add(&counts.published);
         self.to_confirm += counts.to_confirm.get();
         self.routed += counts.routed.get();
         self.dropped += counts.dropped.get();

@@ -9,7 +9,7 @@ use warren_cluster::queue::{Snapshot, Traffic};
 use warren_model::queue::Reason;
 
 use super::family::Sum::{
-    Build, ByType, Connections, Count, Deaths, DeathsConfirmed, Identity, Log, Protocol, Queues, Real,
+    Build, ByType, Connections, Count, Deaths, DeathsConfirmed, Identity, Log, Protocol, Queues, Real, Sizes,
     Traffic as Sent,
 };
 use super::family::{Each, Family, Sum};
@@ -89,7 +89,7 @@ pub(super) static FAMILIES: &[Family] = &[
     of_channels("rabbitmq_channel_acks_uncommitted", "Acknowledgements that wait for a commit.", None, |it| it.acks_uncommitted),
     of_channels("rabbitmq_consumer_prefetch", "Limit of each consumer to come.", None, |it| it.prefetch.into()),
     of_channels("rabbitmq_channel_prefetch", "Limit of all consumers together.", None, |it| it.prefetch_global.into()),
-    counter("rabbitmq_channel_messages_published_total", "Messages published.", Count(|it| it.totals.published)),
+    counter("rabbitmq_channel_messages_published_total", "Messages published.", Count(|it| it.totals.published.count())),
     counter("rabbitmq_channel_messages_confirmed_total", "Messages confirmed to their publishers.", Count(|it| it.totals.confirmed)),
     counter("rabbitmq_channel_messages_unroutable_returned_total", "Messages that no queue wanted, returned.", Count(|it| it.totals.returned)),
     counter("rabbitmq_channel_messages_unroutable_dropped_total", "Messages that no queue wanted, dropped.", Count(|it| it.totals.dropped)),
@@ -110,7 +110,8 @@ pub(super) static FAMILIES: &[Family] = &[
 
     gauge("rabbitmq_global_consumers", "Consumers.", Protocol(|it| it.queues.iter().map(|(_, queue)| queue.consumers as u64).sum())),
     gauge("rabbitmq_global_publishers", "Channels on which something was published.", Protocol(|it| it.connections.iter().map(|entry| entry.counts.publishers.get()).sum())),
-    counter("rabbitmq_global_messages_received_total", "Messages published.", Protocol(|it| it.totals.published)),
+    counter("rabbitmq_global_messages_received_total", "Messages published.", Protocol(|it| it.totals.published.count())),
+    family("rabbitmq_message_size_bytes", "histogram", "Octets of the bodies of messages published.", Some(Sizes)),
     counter("rabbitmq_global_messages_received_confirm_total", "Messages published, to be confirmed.", Protocol(|it| it.totals.to_confirm)),
     counter("rabbitmq_global_messages_confirmed_total", "Messages confirmed to their publishers.", Protocol(|it| it.totals.confirmed)),
     counter("rabbitmq_global_messages_routed_total", "Places that messages were given in queues.", Protocol(|it| it.totals.routed)),

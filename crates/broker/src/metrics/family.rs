@@ -14,7 +14,7 @@ use crate::registry::{ChannelReport, Entry};
 pub(super) struct Family {
     /// The whole name.
     pub(super) name: &'static str,
-    /// `gauge`, `counter` or `untyped`
+    /// `gauge`, `counter`, `histogram` or `untyped`
     pub(super) kind: &'static str,
     /// What it says, in a sentence.
     pub(super) help: &'static str,
@@ -44,6 +44,8 @@ pub(super) enum Sum {
     Deaths(Reason),
     /// Messages that died and were confirmed by the queues they went to: nobody waits for that here.
     DeathsConfirmed,
+    /// How large what AMQP clients publish is.
+    Sizes,
     /// Of the log, if the node keeps anything.
     Log(fn(&LogStatistics) -> f64),
     Build,
@@ -125,6 +127,15 @@ impl Family {
                 let [_, (_, quorum)] = TYPES;
                 let labels = [("queue_type", quorum), ("dead_letter_strategy", "at_least_once")];
                 page.sample(name, &labels, 0);
+            }
+            Sum::Sizes => {
+                let (sizes, bucket) = (&scene.totals.published, format!("{name}_bucket"));
+                for (bound, count) in sizes.up_to() {
+                    page.sample(&bucket, &[PROTOCOL, ("le", &bound.to_string())], count);
+                }
+                page.sample(&bucket, &[PROTOCOL, ("le", "+Inf")], sizes.count());
+                page.sample(&format!("{name}_count"), &[PROTOCOL], sizes.count());
+                page.sample(&format!("{name}_sum"), &[PROTOCOL], sizes.octets);
             }
             Sum::Log(of) => {
                 if let Some(log) = &scene.log {
