@@ -2,6 +2,10 @@
 
 #[path = "broker/ctl.rs"]
 mod ctl;
+#[path = "broker/disk.rs"]
+mod disk;
+#[path = "broker/group.rs"]
+mod group;
 #[path = "broker/hostile.rs"]
 mod hostile;
 
@@ -16,10 +20,10 @@ use bytes::{Buf, Bytes};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use warren_amqp::client::{ClientError, Connection, Event, Login};
-use warren_amqp::content::Properties;
+use warren_amqp::content::{DeliveryMode, Properties};
 use warren_amqp::handshake::Failure;
 use warren_amqp::hot::Publish;
-use warren_amqp::{Method, ShortString, Table, Value, basic, channel, connection, queue};
+use warren_amqp::{Method, ShortString, Table, Value, basic, channel, confirm, connection, queue};
 
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -160,13 +164,21 @@ impl Client {
     }
 
     fn publish(&mut self, queue: &str) {
+        self.publish_with(queue, &Properties::default());
+    }
+
+    fn publish_persistent(&mut self, queue: &str) {
+        self.publish_with(queue, &Properties::of(DeliveryMode::Persistent));
+    }
+
+    fn publish_with(&mut self, queue: &str, properties: &Properties) {
         let publish = Publish {
             routing_key: queue.as_bytes(),
             ..Publish::default()
         };
         let outbox = self.connection.outbox();
         outbox
-            .publish(1, &publish, &Properties::default(), &Bytes::from_static(b"hello"))
+            .publish(1, &publish, properties, &Bytes::from_static(b"hello"))
             .unwrap();
         self.flush();
     }
@@ -304,6 +316,101 @@ fn a_service_manager_is_asked_for_as_long_as_a_stop_may_take() {
     }
     assert!(said.contains("STOPPING=1"), "{said}");
     assert!(broker.await_end().success());
+}
+
+#[test]
+fn a_service_manager_hears_that_it_recovers_and_that_it_is_ready_when_clients_can_come_in() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("notify");
+    let manager = UnixDatagram::bind(&socket).unwrap();
+    manager.set_read_timeout(Some(PATIENCE)).unwrap();
+    let disk = disk::Disk::new(directory.path());
+    let command = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_warren"));
+        command.args(["broker", "--listen", "127.0.0.1:0", "--data"]);
+        command.arg(directory.path().join("data"));
+        disk.put_under(&mut command);
+        command
+    };
+    // Killed: there is something to recover from.
+    drop(Broker::run(&mut command()));
+    disk.waits();
+    let mut command = command();
+    command.env("NOTIFY_SOCKET", &socket);
+    let starting = std::thread::spawn(move || Broker::run(&mut command));
+    let said = || {
+        let mut message = [0; 4096];
+        let length = manager.recv(&mut message).unwrap();
+        String::from_utf8_lossy(&message[..length]).into_owned()
+    };
+    assert_eq!(said(), "STATUS=recovering\n");
+    // As long as it lasts it asks for more time, and is not ready.
+    for _ in 0..2 {
+        let said = said();
+        assert!(
+            said.starts_with("EXTEND_TIMEOUT_USEC=60000000\nSTATUS=recovering"),
+            "{said}"
+        );
+    }
+    assert!(!starting.is_finished());
+    disk.works();
+    loop {
+        let said = said();
+        if said.starts_with("READY=1") {
+            break;
+        }
+        assert!(said.contains("STATUS=recovering"), "{said}");
+    }
+    let broker = starting.join().unwrap();
+    assert!(Client::connect(broker.address, "guest", "guest", "/").is_ok());
+}
+
+#[test]
+fn a_disk_that_fails_ends_the_broker_which_says_so_and_has_all_that_it_confirmed_afterwards() {
+    let directory = tempfile::tempdir().unwrap();
+    let disk = disk::Disk::new(directory.path());
+    let start = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_warren"));
+        command.args(["broker", "--listen", "127.0.0.1:0", "--data"]);
+        command.arg(directory.path().join("data"));
+        disk.put_under(&mut command);
+        Broker::run(&mut command)
+    };
+    let mut broker = start();
+    let mut client = Client::connect(broker.address, "guest", "guest", "/").unwrap();
+    client.open_channel();
+    client.declare_and_publish("kept", 0);
+    client.call(confirm::Select::default());
+    let heard = |client: &mut Client| {
+        client.publish_persistent("kept");
+        client.next().unwrap()
+    };
+    let confirmed = heard(&mut client);
+    assert!(
+        matches!(
+            confirmed,
+            Some(Event::Method {
+                channel: 1,
+                method: Method::Basic(basic::Method::Ack(_))
+            })
+        ),
+        "{confirmed:?}"
+    );
+    disk.fails();
+    let ended = heard(&mut client);
+    assert!(
+        matches!(ended, None | Some(Event::Method { channel: 0, .. })),
+        "{ended:?}"
+    );
+    assert_eq!(broker.await_end().code(), Some(1));
+    let mut said = String::new();
+    broker.log.read_to_string(&mut said).unwrap();
+    assert!(said.contains("the process has to end"), "{said}");
+    disk.works();
+    let broker = start();
+    let mut client = Client::connect(broker.address, "guest", "guest", "/").unwrap();
+    client.open_channel();
+    assert!(client.get("kept").is_some());
 }
 
 #[test]
