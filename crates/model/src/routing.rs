@@ -265,7 +265,7 @@ impl Routes {
             Self::Fanout(routes) => routes.remove(target),
             Self::Topic(routes) => routes.remove(key, target),
             Self::Headers(routes) => routes.remove(arguments, target),
-            Self::One(routes) => routes.remove(key, target),
+            Self::One(routes) => routes.remove(target),
         }
     }
 

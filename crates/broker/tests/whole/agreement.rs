@@ -19,7 +19,6 @@ pub(crate) fn disagreements(at: SocketAddr) -> Vec<&'static str> {
         declarations::scenarios::ALL,
         deletions::scenarios::ALL,
         hashing::scenarios::ALL,
-        hashing::scenarios::ALL,
         messages::scenarios::ALL,
         names::scenarios::ALL,
         routing::scenarios::ALL,

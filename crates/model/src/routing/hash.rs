@@ -101,7 +101,11 @@ impl Hash {
         }
     }
 
+    /// With weights, a target has that of its first binding, as with RabbitMQ: others add nothing.
     pub(super) fn add(&mut self, key: &str, target: &Target) {
+        if self.weighted && self.of.contains_key(target) {
+            return;
+        }
         let weight = self.weight(key);
         if weight > 0 {
             let first = self.places.len();
@@ -111,9 +115,14 @@ impl Hash {
         }
     }
 
-    /// The last places come where others were: what led to them is spread over all, and nothing else moves.
-    pub(super) fn remove(&mut self, key: &str, target: &Target) {
-        for _ in 0..self.weight(key) {
+    /// The last places come where others were: what led to them is spread over all, and nothing else moves. With weights, a target
+    /// has none any more whichever of its bindings goes, as with RabbitMQ.
+    pub(super) fn remove(&mut self, target: &Target) {
+        let count = match self.weighted {
+            true => self.of.get(target).map_or(0, BTreeSet::len),
+            false => 1,
+        };
+        for _ in 0..count {
             let Some(of) = self.of.get_mut(target) else { return };
             let Some(place) = of.pop_last() else { return };
             if of.is_empty() {

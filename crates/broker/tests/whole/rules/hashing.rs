@@ -71,6 +71,7 @@ fn used<const N: usize>(counts: [u32; N]) -> usize {
 pub(crate) mod scenarios {
     crate::words::scenarios! {
         a_consistent_hash_goes_by_weights_and_stays,
+        a_queue_has_the_weight_of_its_first_binding_until_any_of_them_goes,
         a_hash_may_be_of_a_header_of_any_type,
         a_hash_may_be_of_a_property,
         what_is_hashed_is_said_once_and_right,
@@ -99,6 +100,35 @@ fn a_consistent_hash_goes_by_weights_and_stays(at: SocketAddr) {
     client.delete("ha.c");
     let [a, b] = spread(&mut client, "ha.weights", ["ha.a", "ha.b"], 1000, key);
     assert!((350..650).contains(&a) && (350..650).contains(&b), "{a} {b}");
+}
+
+fn a_queue_has_the_weight_of_its_first_binding_until_any_of_them_goes(at: SocketAddr) {
+    let mut client = Client::open(at);
+    let (exchange, queues) = ("hf.e", ["hf.a", "hf.b"]);
+    let (a, b) = (queues[0], queues[1]);
+    let kind = "x-consistent-hash";
+    declare(&mut client, exchange, kind, Table::new(), &[(a, "3"), (b, "1")]);
+    client.bind(a, exchange, "9");
+    let [first, second] = spread(&mut client, exchange, queues, 2000, key);
+    assert!((1350..1650).contains(&first), "{first} {second}");
+    let unbind = |client: &mut Client, weight: &str| {
+        let unbind = queue::Unbind {
+            queue: short(a),
+            exchange: short(exchange),
+            routing_key: short(weight),
+            ..queue::Unbind::default()
+        };
+        client.call(1, unbind, queue::UnbindOk::ID);
+    };
+    unbind(&mut client, "9");
+    assert_eq!(spread(&mut client, exchange, queues, 200, key), [0, 200]);
+    // The next one is the first again, though an older one is still there.
+    client.bind(a, exchange, "1");
+    let [first, second] = spread(&mut client, exchange, queues, 2000, key);
+    assert!((850..1150).contains(&first), "{first} {second}");
+    unbind(&mut client, "3");
+    assert_eq!(spread(&mut client, exchange, queues, 200, key), [0, 200]);
+    client.delete_exchange(exchange);
 }
 
 fn a_hash_may_be_of_a_header_of_any_type(at: SocketAddr) {
