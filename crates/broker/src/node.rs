@@ -11,7 +11,7 @@ use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use warren_amqp::content::BODY_SIZE_DEFAULT;
 use warren_amqp::{FrameMax, Table, Value};
 use warren_cluster::meta_store::Found;
-use warren_cluster::queue::{Identity, Past, Traffic};
+use warren_cluster::queue::{Identity, OnlyIf, Past, Stays, Traffic};
 use warren_cluster::{
     Aftermath, ConfirmTicket, Follower, Gone, LogStore, Member, MetaStore, MetadataView, NotWritten,
     Placement, Queue, QueueHandle, Recovered, Session, StorageError,
@@ -98,6 +98,15 @@ impl Default for Settings {
 /// Parameters of the whole broker that say what its cluster is called, and what it is known by.
 const CLUSTER_NAME: &str = "cluster_name";
 const CLUSTER_ID: &str = "internal_cluster_id";
+
+/// Why a queue is still there.
+#[derive(Debug)]
+pub(crate) enum NotDeleted {
+    /// It is not as it would have to be.
+    Stays(Stays),
+    /// The change cannot be made.
+    Refused(Refusal),
+}
 
 /// A broker's node.
 pub struct Node {
@@ -187,7 +196,6 @@ impl Node {
         if node.metadata.start(follower)? == Found::Nothing {
             node.furnish();
         }
-        node.identify();
         node.identify();
         // A crash may have come between an exchange and its queue.
         if let Err(refusal) = node.add_delaying_queues() {
@@ -407,6 +415,22 @@ impl Node {
         Ok(done)
     }
 
+    /// Deletes a queue, if it is as `only_if` says, which it stays until it is gone. Says how many messages were ready in it.
+    ///
+    /// # Errors
+    /// It is still there.
+    pub(crate) fn delete_queue(&self, queue: &QueueHandle, only_if: OnlyIf) -> Result<u64, NotDeleted> {
+        let ready = queue.leave(only_if).map_err(NotDeleted::Stays)?;
+        let id = queue.identity().id;
+        match self.apply(Command::RemoveQueue { id }) {
+            Ok(_) => Ok(ready),
+            Err(refusal) => {
+                queue.stay();
+                Err(NotDeleted::Refused(refusal))
+            }
+        }
+    }
+
     /// Messages wait in a queue for an exchange that delays them.
     fn add_delaying_queues(&self) -> Result<(), Refusal> {
         let missing: Vec<Command> = self.read(|meta| {
@@ -553,12 +577,7 @@ impl Node {
     /// A connection is gone, and with it the queues that were its own.
     pub(crate) fn forget_connection(&self, number: u64) {
         for id in self.exclusive.of(number) {
-            let found = self.read(|meta| {
-                let (vhost, name, _) = meta.queue(id)?;
-                Some((vhost.clone(), name.clone()))
-            });
-            let Some((vhost, name)) = found else { continue };
-            if let Err(refusal) = self.apply(Command::DeleteQueue { vhost, name }) {
+            if let Err(refusal) = self.apply(Command::RemoveQueue { id }) {
                 tracing::warn!(%refusal, "exclusive queue stays");
             }
         }

@@ -11,13 +11,13 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
-use warren_cluster::{Aftermath, Queue};
-use warren_model::meta::Command;
+use warren_cluster::queue::OnlyIf;
+use warren_cluster::{Aftermath, Queue, QueueHandle};
 use warren_model::queue::Missing;
 use warren_model::{Millis, Position, QueueId};
 
 use crate::clock::now;
-use crate::node::Node;
+use crate::node::{Node, NotDeleted};
 
 /// The longest sleep: that the host was suspended is noticed after that.
 const SLEEP_MAX: Duration = Duration::from_secs(10);
@@ -152,14 +152,17 @@ fn ring(node: &Arc<Node>, id: QueueId, alarm: Alarm, after: &mut Aftermath) {
             if time > now() {
                 return node.timers.set(time, id, alarm);
             }
-            let identity = queue.identity();
-            tracing::info!(?queue, "queue expires: nobody used it");
-            let command = Command::DeleteQueue {
-                vhost: identity.vhost.clone(),
-                name: identity.name.clone(),
+            let unused = OnlyIf {
+                unused: true,
+                empty: false,
             };
-            if let Err(refusal) = node.apply(command) {
-                tracing::warn!(%refusal, ?queue, "unused queue stays");
+            match node.delete_queue(&QueueHandle::here(Arc::clone(&queue)), unused) {
+                Ok(_) => tracing::info!(?queue, "queue expired: nobody used it"),
+                // Somebody began to use it just now.
+                Err(NotDeleted::Stays(_)) => node.timers.set(now().after(expires), id, alarm),
+                Err(NotDeleted::Refused(refusal)) => {
+                    tracing::warn!(%refusal, ?queue, "unused queue stays");
+                }
             }
         }
     }

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use warren_model::consumers::{ConsumerId, InExclusiveUse, Terms};
+use warren_model::consumers::{ConsumerId, Terms};
 use warren_model::queue::Position;
 use warren_model::{Message, Millis};
 
-use crate::queue::{ConsumerInfo, Identity, Snapshot};
+use crate::queue::{ConsumerInfo, Identity, NoConsumer, OnlyIf, Snapshot, Stays};
 use crate::{Aftermath, DeliverySink, Next, Queue};
 
 /// The way to a queue. Nobody who has one knows where it leads; on a node that is alone it is the lock of a queue, taken
@@ -116,14 +116,14 @@ impl QueueHandle {
     /// See [`Queue::subscribe`].
     ///
     /// # Errors
-    /// The queue is in exclusive use, or would have to be.
+    /// Nobody else can consume from it.
     pub fn subscribe(
         &self,
         now: Millis,
         terms: Terms,
         no_ack: bool,
         sink: Arc<dyn DeliverySink>,
-    ) -> Result<ConsumerId, InExclusiveUse> {
+    ) -> Result<ConsumerId, NoConsumer> {
         self.0.subscribe(now, terms, no_ack, sink)
     }
 
@@ -135,6 +135,19 @@ impl QueueHandle {
     /// See [`Queue::purge`].
     pub fn purge(&self, after: &mut Aftermath) -> u64 {
         self.0.purge(after)
+    }
+
+    /// See [`Queue::leave`].
+    ///
+    /// # Errors
+    /// The queue is not like that.
+    pub fn leave(&self, only_if: OnlyIf) -> Result<u64, Stays> {
+        self.0.leave(only_if)
+    }
+
+    /// See [`Queue::stay`].
+    pub fn stay(&self) {
+        self.0.stay();
     }
 
     /// See [`Queue::snapshot`].

@@ -43,6 +43,33 @@ pub enum Next {
     Nothing,
 }
 
+/// Under which conditions a queue goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OnlyIf {
+    /// Nobody consumes from it.
+    pub unused: bool,
+    /// No message is ready in it.
+    pub empty: bool,
+}
+
+/// Why a queue does not go that was to go under a condition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stays {
+    /// Somebody consumes from it.
+    InUse,
+    /// Messages are ready in it.
+    NotEmpty,
+}
+
+/// Why somebody cannot consume from a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoConsumer {
+    /// It is in exclusive use, or would have to be.
+    InExclusiveUse,
+    /// It is being deleted.
+    Gone,
+}
+
 /// Somebody who consumes from a queue.
 struct Subscriber {
     sink: Arc<dyn DeliverySink>,
@@ -268,17 +295,21 @@ impl Queue {
     /// Another consumer, who gets nothing before [`Queue::unblock`]: his client has to hear first that he is one.
     ///
     /// # Errors
-    /// The queue is in exclusive use, or would have to be.
+    /// Nobody else can consume from it.
     pub fn subscribe(
         &self,
         now: Millis,
         terms: Terms,
         no_ack: bool,
         sink: Arc<dyn DeliverySink>,
-    ) -> Result<ConsumerId, InExclusiveUse> {
+    ) -> Result<ConsumerId, NoConsumer> {
         let mut state = self.state.lock();
+        if state.gone {
+            return Err(NoConsumer::Gone);
+        }
         state.used = now;
-        let id = state.consumers.add(terms, Subscriber { sink, no_ack })?;
+        let added = state.consumers.add(terms, Subscriber { sink, no_ack });
+        let id = added.map_err(|InExclusiveUse| NoConsumer::InExclusiveUse)?;
         state.consumers.set_blocked(id, true);
         Ok(id)
     }
@@ -332,6 +363,29 @@ impl Queue {
         }
         state.machine.expire(now, &mut state.removed);
         self.finish(state, now, after);
+    }
+
+    /// The queue is about to be deleted, if it is as `only_if` says: from now on nobody consumes from it and nothing comes in, so
+    /// that it stays like that. Says how many messages are ready.
+    ///
+    /// # Errors
+    /// It is not like that: all is as before.
+    pub fn leave(&self, only_if: OnlyIf) -> Result<u64, Stays> {
+        let mut state = self.state.lock();
+        let ready = state.machine.counts().ready;
+        if only_if.unused && !state.consumers.is_empty() {
+            return Err(Stays::InUse);
+        }
+        if only_if.empty && ready > 0 {
+            return Err(Stays::NotEmpty);
+        }
+        state.gone = true;
+        Ok(ready)
+    }
+
+    /// It could not be deleted.
+    pub fn stay(&self) {
+        self.state.lock().gone = false;
     }
 
     /// The queue is deleted: consumers are told, messages go with it. Says how many were ready.

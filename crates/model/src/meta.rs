@@ -110,6 +110,11 @@ impl Meta {
             Command::DeleteQueue { vhost, name } => {
                 self.vhost_mut(&vhost)?.delete_queue(&name, changes);
             }
+            Command::RemoveQueue { id } => {
+                if let Some((vhost, name)) = self.address(id) {
+                    self.vhost_mut(&vhost)?.delete_queue(&name, changes);
+                }
+            }
             Command::Bind { vhost, binding } => self.vhost_mut(&vhost)?.bind(&binding, changes)?,
             Command::Unbind { vhost, binding } => self.vhost_mut(&vhost)?.unbind(&binding, changes),
             Command::PutUser { name, password, tags } => {
@@ -267,6 +272,12 @@ impl Meta {
         })
     }
 
+    /// The vhost and the name of a queue.
+    fn address(&self, id: QueueId) -> Option<(Name, Name)> {
+        self.queue(id)
+            .map(|(vhost, name, _)| (vhost.clone(), name.clone()))
+    }
+
     /// A user.
     #[must_use]
     pub fn user(&self, name: &str) -> Option<&User> {
@@ -362,6 +373,9 @@ impl Meta {
                 .vhost(vhost)
                 .and_then(|vhost| vhost.queue(name))
                 .is_some_and(Queue::outlives_restarts),
+            Command::RemoveQueue { id } => self
+                .queue(*id)
+                .is_some_and(|(_, _, queue)| queue.outlives_restarts()),
             Command::Bind { vhost, binding } | Command::Unbind { vhost, binding } => {
                 self.vhost(vhost).is_some_and(|vhost| vhost.is_durable(binding))
             }

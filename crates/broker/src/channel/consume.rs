@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use warren_amqp::hot::GetOk;
 use warren_amqp::{ReplyCode, ShortString, basic};
+use warren_cluster::queue::{NoConsumer, OnlyIf};
 use warren_cluster::{Next, QueueHandle};
 use warren_model::arguments::{integer, type_name};
-use warren_model::consumers::{ConsumerId, InExclusiveUse, Terms};
-use warren_model::meta::{Access, Command};
+use warren_model::consumers::{ConsumerId, Terms};
+use warren_model::meta::Access;
 use warren_model::queue::Entry;
 use warren_model::{Name, Refusal};
 
@@ -17,6 +18,7 @@ use super::{Around, Channel, Mode, ReplyTo, declare::generated, unimplemented};
 use crate::client::precondition;
 use crate::clock::now;
 use crate::firehose::Given;
+use crate::node::NotDeleted;
 use crate::output::Consumer;
 use crate::paging;
 use crate::registry::Facts;
@@ -125,11 +127,12 @@ impl Channel {
             ));
         }
         let added = self.add_consumer(&queue, &tag, terms, consume.no_ack, counts, around);
-        let id = added.map_err(|InExclusiveUse| {
-            Refusal::new(
+        let id = added.map_err(|why| match why {
+            NoConsumer::Gone => Refusal::not_found("queue", &name, &client.vhost),
+            NoConsumer::InExclusiveUse => Refusal::new(
                 ReplyCode::AccessRefused,
                 format_args!("queue '{name}' in vhost '{}' in exclusive use", client.vhost),
-            )
+            ),
         })?;
         if let Some(consumer) = self.consumers.get(&tag).filter(|_| !consume.arguments.is_empty()) {
             consumer
@@ -205,12 +208,12 @@ impl Channel {
         no_ack: bool,
         counts: bool,
         around: &Around<'_>,
-    ) -> Result<ConsumerId, InExclusiveUse> {
+    ) -> Result<ConsumerId, NoConsumer> {
         let output = &around.client.output;
         let (origin, limited) = match output.lock().ledgers.get_mut(&self.number) {
             Some(ledger) => (ledger.open(queue.clone()), Arc::clone(&ledger.limited)),
             // There is one as long as the channel is open.
-            None => return Err(InExclusiveUse),
+            None => return Err(NoConsumer::Gone),
         };
         let consumer = Arc::new(Consumer {
             output: Arc::clone(output),
@@ -231,7 +234,7 @@ impl Channel {
         if let Some(ledger) = output.lock().ledgers.get_mut(&self.number) {
             match added {
                 Ok(id) => ledger.set_consumer(origin, id),
-                Err(InExclusiveUse) => ledger.close(origin),
+                Err(_) => ledger.close(origin),
             }
         }
         let id = added?;
@@ -359,19 +362,16 @@ pub(super) fn unsubscribe(consumer: &Consumer, around: &mut Around<'_>) {
         return client.node.close_replies(&identity.name);
     }
     let goes = client.node.read(|meta| {
-        let queue = meta
-            .vhost(&identity.vhost)
-            .and_then(|vhost| vhost.queue(&identity.name));
-        queue.is_some_and(|queue| queue.id == identity.id && queue.auto_delete)
+        let queue = meta.queue(identity.id);
+        queue.is_some_and(|(_, _, queue)| queue.auto_delete)
     });
-    if goes {
-        let command = Command::DeleteQueue {
-            vhost: identity.vhost.clone(),
-            name: identity.name.clone(),
-        };
-        if let Err(refusal) = client.node.apply(command) {
-            tracing::warn!(%refusal, queue = ?consumer.queue, "auto-delete queue stays");
-        }
+    let unused = OnlyIf {
+        unused: true,
+        empty: false,
+    };
+    // If somebody has come meanwhile it goes with him.
+    if goes && let Err(NotDeleted::Refused(refusal)) = client.node.delete_queue(&consumer.queue, unused) {
+        tracing::warn!(%refusal, queue = ?consumer.queue, "auto-delete queue stays");
     }
 }
 

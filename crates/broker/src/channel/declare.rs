@@ -5,6 +5,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use warren_amqp::{ShortString, Table, Value, exchange, queue};
+use warren_cluster::queue::{OnlyIf, Stays};
 use warren_model::arguments::{QueueType, type_name};
 use warren_model::meta::{Access, Binding, Command, Destination};
 use warren_model::routing::Kind;
@@ -13,6 +14,7 @@ use warren_model::{Name, Refusal};
 use super::{Around, Channel, to_name, unimplemented};
 use crate::client::{Client, precondition};
 use crate::clock::now;
+use crate::node::NotDeleted;
 use crate::registry::Churn;
 
 impl Channel {
@@ -251,18 +253,18 @@ impl Channel {
                 {
                     return Err(Refusal::not_with_quorum(flag, &name, &client.vhost));
                 }
-                let snapshot = queue.snapshot();
-                if delete.if_unused && snapshot.consumers > 0 {
-                    return Err(Refusal::in_use("queue", &name, &client.vhost));
-                }
-                if delete.if_empty && snapshot.counts.ready > 0 {
-                    return Err(Refusal::not_empty(&name, &client.vhost));
-                }
-                client.node.apply(Command::DeleteQueue {
-                    vhost: client.vhost.clone(),
-                    name,
-                })?;
-                snapshot.counts.ready
+                let only_if = OnlyIf {
+                    unused: delete.if_unused,
+                    empty: delete.if_empty,
+                };
+                client
+                    .node
+                    .delete_queue(&queue, only_if)
+                    .map_err(|why| match why {
+                        NotDeleted::Stays(Stays::InUse) => Refusal::in_use("queue", &name, &client.vhost),
+                        NotDeleted::Stays(Stays::NotEmpty) => Refusal::not_empty(&name, &client.vhost),
+                        NotDeleted::Refused(refusal) => refusal,
+                    })?
             }
         };
         self.answer_unless(

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use warren_api::broker::{Refused, Reply, Request, Secret, refusal};
 use warren_cluster::Aftermath;
+use warren_cluster::queue::{OnlyIf, Stays};
 use warren_model::meta::{ApplyTo, Author, Command, Permissions, Policy, User};
 use warren_model::{Name, Pattern, Refusal};
 
 use super::{refused, settings};
-use crate::node::Node;
+use crate::node::{Node, NotDeleted};
 use crate::registry::Entry;
 
 /// Carries a request out.
@@ -294,20 +295,16 @@ fn delete_queue(
     if_empty: bool,
 ) -> Result<Reply, Refused> {
     let found = existing_queue(node, vhost, queue)?;
-    let snapshot = found.snapshot();
-    if if_unused && snapshot.consumers > 0 {
-        return Err(refused(refusal::IN_USE, "Queue is in use"));
-    }
-    if if_empty && snapshot.counts.ready > 0 {
-        return Err(refused(refusal::IN_USE, "Queue is not empty"));
-    }
-    let identity = found.identity();
-    let command = Command::DeleteQueue {
-        vhost: identity.vhost.clone(),
-        name: identity.name.clone(),
+    let only_if = OnlyIf {
+        unused: if_unused,
+        empty: if_empty,
     };
-    apply(node, command)?;
-    Ok(done(snapshot.counts.ready))
+    match node.delete_queue(&found, only_if) {
+        Ok(ready) => Ok(done(ready)),
+        Err(NotDeleted::Stays(Stays::InUse)) => Err(refused(refusal::IN_USE, "Queue is in use")),
+        Err(NotDeleted::Stays(Stays::NotEmpty)) => Err(refused(refusal::IN_USE, "Queue is not empty")),
+        Err(NotDeleted::Refused(refusal)) => Err(refused(refusal::INVALID, refusal.text)),
+    }
 }
 
 /// Gives how many there were.

@@ -4,11 +4,11 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use warren_amqp::content::{self, DeliveryMode, Header, Properties};
 use warren_amqp::hot;
-use warren_model::consumers::{InExclusiveUse, Terms};
+use warren_model::consumers::Terms;
 use warren_model::queue::{Limits, Position, Reason};
 use warren_model::{Message, MessageId, Millis, Name, QueueId};
 
-use super::{Aftermath, Delivery, DeliverySink, Identity, Next, Queue, Room};
+use super::{Aftermath, Delivery, DeliverySink, Identity, Next, NoConsumer, OnlyIf, Queue, Room, Stays};
 use crate::Waiter;
 
 const NOW: Millis = Millis(1000);
@@ -97,6 +97,50 @@ fn consume(
     let id = queue.subscribe(NOW, terms, no_ack, sink).unwrap();
     queue.unblock(NOW, id, &mut Aftermath::default());
     id
+}
+
+const UNUSED: OnlyIf = OnlyIf {
+    unused: true,
+    empty: false,
+};
+
+#[test]
+fn a_queue_that_leaves_takes_neither_consumers_nor_messages() {
+    let (queue, client, mut after) = (queue(Limits::default()), Client::new(1000), Aftermath::default());
+    let empty = OnlyIf {
+        unused: false,
+        empty: true,
+    };
+    let id = consume(&queue, Some(1), false, &client);
+    assert_eq!(queue.leave(UNUSED), Err(Stays::InUse));
+    publish(&queue, 3, &mut after);
+    assert_eq!(queue.leave(empty), Err(Stays::NotEmpty));
+    queue.unsubscribe(NOW, id, &mut after);
+    assert_eq!(queue.leave(UNUSED), Ok(2), "one is still with him");
+    publish(&queue, 1, &mut after);
+    assert_eq!(queue.snapshot().counts.ready, 2);
+    let sink = || Arc::clone(&client) as Arc<dyn DeliverySink>;
+    let subscribe = || queue.subscribe(NOW, Terms::default(), true, sink());
+    assert_eq!(subscribe(), Err(NoConsumer::Gone));
+    queue.stay();
+    assert!(subscribe().is_ok());
+    publish(&queue, 1, &mut after);
+}
+
+#[test]
+fn either_a_consumer_comes_or_the_unused_queue_goes() {
+    let client = Client::new(1000);
+    for _ in 0..2000 {
+        let queue = queue(Limits::default());
+        let sink = Arc::clone(&client) as Arc<dyn DeliverySink>;
+        let came = std::thread::scope(|scope| {
+            let leaves = scope.spawn(|| queue.leave(UNUSED).is_ok());
+            let came = queue.subscribe(NOW, Terms::default(), true, sink).is_ok();
+            assert_ne!(came, leaves.join().unwrap());
+            came
+        });
+        assert_eq!(queue.snapshot().consumers, usize::from(came));
+    }
 }
 
 #[test]
@@ -230,7 +274,7 @@ fn an_exclusive_consumer_is_the_only_one() {
     };
     assert_eq!(
         queue.subscribe(NOW, terms, false, client as Arc<dyn DeliverySink>),
-        Err(InExclusiveUse)
+        Err(NoConsumer::InExclusiveUse)
     );
 }
 

@@ -75,6 +75,7 @@ impl Meta {
             Command::DeleteQueue { vhost, name } => {
                 vhost_of(vhost).map(|vhost: &Vhost| vhost.queue(name).is_some())
             }
+            Command::RemoveQueue { id } => Ok(self.queue(*id).is_some()),
             Command::Bind { vhost, binding } => vhost_of(vhost)?.check_binding(binding),
             Command::Unbind { vhost, binding } => vhost_of(vhost)?.check_unbinding(binding),
             Command::PutUser { .. } => Ok(true),

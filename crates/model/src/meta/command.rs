@@ -68,7 +68,7 @@ pub enum Command {
         #[serde(with = "crate::wire_table")]
         arguments: Table,
     },
-    /// A queue goes, with its bindings.
+    /// A queue goes, with its bindings, whichever has this name.
     DeleteQueue {
         /// Where.
         vhost: Name,
@@ -215,6 +215,11 @@ pub enum Command {
         vhost: Name,
         /// `classic` or `quorum`; `None`: classic, and arguments do not say so.
         kind: Option<Name>,
+    },
+    /// A queue goes, with its bindings, if it is still there: another one may have its name by now.
+    RemoveQueue {
+        /// Its number.
+        id: QueueId,
     },
 }
 

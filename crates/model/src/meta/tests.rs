@@ -47,6 +47,18 @@ pub(super) fn queue(queue: &str, arguments: Table) -> Command {
     }
 }
 
+#[test]
+fn a_queue_that_goes_by_its_number_takes_no_other_of_its_name_with_it() {
+    let mut meta = new();
+    all(&mut meta, [queue("q", Table::new())]);
+    let id = meta.vhost("/").unwrap().queue("q").unwrap().id;
+    all(&mut meta, [Command::RemoveQueue { id }, queue("q", Table::new())]);
+    assert!(meta.queue(id).is_none());
+    let again = meta.apply(Command::RemoveQueue { id }).unwrap();
+    assert!(again.changes.is_empty());
+    assert!(meta.vhost("/").unwrap().queue("q").is_some());
+}
+
 fn binding(source: &str, destination: Destination, key: &str) -> Binding {
     Binding {
         source: name(source),
@@ -382,6 +394,7 @@ fn command() -> impl Strategy<Value = Command> {
             Command::DeclareQueue { vhost, name: name(it), id: None, durable, auto_delete: false, exclusive, arguments }
         }),
         1 => (vhost(), some()).prop_map(|(vhost, it)| Command::DeleteQueue { vhost, name: name(it) }),
+        1 => (1..20_u64).prop_map(|id| Command::RemoveQueue { id: QueueId(id) }),
         6 => (vhost(), binding()).prop_map(|(vhost, binding)| Command::Bind { vhost, binding }),
         2 => (vhost(), binding()).prop_map(|(vhost, binding)| Command::Unbind { vhost, binding }),
         2 => (vhost(), some(), any::<bool>(), 0..3_i64).prop_map(|(vhost, it, operator, priority)| {
@@ -426,11 +439,11 @@ proptest! {
         let mut meta = new();
         let mut log: Vec<Vec<u8>> = vec![postcard::to_stdvec(&Command::AddVhost { name: name("/"), description: String::new() }).unwrap()];
         for command in commands {
-            let durable = meta.is_durable(&command);
-            let octets = postcard::to_stdvec(&command).unwrap();
-            if meta.apply(command).is_ok_and(|done| !done.changes.is_empty()) && durable {
-                log.push(octets);
-            }
+            // Written as it is when it has been checked: with the number of a queue that it makes.
+            let checked = meta.check(command.clone()).ok().flatten();
+            let durable = checked.filter(|_| meta.is_durable(&command));
+            log.extend(durable.map(|work| postcard::to_stdvec(work.command().unwrap()).unwrap()));
+            meta.apply(command).ok();
         }
         for octets in [written(&meta), log] {
             let mut again = Meta::default();

@@ -61,6 +61,10 @@ impl Meta {
 
     /// Takes some of what will go. True: what is left can go at once.
     fn thin(&mut self, command: &Command, changes: &mut Vec<Change>) -> bool {
+        let found = match command {
+            Command::RemoveQueue { id } => self.address(*id),
+            _ => None,
+        };
         let mut thin = |vhost: &Name, piece: &mut dyn FnMut(&mut Vhost, &mut Vec<Change>) -> bool| {
             let vhost = self.vhosts.get_mut(vhost);
             vhost.is_none_or(|vhost| piece(vhost, changes))
@@ -69,6 +73,9 @@ impl Meta {
             Command::DeleteQueue { vhost, name } => {
                 thin(vhost, &mut |vhost, changes| vhost.thin_queue(name, changes))
             }
+            Command::RemoveQueue { .. } => found.is_none_or(|(vhost, name)| {
+                thin(&vhost, &mut |vhost, changes| vhost.thin_queue(&name, changes))
+            }),
             Command::DeleteExchange { vhost, name, .. } => {
                 thin(vhost, &mut |vhost, changes| vhost.thin_exchange(name, changes))
             }

@@ -58,6 +58,7 @@ pub(crate) mod scenarios {
         bindings_go_with_their_queue,
         deleting_and_purging_tell_how_many_messages_there_were,
         a_queue_that_is_not_used_or_is_empty_may_be_deleted_on_condition,
+        an_unused_queue_is_not_deleted_under_who_just_began_to_use_it,
         messages_given_back_late_find_no_queue_and_nothing_breaks,
     }
 }
@@ -271,6 +272,44 @@ fn a_queue_that_is_not_used_or_is_empty_may_be_deleted_on_condition(at: SocketAd
         ..exchange::Delete::default()
     };
     client.call(1, delete, exchange::DeleteOk::ID);
+}
+
+/// Two clients at once: either the one consumes and the other is refused, or there is nothing to consume from.
+fn an_unused_queue_is_not_deleted_under_who_just_began_to_use_it(at: SocketAddr) {
+    let (mut one, mut other) = (Client::open(at), Client::open(at));
+    for round in 0..100 {
+        one.declare(queue("race"));
+        let consume = basic::Consume {
+            queue: short("race"),
+            no_ack: true,
+            ..basic::Consume::default()
+        };
+        let delete = queue::Delete {
+            queue: short("race"),
+            if_unused: true,
+            ..queue::Delete::default()
+        };
+        let started = std::sync::Barrier::new(2);
+        let (came, went) = std::thread::scope(|scope| {
+            let deleting = scope.spawn(|| {
+                started.wait();
+                other.send(1, delete);
+                other.next().is_ok()
+            });
+            started.wait();
+            one.send(1, consume);
+            (one.next().is_ok(), deleting.join().unwrap())
+        });
+        assert_ne!(came, went, "round {round}: a consumer, and its queue is gone");
+        // Whoever was refused has lost his channel.
+        let refused = if came { &mut other } else { &mut one };
+        refused.open_channel(1);
+        other.delete("race");
+        if came {
+            // He was told that it is gone.
+            one = Client::open(at);
+        }
+    }
 }
 
 fn messages_given_back_late_find_no_queue_and_nothing_breaks(at: SocketAddr) {
