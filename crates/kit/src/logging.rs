@@ -8,6 +8,7 @@
 
 mod datagram;
 mod queue;
+mod text;
 
 use std::io;
 use std::os::fd::AsFd;
@@ -224,6 +225,7 @@ fn console_layer(kind: Console, colour: bool, queue: Queue) -> Box<dyn Layer<Reg
             fmt::layer()
                 .with_ansi(colour)
                 .with_target(false)
+                .fmt_fields(text::fields())
                 .with_writer(queue),
         ),
         Console::Json => Box::new(fmt::layer().json().flatten_event(true).with_writer(queue)),

@@ -101,6 +101,67 @@ fn a_mistyped_filter_is_refused() {
     assert!(refused("a=").contains("\"a=\""));
 }
 
+/// What a client may have chosen as its name, with a line and a colour of its own.
+const FORGED: &str = "ann\r\n2026-01-01T00:00:00Z  INFO \x1b[31mforged\x07\0\u{85}\u{9b}2J";
+
+fn log_forged() {
+    let _span = info_span!("connection", user = %FORGED).entered();
+    let exception = io::Error::other(FORGED);
+    warn!(reason = %FORGED, error = %exception, text = FORGED, quoted = ?FORGED, "closed {FORGED}");
+}
+
+#[test]
+fn a_record_is_one_line_whatever_is_in_it() {
+    let controls = |text: &str| text.chars().filter(|c| c.is_control()).collect::<String>();
+    let text = logged(&options(Some(Console::Text), ""), false, log_forged);
+    assert_eq!(controls(&text), "\n", "{text:?}");
+    assert!(
+        text.contains(r"reason=ann\r\n2026-01-01T00:00:00Z  INFO \u{1b}[31mforged\u{7}\u{0}"),
+        "{text}"
+    );
+    let coloured = logged(&options(Some(Console::Text), ""), true, log_forged);
+    assert_eq!(controls(&coloured).replace('\x1b', ""), "\n", "{coloured:?}");
+    assert!(!coloured.contains("\x1b[31mforged"), "{coloured:?}");
+    let json = logged(&options(Some(Console::Json), ""), false, log_forged);
+    assert_eq!(json.lines().count(), 1, "{json:?}");
+    let line: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(
+        (&line["reason"], &line["span"]["user"]),
+        (&FORGED.into(), &FORGED.into())
+    );
+}
+
+#[test]
+fn to_the_journal_and_to_syslog_a_record_is_one_whatever_is_in_it() {
+    let (_directory, path, server) = server();
+    let journal = Registry::default().with(Datagrams::new(Journal::at("warren", &path)).unwrap());
+    tracing::subscriber::with_default(journal, log_forged);
+    let datagram = receive(&server);
+    let text = String::from_utf8_lossy(&datagram).into_owned();
+    let message = text.split('\n').next().unwrap();
+    assert!(
+        message.starts_with("MESSAGE=closed ann  2026") && message.contains("quoted="),
+        "{text}"
+    );
+    assert!(!message.chars().any(char::is_control), "{text:?}");
+    // A field goes as it is, with its length before it: nothing in it begins another one.
+    let field = [
+        &b"WARREN_REASON\n"[..],
+        &(FORGED.len() as u64).to_le_bytes(),
+        FORGED.as_bytes(),
+        b"\n",
+    ]
+    .concat();
+    assert!(
+        datagram.windows(field.len()).any(|part| part == field),
+        "{text:?}"
+    );
+    let syslog = Registry::default().with(Datagrams::new(Syslog::at("warren", &path)).unwrap());
+    tracing::subscriber::with_default(syslog, log_forged);
+    let line = String::from_utf8(receive(&server)).unwrap();
+    assert!(!line.chars().any(char::is_control), "{line:?}");
+}
+
 fn server() -> (tempfile::TempDir, std::path::PathBuf, UnixDatagram) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("log");
