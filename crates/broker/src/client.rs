@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use warren_amqp::{MethodId, ReplyCode};
-use warren_model::meta::Access;
+use warren_model::meta::{Access, NamedPatterns};
 use warren_model::routing::Kind;
 use warren_model::{Meta, Name, Refusal};
 
@@ -33,7 +33,10 @@ pub(crate) struct Client {
 
 /// What a client was found to be allowed, as long as nobody's rights change: what he does he mostly does again.
 #[derive(Debug, Default)]
-pub(crate) struct Rights(Mutex<Allowed>);
+pub(crate) struct Rights {
+    allowed: Mutex<Allowed>,
+    topics: Mutex<NamedPatterns>,
+}
 
 #[derive(Debug, Default)]
 struct Allowed {
@@ -54,7 +57,7 @@ impl Client {
     pub(crate) fn check(&self, access: Access, kind: &str, name: &str) -> Result<(), Refusal> {
         let is_queue = kind == "queue";
         let version = self.node.users_version();
-        let mut rights = self.rights.0.lock();
+        let mut rights = self.rights.allowed.lock();
         if rights.version != version {
             rights.known.clear();
             rights.version = version;
@@ -92,7 +95,8 @@ impl Client {
         match meta.user(&self.user) {
             Some(user) if is_topic => {
                 let key = String::from_utf8_lossy(key);
-                user.check_topic(access, exchange, &key, &self.vhost, &self.user)
+                let mut named = self.rights.topics.lock();
+                user.check_topic(access, exchange, &key, (&self.vhost, &self.user), &mut named)
             }
             _ => Ok(()),
         }

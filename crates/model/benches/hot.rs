@@ -10,9 +10,10 @@ use warren_amqp::Table;
 use warren_amqp::content::{self, Header, Properties};
 use warren_amqp::hot::Publish;
 use warren_model::consumers::{Consumers, Terms};
+use warren_model::meta::{Access, NamedPatterns, TopicPermissions, User};
 use warren_model::queue::{Limits, QueueMachine};
 use warren_model::routing::{Kind, Routes, Said, Target};
-use warren_model::{Message, MessageId, Millis, QueueId};
+use warren_model::{Message, MessageId, Millis, Name, Pattern, QueueId};
 
 fn main() {
     divan::main();
@@ -122,5 +123,27 @@ fn consumers_in_turn(bencher: Bencher<'_, '_>, count: usize) {
             consumers.served(next, true);
             consumers.settled(next, 1);
         }
+    });
+}
+
+/// May a user use a key? His topic permission has his name in it, as `{username}`; `remembered`: for a message that is not the first.
+#[divan::bench(args = [false, true])]
+fn topic_permission_with_a_name(bencher: Bencher<'_, '_>, remembered: bool) {
+    let name = |text| Name::try_from(text).unwrap();
+    let mut user = User::default();
+    let permissions = TopicPermissions {
+        write: Pattern::new(r"^{username}\.").unwrap(),
+        read: Pattern::new("").unwrap(),
+    };
+    user.topic_permissions
+        .insert((name("/"), name("amq.topic")), permissions);
+    let mut named = NamedPatterns::default();
+    bencher.bench_local(|| {
+        if !remembered {
+            named = NamedPatterns::default();
+        }
+        let key = black_box("ann.orders.1");
+        user.check_topic(Access::Write, "amq.topic", key, ("/", "ann"), &mut named)
+            .is_ok()
     });
 }

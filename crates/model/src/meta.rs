@@ -31,7 +31,7 @@ pub use exchange::Exchange;
 pub use limits::{UserLimits, VhostLimits, reached};
 pub use policy::{Applied, ApplyTo, Author, Policy};
 pub use queue::Queue;
-pub use user::{Access, PasswordHash, Permissions, TopicPermissions, User};
+pub use user::{Access, NamedPatterns, PasswordHash, Permissions, TopicPermissions, User};
 pub use vhost::Vhost;
 pub use work::Work;
 

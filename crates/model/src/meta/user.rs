@@ -1,6 +1,6 @@
 //! Users, and what they may do.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -125,7 +125,8 @@ impl User {
         }
     }
 
-    /// May he use this routing key with an exchange of type topic? `user` is his name, `access` is to publish or to bind.
+    /// May he use this routing key with an exchange of type topic? `user` is his name, `access` is to publish or to bind, `named` what
+    /// is remembered of him in this vhost.
     ///
     /// # Errors
     /// He may not.
@@ -134,8 +135,8 @@ impl User {
         access: Access,
         exchange: &str,
         key: &str,
-        vhost: &str,
-        user: &str,
+        (vhost, user): (&str, &str),
+        named: &mut NamedPatterns,
     ) -> Result<(), Refusal> {
         let said = self
             .topic_permissions
@@ -148,7 +149,7 @@ impl User {
             Access::Write => &permissions.write,
             Access::Read | Access::Configure => &permissions.read,
         };
-        match matches_for(pattern, key, vhost, user) {
+        match named.matches(pattern, key, vhost, user) {
             true => Ok(()),
             false => Err(Refusal::topic_access(key, exchange, vhost, user)),
         }
@@ -161,14 +162,61 @@ impl User {
     }
 }
 
-/// The names in place of variables are no patterns themselves.
-fn matches_for(pattern: &Pattern, key: &str, vhost: &str, user: &str) -> bool {
-    let text = pattern.as_str();
-    if !text.contains(['{', '}']) {
-        return pattern.matches(key);
+/// Patterns that are remembered of a user in a vhost: two for each of some exchanges.
+const NAMED_MAX: usize = 16;
+
+/// Patterns of topic permissions, with the names of one user and one vhost in place of variables. To make one takes much longer than to
+/// look at a key, which is done with messages.
+#[derive(Debug, Default)]
+pub struct NamedPatterns {
+    /// By what was written; the newest last. What is no pattern with the names in it matches nothing.
+    known: VecDeque<(String, Option<Pattern>)>,
+}
+
+impl NamedPatterns {
+    fn matches(&mut self, pattern: &Pattern, key: &str, vhost: &str, user: &str) -> bool {
+        let text = pattern.as_str();
+        if !text.contains(['{', '}']) {
+            return pattern.matches(key);
+        }
+        let allows = |named: &Option<Pattern>| named.as_ref().is_some_and(|named| named.matches(key));
+        if let Some((_, named)) = self.known.iter().find(|(known, _)| known == text) {
+            return allows(named);
+        }
+        // The names are no patterns themselves.
+        let with_names = text
+            .replace("{username}", &fancy_regex::escape(user))
+            .replace("{vhost}", &fancy_regex::escape(vhost));
+        let named = Pattern::new(&with_names).ok();
+        let allowed = allows(&named);
+        if self.known.len() >= NAMED_MAX {
+            self.known.pop_front();
+        }
+        self.known.push_back((text.to_owned(), named));
+        allowed
     }
-    let text = text
-        .replace("{username}", &fancy_regex::escape(user))
-        .replace("{vhost}", &fancy_regex::escape(vhost));
-    Pattern::new(&text).is_ok_and(|pattern| pattern.matches(key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_with_names_are_made_once_and_not_too_many_are_remembered() {
+        let mut named = NamedPatterns::default();
+        let mut matches = |pattern: &str, key: &str| {
+            let pattern = Pattern::new(pattern).unwrap();
+            (named.matches(&pattern, key, "/", "a.n"), named.known.len())
+        };
+        assert_eq!(matches("^x", "x"), (true, 0));
+        assert_eq!(matches(r"^{username}\.", "a.n.x"), (true, 1));
+        assert_eq!(matches(r"^{username}\.", "abn.x"), (false, 1));
+        assert_eq!(matches("^{vhost}$", "/"), (true, 2));
+        // What is written in braces and means nothing is part of the pattern.
+        assert_eq!(matches("^[0-9]{3}$", "123"), (true, 3));
+        for number in 0..2 * NAMED_MAX {
+            assert!(matches(&format!("^{{username}}{number}$"), &format!("a.n{number}")).0);
+        }
+        assert_eq!(matches(r"^{username}\.", "a.n.x"), (true, NAMED_MAX));
+    }
 }

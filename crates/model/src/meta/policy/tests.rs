@@ -3,7 +3,7 @@ use warren_amqp::{Table, Value};
 
 use super::{ApplyTo, Author, Policy};
 use crate::meta::tests::{all, bind, exchange, name, new, queue, refusal, route};
-use crate::meta::{Change, Command, Meta, Queue, VhostLimits};
+use crate::meta::{Change, Command, Meta, NamedPatterns, Queue, VhostLimits};
 use crate::queue::Overflow;
 use crate::routing::Kind;
 
@@ -282,7 +282,8 @@ fn topic_permissions_are_for_keys_of_one_exchange() {
         ],
     );
     let user = meta.user("a.n").unwrap();
-    let check = |access, exchange, key| user.check_topic(access, exchange, key, "/", "a.n");
+    let mut named = NamedPatterns::default();
+    let mut check = |access, exchange, key| user.check_topic(access, exchange, key, ("/", "a.n"), &mut named);
     assert!(check(Access::Write, "amq.topic", "a.n.x").is_ok());
     assert_eq!(
         check(Access::Write, "amq.topic", "abn.x")
