@@ -227,15 +227,23 @@ fn settings(report: &mut Report, file: &Broker) -> Settings {
         },
         first: first(report, &file.first),
         hashing: hashing.unwrap_or_default(),
-        mechanisms: mechanisms(report, file.auth_mechanisms.as_deref()),
+        mechanisms: mechanisms(report, file.auth_mechanisms.as_ref()),
         certificate_name: certificate_name.unwrap_or_default(),
     }
 }
 
-fn mechanisms(report: &mut Report, words: Option<&[Spanned<String>]>) -> Option<Vec<Mechanism>> {
+fn mechanisms(report: &mut Report, listed: Option<&Spanned<Vec<Spanned<String>>>>) -> Option<Vec<Mechanism>> {
     let known = Mechanism::ALL.map(|mechanism| (mechanism.name(), mechanism));
+    let listed = listed?;
+    if listed.get_ref().is_empty() {
+        report.error(
+            listed.span(),
+            "no mechanism: nobody could log in",
+            "write one or more of \"PLAIN\", \"AMQPLAIN\" and \"EXTERNAL\", or leave the key out",
+        );
+    }
     let mut choose = |word: &Spanned<String>| report.choice("mechanism", word.span(), word.get_ref(), &known);
-    words.map(|words| words.iter().filter_map(&mut choose).collect())
+    Some(listed.get_ref().iter().filter_map(&mut choose).collect())
 }
 
 /// Up to here a limit is a part of the memory, above it octets.

@@ -45,7 +45,7 @@ pub struct Broker {
     /// How clients may log in: `"PLAIN"`, `"AMQPLAIN"`, `"EXTERNAL"`. What is listed is offered, EXTERNAL to all who speak TLS. Default: the first two, and
     /// EXTERNAL to those whose certificate has a user's name.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub auth_mechanisms: Option<Vec<Spanned<String>>>,
+    pub auth_mechanisms: Option<Spanned<Vec<Spanned<String>>>>,
     /// What in a client's certificate is the name of its user, for EXTERNAL: `"distinguished_name"`, `"common_name"`, or the first alternative
     /// name of a kind: `"dns"`, `"email"` or `"uri"`. Default `"distinguished_name"`.
     pub certificate_name: Option<Spanned<String>>,

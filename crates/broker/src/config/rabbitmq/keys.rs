@@ -415,10 +415,10 @@ pub(super) const KEYS: &[Key] = &[
         "auth_mechanisms.$number",
         "an entry of `auth_mechanisms`",
         |line, broker| {
-            broker
-                .auth_mechanisms
-                .get_or_insert_default()
-                .push(line.spanned(line.text().to_owned()));
+            let listed = broker.auth_mechanisms.take();
+            let mut listed = listed.map_or_else(Vec::new, Spanned::into_inner);
+            listed.push(line.spanned(line.text().to_owned()));
+            broker.auth_mechanisms = Some(line.spanned(listed));
             Ok(())
         },
     ),

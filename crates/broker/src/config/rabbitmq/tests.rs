@@ -147,6 +147,7 @@ fn what_clients_may_log_in_with_is_what_is_listed() {
     assert_eq!(email.certificate_name, CertificateName::Email);
     for (wrong, said) in [
         ("auth_mechanisms.1 = LDAP\n", "rabbitmq.conf:1:21"),
+        ("auth_mechanisms.1 =\n", "rabbitmq.conf:1:"),
         ("ssl_cert_login_from = serial\n", "rabbitmq.conf:1:23"),
         (
             "ssl_cert_login_san_type = dns\n",
@@ -156,6 +157,14 @@ fn what_clients_may_log_in_with_is_what_is_listed() {
         let text = refused(wrong);
         assert!(text.contains(said), "{text}");
     }
+    let nobody = SourceFile::new("warren.toml", "[broker]\nauth_mechanisms = []\n");
+    let text = load_toml_text(nobody, &machine()).unwrap_err().to_string();
+    assert!(
+        text.contains("warren.toml:2:19")
+            && text.contains("nobody could log in")
+            && text.contains("\"PLAIN\""),
+        "{text}"
+    );
 }
 
 #[test]
