@@ -478,6 +478,61 @@ fn a_reload_says_what_is_different_and_a_wrong_file_changes_nothing() {
 }
 
 #[test]
+fn a_reload_narrows_where_the_broker_listens_and_widens_it_and_nobody_finds_it_closed() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("warren.toml");
+    let listen = |address: &str| {
+        std::fs::write(
+            &file,
+            format!("[broker]\nlisten = [\"{address}\"]\nmetrics = \"off\"\n"),
+        )
+        .unwrap();
+    };
+    listen("0.0.0.0:0");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_warren"));
+    command.args(["broker", "--config"]).arg(&file);
+    command.arg("--data").arg(directory.path().join("data"));
+    let mut broker = Broker::run(&mut command);
+    let port = broker.address.port();
+    let at = |host: &str| -> SocketAddr { format!("{host}:{port}").parse().unwrap() };
+    let mut standing = Client::connect(at("127.0.0.2"), "guest", "guest", "/").unwrap();
+    let over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            // Whoever has been let in as the old one closed may be cut off; nobody is refused.
+            while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                TcpStream::connect(at("127.0.0.1")).unwrap();
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        });
+        for address in ["127.0.0.1", "0.0.0.0", "127.0.0.1"] {
+            listen(&at(address).to_string());
+            broker.signal(Signal::SIGHUP);
+            let line = await_line(&mut broker.log, "configuration changed");
+            assert!(
+                line.contains(&format!("-> {address}:{port}")) && !line.contains("next start"),
+                "{line}"
+            );
+            await_line(&mut broker.log, "configuration was read again");
+        }
+        over.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    assert!(Client::connect(at("127.0.0.1"), "guest", "guest", "/").is_ok());
+    // The old socket is closed by whoever accepted from it, a moment later.
+    let deadline = Instant::now() + PATIENCE;
+    while TcpStream::connect(at("127.0.0.2")).is_ok() {
+        assert!(Instant::now() < deadline, "the wide address is still open");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    standing
+        .connection
+        .outbox()
+        .method(1, channel::Open::default())
+        .unwrap();
+    assert!(standing.next().unwrap().is_some(), "standing connections stay");
+}
+
+#[test]
 fn a_reload_adds_who_is_new_in_the_file_of_users_and_a_wrong_one_changes_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let (file, users) = (

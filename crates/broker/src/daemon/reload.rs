@@ -1,6 +1,7 @@
 //! Reading the configuration again: all of it is applied, or nothing. Connections that are open go on as they are.
 
 use std::fmt::{Debug, Display};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use warren_kit::duration::HumanDuration;
@@ -39,10 +40,13 @@ impl Daemon {
             .map(|tls| tls::load(tls, self.tls.as_deref()))
             .transpose()?;
         let definitions = definitions::read(&self.node, plan.definitions.as_deref())?;
+        let leaving = self.listening.iter();
+        let leaving = leaving.filter(|known| !plan.listeners.contains(&known.listener));
+        let leaving: Vec<&OwnedFd> = leaving.filter_map(Listening::handle).collect();
         let mut added = Vec::new();
         for listener in &plan.listeners {
             if !self.listening.iter().any(|known| known.listener == *listener) {
-                added.push(Listening::open(listener, &plan, tls.as_ref())?);
+                added.push(Listening::open(listener, &plan, tls.as_ref(), &leaving)?);
             }
         }
         // From here on nothing fails.

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -153,17 +154,21 @@ pub(super) struct Listening {
     bound: SocketAddr,
     /// Opened, and nobody takes clients from it yet.
     socket: Option<TcpListener>,
+    /// The same socket, as long as it is open.
+    handle: Option<OwnedFd>,
     accepting: JoinSet<()>,
 }
 
 impl Listening {
+    /// `leaving`: those that will be closed then.
     pub(super) fn open(
         listener: &Listener,
         plan: &Plan,
         tls: Option<&Arc<ServerConfig>>,
+        leaving: &[&OwnedFd],
     ) -> Result<Self, DaemonError> {
         let tls = tls.filter(|_| listener.tls);
-        let (socket, bound) = open_socket(listener.address)?;
+        let (socket, handle, bound) = open_socket(listener.address, leaving)?;
         Ok(Self {
             listener: listener.clone(),
             door: Arc::new(Door {
@@ -172,20 +177,32 @@ impl Listening {
             }),
             bound,
             socket: Some(socket),
+            handle: Some(handle),
             accepting: JoinSet::new(),
         })
     }
 
     /// Nobody comes in by it any more.
     async fn close(&mut self) {
-        self.socket = None;
+        self.drop_socket();
         self.accepting.shutdown().await;
+    }
+
+    fn drop_socket(&mut self) {
+        self.socket = None;
+        self.handle = None;
+    }
+
+    /// Its socket, if it is open.
+    pub(super) const fn handle(&self) -> Option<&OwnedFd> {
+        self.handle.as_ref()
     }
 
     /// Opens it again, if it is closed.
     fn reopen(&mut self) -> Result<(), DaemonError> {
         if self.socket.is_none() && self.accepting.is_empty() {
-            self.socket = Some(open_socket(self.bound)?.0);
+            let (socket, handle, _) = open_socket(self.bound, &[])?;
+            (self.socket, self.handle) = (Some(socket), Some(handle));
         }
         Ok(())
     }
@@ -202,7 +219,7 @@ impl Listening {
 impl Daemon {
     fn listen(&mut self) -> Result<(), DaemonError> {
         for listener in self.plan.listeners.clone() {
-            let listening = Listening::open(&listener, &self.plan, self.tls.as_ref())?;
+            let listening = Listening::open(&listener, &self.plan, self.tls.as_ref(), &[])?;
             self.add(listening);
         }
         Ok(())
@@ -215,7 +232,7 @@ impl Daemon {
             .listens(listening.bound, if tls { "amqp/ssl" } else { "amqp" });
         match self.node.gate.is_open() {
             true => self.accept(&mut listening),
-            false => listening.socket = None,
+            false => listening.drop_socket(),
         }
         self.listening.push(listening);
     }
@@ -263,7 +280,7 @@ impl Daemon {
 
     fn serve_metrics(&mut self, address: SocketAddr) -> Result<(), DaemonError> {
         let failed = |source| DaemonError::Metrics { address, source };
-        let listener = listeners::listen(address).map_err(|error| failed(error.source))?;
+        let listener = listeners::listen(address, &[]).map_err(|error| failed(error.source))?;
         let listener = listener.into_std().map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         tracing::info!(%address, "serving metrics");
@@ -353,13 +370,16 @@ impl Daemon {
     }
 }
 
-/// A socket, and where it is.
-fn open_socket(address: SocketAddr) -> Result<(TcpListener, SocketAddr), DaemonError> {
-    let socket = listeners::listen(address)?;
-    let bound = socket
-        .local_addr()
-        .map_err(|source| listeners::ListenError { address, source })?;
-    Ok((socket, bound))
+/// A socket, itself once more, and where it is.
+fn open_socket(
+    address: SocketAddr,
+    leaving: &[&OwnedFd],
+) -> Result<(TcpListener, OwnedFd, SocketAddr), DaemonError> {
+    let failed = |source| listeners::ListenError { address, source };
+    let socket = listeners::listen(address, leaving)?;
+    let handle = socket.as_fd().try_clone_to_owned().map_err(failed)?;
+    let bound = socket.local_addr().map_err(failed)?;
+    Ok((socket, handle, bound))
 }
 
 /// Waits until nothing can be written any more, and says why.
