@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
+use warren_balance::hash::Known;
 
 pub use backend::{Assignment, Backend, Outage, Waiter, Wanted};
 pub use capture::{CAPTURE_MAX, Capture, LastRefused};
@@ -95,8 +96,8 @@ pub struct Snapshot {
     /// As [`Plan::tables`].
     pub tables: Vec<Arc<Table>>,
     /// Places in both lists of this snapshot, by name.
-    named_frontends: HashMap<Arc<str>, usize>,
-    named_backends: HashMap<Arc<str>, usize>,
+    named_frontends: HashMap<Arc<str>, usize, Known>,
+    named_backends: HashMap<Arc<str>, usize, Known>,
 }
 
 impl Live {

@@ -87,7 +87,10 @@ impl Request {
         if !known {
             return Err(Refused::Target);
         }
-        let Some((authority, host)) = target.authority.zip(self.host(octets)) else {
+        let Some(authority) = target.authority else {
+            return Ok(());
+        };
+        let Some(host) = self.host(octets) else {
             return Ok(());
         };
         let port = if self.is_connect(octets) {
@@ -146,7 +149,8 @@ impl Request {
                 query: None,
             };
         }
-        let (authority, rest) = match url.split_once("://") {
+        let scheme = || url.split_once("://");
+        let (authority, rest) = match (!url.starts_with('/')).then(scheme).flatten() {
             Some((scheme, rest)) if !scheme.contains(['/', '?']) => {
                 let (authority, _) = rest.split_once(['/', '?']).unwrap_or((rest, ""));
                 (Some(authority), rest.strip_prefix(authority).unwrap_or_default())

@@ -13,11 +13,32 @@ use crate::record::{HttpFacts, Record};
 /// What a request that was not understood is called.
 const BAD_REQUEST: &str = "<BADREQ>";
 
-/// Octets of a request line that are never written as they are, besides control characters: `"` and `#`.
-const URL: &[u8] = b"\"#";
+/// Octets that are not always written as they are, as bits of [`CLASSES`]: control characters;
+const CONTROL: u8 = 1;
+/// those that end a request line or its escapes, `"` and `#`;
+const URL: u8 = 2;
+/// those that could be taken for the end of a captured header;
+const HEADER: u8 = 4;
+/// those that `+E` escapes.
+const ESCAPED: u8 = 8;
 
-/// The same of a captured header: what could be taken for the end of its field.
-const HEADER: &[u8] = b"\"#{|}";
+/// What each octet is.
+const CLASSES: [u8; 256] = {
+    let mut classes = [0; 256];
+    let mut octet = 0;
+    while octet < classes.len() {
+        classes[octet] = match octet as u8 {
+            b'"' => URL | HEADER | ESCAPED,
+            b'#' => URL | HEADER,
+            b'{' | b'|' | b'}' => HEADER,
+            b'\\' | b']' => ESCAPED,
+            control if control.is_ascii_control() => CONTROL,
+            _ => 0,
+        };
+        octet += 1;
+    }
+    classes
+};
 
 impl Format {
     /// Appends what the template says for this request. `samples` answers `%[...]`: usually whoever holds the
@@ -93,7 +114,7 @@ impl Line<'_, '_> {
             Variable::Frontend => self.text(Some(record.frontend), flags),
             Variable::FrontendTransport => {
                 let suffix = if record.tls.is_some() { "~" } else { "" };
-                self.texts(&[record.frontend, suffix], flags, &[]);
+                self.texts(&[record.frontend, suffix], flags, 0);
             }
             Variable::Backend => self.text(Some(record.backend), flags),
             Variable::Server => self.text(Some(record.server), flags),
@@ -378,7 +399,7 @@ impl Line<'_, '_> {
 
     fn text(&mut self, text: Option<&str>, flags: Flags) {
         match text {
-            Some(text) if !text.is_empty() => self.texts(&[text], flags, &[]),
+            Some(text) if !text.is_empty() => self.texts(&[text], flags, 0),
             _ => self.nothing(flags),
         }
     }
@@ -392,7 +413,7 @@ impl Line<'_, '_> {
     }
 
     /// Some texts as one.
-    fn texts(&mut self, texts: &[&str], flags: Flags, encode: &[u8]) {
+    fn texts(&mut self, texts: &[&str], flags: Flags, encode: u8) {
         self.quote(flags);
         for text in texts {
             if text.bytes().any(|octet| self.is_special(octet, flags, encode)) {
@@ -418,38 +439,34 @@ impl Line<'_, '_> {
             return self.nothing(flags);
         }
         let octets = self.out.get(value..).unwrap_or_default();
-        let begin_special = octets.iter().position(|octet| is_special(*octet, flags, &[]));
+        let begin_special = octets.iter().position(|octet| is_special(*octet, flags, 0));
         if let Some(at) = begin_special {
             // Rare: what a client sent has characters that could be taken for the line's own.
             let rest = self.out.split_off(value + at);
-            rest.into_iter().for_each(|octet| self.octet(octet, flags, &[]));
+            rest.into_iter().for_each(|octet| self.octet(octet, flags, 0));
         }
         self.quote(flags);
     }
 
-    fn is_special(&self, octet: u8, flags: Flags, encode: &[u8]) -> bool {
+    fn is_special(&self, octet: u8, flags: Flags, encode: u8) -> bool {
         is_special(
             octet,
             flags,
-            if self.purpose == Purpose::Line {
-                encode
-            } else {
-                &[]
-            },
+            if self.purpose == Purpose::Line { encode } else { 0 },
         )
     }
 
     /// A control character in a line would be taken for its end, or speak to the terminal of who reads it; one in a
     /// header could end it.
-    fn octet(&mut self, octet: u8, flags: Flags, encode: &[u8]) {
+    fn octet(&mut self, octet: u8, flags: Flags, encode: u8) {
         match self.purpose {
             Purpose::Template if octet.is_ascii_control() => {}
-            Purpose::Line if octet.is_ascii_control() || encode.contains(&octet) => {
+            Purpose::Line if is(octet, CONTROL | encode) => {
                 self.out.push(b'#');
                 hexadecimal(u64::from(octet), 2, self.out);
             }
             _ => {
-                if flags.escaped && ESCAPED.contains(&octet) {
+                if flags.escaped && is(octet, ESCAPED) {
                     self.out.push(b'\\');
                 }
                 self.out.push(octet);
@@ -458,11 +475,13 @@ impl Line<'_, '_> {
     }
 }
 
-/// By `+E`.
-const ESCAPED: &[u8] = b"\"\\]";
+/// Whether an octet is in one of these classes.
+fn is(octet: u8, classes: u8) -> bool {
+    CLASSES[usize::from(octet)] & classes != 0
+}
 
-fn is_special(octet: u8, flags: Flags, encode: &[u8]) -> bool {
-    octet.is_ascii_control() || encode.contains(&octet) || (flags.escaped && ESCAPED.contains(&octet))
+fn is_special(octet: u8, flags: Flags, encode: u8) -> bool {
+    is(octet, CONTROL | encode | if flags.escaped { ESCAPED } else { 0 })
 }
 
 /// The name of this host.
@@ -483,6 +502,10 @@ pub(super) fn pid() -> u32 {
 }
 
 pub(super) fn decimal(mut value: u64, out: &mut Vec<u8>) {
+    // Most are.
+    if value < 10 {
+        return out.push(b'0' + value as u8);
+    }
     let mut digits = [0u8; 20];
     let mut begin = digits.len();
     loop {

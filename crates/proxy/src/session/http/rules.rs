@@ -430,7 +430,7 @@ pub(crate) fn backend(exchange: &Exchange, common: &Common, context: &mut Contex
 
 /// What hashes go by (`balance source|uri|hdr|url_param`). What is not there counts as the client's address.
 pub(crate) fn key(on: &HashOn, exchange: &Exchange, common: &Common) -> u64 {
-    let target = exchange.request.target(&exchange.head);
+    let target = || exchange.request.target(&exchange.head);
     let by_address = || {
         common
             .client_address
@@ -438,14 +438,14 @@ pub(crate) fn key(on: &HashOn, exchange: &Exchange, common: &Common) -> u64 {
     };
     match on {
         HashOn::Source => by_address(),
-        HashOn::Path => hash::of_bytes(target.path.as_bytes()),
+        HashOn::Path => hash::of_bytes(target().path.as_bytes()),
         HashOn::Url => hash::of_bytes(exchange.request.url(&exchange.head).as_bytes()),
         HashOn::Header(name) => exchange
             .request
             .fields(&exchange.head)
             .get(name)
             .map_or_else(by_address, hash::of_bytes),
-        HashOn::UrlParam(name) => target
+        HashOn::UrlParam(name) => target()
             .query
             .and_then(|query| parameter(query, name))
             .map_or_else(by_address, |value| hash::of_bytes(value.as_bytes())),
