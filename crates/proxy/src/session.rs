@@ -27,7 +27,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub(crate) use self::common::{Common, Leaving, Spent, Told};
+pub(crate) use self::common::{Common, Leaving, Reuse, Spent, Told};
 use self::connect::{Progress, Upstream};
 use self::endpoint::{Endpoint, Received};
 use self::http::Http;
@@ -105,8 +105,7 @@ impl Session {
             common: Common {
                 id: context.live.next_session(),
                 slot,
-                attempts: 0,
-                attempt: 0,
+                link: None,
                 client: Endpoint::accepted(arrival.socket),
                 server: None,
                 entrance: arrival.entrance,
@@ -125,15 +124,13 @@ impl Session {
                 retries: 0,
                 avoid: None,
                 wanted: None,
-                reuse: false,
-                reused: false,
+                reuse: Reuse::No,
                 redispatched: false,
                 termination: None,
                 changed: true,
                 lined_up: false,
                 unlogged: false,
                 rare: None,
-                refusal: None,
                 leaving: None,
             },
             stage: Stage::Opening(Opening::new()),
@@ -367,6 +364,7 @@ impl Session {
             common.log(amqp.as_ref(), true, context);
         }
         common.farewell();
+        common.leave_link(&mut context.links);
         common.leave_server(context);
         common.end_tracking(context);
         if let Some(backend) = &common.backend {

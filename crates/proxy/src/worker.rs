@@ -7,6 +7,7 @@ mod accept;
 pub(crate) mod context;
 mod export;
 mod leaving;
+pub(crate) mod links;
 mod mailbox;
 pub(crate) mod reactor;
 mod timers;

@@ -233,6 +233,11 @@ impl Backend {
         self.plan.load_full()
     }
 
+    /// Whether it remembers the servers of its clients.
+    pub(crate) fn sticks(&self) -> bool {
+        self.plan.load().stick.is_some()
+    }
+
     /// In the order of the file; those added at run time come last.
     #[must_use]
     pub fn servers(&self) -> Arc<Vec<Arc<Server>>> {

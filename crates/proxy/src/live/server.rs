@@ -243,6 +243,11 @@ impl Server {
         self.plan.load_full()
     }
 
+    /// Whether connections to it begin with a PROXY protocol header.
+    pub(crate) fn is_told_of_clients(&self) -> bool {
+        self.plan.load().send_proxy.is_some()
+    }
+
     /// What traffic says of it (`observe`): to be called by workers for each connection made or failed (`Layer4`) and
     /// for each answer, right or wrong (`Layer7`). A success ends the row of failures.
     pub fn observed(&self, layer: plan::Observe, good: bool) {

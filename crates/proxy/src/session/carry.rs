@@ -206,7 +206,6 @@ impl Common {
         };
         self.slip_away();
         self.server = None;
-        self.next_attempt();
         self.upstream = Upstream::begin(since);
         since
     }

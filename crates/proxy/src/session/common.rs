@@ -13,7 +13,8 @@ use crate::live::{Backend, Frontend, Server, Target};
 use crate::plan::{self, LogFormat, Mode};
 use crate::record::{AmqpFacts, Cause, Phase, Record, Refusal, Refused, Termination, Times, TlsFacts};
 use crate::worker::context::{Context, Entrance};
-use crate::worker::reactor::{Named, Place, Ready, Token};
+use crate::worker::links::{Link, Links, Whose};
+use crate::worker::reactor::{Named, Place, Token};
 
 /// What every session has, whatever it speaks.
 #[derive(Debug)]
@@ -21,10 +22,8 @@ pub(crate) struct Common {
     /// Its number in this process.
     pub(crate) id: u64,
     pub(super) slot: u32,
-    /// Attempts to reach a server so far, modulo [`Token::ATTEMPTS`]: tells their sockets' events apart.
-    pub(super) attempts: u8,
-    /// The one whose socket is in use.
-    pub(super) attempt: u8,
+    /// Of its server's socket; of one that it had before, which may be somebody else's by now.
+    pub(crate) link: Option<Link>,
     pub(crate) client: Endpoint,
     pub(crate) server: Option<Endpoint>,
     /// Where the client came in.
@@ -59,9 +58,8 @@ pub(crate) struct Common {
     /// The server that a cookie of the client's or a rule names. It is used whatever its state: whoever writes this has
     /// looked.
     pub(crate) wanted: Option<Arc<Server>>,
-    /// A connection that has served others will do, and one was taken.
-    pub(crate) reuse: bool,
-    pub(crate) reused: bool,
+    /// Whether a connection that has served other requests will do.
+    pub(crate) reuse: Reuse,
     /// Another server was taken after a failure.
     pub(crate) redispatched: bool,
     /// What ended it; the first cause counts.
@@ -72,8 +70,6 @@ pub(crate) struct Common {
     pub(crate) lined_up: bool,
     /// Nothing is to be logged, or it has been already.
     pub(crate) unlogged: bool,
-    /// Why it did not come in.
-    pub(crate) refusal: Option<Refusal>,
     /// What few sessions have.
     pub(super) rare: Option<Box<Rare>>,
     /// It is to end soon.
@@ -87,6 +83,20 @@ pub(crate) struct Rare {
     pub(crate) told: Option<Told>,
     /// Where it is counted.
     pub(crate) tracked: Vec<Tracked>,
+    /// Why it did not come in.
+    pub(crate) refusal: Option<Refusal>,
+}
+
+/// Of a connection to a server that has served other requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Reuse {
+    /// It has to be a new one.
+    #[default]
+    No,
+    /// It will do.
+    Welcome,
+    /// It was taken.
+    Taken,
 }
 
 /// What a PROXY protocol header said.
@@ -139,25 +149,25 @@ impl Common {
         Token::new(Named::Client(self.place()))
     }
 
-    /// The token of its server's socket, once [`Common::next_attempt`] was called.
-    pub(crate) const fn server_token(&self) -> Token {
-        Token::new(Named::Server(self.place(), self.attempt))
+    /// The token of a new socket towards a server. Events of an earlier one come to nobody from now on.
+    pub(crate) fn next_link(&mut self, links: &mut Links) -> Token {
+        self.leave_link(links);
+        let (link, token) = links.open(self.place());
+        self.link = Some(link);
+        token
     }
 
-    /// Events of earlier sockets towards a server are not ours from now on.
-    pub(crate) const fn next_attempt(&mut self) {
-        self.attempts = (self.attempts + 1) % Token::ATTEMPTS;
-        self.attempt = self.attempts;
+    /// Its server's socket is one that was idle.
+    pub(super) fn take_link(&mut self, link: Link, links: &mut Links) {
+        self.leave_link(links);
+        links.give(link, Whose::Session(self.place()));
+        self.link = Some(link);
     }
 
-    /// An event of the server's socket; false if it is one of an earlier attempt.
-    pub(crate) fn note_server(&mut self, attempt: u8, ready: Ready) -> bool {
-        match &mut self.server {
-            Some(server) if attempt == self.attempt => {
-                server.note(ready);
-                true
-            }
-            _ => false,
+    /// It has no socket towards a server any more.
+    pub(crate) fn leave_link(&mut self, links: &mut Links) {
+        if let Some(link) = self.link.take() {
+            links.close(link, Whose::Session(self.place()));
         }
     }
 
@@ -399,7 +409,11 @@ impl Common {
             http: None,
             amqp: None,
             session: self.id,
-            refused: self.refusal.map(|why| self.refused(why, plan)),
+            refused: self
+                .rare
+                .as_ref()
+                .and_then(|rare| rare.refusal)
+                .map(|why| self.refused(why, plan)),
         }
     }
 

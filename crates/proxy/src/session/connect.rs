@@ -245,17 +245,15 @@ fn open(common: &mut Common, context: &mut Context, since: u64) -> Option<Progre
             Phase::Connect,
         )));
     };
-    let plan = backend.plan();
     common.server = None;
-    let before = common.attempt;
-    common.next_attempt();
     common.target = server.target.load_full();
     let Some(target) = common.target.clone() else {
         return failed(common, context, since, Failure::Refused);
     };
-    if super::http::reuse(common, &server, &target, before, context) {
+    if super::http::reuse(common, &server, &target, context) {
         return Some(Progress::Joined);
     }
+    let plan = backend.plan();
     server.tally.of(context.worker).connects.count();
     backend.tally.of(context.worker).connects.count();
     let (socket, connecting) = match socket_to(&target, &server, &plan.keepalive) {
@@ -265,7 +263,8 @@ fn open(common: &mut Common, context: &mut Context, since: u64) -> Option<Progre
         }
         Err(_) => return failed(common, context, since, Failure::Refused),
     };
-    if context.reactor.add(&socket, common.server_token()).is_err() {
+    let token = common.next_link(&mut context.links);
+    if context.reactor.add(&socket, token).is_err() {
         return failed(common, context, since, Failure::Resource);
     }
     let endpoint = if connecting {
@@ -431,7 +430,6 @@ fn failed(common: &mut Common, context: &mut Context, since: u64, failure: Failu
         )));
     };
     common.server = None;
-    common.next_attempt();
     let plan = backend.plan();
     if failure != Failure::Resource {
         server.observed(Observe::Layer4, false);

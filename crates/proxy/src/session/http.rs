@@ -46,21 +46,20 @@ use warren_balance::http::{Body, Limits, Persistence, Response};
 
 pub(crate) use self::exchange::Exchange;
 use self::lost::Lost;
-use self::pool::Pool;
+use self::pool::{Idle, Pool};
 use self::rules::{Reply, Verdict};
 pub(crate) use self::template::express;
 use super::connect::{self, Progress, Upstream, millis};
 use super::endpoint::{Endpoint, Received};
 use super::relay::Relay;
 use super::tracking::{self, Event};
-use super::{Common, Flow, Side, Spent};
+use super::{Common, Flow, Reuse, Side, Spent};
 use crate::live::{Server, Target};
 use crate::logs::Dates;
 use crate::plan;
 use crate::record::{Cause, Phase, Termination};
 use crate::worker::Service;
 use crate::worker::context::Context;
-use crate::worker::reactor::{Place, Ready};
 
 /// Buffers that one direction may move before other sessions have their turn.
 const BUFFERS_PER_TURN: usize = 8;
@@ -83,13 +82,6 @@ pub(crate) struct Shared {
     response: Response,
     /// Heads that have to be changed.
     scratch: Vec<u8>,
-}
-
-impl Shared {
-    /// An event of a socket that no session takes for its own.
-    pub(crate) fn note(&mut self, place: Place, attempt: u8, ready: Ready) {
-        self.pool.note((place, attempt), ready);
-    }
 }
 
 /// One client and its requests.
@@ -366,7 +358,8 @@ impl Http {
             return Err(Some(Reply::Drop));
         }
         tracking::happened(Event::Request, Some(exchange), common, context);
-        if plan.monitor_uri.as_deref() == Some(exchange.request.url(&exchange.head)) {
+        let url = || exchange.request.url(&exchange.head);
+        if plan.monitor_uri.as_deref().is_some_and(|uri| uri == url()) {
             exchange.quiet = true;
             let unwell = rules::any_holds(&plan.monitor_fail, exchange, common, context);
             return Err(unwell.then_some(Reply::Unwell));
@@ -436,9 +429,9 @@ impl Http {
         let opened = std::os::unix::net::UnixStream::pair().and_then(|(ours, theirs)| {
             ours.set_nonblocking(true)?;
             theirs.set_nonblocking(true)?;
-            common.next_attempt();
             let ours = std::os::fd::OwnedFd::from(ours);
-            context.reactor.add(&ours, common.server_token())?;
+            let token = common.next_link(&mut context.links);
+            context.reactor.add(&ours, token)?;
             Ok((ours, theirs))
         });
         let visited = opened.ok().and_then(|(ours, theirs)| {
@@ -472,7 +465,11 @@ impl Http {
             return Next::End;
         };
         let again = exchange.replayable && exchange.request.is_idempotent(&exchange.head);
-        common.reuse = !exchange.fresh && (again || self.requests > 1);
+        common.reuse = if !exchange.fresh && (again || self.requests > 1) {
+            Reuse::Welcome
+        } else {
+            Reuse::No
+        };
         match connect::advance(common, context) {
             Progress::Pending => {
                 if common.client.may_have_left() && self.watch_client(common, context).is_err() {
@@ -551,23 +548,27 @@ impl Http {
             return Next::Again;
         }
         let whole = exchange.upload.is_finished();
-        let attempt = common.attempt;
-        if let (Some(endpoint), Some(server), Some(target)) =
-            (common.server.take(), &common.assigned, &common.target)
-            && exchange.keep_server
-            && server.plan().send_proxy.is_none()
+        if let (Some(endpoint), Some(link), Some(server), Some(target)) = (
+            common.server.take(),
+            common.link,
+            &common.assigned,
+            &common.target,
+        ) && exchange.keep_server
+            && !server.is_told_of_clients()
             && whole
             && exchange.up.is_empty()
             && !exchange.moved_up.owes()
             && !endpoint.ended
             && !endpoint.has_hung_up()
         {
-            let owner = (common.place(), attempt);
-            let (server, target) = (Arc::clone(server), Arc::clone(target));
-            context
-                .http
-                .pool
-                .put(server, target, owner, endpoint, context.now);
+            let idle = Idle::new(
+                Arc::clone(server),
+                Arc::clone(target),
+                link,
+                endpoint,
+                context.now,
+            );
+            context.http.pool.put(idle, &mut context.links);
         }
         let keep = exchange.keep_client && whole && !self.ending;
         self.kept = exchange.take_kept().filter(|_| keep);
@@ -680,36 +681,22 @@ fn linger(thrown: &mut usize, common: &mut Common, context: &mut Context) -> Nex
     Next::Stay
 }
 
-/// An idle connection to the server that was chosen, if there may be one: the session's own rather than another's, if
-/// that was its attempt `before`.
+/// An idle connection to the server that was chosen, if there may be one: the session's last one rather than another.
 pub(super) fn reuse(
     common: &mut Common,
     server: &Arc<Server>,
     target: &Target,
-    before: u8,
     context: &mut Context,
 ) -> bool {
     // One that was told who the client is belongs to that client.
-    if !common.reuse || server.plan().send_proxy.is_some() {
+    if common.reuse != Reuse::Welcome || server.is_told_of_clients() {
         return false;
     }
-    let own = (common.place(), before);
-    let Some(idle) = context.http.pool.take(server, target, own) else {
+    let (pool, links) = (&mut context.http.pool, &mut context.links);
+    let Some((endpoint, link)) = pool.take(server, target, common.link, links) else {
         return false;
     };
-    let (place, attempt) = idle.owner;
-    if place == common.place() {
-        common.attempt = attempt;
-    } else {
-        common.next_attempt();
-        if context
-            .reactor
-            .rename(&idle.endpoint, common.server_token())
-            .is_err()
-        {
-            return false;
-        }
-    }
+    common.take_link(link, links);
     for tally in [
         Some(&server.tally),
         common.backend.as_ref().map(|backend| &backend.tally),
@@ -719,8 +706,8 @@ pub(super) fn reuse(
     {
         tally.of(context.worker).reuses.count();
     }
-    common.server = Some(idle.endpoint);
-    common.reused = true;
+    common.server = Some(endpoint);
+    common.reuse = Reuse::Taken;
     common.spent.connect = Spent::since(context.now, context.now);
     common.upstream = Upstream::Joined;
     true

@@ -276,7 +276,7 @@ fn follow(
 
 /// It does not come in, and the log says why.
 fn refuse(common: &mut Common, why: Refusal) -> Termination {
-    common.refusal = Some(why);
+    common.rare().refusal = Some(why);
     Termination::new(Cause::Proxy, Phase::Request)
 }
 

@@ -9,8 +9,9 @@ use tokio::sync::mpsc;
 use warren_balance::Key;
 
 use super::export::Travel;
+use super::links::Links;
 use super::mailbox::MailboxSender;
-use super::reactor::{Place, Reactor};
+use super::reactor::{Place, Reactor, Ready};
 use super::timers::Timers;
 use super::{Command, Log, Visit};
 use crate::live::{self, Backend, Gauge, Live, Server, Snapshot, Waiter};
@@ -68,6 +69,7 @@ pub(crate) struct Context {
     /// Octets pass through here; nothing stays.
     pub(crate) buffer: Box<[u8]>,
     pub(crate) reactor: Reactor,
+    pub(crate) links: Links,
     pub(crate) timers: Timers,
     pub(crate) pipes: Pipes,
     pub(crate) log: Box<dyn Log>,
@@ -102,6 +104,7 @@ impl Context {
             now,
             buffer: vec![0; buffer].into(),
             reactor: Reactor::new()?,
+            links: Links::default(),
             timers: Timers::new(now),
             pipes: Pipes::counted(live.pipes.get(worker).cloned().unwrap_or_default()),
             log,
@@ -149,6 +152,16 @@ impl Context {
     pub(crate) fn plan_of_backend(&self, backend: &Backend) -> Arc<plan::Backend> {
         let plan = self.snapshot.backend_plan(&backend.name);
         plan.map_or_else(|| backend.plan(), Arc::clone)
+    }
+
+    /// An event of an idle connection to a server.
+    pub(crate) fn note_idle(&mut self, key: u32, ready: Ready) {
+        self.http.pool.note(key, ready, &mut self.links);
+    }
+
+    /// Drops connections to servers that were idle for long enough.
+    pub(crate) fn drop_idle(&mut self) {
+        self.http.pool.expire(self.now, &mut self.links);
     }
 
     /// The session could go on, once others have had their turn.
@@ -205,13 +218,13 @@ impl Context {
 
     /// The server this client had before, if the backend remembers.
     pub(crate) fn stuck_to(&self, backend: &Backend, common: &Common) -> Option<Arc<Server>> {
-        backend.plan().stick?;
-        backend.stuck(self.time(), &Key::from(common.client_address?.ip()))
+        let address = common.client_address.filter(|_| backend.sticks())?;
+        backend.stuck(self.time(), &Key::from(address.ip()))
     }
 
     /// Remembers the server of this client, if the backend does so.
     pub(crate) fn stick(&self, backend: &Backend, common: &Common, server: &Arc<Server>) {
-        if let (Some(_), Some(address)) = (backend.plan().stick, common.client_address) {
+        if let Some(address) = common.client_address.filter(|_| backend.sticks()) {
             backend.stick_to(self.time(), &Key::from(address.ip()), server);
         }
     }

@@ -163,6 +163,7 @@ impl Worker {
                 self.context.reactor.remove(server);
             }
             self.context.timers.disarm(slot as u32);
+            session.common.leave_link(&mut self.context.links);
             packed.push(Packed {
                 record,
                 session: Box::new(self.sessions.remove(slot)),
@@ -194,9 +195,11 @@ impl Worker {
             .context
             .reactor
             .add(&session.common.client, session.common.client_token());
-        if let Some(server) = &session.common.server {
-            let token = session.common.server_token();
-            watched = watched.and_then(|()| self.context.reactor.add(server, token));
+        if session.common.server.is_some() {
+            let token = session.common.next_link(&mut self.context.links);
+            let server = session.common.server.as_ref();
+            watched = watched
+                .and_then(|()| server.map_or(Ok(()), |server| self.context.reactor.add(server, token)));
         }
         let place = session.common.place();
         entry.insert(session);

@@ -1,22 +1,25 @@
 //! What a worker asks the kernel about many sockets at once: epoll, edge-triggered.
 //!
-//! A socket is registered once, when a session gets it, and leaves by being closed. Its token names the session, which
-//! of its two sockets it is, and a generation, so that an event that was fetched before its session ended harms nobody.
+//! A socket is registered once, when it is opened, and leaves by being closed. Its token names a session or a [`Link`],
+//! and a generation, so that an event that was fetched before its socket was closed harms nobody.
 //! Events are hints: only the next `recv` or `send` says what is the case.
 //!
 //! These few calls are all that the rest knows of epoll.
 
 use std::io;
+use std::num::NonZeroU32;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 
+use super::links::Link;
+
 /// Events fetched at once.
 const EVENTS_MAX: usize = 512;
 
-/// Whom an event concerns: `generation (32) | slot (24) | attempt (6) | kind (2)`.
+/// Whom an event concerns: `generation (32) | slot (30) | kind (2)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Token(u64);
 
@@ -25,8 +28,8 @@ pub(crate) struct Token(u64);
 pub(crate) enum Named {
     /// A session's client.
     Client(Place),
-    /// A session's server; of several attempts to reach one, this one (modulo [`Token::ATTEMPTS`]).
-    Server(Place, u8),
+    /// A socket towards a server: its link, and which of those that had it.
+    Server(Link, u32),
     /// A listener, by its number.
     Listener(u32),
     /// The mailbox.
@@ -61,33 +64,27 @@ impl Place {
 }
 
 impl Token {
-    /// Attempts are told apart modulo this.
-    pub(crate) const ATTEMPTS: u8 = 64;
-
     pub(crate) const fn new(named: Named) -> Self {
-        let (generation, slot, attempt, kind) = match named {
-            Named::Client(place) => (place.generation, place.slot, 0, 0),
-            Named::Server(place, attempt) => (place.generation, place.slot, attempt, 1),
-            Named::Listener(number) => (0, number, 0, 2),
-            Named::Mailbox => (0, 0, 0, 3),
+        let (generation, slot, kind) = match named {
+            Named::Client(place) => (place.generation, place.slot, 0),
+            Named::Server(link, socket) => (socket, link.0.get(), 1),
+            Named::Listener(number) => (0, number, 2),
+            Named::Mailbox => (0, 0, 3),
         };
-        Self((generation as u64) << 32 | (slot as u64) << 8 | (attempt as u64) << 2 | kind)
+        Self((generation as u64) << 32 | (slot as u64) << 2 | kind)
     }
 
-    /// Whether it names a session's server.
+    /// Whether it names a socket towards a server.
     const fn is_server(self) -> bool {
         matches!(self.named(), Named::Server(..))
     }
 
     pub(crate) const fn named(self) -> Named {
-        let place = Place {
-            slot: (self.0 >> 8) as u32 & 0x00ff_ffff,
-            generation: (self.0 >> 32) as u32,
-        };
-        match self.0 & 3 {
-            0 => Named::Client(place),
-            1 => Named::Server(place, (self.0 >> 2) as u8 & (Self::ATTEMPTS - 1)),
-            2 => Named::Listener(place.slot),
+        let (slot, generation) = ((self.0 as u32) >> 2, (self.0 >> 32) as u32);
+        match (self.0 & 3, NonZeroU32::new(slot)) {
+            (0, _) => Named::Client(Place { slot, generation }),
+            (1, Some(slot)) => Named::Server(Link(slot), generation),
+            (2, _) => Named::Listener(slot),
             _ => Named::Mailbox,
         }
     }
@@ -132,17 +129,6 @@ impl Reactor {
     pub(crate) fn add(&self, socket: impl AsFd, token: Token) -> io::Result<()> {
         let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
         Ok(epoll::add(
-            &self.epoll,
-            socket,
-            EventData::new_u64(token.0),
-            flags,
-        )?)
-    }
-
-    /// The socket goes to another session.
-    pub(crate) fn rename(&self, socket: impl AsFd, token: Token) -> io::Result<()> {
-        let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
-        Ok(epoll::modify(
             &self.epoll,
             socket,
             EventData::new_u64(token.0),
@@ -225,7 +211,7 @@ mod tests {
         };
         for named in [
             Named::Client(place),
-            Named::Server(place, Token::ATTEMPTS - 1),
+            Named::Server(Link::LAST, u32::MAX),
             Named::Listener(7),
             Named::Mailbox,
         ] {
@@ -239,11 +225,12 @@ mod tests {
         let (reactor, mut events) = (Reactor::new().unwrap(), Events::default());
         let pairs: Vec<_> = (0..6).map(|_| UnixStream::pair().unwrap()).collect();
         let place = |slot| Place { slot, generation: 1 };
+        let link = |slot| Link(NonZeroU32::new(slot).unwrap());
         let tokens = [
             Named::Client(place(0)),
-            Named::Server(place(0), 0),
+            Named::Server(link(1), 1),
             Named::Mailbox,
-            Named::Server(place(1), 3),
+            Named::Server(link(2), 1),
             Named::Client(place(1)),
             Named::Listener(0),
         ];

@@ -8,6 +8,7 @@ use slab::Slab;
 use super::accept::Doors;
 use super::context::{Context, Message};
 use super::leaving::{Group, Leavings};
+use super::links::Whose;
 use super::mailbox::Mailbox;
 use super::reactor::{Events, Named, Place, Ready, Token};
 use super::vanished::Watch;
@@ -104,7 +105,7 @@ impl Worker {
             self.hear(message);
         }
         self.doors.reopen(false, &self.context);
-        self.context.http.pool.expire(self.context.now);
+        self.context.drop_idle();
         let sessions = self.sessions.iter().map(|(_, session)| session);
         self.watch.look(sessions, self.context.now);
         self.context.log.flush();
@@ -132,20 +133,17 @@ impl Worker {
                 session.common.client.note(ready);
                 session.drive(context)
             }),
-            Named::Server(place, attempt) => {
-                let mut in_use = false;
-                self.with(place, |session, context| {
-                    in_use = session.common.note_server(attempt, ready);
-                    if in_use {
-                        session.drive(context)
-                    } else {
-                        Flow::Stay
+            Named::Server(link, socket) => match self.context.links.hears(link, socket) {
+                Some(Whose::Session(place)) => self.with(place, |session, context| {
+                    match &mut session.common.server {
+                        Some(server) => server.note(ready),
+                        None => return Flow::Stay,
                     }
-                });
-                if !in_use {
-                    self.context.http.note(place, attempt, ready);
-                }
-            }
+                    session.drive(context)
+                }),
+                Some(Whose::Idle(key)) => self.context.note_idle(key, ready),
+                None => {}
+            },
             Named::Listener(number) => self.doors.accept(number, &mut self.context),
             Named::Mailbox => {
                 for message in self.mailbox.take() {

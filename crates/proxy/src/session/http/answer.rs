@@ -262,7 +262,6 @@ impl Http {
         }
         let understood = exchange.understood;
         common.server = None;
-        common.next_attempt();
         let next = self.said(exchange, status, common, context);
         let sent = usize::try_from(common.bytes[1]).unwrap_or(usize::MAX);
         if understood {

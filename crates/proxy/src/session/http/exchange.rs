@@ -14,7 +14,7 @@ use crate::record::{Cause, HttpFacts, Record, Termination, Times};
 use crate::session::connect::Upstream;
 use crate::session::endpoint::Endpoint;
 use crate::session::tracking::Tracked;
-use crate::session::{Common, Spent};
+use crate::session::{Common, Reuse, Spent};
 use crate::worker::Service;
 use crate::worker::context::Context;
 
@@ -313,7 +313,7 @@ impl Exchange {
     /// The server's connection stands.
     pub(super) fn join(&mut self, common: &mut Common, context: &Context) {
         self.joined = Some(context.now);
-        self.reused = std::mem::take(&mut common.reused);
+        self.reused = std::mem::take(&mut common.reuse) == Reuse::Taken;
         if self.log_asks() {
             self.source = common.server.as_ref().and_then(Endpoint::local);
         }

@@ -76,7 +76,7 @@ impl Between {
         });
         let peers = Arc::new(Peers::new(Vec::new()));
         let (visits, _) = mpsc::channel(1);
-        let context = Context::new(live, 0, peers, Box::new(NoLog), visits).unwrap();
+        let mut context = Context::new(live, 0, peers, Box::new(NoLog), visits).unwrap();
         let [(client, ours), (server, theirs)] = [(); 2].map(|()| connected(window));
         let arrival = Arrival {
             socket: ours,
@@ -84,13 +84,12 @@ impl Between {
             entrance,
         };
         let mut common = Session::new(arrival, 0, &context).common;
-        common.next_attempt();
         common.server = Some(Endpoint::connecting(theirs));
         context
             .reactor
             .add(&common.client, common.client_token())
             .unwrap();
-        let token = common.server_token();
+        let token = common.next_link(&mut context.links);
         context
             .reactor
             .add(common.server.as_ref().unwrap(), token)
@@ -156,9 +155,7 @@ impl Between {
         for (token, ready) in self.events.by_side() {
             match token.named() {
                 Named::Client(_) => self.common.client.note(ready),
-                Named::Server(_, attempt) => {
-                    self.common.note_server(attempt, ready);
-                }
+                Named::Server(..) => self.common.server.as_mut().unwrap().note(ready),
                 other => panic!("{other:?}"),
             }
         }
