@@ -18,6 +18,9 @@ mod forward;
 
 /// Segments with nothing live in them are worth ending the open one early if there are so many.
 const DEAD_MAX: usize = 4;
+/// Segments that are free when there are spares enough, and are kept all the same: a spare is made as soon as one is taken, before the next
+/// segment becomes free.
+const USED_AGAIN: usize = 2;
 /// While the disk is full that many are: one takes the place of the open one, what is left is gained.
 const TOGETHER: usize = 2;
 
@@ -168,7 +171,11 @@ impl Keeper {
         let path = shared.path(Kind::Frames, segment);
         let file = shared.forget_files(segment);
         let lasts = self.lasts();
-        let wanted = shared.space.lock().spares.len() < shared.options.spares;
+        let wanted = {
+            let space = shared.space.lock();
+            let more = if space.full { 0 } else { USED_AGAIN };
+            space.spares.len() < shared.options.spares + more
+        };
         let octets = shared.options.segment_octets;
         match file.filter(|file| wanted && file.size().is_ok_and(|size| size == octets)) {
             Some(file) => {

@@ -1,14 +1,18 @@
 //! A log with its threads, on a simulated disk and on the real one.
 
+use std::any::Any;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
+use std::{fs, io};
 
 use bytes::Bytes;
 use warren_store::{
-    AppendError, Batch, Disk, Durability, Log, Message, MessageId, OpenError, Options, Place, Progress,
-    RealDisk, Recovered, SimulatedDisk, StreamId, Ticket, Weather,
+    AppendError, Batch, Disk, DiskFile, Durability, Log, Message, MessageId, OpenError, Options, Place,
+    Progress, RealDisk, Recovered, SimulatedDisk, StreamId, Ticket, Weather,
 };
 
 const QUEUE: StreamId = StreamId(7);
@@ -283,6 +287,87 @@ fn a_consumed_backlog_gives_its_segments_back() {
         (recovered.streams[0].messages, recovered.streams[0].next),
         (0, 3000)
     );
+}
+
+/// A disk that counts the files that were made for segments.
+struct Counted {
+    disk: RealDisk,
+    made: AtomicUsize,
+}
+
+impl Disk for Counted {
+    fn create(&self, path: &Path, size: u64) -> io::Result<Arc<dyn DiskFile>> {
+        if size == small().segment_octets {
+            self.made.fetch_add(1, Ordering::Relaxed);
+        }
+        let file = self.disk.create(path, size)?;
+        let octets = fs::metadata(path)?.blocks() * 512;
+        assert!(octets >= size, "{octets} of {size} octets are there");
+        Ok(file)
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        self.disk.open(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.disk.rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        self.disk.remove(path)
+    }
+
+    fn create_directory(&self, path: &Path) -> io::Result<()> {
+        self.disk.create_directory(path)
+    }
+
+    fn sync_directory(&self, path: &Path) -> io::Result<()> {
+        self.disk.sync_directory(path)
+    }
+
+    fn list(&self, directory: &Path) -> io::Result<Vec<String>> {
+        self.disk.list(directory)
+    }
+
+    fn free(&self, path: &Path) -> io::Result<u64> {
+        self.disk.free(path)
+    }
+
+    fn lock(
+        &self,
+        path: &Path,
+        holder: &str,
+    ) -> Result<Box<dyn Any + Send + Sync>, Result<String, io::Error>> {
+        self.disk.lock(path, holder)
+    }
+
+    fn random(&self) -> io::Result<[u8; 16]> {
+        self.disk.random()
+    }
+}
+
+#[test]
+fn files_have_their_room_from_the_start_and_are_used_again() {
+    const SEGMENTS: u64 = 100;
+    let directory = tempfile::tempdir().unwrap();
+    let counted = Arc::new(Counted {
+        disk: RealDisk,
+        made: AtomicUsize::new(0),
+    });
+    let disk: Arc<dyn Disk> = counted.clone();
+    let (log, _) = open(&disk, directory.path());
+    let mut next = 0;
+    while log.statistics().segments_used < SEGMENTS {
+        for _ in 0..50 {
+            log.append(message(next, &[1; 1000])).unwrap();
+            next += 1;
+        }
+        log.wait(log.settle(QUEUE, &[0..=next - 1]).unwrap()).unwrap();
+    }
+    let made = counted.made.load(Ordering::Relaxed);
+    println!("{made} files were made for {SEGMENTS} segments");
+    assert!(made < 20, "{made} files were made for {SEGMENTS} segments");
 }
 
 #[test]
