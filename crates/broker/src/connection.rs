@@ -5,11 +5,13 @@
 
 mod ending;
 mod frames;
+mod greeting;
 mod handshake;
 mod large;
 #[cfg(test)]
 mod tests;
 mod throttle;
+mod wire;
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
@@ -19,7 +21,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::ReadBuf;
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 use warren_amqp::frame::{Chunk, FrameError, Splitter};
 use warren_amqp::outbox::Outbox;
@@ -38,8 +40,10 @@ use crate::node::Node;
 use crate::output::{ALARM, ANSWERS_MAX, CLOSE, OVERDUE, REPORT, STOP, WRITTEN};
 use crate::registry::Churn;
 use crate::seats::Seat;
+pub(crate) use greeting::Greeting;
 use large::Large;
 use throttle::Throttle;
+pub(crate) use wire::Wire;
 
 /// Octets taken from the socket at once.
 const READ: usize = 64 * 1024;
@@ -54,7 +58,7 @@ const TURN: Duration = Duration::from_millis(1);
 const TURN_OCTETS: usize = 256 * 1024;
 
 /// Serves one client until it goes.
-pub(crate) async fn run<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, arrival: Arrival, node: Arc<Node>) {
+pub(crate) async fn run<S: Wire>(mut stream: S, arrival: Arrival, node: Arc<Node>) {
     let (peer, timeout) = (arrival.peer, node.settings().handshake_timeout);
     let opened = match tokio::time::timeout(timeout, handshake::open(&mut stream, &arrival, &node)).await {
         Ok(Ok(opened)) => opened,
@@ -72,6 +76,9 @@ pub(crate) async fn run<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, arriva
     let mut connection = Connection::new(stream, opened);
     let why = connection.serve().await;
     connection.end_in_turn().await;
+    if connection.done {
+        connection.stream.end();
+    }
     node.registry.ended(connection.client.number);
     match why {
         Ok(()) => tracing::info!(%peer, %user, %vhost, "connection closed"),
@@ -124,7 +131,7 @@ struct Connection<S> {
     takes_leave: bool,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+impl<S: Wire> Connection<S> {
     fn new(stream: S, opened: handshake::Opened) -> Self {
         let tick = (!opened.heartbeat.is_zero()).then(|| {
             let half = opened.heartbeat / 2;
@@ -289,7 +296,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let mut slices = [IoSlice::new(&[]); SLICES];
             let count = self.writing.chunks_vectored(&mut slices);
             let slices = slices.get(..count).unwrap_or_default();
-            match Pin::new(&mut self.stream).poll_write_vectored(cx, slices)? {
+            let stream = Pin::new(&mut self.stream);
+            let written = match self.done {
+                true => stream.poll_write_last(cx, slices),
+                false => stream.poll_write_vectored(cx, slices),
+            };
+            match written? {
                 Poll::Ready(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Poll::Ready(count) => {
                     self.wrote = true;

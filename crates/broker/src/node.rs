@@ -23,6 +23,7 @@ use warren_model::{MessageId, Meta, Name, QueueId, Refusal};
 use crate::alarms::{Alarms, DiskLimit, MemoryLimit};
 use crate::auth::{Auth, Mechanism};
 use crate::clock::{now, time_of_day};
+use crate::connection::Greeting;
 use crate::dead_letter;
 use crate::exclusive::Exclusive;
 use crate::firehose::Firehose;
@@ -135,6 +136,8 @@ pub struct Node {
     pub(crate) firehose: Firehose,
     /// Whether clients may come in.
     pub(crate) gate: Gate,
+    /// What they hear first.
+    pub(crate) greeting: Greeting,
     /// Turns of connections that end, [`ENDING_MAX`] at a time.
     ending: Semaphore,
     exclusive: Exclusive,
@@ -187,6 +190,7 @@ impl Node {
             seats: Seats::default(),
             firehose: Firehose::default(),
             gate: Gate::default(),
+            greeting: Greeting::default(),
             ending: Semaphore::new(ENDING_MAX),
             exclusive: Exclusive::default(),
             log,

@@ -77,13 +77,16 @@ pub struct TlsFacts {
     pub user: Option<String>,
 }
 
+/// Octets that clients mostly need to say of themselves.
+const PROPERTIES: usize = 512;
+
 impl Facts {
     /// What a client said, as it is kept.
     pub(crate) fn octets(properties: &Table) -> Bytes {
         if properties.is_empty() {
             return Bytes::new();
         }
-        let mut octets = BytesMut::new();
+        let mut octets = BytesMut::with_capacity(PROPERTIES);
         properties.encode(&mut octets);
         Bytes::copy_from_slice(octets.get(size_of::<u32>()..).unwrap_or_default())
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::DuplexStream;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
@@ -120,11 +120,8 @@ async fn admit(
     }
 }
 
-/// Serves one client, however his octets come, until he goes. No listener and none of the node's clocks are needed.
-pub async fn serve_stream<S>(node: Arc<Node>, stream: S, peer: SocketAddr, local: SocketAddr)
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
+/// Serves one client in this process until he goes. No listener and none of the node's clocks are needed.
+pub async fn serve_stream(node: Arc<Node>, stream: DuplexStream, peer: SocketAddr, local: SocketAddr) {
     connection::run(stream, Arrival::direct(peer, local), node).await;
 }
 

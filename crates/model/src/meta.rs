@@ -258,6 +258,12 @@ impl Meta {
         self.vhosts.get(name)
     }
 
+    /// A vhost, and its name as all share it.
+    #[must_use]
+    pub fn vhost_entry(&self, name: &str) -> Option<(&Name, &Vhost)> {
+        self.vhosts.get_key_value(name)
+    }
+
     /// All vhosts, by name.
     pub fn vhosts(&self) -> impl Iterator<Item = (&Name, &Vhost)> {
         self.vhosts.iter()

@@ -4,12 +4,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 use warren_amqp::{Exception, MethodId, ReplyCode, channel, connection};
 
-use super::Connection;
 use super::throttle::Throttle;
+use super::{Connection, Wire};
 use crate::channel::Around;
 use crate::ledger::Ledger;
 use crate::overdue;
@@ -18,7 +17,7 @@ use crate::registry::State;
 /// How long a client may take to answer that its connection closes.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+impl<S: Wire> Connection<S> {
     /// The client did something wrong on a channel: the channel ends.
     pub(super) fn close_channel(&mut self, number: u16, exception: &Exception) {
         tracing::warn!(user = %self.client.user, vhost = %self.client.vhost, channel = number, reason = %exception.text, "channel closed");

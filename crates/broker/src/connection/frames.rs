@@ -1,6 +1,5 @@
 //! What frames say, carried out in the order in which they come: those of the connection itself, and those of its channels.
 
-use tokio::io::{AsyncRead, AsyncWrite};
 use warren_amqp::content::Accepted;
 use warren_amqp::frame::{Chunk, FrameError, FrameKind, Place, unexpected};
 use warren_amqp::hot::Hot;
@@ -8,12 +7,12 @@ use warren_amqp::reply::Weight;
 use warren_amqp::{Exception, Method, MethodId, ReplyCode, basic, channel, connection};
 use warren_model::Refusal;
 
-use super::Connection;
+use super::{Connection, Wire};
 use crate::channel::settle::How;
 use crate::channel::{Around, Channel, unimplemented};
 use crate::client::exception;
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+impl<S: Wire> Connection<S> {
     /// Does what the frames say that have been read.
     pub(super) fn process(&mut self) {
         loop {

@@ -4,17 +4,16 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BytesMut};
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout_at};
 use warren_amqp::frame::{FrameError, FrameKind, Item, Splitter};
 use warren_amqp::outbox::Outbox;
 use warren_amqp::protocol::ProtocolHeader;
-use warren_amqp::{Exception, FrameMax, Method, ReplyCode, Table, Value, connection};
+use warren_amqp::{Exception, FrameMax, Method, ReplyCode, connection};
 use warren_model::Name;
 
-use super::short;
 use crate::arrival::Arrival;
 use crate::auth::{LoginRefused, mechanisms};
 use crate::client::{Client, Rights};
@@ -83,14 +82,12 @@ pub(super) async fn open<S: AsyncRead + AsyncWrite + Unpin>(
     };
     talk.splitter.set_frame_max(FrameMax::MIN);
     talk.protocol().await?;
-    talk.say(connection::Start {
-        version_major: 0,
-        version_minor: 9,
-        server_properties: server_properties(node),
-        mechanisms: Bytes::from(mechanisms(node, arrival)),
-        locales: Bytes::from_static(b"en_US"),
-    })
-    .await?;
+    let greeting = node
+        .greeting
+        .frame(node.cluster_name(), mechanisms(node, arrival));
+    talk.stream
+        .write_all(&greeting.map_err(io::Error::other)?)
+        .await?;
     let Method::Connection(connection::Method::StartOk(start)) = talk.hear().await? else {
         return Err(NotOpened::Unexpected {
             expected: "connection.start-ok",
@@ -101,6 +98,11 @@ pub(super) async fn open<S: AsyncRead + AsyncWrite + Unpin>(
         Ok(user) => user,
         Err(refused) => return Err(talk.refuse_login(&start, &refused).await),
     };
+    let properties = Facts::octets(&start.client_properties);
+    let consumer_cancel_notify = start.client_properties.can("consumer_cancel_notify");
+    let blocked_notify = start.client_properties.can("connection.blocked");
+    // What is read next goes where it was.
+    drop(start);
     let settings = node.settings();
     talk.say(connection::Tune {
         channel_max: settings.channel_max,
@@ -146,15 +148,15 @@ pub(super) async fn open<S: AsyncRead + AsyncWrite + Unpin>(
         channel_max,
         heartbeat: tune.heartbeat,
         since: time_of_day(),
-        properties: Facts::octets(&start.client_properties),
+        properties,
     };
     let client = Client {
         number,
         user,
         vhost,
         rights: Rights::default(),
-        consumer_cancel_notify: start.client_properties.can("consumer_cancel_notify"),
-        blocked_notify: start.client_properties.can("connection.blocked"),
+        consumer_cancel_notify,
+        blocked_notify,
         node: Arc::clone(node),
         entry: node.registry.opened(facts, Arc::clone(&output)),
         output,
@@ -282,18 +284,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<'_, S> {
 
 /// The vhost, and places in it and among the user's connections.
 fn choose_vhost(name: &str, user: &Name, node: &Arc<Node>) -> Result<Seat, String> {
-    let (vhost, limits) = node.read(|meta| {
-        let Some((vhost, known)) = meta.vhosts().find(|(vhost, _)| ***vhost == *name) else {
+    let (vhost, limits, may) = node.read(|meta| {
+        let Some((vhost, known)) = meta.vhost_entry(name) else {
             return Err(format!("vhost {name} not found"));
         };
-        let limit = meta.user(user).and_then(|user| user.limits.connections);
-        Ok((vhost.clone(), (known.limits.connections, limit)))
+        let user = meta.user(user);
+        let limits = (
+            known.limits.connections,
+            user.and_then(|user| user.limits.connections),
+        );
+        let may = user.is_some_and(|user| user.permissions.contains_key(name));
+        Ok((vhost.clone(), limits, may))
     })?;
+    // Who finds no place hears of that, whether he may come in or not.
     let seat = Seat::take(node, &vhost, user, limits).map_err(|full| full.to_string())?;
-    let may = node.read(|meta| {
-        meta.user(user)
-            .is_some_and(|user| user.permissions.contains_key(&*vhost))
-    });
     match may {
         true => Ok(seat),
         false => Err(format!("access to vhost '{name}' refused for user '{user}'")),
@@ -320,31 +324,4 @@ fn negotiate_channel_max(asked: u16, most: u16) -> Result<u16, NotOpened> {
         }),
         _ => Ok(asked),
     }
-}
-
-/// What clients look at before they use an extension.
-fn server_properties(node: &Node) -> Table {
-    const CAPABILITIES: [&str; 9] = [
-        "publisher_confirms",
-        "exchange_exchange_bindings",
-        "basic.nack",
-        "consumer_cancel_notify",
-        "connection.blocked",
-        "consumer_priorities",
-        "authentication_failure_close",
-        "per_consumer_qos",
-        "direct_reply_to",
-    ];
-    let capabilities = CAPABILITIES
-        .iter()
-        .map(|name| (short(name), Value::Bool(true)))
-        .collect();
-    Table::new()
-        .with("capabilities", Value::Table(capabilities))
-        .with("cluster_name", Value::text(&node.cluster_name()))
-        .with("copyright", Value::text("Copyright (c) the authors of Warren"))
-        .with("information", Value::text("Licensed under Apache-2.0 or MIT"))
-        .with("platform", Value::text("Rust"))
-        .with("product", Value::text("RabbitMQ"))
-        .with("version", Value::text("3.10.8"))
 }

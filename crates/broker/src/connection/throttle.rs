@@ -9,12 +9,11 @@
 
 use std::sync::atomic::Ordering;
 
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 use warren_amqp::frame::{Chunk, FrameKind, Place};
 use warren_amqp::{MethodId, basic, connection};
 
-use super::{ANSWERS_MAX, Connection, short};
+use super::{ANSWERS_MAX, Connection, Wire, short};
 use crate::registry::State;
 
 /// What waits.
@@ -38,7 +37,7 @@ impl Throttle {
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+impl<S: Wire> Connection<S> {
     /// Does this frame begin a message, while there is no room for any?
     pub(super) fn has_to_wait(&self, chunk: &Chunk, place: Place) -> bool {
         place.kind == FrameKind::Method

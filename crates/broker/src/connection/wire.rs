@@ -1,0 +1,109 @@
+//! What a client's octets come and go by, and how it ends.
+
+use std::io::{self, IoSlice};
+use std::net::Shutdown;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, Interest};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+
+/// A way to a client and back.
+pub(crate) trait Wire: AsyncRead + AsyncWrite + Unpin {
+    /// Writes what is the last: it may stay here until [`Wire::end`], which has to come soon.
+    fn poll_write_last(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        last: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, last)
+    }
+
+    /// Nothing more is written.
+    fn end(&self) {}
+}
+
+impl Wire for TlsStream<TcpStream> {}
+
+/// A client in this process.
+impl Wire for DuplexStream {}
+
+/// The last octets and the end leave in one segment: the kernel has one to carry, and the client one to be woken for. To close
+/// alone would not do, since a client who has sent something more would find his connection reset, and the answer lost.
+impl Wire for TcpStream {
+    fn poll_write_last(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        last: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.poll_write_ready(cx))?;
+            let send = || {
+                let flags = SendFlags::MORE | SendFlags::NOSIGNAL;
+                Ok(sendmsg(&*self, last, &mut SendAncillaryBuffer::default(), flags)?)
+            };
+            match self.try_io(Interest::WRITABLE, send) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                done => return Poll::Ready(done),
+            }
+        }
+    }
+
+    fn end(&self) {
+        // A client who has gone already needs to be told nothing.
+        let _gone = SockRef::from(self).shutdown(Shutdown::Write);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::io::{Read as _, Write as _};
+
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    async fn pair() -> (std::net::TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        (client, listener.accept().await.unwrap().0)
+    }
+
+    async fn write_last(stream: &mut TcpStream, octets: &[u8]) -> usize {
+        let write = poll_fn(|cx| Pin::new(&mut *stream).poll_write_last(cx, &[IoSlice::new(octets)]));
+        write.await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_client_who_says_something_after_he_asked_to_end_hears_the_answer() {
+        let (mut client, mut stream) = pair().await;
+        client.write_all(b"nobody reads this").unwrap();
+        assert_eq!(write_last(&mut stream, b"bye").await, 3);
+        stream.end();
+        drop(stream);
+        let mut heard = [0; 3];
+        client.read_exact(&mut heard).unwrap();
+        assert_eq!(&heard, b"bye");
+    }
+
+    #[tokio::test]
+    async fn who_takes_no_more_is_waited_for() {
+        let (mut client, mut stream) = pair().await;
+        let much = vec![7; 1 << 20];
+        let mut written = 0;
+        let reading = tokio::task::spawn_blocking(move || {
+            let mut heard = Vec::new();
+            client.read_to_end(&mut heard).unwrap();
+            heard.len()
+        });
+        while written < 64 * much.len() {
+            written += write_last(&mut stream, &much).await;
+        }
+        stream.end();
+        assert_eq!(reading.await.unwrap(), written);
+    }
+}
