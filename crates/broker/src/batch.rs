@@ -76,8 +76,8 @@ pub(crate) struct Batch {
     awaited: Vec<ConfirmTicket>,
     /// What the last flush did not bring to where it should be.
     pub(crate) failed: Failed,
-    /// Nothing of what was published or settled last has to be kept. Of who has done neither nobody knows.
-    needs_no_disk: bool,
+    /// Whether any of what was published or settled last has to be kept; nothing so far: nobody knows.
+    needs_disk: Option<bool>,
     /// The log has to have come this far before more is read: it was behind.
     behind: Option<ConfirmTicket>,
     /// These have to have less in memory before more is read.
@@ -254,27 +254,45 @@ impl Batch {
         self.say(client, confirms);
         self.after.tell();
         match &written {
-            Ok(None) if works => self.needs_no_disk = true,
-            Ok(Some(_)) => self.needs_no_disk = false,
+            Ok(None) if works => self.needs_disk = Some(false),
+            Ok(Some(_)) => self.needs_disk = Some(true),
             Ok(None) | Err(_) => {}
         }
         written
     }
 
+    /// Nothing has been published or settled yet.
+    pub(crate) const fn is_new(&self) -> bool {
+        self.needs_disk.is_none()
+    }
+
     /// Messages come faster than the disk takes them, whoever brings them: no more should be read until it has. Who needs no disk goes on.
     pub(crate) fn is_behind(&mut self, client: &Client) -> bool {
-        let log = &client.node.log;
-        self.behind = self.behind.filter(|ticket| !log.is_safe(*ticket));
-        if self.behind.is_none() && !self.needs_no_disk {
-            self.behind = log.behind();
-            if let Some(ticket) = self.behind {
-                wake_when_safe(client, ticket);
+        match self.needs_disk {
+            Some(true) => {
+                self.awaits_log(client);
+            }
+            Some(false) | None => {
+                self.behind = self.behind.filter(|ticket| !client.node.log.is_safe(*ticket))
             }
         }
         // Asked for anew each time: others may have made it so again since we were told.
         self.crowded
             .retain(|queue| queue.when_relieved(client.output.clone()));
         self.behind.is_some() || !self.crowded.is_empty()
+    }
+
+    /// The log is behind. The connection is woken when it is not any more.
+    pub(crate) fn awaits_log(&mut self, client: &Client) -> bool {
+        let log = &client.node.log;
+        self.behind = self.behind.filter(|ticket| !log.is_safe(*ticket));
+        if self.behind.is_none() {
+            self.behind = log.behind();
+            if let Some(ticket) = self.behind {
+                wake_when_safe(client, ticket);
+            }
+        }
+        self.behind.is_some()
     }
 
     /// Says what became of messages as far as it is known, and asks to be woken for the rest.

@@ -191,6 +191,7 @@ impl<S: Wire> Connection<S> {
                 Event::News(news) => {
                     if news & WRITTEN != 0 {
                         self.batch.say(&self.client, &mut self.confirms);
+                        self.follow_log();
                     }
                     if news & OVERDUE != 0 {
                         self.close_overdue();

@@ -66,6 +66,10 @@ impl<S: Wire> Connection<S> {
                 self.block(chunk, place);
                 return Ok(());
             }
+            if self.has_to_wait_for_log(&chunk, place) {
+                self.hold(chunk, place);
+                return Ok(());
+            }
             match place.channel {
                 0 => self.own_frame(&chunk, place)?,
                 _ => self.channel_frame(&mut chunk, place)?,

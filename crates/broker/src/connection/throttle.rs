@@ -2,7 +2,8 @@
 //!
 //! - Memory or disk is short, and it publishes (`blocked`): what it wants to publish waits here. Until it publishes it is
 //!   `blocking`, and everything else goes on.
-//! - It publishes faster than the disk writes: what has to be safe, or what has to leave the memory (`flow`).
+//! - It publishes faster than the disk writes: what has to be safe, or what has to leave the memory (`flow`). Of a client who has published
+//!   nothing yet, only what may have to be safe waits.
 //! - It does not read the answers to what it asks.
 //!
 //! Nobody who cannot be heard is missed.
@@ -10,6 +11,7 @@
 use std::sync::atomic::Ordering;
 
 use tokio::time::Instant;
+use warren_amqp::content::Header;
 use warren_amqp::frame::{Chunk, FrameKind, Place};
 use warren_amqp::{MethodId, basic, connection};
 
@@ -21,6 +23,8 @@ use crate::registry::State;
 pub(super) struct Throttle {
     /// Frames read and not carried out, from this place on.
     held: Option<(Chunk, Place)>,
+    /// They wait for the log.
+    for_log: bool,
     /// The client was told.
     told: bool,
     /// It was not read for other reasons when that was asked last.
@@ -33,6 +37,7 @@ impl Throttle {
     }
 
     pub(super) const fn take_held(&mut self) -> Option<(Chunk, Place)> {
+        self.for_log = false;
         self.held.take()
     }
 }
@@ -61,6 +66,32 @@ impl<S: Wire> Connection<S> {
                 .lock()
                 .method(0, connection::Blocked { reason });
             self.throttle.told = true;
+        }
+    }
+
+    /// Does this frame begin the first message of a client, one that may have to be kept, while the log is behind? Many of them who come at once
+    /// would have more written than may wait.
+    pub(super) fn has_to_wait_for_log(&mut self, chunk: &Chunk, place: Place) -> bool {
+        self.batch.is_new()
+            && place.kind == FrameKind::Method
+            && MethodId::of(chunk.payload(place)) == Some(basic::Publish::ID)
+            && !is_transient(chunk)
+            && self.batch.awaits_log(&self.client)
+    }
+
+    /// Nothing more is done or read from this frame on, until the log is not behind.
+    pub(super) fn hold(&mut self, chunk: Chunk, place: Place) {
+        self.throttle.held = Some((chunk, place));
+        (self.throttle.for_log, self.throttle.slowed) = (true, true);
+        self.client.entry.slowed();
+        self.show();
+    }
+
+    /// The log has come further.
+    pub(super) fn follow_log(&mut self) {
+        if self.throttle.for_log && !self.batch.is_behind(&self.client) {
+            self.heard = Instant::now();
+            self.process();
         }
     }
 
@@ -118,4 +149,11 @@ impl<S: Wire> Connection<S> {
     fn is_deaf(&self) -> bool {
         !self.writing.is_empty() && self.client.output.lock().answers > ANSWERS_MAX
     }
+}
+
+/// The message whose method was the last frame need not be kept.
+fn is_transient(chunk: &Chunk) -> bool {
+    let header = chunk.clone().next();
+    header
+        .is_some_and(|header| Header::read(chunk.payload(header)).is_ok_and(|header| !header.is_persistent()))
 }

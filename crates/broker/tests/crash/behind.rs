@@ -90,8 +90,12 @@ fn publishers_wait_for_a_disk_that_does_not_write_and_what_waits_for_it_is_bound
         let waiting = log.statistics().unwrap().waiting;
         assert!(waiting > limit / 2 && waiting <= limit, "{waiting}");
         assert_eq!(confirmed.load(Ordering::Relaxed), 0);
-        // Who needs no disk does not wait for it.
+        // Who needs no disk does not wait for it, nor who has only come.
         publish(&mut other, &mut of_other, 1, MESSAGES, &transient).await;
+        let mut newcomer = Client::open(address).await.unwrap();
+        newcomer.declare("behind", Table::new()).await.unwrap();
+        newcomer.confirms().await.unwrap();
+        publish(&mut newcomer, &mut Confirms::default(), 1, 1, &transient).await;
         disk.set_weather(Weather::default());
         while let Some(ended) = publishers.join_next().await {
             ended.unwrap();
