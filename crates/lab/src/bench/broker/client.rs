@@ -24,6 +24,13 @@ pub(crate) struct Client {
 impl Client {
     /// Logs in as guest.
     pub(crate) fn open(address: SocketAddr, patience: Duration) -> io::Result<Self> {
+        let mut client = Self::begin(address, patience)?;
+        while !matches!(client.next()?, Event::Opened { .. }) {}
+        Ok(client)
+    }
+
+    /// Begins to log in, and waits for no answer.
+    pub(crate) fn begin(address: SocketAddr, patience: Duration) -> io::Result<Self> {
         let stream = TcpStream::connect_timeout(&address, patience)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(patience))?;
@@ -34,8 +41,25 @@ impl Client {
             amqp: Connection::start(login),
             buffer: Vec::new(),
         };
-        while !matches!(client.next()?, Event::Opened { .. }) {}
+        client.flush()?;
         Ok(client)
+    }
+
+    /// Waits for one answer and says what follows it. Says whether it is logged in.
+    pub(crate) fn goes_on(&mut self) -> io::Result<bool> {
+        // There may be thousands of these, each with a buffer of its own otherwise.
+        let mut octets = [0; 4096];
+        match self.stream.read(&mut octets)? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            count => self.amqp.input().extend_from_slice(&octets[..count]),
+        }
+        while let Some(event) = self.event()? {
+            if matches!(event, Event::Opened { .. }) {
+                return Ok(true);
+            }
+        }
+        self.flush()?;
+        Ok(false)
     }
 
     /// Logs in and opens [`CHANNEL`].

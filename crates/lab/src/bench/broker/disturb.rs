@@ -23,6 +23,8 @@ pub(crate) enum Disturbance {
     Exchange(usize),
     /// So many connections, each with a queue of its own that it consumes from, are closed at once.
     Connections(usize),
+    /// So many clients come at once and log in.
+    Clients(usize),
 }
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -33,7 +35,7 @@ const KEPT: u32 = 1000;
 const AFTERMATH: Duration = Duration::from_millis(500);
 const NAME: &str = "lab.much";
 
-/// How much longer, in milliseconds, the longest gap is; and the rate of confirms in the quiet time.
+/// How much longer, in milliseconds, the longest gap is; and the rate of confirms meanwhile, or that at which clients were let in.
 pub(super) fn measure(disturbance: Disturbance, address: SocketAddr) -> io::Result<(f64, f64)> {
     let prepared = prepare(disturbance, address)?;
     let others = Others::start(address)?;
@@ -41,13 +43,18 @@ pub(super) fn measure(disturbance: Disturbance, address: SocketAddr) -> io::Resu
     others.longest();
     let before = others.confirmed.load(Relaxed);
     let start = Instant::now();
-    prepared.disturb()?;
+    let stays = prepared.disturb()?;
+    let disturbed = start.elapsed();
     std::thread::sleep(AFTERMATH);
     let (took, during) = (start.elapsed(), others.longest());
-    let rate = (others.confirmed.load(Relaxed) - before) as f64 / took.as_secs_f64();
+    let rate = match disturbance {
+        Disturbance::Clients(count) => count as f64 / disturbed.as_secs_f64(),
+        _ => (others.confirmed.load(Relaxed) - before) as f64 / took.as_secs_f64(),
+    };
     // As long, and when all is over: what went on before began with making what was to go.
     std::thread::sleep(took);
     let quiet = others.longest();
+    drop(stays);
     others.stop()?;
     Ok(((during.as_secs_f64() - quiet.as_secs_f64()).max(0.0) * 1e3, rate))
 }
@@ -56,6 +63,7 @@ enum Prepared {
     Queue(Client),
     Exchange(Client),
     Connections(Vec<TcpStream>),
+    Clients(SocketAddr, usize),
 }
 
 fn prepare(disturbance: Disturbance, address: SocketAddr) -> io::Result<Prepared> {
@@ -79,29 +87,49 @@ fn prepare(disturbance: Disturbance, address: SocketAddr) -> io::Result<Prepared
             let open: io::Result<_> = (0..count).map(open).collect();
             open.map(Prepared::Connections)
         }
+        Disturbance::Clients(count) => Ok(Prepared::Clients(address, count)),
     }
 }
 
 impl Prepared {
-    /// Does it, and leaves nothing.
-    fn disturb(self) -> io::Result<()> {
+    /// Does it, and leaves nothing but what is to stay until others have been looked at.
+    fn disturb(self) -> io::Result<Vec<Client>> {
         match self {
             Self::Queue(mut client) => {
                 client.delete_queue(NAME)?;
-                client.delete_exchange(NAME)
+                client.delete_exchange(NAME)?;
             }
             Self::Exchange(mut client) => {
                 client.delete_exchange(NAME)?;
-                client.delete_queue(NAME)
+                client.delete_queue(NAME)?;
             }
             Self::Connections(streams) => {
                 for stream in &streams {
                     stream.shutdown(Shutdown::Both)?;
                 }
-                Ok(())
+            }
+            Self::Clients(address, count) => return come(address, count),
+        }
+        Ok(Vec::new())
+    }
+}
+
+/// All of them say something before the first one waits for an answer.
+fn come(address: SocketAddr, count: usize) -> io::Result<Vec<Client>> {
+    let begin = |_| Client::begin(address, PATIENCE);
+    let mut coming: Vec<Client> = (0..count).map(begin).collect::<io::Result<_>>()?;
+    let mut inside = Vec::with_capacity(count);
+    while !coming.is_empty() {
+        let mut still = Vec::with_capacity(coming.len());
+        for mut client in coming {
+            match client.goes_on()? {
+                true => inside.push(client),
+                false => still.push(client),
             }
         }
+        coming = still;
     }
+    Ok(inside)
 }
 
 /// Publishers that have one message on its way each.

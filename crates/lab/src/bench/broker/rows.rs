@@ -129,6 +129,8 @@ pub(crate) const ROWS: &[Row] = &[
           work: Work::Disturb(Disturbance::Exchange(10_000)) },
     Row { name: "close", title: "5000 connections with a queue each closed at once: the same", unit: Unit::Milliseconds, limit: 10.0, aim: 5.0,
           work: Work::Disturb(Disturbance::Connections(5000)) },
+    Row { name: "come", title: "5000 clients who come at once and log in: the same", unit: Unit::Milliseconds, limit: 10.0, aim: 5.0,
+          work: Work::Disturb(Disturbance::Clients(5000)) },
     Row { name: "node", title: "idle node, resident", unit: Unit::Megabytes, limit: 20.0, aim: 12.0,
           work: Work::Node },
     Row { name: "connection", title: "idle connection with a channel", unit: Unit::Kilobytes, limit: 16.0, aim: 12.0,
