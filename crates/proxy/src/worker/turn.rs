@@ -323,3 +323,6 @@ impl Worker {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
