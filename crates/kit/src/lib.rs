@@ -42,6 +42,7 @@ pub mod proxy_header;
 pub mod repeats;
 pub mod report;
 pub mod runtime_dir;
+pub mod setbacks;
 pub mod suggest;
 pub mod systemd;
 pub mod terminal;

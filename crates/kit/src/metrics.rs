@@ -16,9 +16,10 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use crate::form::decoded;
+use crate::setbacks::Setbacks;
 
 /// What prometheus-client writes.
 const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -106,6 +107,7 @@ where
     listener.set_nonblocking(true)?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let text = Arc::new(page);
+    let mut setbacks = Setbacks::new("a metrics connection");
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -115,11 +117,7 @@ where
                     connections.spawn(converse(content_type, stream, timeouts, text.clone()));
                 }
                 Ok(_) => {}
-                Err(error) => {
-                    tracing::warn!(%error, "could not accept a metrics connection");
-                    // Out of file descriptors, most likely: asking again at once would only burn the processor.
-                    sleep(Duration::from_millis(100)).await;
-                }
+                Err(error) => setbacks.rest(&error).await,
             }
         }
     }

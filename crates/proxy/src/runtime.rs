@@ -24,6 +24,7 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use warren_kit::control::Closing;
+use warren_kit::setbacks::Setbacks;
 
 pub(crate) use add::make as make_server;
 pub(crate) use change::tell;
@@ -61,6 +62,7 @@ pub async fn serve(
     timeout: Duration,
     mut closing: mpsc::Receiver<Closing>,
 ) {
+    let mut setbacks = Setbacks::new("a client of a stats socket");
     let places = Arc::new(Semaphore::new(CLIENTS_MAX));
     let mut clients = JoinSet::new();
     let receive = |clients: &mut JoinSet<()>, stream| {
@@ -88,11 +90,7 @@ pub async fn serve(
             }
             accepted = listener.accept() => match accepted {
                 Ok(stream) => receive(&mut clients, stream),
-                Err(error) => {
-                    tracing::warn!(%error, "could not accept a client of a stats socket");
-                    // Out of file descriptors, most likely: asking again at once would only burn the processor.
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
+                Err(error) => setbacks.rest(&error).await,
             }
         }
     }

@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::{ControlSocket, Peer};
+use crate::setbacks::Setbacks;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -121,6 +122,7 @@ pub async fn serve_until<S: Service>(
 ) -> io::Result<()> {
     let listener = socket.listener()?;
     let service = Arc::new(service);
+    let mut setbacks = Setbacks::new(format!("a client of {}", socket.path().display()));
     let mut connections = JoinSet::new();
     let receive = |connections: &mut JoinSet<()>, stream: UnixStream| {
         if connections.len() < limits.connections_max {
@@ -145,11 +147,7 @@ pub async fn serve_until<S: Service>(
             }
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => receive(&mut connections, stream),
-                Err(error) => {
-                    tracing::warn!(%error, path = %socket.path().display(), "could not accept a control connection");
-                    // Out of file descriptors, most likely: asking again at once would only burn the processor.
-                    sleep(Duration::from_millis(100)).await;
-                }
+                Err(error) => setbacks.rest(&error).await,
             }
         }
     }
