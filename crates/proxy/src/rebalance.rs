@@ -12,11 +12,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
+use tokio::time::MissedTickBehavior;
 use warren_balance::ServerId;
 use warren_balance::health::State;
 
-use crate::live::{Backend, Live, Server};
+use crate::live::{Backend, Live, Server, Snapshot};
 use crate::plan::{Origin, Rebalance};
 use crate::record::Cause;
 use crate::worker::{Command, Move, Moved, Scope, Workers};
@@ -28,24 +29,32 @@ const ANSWER: Duration = Duration::from_secs(10);
 /// How long a worker may take to say what it did; it is busy with better things then.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Looks after all backends, for ever.
-pub async fn run(live: Arc<Live>, workers: Workers) {
+/// Looks after all backends, as long as somebody may read the configuration again. Sleeps where no backend wants it.
+pub(crate) async fn run(live: Arc<Live>, workers: Workers, mut reloads: watch::Receiver<()>) {
     let mut rounds = tokio::time::interval(ROUND);
-    rounds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut turn = 0;
     loop {
-        rounds.tick().await;
-        let snapshot = live.snapshot();
-        if snapshot.plan.global.origin == Origin::Haproxy {
-            continue;
+        if !is_wanted(&live.snapshot()) {
+            match reloads.changed().await {
+                Ok(()) => continue,
+                Err(_) => return,
+            }
         }
-        for backend in &snapshot.backends {
+        rounds.tick().await;
+        for backend in &live.snapshot().backends {
             if let Some(rules) = backend.plan().rebalance {
                 turn += 1;
                 round(backend, &rules, live.time(Instant::now()), &workers, turn).await;
             }
         }
     }
+}
+
+fn is_wanted(snapshot: &Snapshot) -> bool {
+    let mut backends = snapshot.backends.iter();
+    snapshot.plan.global.origin != Origin::Haproxy
+        && backends.any(|backend| backend.plan().rebalance.is_some())
 }
 
 /// One look at one backend. Says how many connections it has begun to move.

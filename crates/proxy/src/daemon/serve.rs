@@ -11,6 +11,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
 use warren_api::proxy::{Reply, Request, refusal};
 use warren_kit::control::Closing;
 use warren_kit::systemd::ServiceManager;
@@ -31,8 +32,10 @@ use crate::stats::Site;
 use crate::tls::Keyring;
 use crate::worker::{Command, End, Ending, Scope, Visit, Workers};
 
-/// How often the watchdog is fed and the end is looked for.
+/// How often the end is looked for once it has begun.
 const TICK: Duration = Duration::from_millis(250);
+/// The watchdog is fed so many times in the time that it allows.
+const FEEDINGS: u32 = 3;
 /// How often files of certificates are looked at.
 const FILES: Duration = Duration::from_secs(3);
 
@@ -102,11 +105,13 @@ impl Daemon {
     /// Serves until it is told to stop and has.
     pub(super) async fn serve(mut self) -> Result<(), DaemonError> {
         let mut signals = Signals::listen().map_err(DaemonError::system("signals cannot be waited for"))?;
-        let mut tick = tokio::time::interval(TICK);
+        let mut looked = Instant::now();
         let mut files = tokio::time::interval(FILES);
+        files.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut lost = self.options.addresses_lost.take();
         self.ready();
         while !self.is_over() {
+            let next_look = self.next_look(looked);
             tokio::select! {
                 // haproxy's master reads its configuration again on SIGUSR2, everybody else on SIGHUP.
                 _ = signals.hangup.recv() => drop(self.reload_announced()),
@@ -117,17 +122,14 @@ impl Daemon {
                 Some(wish) = self.wishes.recv() => self.grant(wish),
                 Some(visit) = self.visits.recv() => self.receive(visit),
                 Some(news) = self.heard.recv() => self.hear(news),
-                knocked = knock(self.door.as_ref()) => match knocked {
-                    Ok((socket, pid)) => self.give(socket, pid),
-                    Err(error) => {
-                        tracing::warn!(%error, "successors cannot be heard any more");
-                        self.door = None;
-                    }
-                },
+                (socket, pid) = knock(self.door.as_mut()) => self.give(socket, pid),
                 Some(address) = next(&mut lost) => self.lost(address),
                 Some(ended) = self.tasks.join_next() => report(ended),
-                _ = tick.tick() => self.look_around(),
-                _ = files.tick() => self.renew_certificates(),
+                () = sleep_until(next_look) => {
+                    looked = Instant::now();
+                    self.look_around();
+                }
+                _ = files.tick(), if !self.keyring.is_empty() => self.renew_certificates(),
             }
         }
         if let Some(path) = &self.pid_file {
@@ -173,6 +175,14 @@ impl Daemon {
         let result = self.reload();
         let _ = self.manager.ready(&self.in_a_line());
         result
+    }
+
+    /// When to look around although nothing has happened; `None` is never.
+    fn next_look(&self, last: Instant) -> Option<Instant> {
+        let ending = self.stopping.is_some() || self.retired.is_some();
+        let watchdog = self.manager.watchdog().map(|limit| limit / FEEDINGS);
+        let pause = watchdog.into_iter().chain(ending.then_some(TICK)).min()?;
+        Some(last + pause)
     }
 
     fn look_around(&mut self) {
@@ -365,6 +375,13 @@ fn no_server(backend: &str, server: &str, said: &str) -> Reply {
     )
 }
 
+async fn sleep_until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// The next address, if anybody tells.
 async fn next(lost: &mut Option<mpsc::Receiver<IpAddr>>) -> Option<IpAddr> {
     match lost {
@@ -374,7 +391,7 @@ async fn next(lost: &mut Option<mpsc::Receiver<IpAddr>>) -> Option<IpAddr> {
 }
 
 /// The next successor, if any can be heard.
-async fn knock(door: Option<&Door>) -> io::Result<(OwnedFd, u32)> {
+async fn knock(door: Option<&mut Door>) -> (OwnedFd, u32) {
     match door {
         Some(door) => door.knock().await,
         None => std::future::pending().await,

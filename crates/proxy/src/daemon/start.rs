@@ -362,6 +362,7 @@ impl Daemon {
         self.tasks.spawn(endless(rebalance::run(
             Arc::clone(&self.live),
             self.workers.clone(),
+            self.servers.reloads(),
         )));
     }
 }

@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rustix::net::{
-    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, connect, listen, socket_with,
-    sockopt,
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, UCred, accept_with, bind, connect, listen,
+    socket_with, sockopt,
 };
 use tokio::io::unix::AsyncFd;
+use warren_kit::setbacks::Setbacks;
 
 use super::{DaemonError, Former};
 use crate::handover::{self, Inherited};
@@ -23,7 +24,10 @@ const LET_GO: Duration = Duration::from_secs(5);
 
 /// The socket successors connect to.
 #[derive(Debug)]
-pub(super) struct Door(AsyncFd<OwnedFd>);
+pub(super) struct Door {
+    socket: AsyncFd<OwnedFd>,
+    setbacks: Setbacks,
+}
 
 impl Door {
     /// To be called within a tokio runtime.
@@ -41,26 +45,43 @@ impl Door {
             reason = "its successor is unsafe, for types whose descriptor changes; this one owns it"
         )]
         let socket = AsyncFd::new(socket)?;
-        Ok(Self(socket))
+        Ok(Self {
+            socket,
+            setbacks: Setbacks::new("a successor"),
+        })
     }
 
     /// The next successor that may have what is ours, and its number.
-    pub(super) async fn knock(&self) -> io::Result<(OwnedFd, u32)> {
+    pub(super) async fn knock(&mut self) -> (OwnedFd, u32) {
         loop {
-            let mut ready = self.0.readable().await?;
-            let accepted =
-                ready.try_io(|listener| Ok(accept_with(listener.get_ref(), SocketFlags::CLOEXEC)?));
-            let Ok(accepted) = accepted else { continue };
-            let socket = accepted?;
-            let peer = sockopt::socket_peercred(&socket)?;
+            let (socket, peer) = match self.accept().await {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    self.setbacks.rest(&error).await;
+                    continue;
+                }
+            };
             if peer.uid.is_root() || peer.uid == rustix::process::geteuid() {
                 let pid = peer.pid.as_raw_nonzero().get();
-                return Ok((socket, u32::try_from(pid).unwrap_or_default()));
+                return (socket, u32::try_from(pid).unwrap_or_default());
             }
             tracing::warn!(
                 pid = peer.pid.as_raw_nonzero(),
                 "a process of another user asked for our sessions"
             );
+        }
+    }
+
+    async fn accept(&self) -> io::Result<(OwnedFd, UCred)> {
+        loop {
+            let mut ready = self.socket.readable().await?;
+            let accepted =
+                ready.try_io(|listener| Ok(accept_with(listener.get_ref(), SocketFlags::CLOEXEC)?));
+            if let Ok(accepted) = accepted {
+                let socket = accepted?;
+                let peer = sockopt::socket_peercred(&socket)?;
+                return Ok((socket, peer));
+            }
         }
     }
 }
@@ -139,9 +160,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_successor_finds_its_predecessor_by_number() {
-        let door = Door::open().unwrap();
+        let mut door = Door::open().unwrap();
         let asked = tokio::task::spawn_blocking(|| ask(std::process::id()));
-        door.knock().await.unwrap();
+        door.knock().await;
         asked.await.unwrap().unwrap();
     }
 

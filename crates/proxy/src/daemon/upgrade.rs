@@ -61,7 +61,9 @@ impl Daemon {
             ));
             return;
         }
-        let program = (self.options.successor)();
+        let mut program = (self.options.successor)();
+        // The service manager's watchdog waits for the successor next; it knows the number of this process only.
+        program.env_remove("WATCHDOG_PID");
         let child = tokio::process::Command::from(program).process_group(0).spawn();
         match child {
             Err(error) => {

@@ -59,6 +59,12 @@ impl Keyring {
         Ok(keyring)
     }
 
+    /// Nobody speaks TLS.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.acceptors.is_empty() && self.connectors.is_empty()
+    }
+
     /// For the listeners of a bind line.
     #[must_use]
     pub fn acceptor(&self, bind: &BindTls) -> Option<&Arc<Acceptor>> {
