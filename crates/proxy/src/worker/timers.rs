@@ -4,8 +4,11 @@
 //! is nothing to do yet. So in steady state no timer is touched at all.
 //!
 //! A hierarchical wheel with a resolution of one millisecond: arming, disarming and expiring are O(1), a session that
-//! ends leaves nothing behind.
+//! ends leaves nothing behind. The farther away a deadline is the coarser it is kept, so that those of thousands of idle
+//! sessions are due together and wake the worker once.
 
+/// Deadlines go off later by at most one part in two to the power of this of the time until then.
+const PRECISION: u32 = 6;
 /// Levels of the wheel.
 const LEVELS: usize = 6;
 /// Slots of a level, as a power of two.
@@ -64,8 +67,10 @@ impl Timers {
         }
     }
 
-    /// `slot` is to be woken at `deadline` or before. Nothing happens if it will be already.
+    /// `slot` is to be woken at `deadline`, or soon after that if it is far away. Nothing happens if it will be by then
+    /// already.
     pub(crate) fn arm(&mut self, slot: u32, deadline: u64) {
+        let deadline = coarse(self.now, deadline);
         let index = slot as usize;
         if index >= self.nodes.len() {
             self.nodes.resize(index + 1, UNARMED);
@@ -89,7 +94,7 @@ impl Timers {
         }
     }
 
-    /// When [`Timers::expired`] has to be called next: not after the earliest deadline.
+    /// When [`Timers::expired`] has to be called next: not after the earliest deadline as it is kept.
     pub(crate) fn next(&self) -> Option<u64> {
         if self.due.is_empty() {
             self.next_list().map(|(.., at)| at)
@@ -185,6 +190,13 @@ impl Timers {
     }
 }
 
+/// A deadline as it is kept: a multiple of a power of two, which most lists begin with.
+fn coarse(now: u64, deadline: u64) -> u64 {
+    let allowed = deadline.saturating_sub(now) >> PRECISION;
+    let grain = 1 << (allowed | 1).ilog2();
+    deadline.checked_next_multiple_of(grain).unwrap_or(deadline)
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -196,13 +208,13 @@ mod tests {
     #[test]
     fn a_later_deadline_leaves_the_timer_alone_and_an_earlier_one_moves_it() {
         let mut timers = Timers::new(1000);
-        timers.arm(3, 6000);
-        timers.arm(3, 9000);
-        assert_eq!(timers.expired(5999), None);
-        assert_eq!(timers.expired(6000), Some(3));
-        timers.arm(3, 9000);
-        timers.arm(3, 7000);
-        assert_eq!((timers.expired(7000), timers.expired(20_000)), (Some(3), None));
+        timers.arm(3, 1060);
+        timers.arm(3, 1090);
+        assert_eq!(timers.expired(1059), None);
+        assert_eq!(timers.expired(1060), Some(3));
+        timers.arm(3, 1090);
+        timers.arm(3, 1070);
+        assert_eq!((timers.expired(1070), timers.expired(20_000)), (Some(3), None));
         assert_eq!(timers.next(), None);
     }
 
@@ -216,9 +228,47 @@ mod tests {
         assert_eq!(timers.expired(5), None);
     }
 
+    /// Heartbeats of a minute, which move deadlines of three.
+    #[test]
+    fn wake_ups_do_not_grow_with_the_number_of_idle_sessions() {
+        const SILENCE: u64 = 180_000;
+        let wake_ups = |sessions: u32| {
+            let mut timers = Timers::new(0);
+            let mut count = 0;
+            for slot in 0..sessions {
+                timers.arm(slot, SILENCE + u64::from(slot) * SILENCE / u64::from(sessions));
+            }
+            while let Some(now) = timers.next().filter(|now| *now < 10 * SILENCE) {
+                count += 1;
+                while let Some(slot) = timers.expired(now) {
+                    timers.arm(slot, now + SILENCE);
+                }
+            }
+            count
+        };
+        // One for each multiple of two seconds, in half an hour, and one for each turn of a list.
+        let bound = 10 * SILENCE / 2048 + 10 * SILENCE / 4096;
+        for sessions in [400, 4_000, 40_000] {
+            assert!(
+                wake_ups(sessions) <= bound,
+                "{sessions}: {}, {bound}",
+                wake_ups(sessions)
+            );
+        }
+    }
+
     proptest! {
         #[test]
-        fn everybody_is_woken_at_his_deadline_and_nobody_before(
+        fn a_deadline_is_kept_to_a_sixty_fourth_of_the_time_until_then_and_never_early(
+            now in any::<u32>(), distance in 0..1_u64 << 50,
+        ) {
+            let now = u64::from(now);
+            let kept = coarse(now, now + distance);
+            prop_assert!((now + distance..=now + distance + distance / 64).contains(&kept));
+        }
+
+        #[test]
+        fn everybody_is_woken_at_his_deadline_as_it_is_kept_and_nobody_before(
             steps in prop::collection::vec((0..4_u8, 0..24_u32, 0..30_u32, any::<u32>()), 1..300),
         ) {
             let mut timers = Timers::new(7);
@@ -229,8 +279,9 @@ mod tests {
                 match step {
                     0 | 1 => {
                         timers.arm(slot, now + distance);
-                        let armed = model.entry(slot).or_insert(now + distance);
-                        *armed = (*armed).min(now + distance);
+                        let kept = coarse(now, now + distance);
+                        let armed = model.entry(slot).or_insert(kept);
+                        *armed = (*armed).min(kept);
                     }
                     2 => {
                         timers.disarm(slot);

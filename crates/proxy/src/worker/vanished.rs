@@ -3,7 +3,7 @@
 //! Keepalive finds those that are silent; where data are under way the kernel sends these again instead, for a quarter of
 //! an hour. Its own limit for that, TCP_USER_TIMEOUT, also ends peers that are there, answer every probe and take nothing
 //! for as long: publishers whose broker has an alarm. So a worker looks by itself: every few seconds it asks the kernel
-//! about connections on which something has passed lately or is still under way. One that leaves repeated packets
+//! about connections on which something has passed since it looked last or is still under way. One that leaves repeated packets
 //! unanswered for the limit is broken off, which the session hears of as it hears of a reset.
 //!
 //! Connections on which nothing is under way are not asked about, and a worker with no others sleeps.
@@ -72,16 +72,13 @@ impl Watch {
     /// When to look next.
     pub(super) fn deadline(&self) -> Option<u64> {
         let period = self.period?;
-        let restless = self.all || !self.under_way.is_empty() || self.looked < self.stirred + 2 * period;
+        let restless = self.all || !self.under_way.is_empty() || self.looked <= self.stirred;
         restless.then_some(self.looked + period)
     }
 
     /// Looks, if it is time to. Events follow for those that are broken off.
     pub(super) fn look<'a>(&mut self, sessions: impl Iterator<Item = &'a Session>, now: u64) {
-        let (Some(period), Some(deadline)) = (self.period, self.deadline()) else {
-            return;
-        };
-        if deadline > now {
+        if self.deadline().is_none_or(|deadline| deadline > now) {
             return;
         }
         let looked = std::mem::replace(&mut self.looked, now);
@@ -89,8 +86,7 @@ impl Watch {
         let before = std::mem::take(&mut self.under_way);
         for session in sessions {
             let common = &session.common;
-            // Measured from the look before: this one may be late.
-            let lately = common.activity.iter().any(|at| at + 2 * period >= looked);
+            let lately = common.activity.iter().any(|at| *at >= looked);
             for (side, endpoint) in ends(common) {
                 let key = (common.place(), side);
                 let known = before.get(&key);
@@ -280,6 +276,29 @@ mod tests {
             ..signs(3, 90_000)
         };
         assert_eq!(idle.judge(since, 60_000, 30_000), Judgement::Idle);
+    }
+
+    #[test]
+    fn one_look_follows_what_has_happened_and_none_the_next() {
+        let mut watch = Watch::of(&crate::plan::testing::plan(&[]), 0);
+        let period = watch.period.unwrap();
+        let look = |watch: &mut Watch, now| watch.look(std::iter::empty(), now);
+        // A worker that has just started knows nothing.
+        assert_eq!(watch.deadline(), Some(period));
+        look(&mut watch, period);
+        assert_eq!(watch.deadline(), None);
+
+        let now = 60_000;
+        for later in [0, 1, period - 1] {
+            watch.stir(now + later);
+            assert_eq!(watch.deadline(), Some(now + period));
+        }
+        // In the turn of the look something happens, too.
+        watch.stir(now + period);
+        look(&mut watch, now + period);
+        assert_eq!(watch.deadline(), Some(now + 2 * period));
+        look(&mut watch, now + 2 * period);
+        assert_eq!(watch.deadline(), None);
     }
 
     /// The kernel waits for longer than most looks before it asks for the first time.

@@ -32,6 +32,8 @@ directories of `*.cfg`, `no` before options, named `defaults` and `from`, `.if`,
 - Octets are spliced where that is cheaper, whether or not `option splice-auto` is given.
 - Connections to servers belong to one client each (`http-reuse never`), HTTP/1.1 is the only version, and TLS is 1.2 or 1.3.
 - Names of servers are resolved again and again, with or without `resolvers`.
+- A timeout may end later than it says, by a sixty-fourth of its length at most: those of thousands of idle connections are
+  looked at together.
 - Which server a client hashes to is not the same as in HAProxy. It is the same on every host.
 - A page given by `errorfile` is read at the start and at every reload.
 - Without `maxconn`, the process takes as many connections as the open-file limit allows.
