@@ -54,7 +54,7 @@ impl Leavings {
             if group.places.is_empty() {
                 self.0.pop_front();
                 if let Some(next) = self.0.front_mut() {
-                    next.begun = now;
+                    (next.begun, next.told) = (now, 0);
                 }
                 continue;
             }
@@ -176,5 +176,21 @@ mod tests {
         // The last of the hundred, and the first of the others.
         assert_eq!(told(1000), 49 + 1);
         assert_eq!(told(2000), 1);
+    }
+
+    #[test]
+    fn whoever_had_to_let_others_go_first_goes_on_at_the_same_pace() {
+        let place = |slot| Place { slot, generation: 0 };
+        let group = |slots: std::ops::Range<u32>, now| {
+            let places = slots.map(place).collect();
+            Group::new(places, Cause::Killed, Duration::from_secs(1), now).at(10.0)
+        };
+        let mut leavings = Leavings::default();
+        leavings.add(group(0..1000, 0));
+        let told = |leavings: &mut Leavings, now| std::iter::from_fn(|| leavings.next(now)).count();
+        assert_eq!(told(&mut leavings, 50_000), 501);
+        leavings.add_urgent(group(2000..2001, 50_000).or_within(Duration::ZERO));
+        assert_eq!(told(&mut leavings, 50_000), 2);
+        assert_eq!(leavings.deadline(), Some(50_100));
     }
 }
