@@ -156,6 +156,16 @@ impl Broker {
         killpg(group, signal).unwrap();
     }
 
+    /// Stops it in its tracks. A thread that hears of the signal stops the others, and goes on until it does.
+    fn freeze(&self) {
+        self.signal(Signal::SIGSTOP);
+        let end = Instant::now() + START;
+        while threads_of_group(self.children[0].id()).any(|state| state != "T") {
+            assert!(Instant::now() < end, "it does not stop");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     async fn check(&self, kind: CheckKind) -> Finding {
         self.check_within(kind, Duration::from_secs(10)).await
     }
@@ -179,6 +189,18 @@ impl Broker {
         drop(slots.acquire().await);
         finding
     }
+}
+
+/// The states of all threads of a process group; what has ended has none.
+fn threads_of_group(group: u32) -> impl Iterator<Item = String> {
+    let entries = |path: PathBuf| fs::read_dir(path).into_iter().flatten().filter_map(Result::ok);
+    let threads = entries("/proc".into()).flat_map(move |process| entries(process.path().join("task")));
+    threads.filter_map(move |thread| {
+        let stat = fs::read_to_string(thread.path().join("stat")).ok()?;
+        let mut words = stat.rsplit_once(") ")?.1.split(' ');
+        let (state, _parent, of) = (words.next()?, words.next()?, words.next()?);
+        (of == group.to_string() && state != "Z").then(|| state.to_owned())
+    })
 }
 
 fn free_ports() -> [SocketAddr; 4] {
@@ -278,16 +300,11 @@ async fn a_real_broker_passes_every_level_and_has_nothing_to_complain_about() {
     assert_eq!((other.status, other.passed), ("L7RSP", false), "{other:?}");
 
     // One that is stopped in its tracks still has a kernel that takes connections.
-    broker.signal(Signal::SIGSTOP);
+    broker.freeze();
     assert_eq!(broker.check(CheckKind::Tcp).await.status, "L4OK");
-    let greeting = || broker.check_within(CheckKind::AmqpGreeting, Duration::from_secs(1));
-    let mut frozen = greeting().await;
-    for _ in 0..3 {
-        // Before its first thread has heard of it, the others still answer.
-        if frozen.status == "L7OK" {
-            frozen = greeting().await;
-        }
-    }
+    let frozen = broker
+        .check_within(CheckKind::AmqpGreeting, Duration::from_secs(1))
+        .await;
     assert_eq!(frozen.status, "L7TOUT", "{frozen:?}");
     broker.signal(Signal::SIGCONT);
     assert_eq!(broker.check(CheckKind::AmqpGreeting).await.status, "L7OK");
