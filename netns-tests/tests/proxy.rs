@@ -10,6 +10,8 @@ mod failures;
 mod farewells;
 mod formats;
 mod hostile;
+mod idle;
+mod journal;
 mod limits;
 mod rabbitmq;
 mod records;

@@ -97,7 +97,7 @@ impl Sink {
         }
     }
 
-    /// Sends what lies between `begin` and the ends; how many of them were not taken.
+    /// Sends lines, each of which ends where the next begins; how many of them were not taken.
     pub(super) fn send(&mut self, octets: &[u8], ends: &[usize]) -> u64 {
         match self {
             Self::Datagrams(datagrams) => datagrams.send(octets, ends),

@@ -56,7 +56,7 @@ pub struct Writer {
 #[derive(Debug)]
 struct Outlet {
     transport: Transport,
-    /// `None` if it could not be opened: its lines are dropped, and counted.
+    /// `None` until it can be opened: its lines are dropped meanwhile, and counted.
     sink: Option<Sink>,
     octets: Vec<u8>,
     ends: Vec<usize>,
@@ -203,7 +203,7 @@ impl Writer {
         }
         self.outlets.push(Outlet {
             transport: transport.clone(),
-            sink: Sink::open(transport).ok(),
+            sink: None,
             octets: Vec::new(),
             ends: Vec::new(),
         });
@@ -228,6 +228,9 @@ impl Outlet {
     fn flush(&mut self, dropped: &Dropped) {
         if self.ends.is_empty() {
             return;
+        }
+        if self.sink.is_none() {
+            self.sink = Sink::open(&self.transport).ok();
         }
         dropped.add(match &mut self.sink {
             Some(sink) => sink.send(&self.octets, &self.ends),
@@ -289,15 +292,16 @@ fn refused(record: &Record<'_>, dates: &mut Dates, out: &mut Vec<u8>) {
     }
 }
 
-/// The journal's own protocol: `NAME=value` lines.
+/// The journal's own protocol: `NAME=value` lines; where the value has several, its length goes before it.
 fn journal_field(name: &str, value: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(name.as_bytes());
-    out.push(b'=');
-    out.extend(
-        value
-            .iter()
-            .map(|octet| if *octet == b'\n' { b' ' } else { *octet }),
-    );
+    if value.contains(&b'\n') {
+        out.push(b'\n');
+        out.extend_from_slice(&(value.len() as u64).to_le_bytes());
+    } else {
+        out.push(b'=');
+    }
+    out.extend_from_slice(value);
     out.push(b'\n');
 }
 
