@@ -55,7 +55,7 @@ pub(crate) fn take(disk: &dyn Disk, directory: &Path) -> Result<Identity, OpenEr
             .open(&path)
             .and_then(|file| read_all(&*file))
             .map_err(failed(&path))?;
-        let (node, incarnation) = read(&file).ok_or_else(|| OpenError::Corrupt {
+        let (node, incarnation) = read(&path, &file).ok_or_else(|| OpenError::Corrupt {
             path: path.clone(),
             offset: 0,
             what: "it does not name a node".to_owned(),
@@ -78,7 +78,7 @@ pub(crate) fn take(disk: &dyn Disk, directory: &Path) -> Result<Identity, OpenEr
 
 type Named = ([u8; 16], u64);
 
-fn read(text: &[u8]) -> Option<Result<Named, OpenError>> {
+fn read(path: &Path, text: &[u8]) -> Option<Result<Named, OpenError>> {
     let text = str::from_utf8(text).ok()?;
     let (summed, crc) = text.split_once("crc ")?;
     if u32::from_str_radix(crc.strip_suffix('\n')?, 16).ok()? != crc32c::crc32c(summed.as_bytes()) {
@@ -90,7 +90,7 @@ fn read(text: &[u8]) -> Option<Result<Named, OpenError>> {
     let found = value("version")?.parse().ok()?;
     if found > VERSION {
         return Some(Err(OpenError::Version {
-            path: NODE.into(),
+            path: path.to_owned(),
             found,
             known: VERSION,
         }));

@@ -289,9 +289,7 @@ fn a_data_directory_of_another_node_is_refused() {
     let (one, other) = (sealed(), sealed());
     // The simulated disk gives every node the same name.
     one.damage(Path::new("/data/node"), |octets| {
-        let text = std::str::from_utf8(octets).unwrap().replace("id 73", "id 74");
-        let summed = text.split("crc ").next().unwrap().to_owned();
-        *octets = format!("{summed}crc {:08x}\n", crc32c::crc32c(summed.as_bytes())).into_bytes();
+        *octets = summed(&std::str::from_utf8(octets).unwrap().replace("id 73", "id 74"));
     });
     let error = open(&one).err().unwrap().to_string();
     assert!(error.contains("belongs to another node"), "{error}");
@@ -300,8 +298,42 @@ fn a_data_directory_of_another_node_is_refused() {
 
 #[test]
 fn a_newer_format_is_refused_by_its_number() {
-    let disk = sealed();
-    disk.damage(Path::new("/data/checkpoint"), |octets| octets[8] = 9);
-    let error = open(&disk).err().unwrap();
-    assert!(matches!(error, OpenError::Version { found: 9, .. }), "{error}");
+    type Newer = fn(&mut Vec<u8>);
+    let checkpoint: Newer = |octets| octets[8] = 9;
+    let node: Newer = |octets| {
+        let text = std::str::from_utf8(octets)
+            .unwrap()
+            .replace("version 1", "version 9");
+        *octets = summed(&text);
+    };
+    let segment: Newer = |octets| {
+        octets[8] = 9;
+        let crc = crc32c::crc32c_append(crc32c::crc32c(&octets[..12]), &octets[16..48]);
+        octets[12..16].copy_from_slice(&crc.to_le_bytes());
+    };
+    for (name, newer) in [
+        ("checkpoint", checkpoint),
+        ("node", node),
+        ("00000001.segment", segment),
+    ] {
+        // Nobody reads sealed segments at a start.
+        let disk = if name == "00000001.segment" {
+            killed()
+        } else {
+            sealed()
+        };
+        let file = Path::new("/data").join(name);
+        disk.damage(&file, newer);
+        let error = open(&disk).err().unwrap();
+        assert!(
+            matches!(&error, OpenError::Version { found: 9, path, .. } if *path == file),
+            "{error}"
+        );
+    }
+}
+
+/// A node file with this text and the right sum.
+fn summed(text: &str) -> Vec<u8> {
+    let text = text.split("crc ").next().unwrap();
+    format!("{text}crc {:08x}\n", crc32c::crc32c(text.as_bytes())).into_bytes()
 }

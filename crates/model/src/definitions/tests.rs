@@ -1,7 +1,8 @@
 use serde_json::{Value, json};
+use warren_amqp::Table;
 
 use super::{Definitions, InvalidDefinitions, export, export_vhost, read};
-use crate::meta::{Author, Command, Meta, PasswordHash};
+use crate::meta::{Author, Binding, Command, Destination, Meta, PasswordHash};
 use crate::name::Name;
 
 /// As RabbitMQ 3.10.8 writes it over HTTP, and by `rabbitmqctl`.
@@ -202,4 +203,68 @@ fn an_export_says_which_passwords_it_cannot_carry() {
     let written = export(&meta);
     assert_eq!(written.definitions["users"][0]["password_hash"], "");
     assert!(written.lost[0].starts_with("user 'ann': "), "{:?}", written.lost);
+}
+
+#[test]
+fn what_is_a_connections_own_or_always_there_is_not_exported() {
+    let mut meta = Meta::default();
+    let file = json!({
+        "vhosts": [{"name": "/"}],
+        "exchanges": [{"name": "later", "vhost": "/", "type": "x-delayed-message", "arguments": {"x-delayed-type": "direct"}}],
+        "queues": [{"name": "kept", "vhost": "/"}],
+    });
+    assert_eq!(carry_out(&mut meta, parse(&file.to_string())), [""; 0]);
+    let vhost = || Name::try_from("/").unwrap();
+    let own = Name::try_from("own").unwrap();
+    let declare = Command::DeclareQueue {
+        vhost: vhost(),
+        name: own.clone(),
+        id: None,
+        durable: true,
+        auto_delete: false,
+        exclusive: Some(1),
+        arguments: Table::new(),
+    };
+    let bind = Command::Bind {
+        vhost: vhost(),
+        binding: Binding {
+            source: Name::try_from("amq.direct").unwrap(),
+            destination: Destination::Queue(own),
+            key: Name::try_from("k").unwrap(),
+            arguments: Table::new(),
+        },
+    };
+    for command in [declare, bind] {
+        meta.apply(command).unwrap();
+    }
+    let written = export(&meta).definitions;
+    let names = |list: &str| -> Vec<&str> {
+        let objects = written[list].as_array().unwrap();
+        objects
+            .iter()
+            .filter_map(|object| object["name"].as_str())
+            .collect()
+    };
+    assert_eq!(
+        (names("queues"), names("exchanges")),
+        (vec!["kept"], vec!["later"])
+    );
+    assert_eq!(written["bindings"], json!([]), "neither to the default exchange");
+}
+
+#[test]
+fn what_nobody_knows_in_a_file_is_passed_over() {
+    let file = json!({
+        "rabbitmq_definition_format": "cluster", "original_cluster_name": "shop", "topics": [{"name": "t"}],
+        "vhosts": [{"name": "/", "limits": [], "unheard": {"of": 1}}],
+        "queues": [{"name": "q", "vhost": "/", "type": "classic", "unheard": "of",
+            "arguments": {"x-queue-mode": "lazy", "x-unheard": "of"}}],
+        "policies": [{"name": "p", "vhost": "/", "pattern": "", "apply-to": "all", "priority": 0,
+            "definition": {"ha-mode": "exactly", "ha-params": 2, "ha-sync-mode": "automatic", "queue-mode": "lazy"}}],
+    });
+    let mut meta = Meta::default();
+    assert_eq!(carry_out(&mut meta, parse(&file.to_string())), [""; 0]);
+    let written = export(&meta).definitions;
+    assert_eq!(written["policies"][0]["definition"]["ha-params"], 2);
+    assert_eq!(written["queues"][0]["arguments"]["x-unheard"], "of");
 }
