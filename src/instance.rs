@@ -32,6 +32,8 @@ pub(crate) struct CheckRule {
 pub(crate) struct Link {
     pub(crate) interface_index: u32,
     pub(crate) receive_on: usize,
+    /// See [`Installation::receive_own_mac_on`].
+    pub(crate) receive_own_mac_on: Option<usize>,
     pub(crate) send_on: usize,
     pub(crate) send_interface: String,
     pub(crate) send_interface_index: u32,
@@ -214,6 +216,7 @@ impl Instance {
             },
             strict: self.plan.strict,
             receive_on: link.receive_on,
+            receive_own_mac_on: link.receive_own_mac_on,
             send_on: link.send_on,
             send_interface: link.send_interface.clone(),
             send_interface_index: link.send_interface_index,

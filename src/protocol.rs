@@ -309,8 +309,10 @@ impl Protocol {
                 *entry = None;
             }
         }
-        if let Some(wire) = self.wires.get_mut(installation.receive_on) {
-            wire.by_vrid[usize::from(installation.settings.vrid.get())] = Some(slot);
+        for position in installation.receive_on().into_iter().flatten() {
+            if let Some(wire) = self.wires.get_mut(position) {
+                wire.by_vrid[usize::from(installation.settings.vrid.get())] = Some(slot);
+            }
         }
         match &mut self.seats[index] {
             Some(seat) => {
@@ -402,11 +404,13 @@ impl Protocol {
             let Some(seat) = self.seats.get(usize::from(slot)).and_then(Option::as_ref) else {
                 continue;
             };
-            let wire = seat.receive_on();
+            let wires = seat.receive_on();
             // An active router's own advert is due whatever others say; a backup must not act on a stale silence.
             let waits_for_others = seat.router.state() != State::Active;
-            while waits_for_others && self.wires.get(wire).is_some_and(Wire::may_have_more) {
-                self.drain(wire);
+            for wire in wires.into_iter().flatten() {
+                while waits_for_others && self.wires.get(wire).is_some_and(Wire::may_have_more) {
+                    self.drain(wire);
+                }
             }
             let Some(seat) = self.seats.get(usize::from(slot)).and_then(Option::as_ref) else {
                 continue;

@@ -17,6 +17,8 @@ use socket2::{Domain, Protocol, SockAddr, SockFilter, Socket, Type};
 use warren_vrrp::Family;
 use warren_vrrp::packet::{Envelope, GROUP_V4, GROUP_V6, PROTOCOL};
 
+use crate::frames::Mac;
+
 /// Longest VRRP message with the longest IPv4 header before it.
 pub(crate) const PACKET_MAX: usize = 60 + 8 + 255 * 16;
 
@@ -38,6 +40,14 @@ impl VridSet {
     }
 }
 
+/// What comes in by one interface and family.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Passing {
+    pub(crate) vrids: VridSet,
+    /// From this MAC only. What others send arrives on the interface of a virtual MAC as well as on its base.
+    pub(crate) sender: Option<Mac>,
+}
+
 /// Where adverts of one interface and family come in.
 #[derive(Debug)]
 pub(crate) struct Receiver {
@@ -54,7 +64,7 @@ impl Receiver {
         };
         let socket = Socket::new(domain, Type::RAW.cloexec().nonblocking(), Some(protocol))?;
         let receiver = Self { socket, family };
-        receiver.listen_to(&VridSet::default())?;
+        receiver.listen_to(&Passing::default())?;
         let socket = &receiver.socket;
         socket.bind_device(Some(interface.as_bytes()))?;
         socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
@@ -75,9 +85,9 @@ impl Receiver {
         Ok(receiver)
     }
 
-    /// Lets these VRIDs through and no others.
-    pub(crate) fn listen_to(&self, vrids: &VridSet) -> io::Result<()> {
-        self.socket.attach_filter(&filter(self.family, vrids))
+    /// Lets this through and nothing else.
+    pub(crate) fn listen_to(&self, passing: &Passing) -> io::Result<()> {
+        self.socket.attach_filter(&filter(self.family, passing))
     }
 
     /// Reads one packet into `buffer`: where it came from and where in the buffer the VRRP message lies.
@@ -208,7 +218,9 @@ pub(crate) fn socket_address(destination: IpAddr, interface_index: u32) -> SockA
 
 /// A classic BPF program that passes a packet whose VRID is in the set: the set is eight words of a bitmap; the word
 /// is chosen by the VRID's upper three bits and shifted by its lower five.
-fn filter(family: Family, vrids: &VridSet) -> Vec<SockFilter> {
+fn filter(family: Family, passing: &Passing) -> Vec<SockFilter> {
+    const LOAD_WORD: u16 = 0x20; // A = four octets at k, in network order
+    const LOAD_HALF: u16 = 0x28; // A = two of them
     const LOAD_BYTE: u16 = 0x30; // A = packet[k]
     const LOAD_BYTE_X: u16 = 0x50; // A = packet[X + k]
     const LOAD_HEADER_LENGTH: u16 = 0xb1; // X = 4 * (packet[k] & 15)
@@ -225,6 +237,16 @@ fn filter(family: Family, vrids: &VridSet) -> Vec<SockFilter> {
     let mut program = Vec::with_capacity(40);
     let mut push =
         |code, jump_true, jump_false, k| program.push(SockFilter::new(code, jump_true, jump_false, k));
+    if let Some([a, b, c, d, e, f]) = passing.sender {
+        // Octets 6 to 11 of the Ethernet header, which lies before what the socket sees (SKF_LL_OFF of the kernel).
+        const SENDER: u32 = (-0x20_0000_i32 + 6).cast_unsigned();
+        push(LOAD_WORD, 0, 0, SENDER);
+        push(JUMP_EQUAL, 1, 0, u32::from_be_bytes([a, b, c, d]));
+        push(RETURN, 0, 0, 0);
+        push(LOAD_HALF, 0, 0, SENDER + 4);
+        push(JUMP_EQUAL, 1, 0, u32::from(u16::from_be_bytes([e, f])));
+        push(RETURN, 0, 0, 0);
+    }
     match family {
         // A raw IPv4 socket sees the IP header first, a raw IPv6 socket does not.
         Family::V4 => {
@@ -239,7 +261,7 @@ fn filter(family: Family, vrids: &VridSet) -> Vec<SockFilter> {
     push(LOAD_MEMORY, 0, 0, 0);
     push(SHIFT_RIGHT, 0, 0, 5);
     // Each word's turn takes three instructions: compare (skip two), load, jump behind the last.
-    for (word, bits) in (0u32..).zip(vrids.0) {
+    for (word, bits) in (0u32..).zip(passing.vrids.0) {
         push(JUMP_EQUAL, 0, 2, word);
         push(LOAD_CONSTANT, 0, 0, bits);
         push(JUMP, 0, 0, 3 * (7 - word));
@@ -260,7 +282,10 @@ impl ForeignObserver {
     pub(crate) fn open(interface: &str, index: u32, family: Family, ours: &VridSet) -> io::Result<Self> {
         let receiver = Receiver::open(interface, index, family)?;
         receiver.socket.set_recv_buffer_size(8 * 1024)?;
-        receiver.listen_to(&ours.complement())?;
+        receiver.listen_to(&Passing {
+            vrids: ours.complement(),
+            sender: None,
+        })?;
         Ok(Self(receiver))
     }
 
@@ -301,6 +326,10 @@ mod tests {
         receiver.recv(&mut buffer).is_ok()
     }
 
+    fn anybody(vrids: VridSet) -> Passing {
+        Passing { vrids, sender: None }
+    }
+
     #[test]
     fn filter_passes_our_vrids_and_no_others_behind_any_ip_header() {
         let mut vrids = VridSet::default();
@@ -314,22 +343,25 @@ mod tests {
                 packet.resize(words * 4, 0);
                 packet.extend([0x31, vrid, 100, 0]);
                 assert_eq!(
-                    passes(&filter(Family::V4, &vrids), &packet),
+                    passes(&filter(Family::V4, &anybody(vrids)), &packet),
                     expected,
                     "vrid {vrid}"
                 );
             }
             assert_eq!(
-                passes(&filter(Family::V6, &vrids), &[0x31, vrid, 100, 0]),
+                passes(&filter(Family::V6, &anybody(vrids)), &[0x31, vrid, 100, 0]),
                 expected
             );
             assert_eq!(
-                passes(&filter(Family::V6, &vrids.complement()), &[0x31, vrid, 100, 0]),
+                passes(
+                    &filter(Family::V6, &anybody(vrids.complement())),
+                    &[0x31, vrid, 100, 0]
+                ),
                 !expected
             );
         }
         assert!(
-            !passes(&filter(Family::V4, &vrids), &[0x45]),
+            !passes(&filter(Family::V4, &anybody(vrids)), &[0x45]),
             "a torso is dropped"
         );
     }

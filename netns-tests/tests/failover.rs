@@ -48,6 +48,9 @@ every_pair!(
     a_lower_priority_started_first_is_preempted,
     a_sync_group_moves_together,
     a_virtual_mac_moves_with_the_role,
+    a_partition_with_a_virtual_mac_ends_with_one_active,
+    a_partition_with_a_virtual_mac_on_ipv6_ends_with_one_active,
+    a_partition_ends_with_one_active_whichever_mac_each_speaks_from,
     an_owner_is_active_at_once,
     a_delayed_failback_waits_its_time,
     routes_and_excluded_addresses_follow_the_role,
@@ -203,6 +206,42 @@ fn a_partition_ends_with_one_active_and_correct_caches(flavours: Flavours) {
     client_knows(&pair, "a");
     pair.stays_with("a", Duration::from_secs(1));
     client_knows(&pair, "a");
+}
+
+/// Both speak from the same MAC then, and each has an interface with just that MAC.
+fn a_partition_with_a_virtual_mac_ends_with_one_active(flavours: Flavours) {
+    let virtual_mac = |priority| Router::new(priority).line("use_vmac");
+    one_is_active_after_a_partition(&Pair::start(flavours, virtual_mac(200), virtual_mac(150)));
+}
+
+fn a_partition_with_a_virtual_mac_on_ipv6_ends_with_one_active(flavours: Flavours) {
+    let virtual_mac = |priority| {
+        let six = Router::new(priority).addresses(&["fe80::77:9:1/64", "fd77::9:1/64"]);
+        six.line("use_vmac")
+    };
+    one_is_active_after_a_partition(&Pair::start(flavours, virtual_mac(200), virtual_mac(150)));
+}
+
+/// One speaks from the virtual MAC, the other from its own.
+fn a_partition_ends_with_one_active_whichever_mac_each_speaks_from(flavours: Flavours) {
+    let own = Router::new(200).line("use_vmac").line("vmac_xmit_base");
+    let virtual_mac = Router::new(150).line("use_vmac");
+    one_is_active_after_a_partition(&Pair::start(flavours, own, virtual_mac));
+}
+
+fn one_is_active_after_a_partition(pair: &Pair) {
+    pair.stays_with("a", Duration::from_millis(500));
+    pair.network.partition(&pair.a.host, &pair.b.host);
+    eventually(PATIENCE, "both are active", || {
+        if pair.holders() == ["a", "b"] {
+            Ok(())
+        } else {
+            Err(pair.holders())
+        }
+    });
+    pair.network.heal();
+    pair.eventually_served_by("a");
+    pair.stays_with("a", Duration::from_secs(1));
 }
 
 /// The neighbour table of the client, not only who answers.
@@ -467,6 +506,7 @@ fn a_virtual_mac_moves_with_the_role(flavours: Flavours) {
         let adverts = pair.adverts(name, since);
         !adverts.is_empty() && adverts.iter().all(|(_, advert)| advert.mac == own)
     };
+    pair.stays_with("a", Duration::from_secs(1));
     assert!(is_virtual(&pair, "a", Duration::ZERO));
     client_knows_the_virtual_mac(&pair, flavours.0);
     let moved = now();

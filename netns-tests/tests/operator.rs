@@ -246,6 +246,27 @@ fn a_check_added_by_a_reload_moves_no_role_before_its_first_result() {
     assert_eq!(router(&pair.a).since, before.since);
 }
 
+/// What a neighbour sends from its own MAC arrives on both interfaces of a virtual MAC.
+#[test]
+fn an_advert_counts_once_however_many_ways_in_it_takes() {
+    for sender in [
+        Router::new(200),
+        Router::new(200).line("use_vmac"),
+        Router::new(200).line("use_vmac").line("vmac_xmit_base"),
+    ] {
+        let pair = Pair::start(PAIR, sender, Router::new(150).line("use_vmac"));
+        let (start, before) = (now(), router(&pair.b).counters.adverts_received);
+        pair.stays_with("a", Duration::from_secs(1));
+        let heard = router(&pair.b).counters.adverts_received - before;
+        let sent = pair.adverts("a", start).len() as u64;
+        // The wire and the counters are not looked at in the same instant.
+        assert!(
+            sent >= 5 && heard.abs_diff(sent) <= 2,
+            "{sent} sent, {heard} heard"
+        );
+    }
+}
+
 #[test]
 fn an_upgrade_loses_no_probe() {
     let pair = Pair::plain(PAIR);

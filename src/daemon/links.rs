@@ -18,7 +18,7 @@ use crate::netlink::macvlan::VirtualMac;
 use crate::netlink::monitor::{Change, Interface};
 use crate::plumbing;
 use crate::protocol::{Command, Slot, resignation};
-use crate::wire::{ForeignObserver, Receiver, Sender, VridSet};
+use crate::wire::{ForeignObserver, Passing, Receiver, Sender, VridSet};
 
 /// Sockets and virtual MACs.
 #[derive(Default)]
@@ -36,7 +36,7 @@ struct Wire {
     sender: Arc<Sender>,
     observer: Option<ForeignObserver>,
     /// What the receiver lets through.
-    vrids: VridSet,
+    passing: Passing,
 }
 
 impl Links {
@@ -53,7 +53,7 @@ impl Links {
             receiver: Arc::new(Receiver::open(interface, index, family)?),
             sender: Arc::new(Sender::open(interface, index, family)?),
             observer: None,
-            vrids: VridSet::default(),
+            passing: Passing::default(),
         };
         let free = self.wires.iter().position(Option::is_none);
         let position = free.unwrap_or_else(|| {
@@ -223,10 +223,15 @@ impl Daemon {
             .is_none_or(|virtual_mac| virtual_mac.transmit_base);
         let sending = if transmit_base { &base } else { &carrier };
         let receive_on = self.open_wire(&base, family)?;
+        let receive_own_mac_on = match &plan.virtual_mac {
+            Some(_) => Some(self.open_wire(&carrier, family)?),
+            None => None,
+        };
         let send_on = self.open_wire(sending, family)?;
         Ok(Link {
             interface_index: base.index,
             receive_on,
+            receive_own_mac_on,
             send_on,
             send_interface: sending.name.clone(),
             send_interface_index: sending.index,
@@ -391,7 +396,9 @@ impl Daemon {
                 .iter()
                 .flatten()
                 .filter_map(|instance| instance.link.as_ref());
-            let used = links.any(|link| link.receive_on == position || link.send_on == position);
+            let used = links.any(|link| {
+                [Some(link.receive_on), link.receive_own_mac_on, Some(link.send_on)].contains(&Some(position))
+            });
             if !used && self.links.wires[position].take().is_some() {
                 self.protocol.send(Command::Wire {
                     wire: position,
@@ -406,29 +413,31 @@ impl Daemon {
     pub(super) fn update_filters(&mut self) {
         self.close_wires();
         for position in 0..self.links.wires.len() {
-            let mut vrids = VridSet::default();
+            let mut passing = Passing::default();
             for instance in self.instances.iter().flatten() {
-                if instance
-                    .link
-                    .as_ref()
-                    .is_some_and(|link| link.receive_on == position)
-                {
-                    vrids.insert(instance.plan.settings.vrid.get());
+                let Some(link) = &instance.link else { continue };
+                let own_mac = link.receive_own_mac_on == Some(position);
+                if own_mac {
+                    passing.sender = Some(link.carrier_mac);
+                }
+                if own_mac || link.receive_on == position {
+                    passing.vrids.insert(instance.plan.settings.vrid.get());
                 }
             }
             // Every notification of the kernel's leads here; hardly any changes this.
             let Some(wire) = self.links.wires[position]
                 .as_mut()
-                .filter(|wire| wire.vrids != vrids)
+                .filter(|wire| wire.passing != passing)
             else {
                 continue;
             };
-            match wire.receiver.listen_to(&vrids) {
-                Ok(()) => wire.vrids = vrids,
+            match wire.receiver.listen_to(&passing) {
+                Ok(()) => wire.passing = passing,
                 Err(error) => tracing::error!(interface = wire.interface, %error, "packet filter refused"),
             }
-            if vrids != VridSet::default() {
-                wire.observer = ForeignObserver::open(&wire.interface, wire.index, wire.family, &vrids).ok();
+            if passing.vrids != VridSet::default() && passing.sender.is_none() {
+                let ours = &passing.vrids;
+                wire.observer = ForeignObserver::open(&wire.interface, wire.index, wire.family, ours).ok();
             }
         }
     }

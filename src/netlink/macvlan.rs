@@ -11,6 +11,9 @@
 //! | macvlan | `addr_gen_mode` = 1, `accept_ra` = 0, `autoconf` = 0 | no address made from the virtual MAC, which both hosts share |
 //! | IPv4 macvlan | `disable_ipv6` = 1 | it has no business there |
 //!
+//! Frames that another host sent from this MAC are handed to this interface and not to the base; what comes from other MACs arrives at both.
+//! So adverts are read from both, here only those from the virtual MAC.
+//!
 //! Deliberately absent: `arp_filter` on the base, which makes the base's own address unreachable as soon as a route
 //! prefers the macvlan, and does nothing that `arp_ignore` does not.
 

@@ -38,12 +38,20 @@ pub(crate) struct Installation {
     pub(crate) strict: bool,
     /// Wires that adverts come in by and go out by; they differ with a virtual MAC.
     pub(crate) receive_on: usize,
+    /// With a virtual MAC there is another way in: frames that another host sent from this very MAC are handed by the kernel to the
+    /// interface that has it, and the base never sees them.
+    pub(crate) receive_own_mac_on: Option<usize>,
     pub(crate) send_on: usize,
     pub(crate) send_interface: String,
     pub(crate) send_interface_index: u32,
 }
 
 impl Installation {
+    /// Every wire that adverts may come in by.
+    pub(super) fn receive_on(&self) -> [Option<usize>; 2] {
+        [Some(self.receive_on), self.receive_own_mac_on]
+    }
+
     fn destinations(&self) -> Vec<IpAddr> {
         if self.peers.is_empty() {
             vec![self.settings.family.group()]
@@ -170,8 +178,8 @@ impl Seat {
         self.addresses_differ = None;
     }
 
-    pub(super) fn receive_on(&self) -> usize {
-        self.installation.receive_on
+    pub(super) fn receive_on(&self) -> [Option<usize>; 2] {
+        self.installation.receive_on()
     }
 
     pub(super) fn send_on(&self) -> usize {

@@ -34,6 +34,7 @@ fn installation(slot: Slot, vrid: u8) -> Installation {
         peers: Vec::new(),
         strict: false,
         receive_on: 0,
+        receive_own_mac_on: None,
         send_on: 0,
         send_interface: "lo".into(),
         send_interface_index: 1,
