@@ -193,7 +193,7 @@ impl Worker {
             Command::Reloaded => {
                 let snapshot = self.context.live.snapshot();
                 self.context.log.change(&snapshot.plan.global);
-                self.watch = Watch::of(&snapshot.plan, self.context.now);
+                self.watch.follow(&snapshot.plan, self.context.now);
             }
             Command::Retire => {
                 let sessions = self.sessions.iter();

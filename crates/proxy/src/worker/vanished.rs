@@ -55,6 +55,15 @@ impl Watch {
         }
     }
 
+    /// The configuration was read again. What is under way was before.
+    pub(super) fn follow(&mut self, plan: &Plan, now: u64) {
+        let under_way = std::mem::take(&mut self.under_way);
+        *self = Self {
+            under_way,
+            ..Self::of(plan, now)
+        };
+    }
+
     /// Something has happened.
     pub(super) fn stir(&mut self, now: u64) {
         if self.deadline().is_none() {
@@ -299,6 +308,20 @@ mod tests {
         assert_eq!(watch.deadline(), Some(now + 2 * period));
         look(&mut watch, now + 2 * period);
         assert_eq!(watch.deadline(), None);
+    }
+
+    #[test]
+    fn a_reload_gives_nobody_who_has_vanished_more_time() {
+        let plan = crate::plan::testing::plan(&[]);
+        let mut watch = Watch::of(&plan, 0);
+        let place = Place {
+            slot: 3,
+            generation: 7,
+        };
+        watch.under_way.insert((place, Side::Client), Some(1000));
+        watch.follow(&plan, 20_000);
+        assert_eq!(watch.under_way.get(&(place, Side::Client)), Some(&Some(1000)));
+        assert_eq!(watch.deadline(), Some(20_000 + watch.period.unwrap()));
     }
 
     /// The kernel waits for longer than most looks before it asks for the first time.
