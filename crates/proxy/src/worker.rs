@@ -24,12 +24,16 @@ use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
+use tokio::time::timeout_at;
 
 use self::context::{Message, Peers};
 pub(crate) use self::export::{Packed, Packing, Unpacked};
 use crate::live::{self, Live};
 use crate::plan;
 use crate::record::{AmqpFacts, Record};
+
+/// Workers answer within a turn of their loops; one that does not in this time is left out.
+const LISTING_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What the workers are given besides the plan.
 pub struct Settings {
@@ -144,12 +148,13 @@ impl Workers {
         }
     }
 
-    /// All sessions.
+    /// All sessions, but for those of a worker that does not answer.
     pub async fn sessions(&self) -> Vec<SessionInfo> {
+        let deadline = tokio::time::Instant::now() + LISTING_TIMEOUT;
         let (sender, mut receiver) = mpsc::channel(self.count().max(1));
         self.broadcast(&Command::List(sender));
         let mut sessions = Vec::new();
-        while let Some(part) = receiver.recv().await {
+        while let Ok(Some(part)) = timeout_at(deadline, receiver.recv()).await {
             sessions.extend(part);
         }
         let listed = tokio::task::spawn_blocking(move || {
@@ -349,3 +354,6 @@ pub enum Service {
     /// Prometheus metrics (`<PROMEX>`).
     Prometheus,
 }
+
+#[cfg(test)]
+mod tests;

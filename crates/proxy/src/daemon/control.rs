@@ -1,18 +1,14 @@
 //! The control socket: answers about what is at once, and passes wishes on to the daemon's loop.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
-use warren_api::proxy::{Refused, Reply, Request, Session, refusal};
+use warren_api::proxy::{Refused, Reply, Request, refusal};
 use warren_kit::control::{Gone, Peer, Problem, Replies, Service};
 
 use super::answers;
 use crate::live::Live;
 use crate::worker::Workers;
-
-/// Workers answer within a turn of their loops; one that does not in this time is left out.
-const LISTING_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What only the daemon's loop can do, and where its answer goes.
 #[derive(Debug)]
@@ -35,7 +31,13 @@ impl Service for Control {
         let reply = match request {
             Request::Ready { backend } => self.ready(backend.as_deref()),
             Request::Sessions {} => Reply::Sessions {
-                sessions: self.sessions().await,
+                sessions: self
+                    .workers
+                    .sessions()
+                    .await
+                    .iter()
+                    .map(answers::session)
+                    .collect(),
             },
             request => self.wish(request).await,
         };
@@ -69,11 +71,6 @@ impl Control {
                 ),
             ),
         }
-    }
-
-    async fn sessions(&self) -> Vec<Session> {
-        let all = tokio::time::timeout(LISTING_TIMEOUT, self.workers.sessions()).await;
-        all.unwrap_or_default().iter().map(answers::session).collect()
     }
 
     async fn wish(&self, request: Request) -> Reply {
