@@ -1,7 +1,8 @@
 //! As many connections as may be, and memory that stays where it is.
 
-use std::io::Write;
+use std::io::{Read as _, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -227,4 +228,47 @@ fn clients_that_do_not_read_cost_no_memory_in_mode_http_and_over_tls() {
         "{grown} octets for {CLIENTS_THAT_DO_NOT_READ} clients of each kind that do not read"
     );
     drop((plain, secure));
+}
+
+/// What is dropped while the log cannot be opened is no reason to drop what comes later.
+#[test]
+fn lines_are_written_again_when_there_are_file_descriptors_again() {
+    let place = Place::with(&["rabbitmq1"]);
+    let proxy = place.start(ProxyFlavour::Warren);
+    let id = place.proxy.sh("pgrep -x haproxy");
+    let limit = |files: &str| {
+        let line = format!("prlimit --pid {} --nofile={files}:", id.trim());
+        place.proxy.sh(&line)
+    };
+    // Whoever is connected needs no file descriptor.
+    let mut socket = UnixStream::connect(Proxy::socket(&place.proxy)).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut ask = |command: &str| {
+        socket.write_all(command.as_bytes()).unwrap();
+        let mut said = String::new();
+        while !said.ends_with("> ") {
+            let mut octets = [0; 4096];
+            let count = socket.read(&mut octets).unwrap();
+            assert!(count > 0, "{said}");
+            said += std::str::from_utf8(&octets[..count]).unwrap();
+        }
+        said
+    };
+    ask("prompt\n");
+    limit("1");
+    eventually(PATIENCE, "checks fail, too", || {
+        let said = ask("show stat\n");
+        if said.contains(",DOWN,") {
+            Ok(())
+        } else {
+            Err(said)
+        }
+    });
+    assert_eq!(place.log.messages("is DOWN"), [""; 0]);
+    limit("4096");
+    eventually(PATIENCE, "the log says so", || {
+        let lines = place.log.messages("is UP");
+        if lines.is_empty() { Err(()) } else { Ok(()) }
+    });
+    assert_eq!(proxy.status("rabbitmq", "rabbitmq1"), "UP");
 }
