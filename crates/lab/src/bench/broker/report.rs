@@ -64,9 +64,10 @@ impl Report {
                 ours.map_or_else(String::new, |of| {
                     format!("{}-{}", number(of.low), number(of.high))
                 }),
-                with_unit(row, row.limit),
-                number(row.aim),
+                said(row.limit, with_unit(row, row.limit)),
+                said(row.aim, number(row.aim)),
                 match (ours, holds) {
+                    (Some(_), _) if row.limit.is_infinite() => "-".to_owned(),
                     (None, _) => "-".to_owned(),
                     (Some(_), true) => "yes".to_owned(),
                     (Some(_), false) => "NO".to_owned(),
@@ -126,6 +127,14 @@ fn raw(taken: &[Sample]) -> Value {
                     "p99_ms": sample.p99, "errors": sample.errors, "others_cores": sample.others })
         })
         .collect()
+}
+
+/// What is measured and need not hold has no limit.
+fn said(limit: f64, text: String) -> String {
+    match limit.is_finite() {
+        true => text,
+        false => "-".to_owned(),
+    }
 }
 
 fn with_unit(row: &Row, value: f64) -> String {
