@@ -157,7 +157,6 @@ fn a_proxy_without_connections_keeps_its_statistics_and_does_nothing_else() {
 #[test]
 fn listeners_of_operators_that_have_no_file_descriptor_say_so_once_and_serve_when_they_have() {
     let place = Place::with(&["rabbitmq1"]);
-    place.proxy.sh("mkdir -p /run/warren");
     let proxy = start(
         &place,
         "metrics = \"127.0.0.1:9101\"\nsockets = [\"/run/warren/stats.sock\"]",

@@ -236,6 +236,9 @@ fn start(options: Options, plan: Plan, bound: Bound, addresses: &Addresses) -> R
         Some(inherited) => daemon.adopt(inherited)?,
         None => false,
     };
+    // First, for it makes the directory that stats sockets may be in, too.
+    let old = former.named(warren_api::proxy::SOCKET, &daemon.sockets);
+    let control = control_socket(&daemon.options, &plan.global, took_over, old)?;
     // From here on a former process has let go: what fails is a pity, and no reason to leave its clients alone.
     let opened = daemon.open_doors(&plan.global, &former);
     match opened {
@@ -243,8 +246,6 @@ fn start(options: Options, plan: Plan, bound: Bound, addresses: &Addresses) -> R
         opened => opened?,
     }
     daemon.serve_metrics(&plan.global, took_over)?;
-    let old = former.named(warren_api::proxy::SOCKET, &daemon.sockets);
-    let control = control_socket(&daemon.options, &plan.global, took_over, old)?;
     let (closing, closed) = mpsc::channel(1);
     daemon.control = control.as_ref().and_then(|control| {
         Some(ControlDoor {
