@@ -10,7 +10,7 @@ use std::process::{Command, Output};
 use std::time::Instant;
 
 use warren_amqp::client::Event;
-use warren_amqp::{Method, Value, connection, queue};
+use warren_amqp::{Method, Value, confirm, connection, queue};
 
 use super::{Broker, Client};
 
@@ -556,6 +556,51 @@ fn what_the_log_did_can_be_seen() {
     assert!(figure("bytes_total") > 0.0);
     assert!(figure("segments") >= 1.0);
     assert_eq!((figure("damaged_total"), figure("full")), (0.0, 0.0));
+}
+
+#[test]
+fn who_relies_on_the_kernel_does_not_wait_for_the_disk_and_loses_nothing_when_killed() {
+    const COUNT: u64 = 200;
+    let files = tempfile::tempdir().unwrap();
+    for (durability, waits) in [("disk", true), ("os", false)] {
+        let file = files.path().join("warren.toml");
+        std::fs::write(&file, format!("[broker]\ndurability = \"{durability}\"\n")).unwrap();
+        let arguments = ["--metrics", "127.0.0.1:0", "--config", file.to_str().unwrap()];
+        let mut place = Place::with(&arguments);
+        let syncs = || {
+            let page = scrape(&place, "/metrics");
+            let line = page
+                .lines()
+                .find_map(|line| line.strip_prefix("warren_log_syncs_total "));
+            line.unwrap().parse::<u64>().unwrap()
+        };
+        let mut client = Client::connect(place.broker.address, "guest", "guest", "/").unwrap();
+        client.open_channel();
+        client.declare_and_publish("kept", 0);
+        client.call(confirm::Select::default());
+        let (before, started) = (syncs(), Instant::now());
+        for _ in 0..COUNT {
+            client.publish_persistent("kept");
+            let confirmed = client.next().unwrap();
+            assert!(
+                matches!(confirmed, Some(Event::Method { channel: 1, .. })),
+                "{confirmed:?}"
+            );
+        }
+        let (more, seconds) = (syncs() - before, started.elapsed().as_secs());
+        match waits {
+            true => assert!(more >= COUNT, "{more}"),
+            // Once in a second; and the open file may be finished.
+            false => assert!(more <= seconds + 3, "{more} in {seconds} s"),
+        }
+        place.broker.process.kill().unwrap();
+        place.broker.process.wait().unwrap();
+        place.broker = Broker::start(place.directory.path(), &["--node-name", "rabbit@vm"]);
+        let mut client = Client::connect(place.broker.address, "guest", "guest", "/").unwrap();
+        client.open_channel();
+        let found = std::iter::from_fn(|| client.get("kept")).count();
+        assert_eq!(found as u64, COUNT, "{durability}");
+    }
 }
 
 #[test]

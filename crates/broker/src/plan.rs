@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use warren_cluster::Durability;
+
 use crate::config::Network;
 use crate::node::Settings;
 
@@ -29,6 +31,8 @@ pub struct Plan {
     pub cluster_name: Option<String>,
     /// Where everything is that outlives the process.
     pub data: PathBuf,
+    /// When what is kept there is safe.
+    pub durability: Durability,
     /// Where it listens. Ports 0 are chosen by the system.
     pub listeners: Vec<Listener>,
     /// What listeners with TLS need.

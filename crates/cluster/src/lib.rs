@@ -35,5 +35,6 @@ pub use queue::{Aftermath, Delivery, DeliverySink, Gone, Next, Placed, Purged, Q
 pub use session::Session;
 pub use single::StorageError;
 pub use ticket::{ConfirmTicket, Waiter};
+pub use warren_store::Durability;
 pub use warren_store::RecoveryProgress;
 pub use warren_store::Statistics as LogStatistics;

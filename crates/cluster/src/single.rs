@@ -14,7 +14,8 @@ use thiserror::Error;
 use warren_model::queue::Run;
 use warren_model::{Position, QueueId};
 use warren_store::{
-    AppendError, Disk, Log, OpenError, Options, ReadError, RealDisk, RecoveryProgress, StreamId, StreamState,
+    AppendError, Disk, Durability, Log, OpenError, Options, ReadError, RealDisk, RecoveryProgress, StreamId,
+    StreamState,
 };
 
 use crate::member::{Member, Recovered, RecoveredQueue};
@@ -58,15 +59,20 @@ impl Member {
     /// # Errors
     /// The directory is in use, damaged, or of another version.
     pub fn alone(directory: &Path) -> Result<Self, StorageError> {
-        Self::alone_telling(directory, &Arc::default())
+        Self::alone_telling(directory, Durability::Disk, &Arc::default())
     }
 
-    /// The same; until this returns, `recovery` says how far it is.
+    /// The same; what is kept is safe when `durability` says so. Until this returns, `recovery` says how far it is.
     ///
     /// # Errors
     /// The directory is in use, damaged, or of another version.
-    pub fn alone_telling(directory: &Path, recovery: &Arc<RecoveryProgress>) -> Result<Self, StorageError> {
+    pub fn alone_telling(
+        directory: &Path,
+        durability: Durability,
+        recovery: &Arc<RecoveryProgress>,
+    ) -> Result<Self, StorageError> {
         let options = Options {
+            durability,
             recovery: Arc::clone(recovery),
             ..Options::default()
         };

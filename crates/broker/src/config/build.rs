@@ -6,6 +6,7 @@ use std::time::Duration;
 use toml::Spanned;
 use warren_amqp::FrameMax;
 use warren_amqp::content::BODY_SIZE_MAX;
+use warren_cluster::Durability;
 use warren_kit::config::{Built, Report};
 use warren_model::{Name, Pattern};
 
@@ -70,6 +71,11 @@ pub(super) fn build(file: &Broker, machine: &Machine) -> Built<Plan> {
     let seconds = Duration::from_secs;
     let stop = file.stop_timeout.as_ref();
     let stop_within = report.duration("stop_timeout", stop, seconds(0)..=PATIENCE_MAX, STOP_WITHIN);
+    const DURABILITIES: [(&str, Durability); 2] = [("disk", Durability::Disk), ("os", Durability::System)];
+    let durability = file
+        .durability
+        .as_ref()
+        .and_then(|word| report.choice("durability", word.span(), word.get_ref(), &DURABILITIES));
     let plan = Plan {
         node,
         cluster_name: file.cluster_name.as_ref().map(|name| name.get_ref().clone()),
@@ -77,6 +83,7 @@ pub(super) fn build(file: &Broker, machine: &Machine) -> Built<Plan> {
         listeners,
         tls,
         proxies,
+        durability: durability.unwrap_or_default(),
         definitions: file.definitions.clone(),
         metrics,
         log_level: level.unwrap_or_default(),

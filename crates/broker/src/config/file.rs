@@ -31,6 +31,9 @@ pub struct Broker {
     /// Directory for everything that outlives the process. Default: what the service manager prepared, else
     /// `/var/lib/warren/broker` for root and `$XDG_STATE_HOME/warren/broker` for others.
     pub data: Option<PathBuf>,
+    /// When a message is safe, and confirmed: `"disk"`, when fdatasync has returned, or `"os"`, when the kernel has it, which a power cut within
+    /// a second loses and a kill does not. Default `"disk"`.
+    pub durability: Option<Spanned<String>>,
     /// File or directory of definitions (JSON) that are added at each start and each reload. Nothing is taken away by them.
     pub definitions: Option<PathBuf>,
     /// The vhost and the user of a node that is new.

@@ -4,6 +4,7 @@ use std::fmt::{Debug, Display};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
+use warren_cluster::Durability;
 use warren_kit::duration::HumanDuration;
 
 use super::certificates::Watch;
@@ -113,6 +114,7 @@ fn said(plan: &Plan) -> Vec<(&'static str, String, &'static str)> {
         ("node_name", plan.node.clone(), LATER),
         ("cluster_name", usual(plan.cluster_name.clone()), AT_ONCE),
         ("data", plan.data.display().to_string(), LATER),
+        ("durability", durability(plan.durability), LATER),
         ("definitions", path(&plan.definitions), AT_ONCE),
         ("first.vhost", settings.first.vhost.clone(), NEW),
         ("first.user", settings.first.user.clone(), NEW),
@@ -153,6 +155,15 @@ fn list<T: Display>(all: impl IntoIterator<Item = T>) -> String {
     words.join(" ")
 }
 
+/// As it is written.
+fn durability(durability: Durability) -> String {
+    let word = match durability {
+        Durability::System => "os",
+        Durability::Disk | Durability::Volatile => "disk",
+    };
+    word.to_owned()
+}
+
 /// `Sha256` is `sha256`.
 fn word(value: impl Debug) -> String {
     format!("{value:?}").to_lowercase()
@@ -176,7 +187,7 @@ mod tests {
     #[test]
     fn what_is_different_is_said_in_the_words_of_the_file() {
         let after = "[broker]\nmemory_limit = 2000000000\nconnection_max = 500\nconsumer_timeout = \"1h\"\n\
-            proxies = [\"10.0.0.0/8\"]\nauth_mechanisms = [\"PLAIN\"]\nmetrics = \"off\"\npassword_hashing = \"argon2id\"\n\
+            proxies = [\"10.0.0.0/8\"]\nauth_mechanisms = [\"PLAIN\"]\nmetrics = \"off\"\ndurability = \"os\"\npassword_hashing = \"argon2id\"\n\
             [broker.first]\nuser = \"ann\"\npassword = \"geheim\"\n\
             [broker.tls]\ncertificates = [\"/a.pem\"]\nclient_ca = \"/ca.pem\"\nclients = \"optional\"\n";
         assert_eq!(
@@ -184,6 +195,7 @@ mod tests {
             [
                 "tls:  -> certificates /a.pem, client_ca /ca.pem, clients optional, min_version 1.2",
                 "proxies:  -> 10.0.0.0/8",
+                "durability: disk -> os, from the next start on",
                 "first.user: guest -> ann, for a node that is new",
                 "password_hashing: sha256 -> argon2id",
                 "auth_mechanisms: as usual -> PLAIN",

@@ -92,7 +92,8 @@ fn open(plan: &Plan, manager: &ServiceManager) -> Result<Arc<Node>, DaemonError>
     let (name, settings) = (plan.node.clone(), plan.settings.clone());
     let progress = Arc::<RecoveryProgress>::default();
     let (node, recovered) = recovery::watched(&progress, manager, || {
-        Node::open(name, settings, Member::alone_telling(&plan.data, &progress)?)
+        let member = Member::alone_telling(&plan.data, plan.durability, &progress)?;
+        Node::open(name, settings, member)
     })?;
     tracing::info!(
         data = %plan.data.display(),
