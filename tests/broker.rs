@@ -756,7 +756,8 @@ fn without_file_descriptors_nobody_comes_in_and_those_inside_are_served_at_no_co
     let crowd: Vec<TcpStream> = (0..100)
         .map(|_| TcpStream::connect(broker.address).unwrap())
         .collect();
-    await_line(&mut broker.log, "client was not accepted");
+    await_line(&mut broker.log, "could not accept a client");
+    let said = Instant::now();
     // Ticks of the processor, of which there are a hundred in a second.
     let ticks = || -> u64 {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", broker.process.id())).unwrap();
@@ -784,6 +785,14 @@ fn without_file_descriptors_nobody_comes_in_and_those_inside_are_served_at_no_co
     assert!(
         Client::connect(broker.address, "guest", "guest", "/").is_ok(),
         "there is room again"
+    );
+    broker.signal(Signal::SIGTERM);
+    let mut rest = String::new();
+    broker.log.read_to_string(&mut rest).unwrap();
+    let again = rest.matches("could not accept a client").count() as u64;
+    assert!(
+        again <= said.elapsed().as_secs() / 10,
+        "said once in ten seconds: {rest}"
     );
 }
 

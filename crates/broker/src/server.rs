@@ -5,13 +5,13 @@ mod introduction;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use tokio::io::DuplexStream;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
+use warren_kit::setbacks::Setbacks;
 
 use crate::arrival::Arrival;
 use crate::config::Network;
@@ -59,7 +59,7 @@ pub(crate) async fn serve_door(node: Arc<Node>, listener: TcpListener, door: Arc
         Ok(arrivals) => arrivals,
         Err(error) => return tracing::error!(%error, "nobody can be accepted: restart the broker"),
     };
-    let mut crowd = 0;
+    let (mut crowd, mut setbacks) = (0, Setbacks::new("a client"));
     loop {
         match arrivals.next().await {
             Ok((stream, arrival)) => {
@@ -80,8 +80,7 @@ pub(crate) async fn serve_door(node: Arc<Node>, listener: TcpListener, door: Arc
             Err(error) => {
                 // Mostly no file descriptor is left: others will end.
                 Churn::one(&node.registry.churn.not_accepted);
-                tracing::warn!(%error, "client was not accepted");
-                tokio::time::sleep(Duration::from_millis(50)).await;
+                setbacks.rest(&error).await;
             }
         }
     }
