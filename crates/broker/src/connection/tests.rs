@@ -13,7 +13,7 @@ use warren_amqp::client::Event;
 use warren_amqp::content::{self, Header, Properties};
 use warren_amqp::hot::Publish;
 use warren_amqp::outbox::Outbox;
-use warren_amqp::{FrameMax, Method, basic, channel, exchange, queue};
+use warren_amqp::{FrameMax, Method, basic, channel, confirm, exchange, queue};
 use warren_cluster::{Aftermath, Delivery, DeliverySink, Room};
 use warren_model::consumers::Terms;
 use warren_model::{Message, MessageId};
@@ -162,6 +162,55 @@ async fn a_body_of_any_size_arrives_as_it_was_sent_however_it_was_cut() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn what_one_read_brings_leaves_in_one_write_to_each_who_hears_of_it() {
+    const COUNT: u64 = 200;
+    let (node, address) = node().await;
+    let (mut publisher, mut consumer) = (Client::open(address).await, Client::open(address).await);
+    publisher.declare("together").await;
+    publisher.call(confirm::Select::default()).await;
+    consumer.consume("together").await;
+    let entries = [entry_of(&node, &publisher), entry_of(&node, &consumer)];
+    let reads = || entries[0].counts.reads.get();
+    let writes = || entries.each_ref().map(|entry| entry.counts.writes.get());
+    let before = (reads(), writes());
+    let to = Publish {
+        routing_key: b"together",
+        ..Publish::default()
+    };
+    let mut outbox = Outbox::new(FrameMax::DEFAULT);
+    for _ in 0..COUNT {
+        let properties = Properties::default();
+        outbox.publish(1, &to, &properties, &"some".into()).unwrap();
+    }
+    let octets = outbox.copy_to_bytes(outbox.remaining());
+    publisher.stream().write_all(&octets).await.unwrap();
+    for _ in 0..COUNT {
+        let message = consumer.event().await;
+        assert!(matches!(message, Event::Message { .. }), "{message:?}");
+    }
+    let mut confirmed = 0;
+    while confirmed < COUNT {
+        match publisher.event().await {
+            Event::Method {
+                method: Method::Basic(basic::Method::Ack(ack)),
+                ..
+            } => confirmed = ack.delivery_tag,
+            other => panic!("{other:?}"),
+        }
+    }
+    eventually("both were written to", || {
+        let written = writes();
+        written.iter().zip(before.1).all(|(now, before)| *now > before)
+    })
+    .await;
+    let reads = reads() - before.0;
+    for (now, before) in writes().into_iter().zip(before.1) {
+        assert!(now - before <= reads, "{} writes for {reads} reads", now - before);
+    }
+    assert!(reads < COUNT / 10, "{reads} reads: nothing came together");
 }
 
 #[tokio::test]
