@@ -67,6 +67,13 @@ impl Leavings {
         }
     }
 
+    /// The last one had nothing to be told: he had gone, or was leaving already. The next one may have his turn.
+    pub(super) fn pass_over(&mut self) {
+        if let Some(group) = self.0.front_mut() {
+            group.told = group.told.saturating_sub(1);
+        }
+    }
+
     /// When [`Leavings::next`] has somebody again.
     pub(super) fn deadline(&self) -> Option<u64> {
         self.0.front().map(Group::due)
@@ -159,6 +166,21 @@ mod tests {
         assert_eq!(leavings.next(1100), Some((place(2), Cause::Killed, 2000)));
         assert_eq!(leavings.next(1100), Some((place(3), Cause::Down, 3000)));
         assert_eq!((leavings.next(5000), leavings.deadline()), (None, None));
+    }
+
+    #[test]
+    fn nobody_waits_for_those_who_have_gone_by_themselves() {
+        let places = |slots: std::ops::Range<u32>| slots.map(|slot| Place { slot, generation: 0 }).collect();
+        let mut leavings = Leavings::default();
+        for slots in [0..100, 100..102] {
+            leavings.add(Group::new(places(slots), Cause::Killed, Duration::from_secs(1), 0).at(10.0));
+        }
+        for _ in 0..100 {
+            assert!(leavings.next(0).is_some());
+            leavings.pass_over();
+        }
+        assert!(leavings.next(0).is_some());
+        assert_eq!((leavings.next(0), leavings.deadline()), (None, Some(100)));
     }
 
     #[test]

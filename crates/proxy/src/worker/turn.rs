@@ -95,11 +95,18 @@ impl Worker {
         }
         while let Some((place, cause, patience)) = self.leavings.next(self.context.now) {
             let until = self.context.now + patience;
+            let mut told = false;
             self.with(place, |session, context| match session.common.leaving {
                 // For another reason, since it was put in the queue.
                 Some(_) => Flow::Stay,
-                None => session.leave(cause, until, context),
+                None => {
+                    told = true;
+                    session.leave(cause, until, context)
+                }
             });
+            if !told {
+                self.leavings.pass_over();
+            }
         }
         while let Some(message) = self.context.own.pop_front() {
             self.hear(message);
