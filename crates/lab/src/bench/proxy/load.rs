@@ -12,7 +12,7 @@ mod ping;
 mod servers;
 mod tls;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 pub(crate) use crate::bench::histogram::Histogram;
 pub(crate) use amqp::Stream;
@@ -35,6 +35,8 @@ pub(crate) struct Counters {
     pub(crate) operations: AtomicU64,
     pub(crate) octets: AtomicU64,
     pub(crate) errors: AtomicU64,
+    /// Loops that have opened all their connections.
+    pub(crate) open: AtomicUsize,
     /// Latencies are kept while this is set.
     pub(crate) recording: AtomicBool,
     pub(crate) stop: AtomicBool,

@@ -19,6 +19,8 @@ pub(crate) const PACED: usize = 64;
 /// Sessions that are handed over, and the messages that they carry in a second meanwhile.
 const HANDED_OVER: usize = 1000;
 const MESSAGES: f64 = 5000.0;
+/// How long clients may take to open their connections.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a sample came to.
 #[derive(Debug, Clone, Copy, Default)]
@@ -125,6 +127,7 @@ impl Bench {
             Figure::PerKilobyte => counters.octets.load(Ordering::Relaxed) as f64 / 1024.0,
             _ => counters.operations.load(Ordering::Relaxed) as f64,
         };
+        clients.wait_until_open(PATIENCE);
         std::thread::sleep(self.window / 4);
         let mut ours = cpu::family(unit.id());
         ours.push(std::process::id());

@@ -30,7 +30,7 @@ pub(crate) const WORKERS_AT_MOST: usize = 3;
 const PEERS: [Peer; 2] = [Peer::Haproxy, Peer::Warren];
 /// What each worker is offered, as a share of what the slower proxy can bear with one: so little that clients and servers
 /// on one core bear it three times.
-const LOAD_OF_EACH: f64 = 0.3;
+const LOAD_OF_EACH: f64 = 0.15;
 /// Connections for each worker.
 const CONNECTIONS: usize = 64;
 const STREAMS: usize = 16;

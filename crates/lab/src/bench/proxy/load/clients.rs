@@ -88,6 +88,14 @@ impl Clients {
         &self.counters
     }
 
+    /// Waits until all their connections have been opened, or for so long: what then is missing shows in the figures.
+    pub(crate) fn wait_until_open(&self, at_most: Duration) {
+        let start = Instant::now();
+        while self.counters.open.load(Ordering::Relaxed) < self.threads.len() && start.elapsed() < at_most {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     /// Ends them; answers the latencies recorded.
     pub(crate) fn stop(mut self) -> Histogram {
         self.counters.stop.store(true, Ordering::Relaxed);
@@ -130,6 +138,7 @@ fn run<T: Talk>(port: u16, talks: Vec<T>, counters: &Counters, tally: &mut Tally
         let stream = open(&mut talk, slot, tally)?;
         conversations.push((stream, talk));
     }
+    counters.open.fetch_add(1, Ordering::Relaxed);
     let mut scratch = vec![0u8; SCRATCH];
     let mut events = [EpollEvent::empty(); 256];
     let mut errors = 0;

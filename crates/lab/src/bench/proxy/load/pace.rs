@@ -105,6 +105,7 @@ impl Pace {
         )?;
         let interest = EpollEvent::new(EpollFlags::EPOLLIN, TIMER);
         self.epoll.add(timer.as_fd(), interest)?;
+        counters.open.fetch_add(1, Ordering::Relaxed);
         let mut scratch = vec![0; 4096];
         let mut events = [EpollEvent::empty(); 256];
         while !counters.stop.load(Ordering::Relaxed) {
