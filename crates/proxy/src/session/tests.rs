@@ -491,8 +491,7 @@ fn the_live_table_shows_what_a_session_is_doing() {
     bench::read(&mut server, 5);
     let _waiting = bench.connect();
     eventually(|| bench.backend().queued.now() == 1);
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let mut sessions = runtime.block_on(bench.workers.sessions());
+    let mut sessions = bench.sessions();
     sessions.sort_by_key(|session| session.id);
     let states: Vec<_> = sessions.iter().map(|session| session.state).collect();
     assert_eq!(states, ["established", "queued"]);

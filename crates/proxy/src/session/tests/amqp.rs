@@ -21,7 +21,7 @@ use crate::plan::{HostAddress, Mode, Plan, Rebalance};
 use crate::rebalance;
 use crate::record::Cause;
 use crate::session::amqp::testing::{frame, handshake, method, other, short};
-use crate::worker::{Command, End, Ending, Move, Scope, SessionInfo};
+use crate::worker::{Command, End, Ending, Move, Scope};
 
 fn amqp(plan: &mut Plan) {
     bench::frontend(plan).mode = Mode::Amqp;
@@ -99,11 +99,6 @@ fn politely(bench: &Bench, scope: Scope, deadline: Duration, rate: u32) {
     bench.workers.broadcast(&Command::End(End { scope, how }));
 }
 
-fn sessions(bench: &Bench) -> Vec<SessionInfo> {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    runtime.block_on(bench.workers.sessions())
-}
-
 const LONG: Duration = Duration::from_secs(60);
 
 #[test]
@@ -112,7 +107,7 @@ fn a_session_is_known_by_who_talks_in_it() {
     let mut connection = Connection::open(&bench, 0, 60);
     connection.client.write_all(&other(1, [20, 10], b"\0")).unwrap();
     bench::read(&mut connection.server, 13);
-    let [row] = &sessions(&bench)[..] else {
+    let [row] = &bench.sessions()[..] else {
         panic!("one session");
     };
     let facts = row.amqp.as_ref().unwrap();
@@ -145,7 +140,7 @@ fn a_connection_that_has_to_end_is_closed_in_its_own_language_on_both_sides() {
     server.write_all(&body[..600]).unwrap();
     assert_eq!(bench::read(&mut client, 600), &body[..600]);
     politely(&bench, Scope::All, LONG, 1000);
-    eventually(|| sessions(&bench)[0].state == "closing");
+    eventually(|| bench.sessions()[0].state == "closing");
     server.write_all(&body[600..]).unwrap();
     server.write_all(&body).unwrap();
     assert_eq!(bench::read(&mut client, body.len() - 600), &body[600..]);
@@ -331,7 +326,7 @@ fn only_connections_that_lose_nothing_are_moved_and_the_oldest_first() {
         "CONNECTION_FORCED - another server is up again, connect again"
     );
     assert_eq!(move_away(9, Duration::ZERO), 0);
-    let states: Vec<&str> = sessions(&bench).iter().map(|row| row.state).collect();
+    let states: Vec<&str> = bench.sessions().iter().map(|row| row.state).collect();
     assert_eq!(states.iter().filter(|state| **state == "established").count(), 1);
 }
 
@@ -477,7 +472,7 @@ fn a_real_broker_is_understood_and_sees_connections_end_as_they_should() {
     client.wait(60, 60);
     client.say(&other(1, [60, 80], b"\0\0\0\0\0\0\0\x02\x01"));
     client.say(&frame(FrameKind::Heartbeat, 0, b""));
-    let facts = |bench: &Bench| sessions(bench)[0].amqp.clone().unwrap();
+    let facts = |bench: &Bench| bench.sessions()[0].amqp.clone().unwrap();
     eventually(|| facts(&bench).unsettled == 1);
     let known = facts(&bench);
     assert_eq!(
@@ -527,7 +522,7 @@ fn a_real_broker_is_understood_and_sees_connections_end_as_they_should() {
 fn a_client_that_does_not_read_shows_by_what_the_kernel_still_has_for_it() {
     let bench = Bench::new(1, amqp);
     let Connection { client, mut server } = Connection::open(&bench, 0, 60);
-    eventually(|| sessions(&bench)[0].unsent == 0);
+    eventually(|| bench.sessions()[0].unsent == 0);
     server
         .set_write_timeout(Some(Duration::from_millis(200)))
         .unwrap();
@@ -537,7 +532,7 @@ fn a_client_that_does_not_read_shows_by_what_the_kernel_still_has_for_it() {
     while let Ok(count) = server.write(&body[written % body.len()..]) {
         written += count;
     }
-    let unsent = sessions(&bench)[0].unsent;
+    let unsent = bench.sessions()[0].unsent;
     assert!(unsent > 200_000, "{unsent} of {written}");
     drop(client);
     bench.is_empty();

@@ -12,7 +12,7 @@ use crate::live::{self, Live};
 use crate::plan::{self, Plan, testing};
 use crate::record::{Record, Termination};
 use crate::tls::Keyring;
-use crate::worker::{Command, Listener, Log, Settings, Visit, Workers};
+use crate::worker::{Command, Listener, Log, SessionInfo, Settings, Visit, Workers};
 
 /// How long a test waits for what has to come.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -195,6 +195,15 @@ impl Bench {
     /// The next visit to what the proxy itself serves.
     pub(crate) fn visit(&self) -> Visit {
         self.visits.lock().unwrap().blocking_recv().expect("a visit")
+    }
+
+    /// As the live table lists them.
+    pub(crate) fn sessions(&self) -> Vec<SessionInfo> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .unwrap();
+        runtime.block_on(self.workers.sessions())
     }
 
     pub(crate) fn backend(&self) -> Arc<live::Backend> {

@@ -24,8 +24,7 @@ fn pair(bench: &Bench) -> Pair {
 
 /// Who serves which client.
 fn workers(bench: &Bench) -> HashMap<SocketAddr, usize> {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let sessions = runtime.block_on(bench.workers.sessions()).into_iter();
+    let sessions = bench.sessions().into_iter();
     sessions
         .map(|session| (session.client.parse().unwrap(), session.worker))
         .collect()
