@@ -262,9 +262,8 @@ fn a_client_that_is_to_leave_politely_gets_its_response_and_an_idle_one_nothing(
         }));
     ends(&mut idle);
     // Sessions are told one after the other.
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     eventually(|| {
-        let sessions = runtime.block_on(bench.workers.sessions());
+        let sessions = bench.sessions();
         sessions.len() == 1 && sessions.iter().all(|session| session.state == "closing")
     });
     say(&mut server, OK);
