@@ -4,10 +4,11 @@ use std::io::Read;
 use std::net::TcpStream;
 
 use bytes::Buf;
+use warren_amqp::client::Login;
 use warren_amqp::content::Properties;
 use warren_amqp::hot::Publish;
 use warren_amqp::outbox::Outbox;
-use warren_amqp::{FrameMax, Method, ShortString, basic, channel, connection, queue};
+use warren_amqp::{FrameMax, Method, basic, channel, queue};
 
 /// Name, octets, and a word of the broker's answer, if there has to be one.
 pub(super) type Said = (&'static str, Vec<u8>, Option<&'static str>);
@@ -39,10 +40,6 @@ fn methods(channel: u16, methods: impl IntoIterator<Item = Method>) -> Vec<u8> {
     outbox.copy_to_bytes(outbox.remaining()).to_vec()
 }
 
-fn text(text: &'static str) -> ShortString {
-    ShortString::from_static(text)
-}
-
 /// A table or an array: its octets after its length.
 fn sized(octets: &[u8]) -> Vec<u8> {
     let mut sized = (octets.len() as u32).to_be_bytes().to_vec();
@@ -50,32 +47,15 @@ fn sized(octets: &[u8]) -> Vec<u8> {
     sized
 }
 
-fn start_ok() -> Method {
-    let start = connection::StartOk {
-        mechanism: text("PLAIN"),
-        response: warren_amqp::handshake::plain("guest", "guest"),
-        locale: text("en_US"),
-        ..connection::StartOk::default()
-    };
-    start.into()
-}
-
-fn tune_ok() -> Method {
-    let tune = connection::TuneOk {
-        channel_max: 2047,
-        frame_max: 131_072,
-        heartbeat: 0,
-    };
-    tune.into()
+fn login() -> [Method; 3] {
+    let mut login = Login::plain("guest", "guest", "/", "hostile").unwrap();
+    login.wanted.heartbeat = 0;
+    login.methods()
 }
 
 /// All that a client says until its connection is open.
 pub(super) fn hello() -> Vec<u8> {
-    let open = connection::Open {
-        virtual_host: text("/"),
-        ..connection::Open::default()
-    };
-    [HEADER, &methods(0, [start_ok(), tune_ok(), open.into()])].concat()
+    [HEADER, &methods(0, login())].concat()
 }
 
 /// The same, with channel 1 open.
@@ -85,14 +65,15 @@ pub(super) fn open() -> Vec<u8> {
 
 /// Beginnings after which nothing comes.
 pub(super) fn half_a_hello() -> Vec<Vec<u8>> {
-    let start = methods(0, [start_ok()]);
+    let said = |count: usize| methods(0, login().into_iter().take(count));
+    let start = said(1);
     vec![
         Vec::new(),
         HEADER[..5].to_vec(),
         HEADER.to_vec(),
         [HEADER, &start[..start.len() / 2]].concat(),
         [HEADER, &start].concat(),
-        [HEADER, &methods(0, [start_ok(), tune_ok()])].concat(),
+        [HEADER, &said(2)].concat(),
     ]
 }
 

@@ -76,6 +76,33 @@ impl Login {
             },
         })
     }
+
+    /// All that it says until the connection is open, for who does not wait for answers: start-ok, tune-ok and open, with the limits
+    /// that it wants whatever is offered. The protocol header comes before.
+    #[must_use]
+    pub fn methods(&self) -> [Method; 3] {
+        [
+            self.start_ok().into(),
+            TuneOk::from(self.wanted).into(),
+            self.open().into(),
+        ]
+    }
+
+    fn start_ok(&self) -> StartOk {
+        StartOk {
+            client_properties: self.properties.clone(),
+            mechanism: self.mechanism.clone(),
+            response: self.response.clone(),
+            locale: ShortString::from_static("en_US"),
+        }
+    }
+
+    fn open(&self) -> Open {
+        Open {
+            virtual_host: self.virtual_host.clone(),
+            ..Open::default()
+        }
+    }
 }
 
 /// What came from the server.
@@ -264,13 +291,7 @@ impl Connection {
             });
         }
         self.server = start.server_properties;
-        let start_ok = StartOk {
-            client_properties: self.login.properties.clone(),
-            mechanism: self.login.mechanism.clone(),
-            response: self.login.response.clone(),
-            locale: ShortString::from_static("en_US"),
-        };
-        self.outbox.method(0, start_ok)?;
+        self.outbox.method(0, self.login.start_ok())?;
         self.waiting_for = Some(Tune::ID);
         Ok(())
     }
@@ -284,11 +305,7 @@ impl Connection {
         let frame_max =
             FrameMax::new(self.tuning.frame_max).map_err(|invalid| Failure::FrameMax(invalid.0))?;
         self.outbox.method(0, TuneOk::from(self.tuning))?;
-        let open = Open {
-            virtual_host: self.login.virtual_host.clone(),
-            ..Open::default()
-        };
-        self.outbox.method(0, open)?;
+        self.outbox.method(0, self.login.open())?;
         self.outbox.set_frame_max(frame_max);
         self.splitter.set_frame_max(frame_max);
         self.waiting_for = Some(OpenOk::ID);

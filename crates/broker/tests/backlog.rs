@@ -9,10 +9,12 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use warren_amqp::client::Login;
 use warren_amqp::content::Properties;
+use warren_amqp::handshake::Tuning;
 use warren_amqp::hot::Publish;
 use warren_amqp::outbox::Outbox;
-use warren_amqp::{FrameMax, Method, ShortString, Table, Value, basic, channel, connection, exchange, queue};
+use warren_amqp::{FrameMax, ShortString, Table, Value, basic, channel, exchange, queue};
 use warren_broker::alarms::MemoryLimit;
 use warren_broker::{Member, Node, Settings, serve};
 
@@ -48,23 +50,15 @@ fn octets(outbox: &mut Outbox) -> Bytes {
 async fn open(at: std::net::SocketAddr, kind: Kind) -> TcpStream {
     let mut outbox = Outbox::new(FrameMax::DEFAULT);
     outbox.octets(b"AMQP\0\0\x09\x01");
-    let start = connection::StartOk {
-        mechanism: ShortString::from_static("PLAIN"),
-        response: warren_amqp::handshake::plain("guest", "guest"),
-        locale: ShortString::from_static("en_US"),
-        ..connection::StartOk::default()
+    let login = Login {
+        wanted: Tuning {
+            channel_max: 1,
+            frame_max: FrameMax::DEFAULT.octets(),
+            heartbeat: 0,
+        },
+        ..Login::plain("guest", "guest", "/", "test").unwrap()
     };
-    let tune = connection::TuneOk {
-        channel_max: 1,
-        frame_max: FrameMax::DEFAULT.octets(),
-        heartbeat: 0,
-    };
-    let vhost = connection::Open {
-        virtual_host: ShortString::from_static("/"),
-        ..connection::Open::default()
-    };
-    let hello: [Method; 3] = [start.into(), tune.into(), vhost.into()];
-    for method in hello {
+    for method in login.methods() {
         outbox.method(0, method).unwrap();
     }
     outbox.method(1, channel::Open::default()).unwrap();

@@ -5,8 +5,9 @@ mod oracle;
 
 use bytes::{Buf, Bytes};
 use proptest::prelude::*;
+use warren_amqp::client::Login;
 use warren_amqp::content::Properties;
-use warren_amqp::handshake::plain;
+use warren_amqp::handshake::{Tuning, plain};
 use warren_amqp::hot::Publish;
 use warren_amqp::outbox::Outbox;
 use warren_amqp::{
@@ -125,22 +126,28 @@ fn modes() -> impl Strategy<Value = Method> {
     ]
 }
 
-fn start_ok(mechanism: &'static str, response: Secret) -> Method {
-    let start = connection::StartOk {
+fn login(mechanism: &'static str, response: Secret, vhost: &str) -> [Method; 3] {
+    let login = Login {
         mechanism: ShortString::from_static(mechanism),
         response,
-        locale: ShortString::from_static("en_US"),
-        ..connection::StartOk::default()
+        wanted: Tuning {
+            channel_max: 3,
+            frame_max: 4096,
+            heartbeat: 0,
+        },
+        ..Login::plain("guest", "guest", vhost, "test").unwrap()
     };
-    start.into()
+    login.methods()
 }
 
-fn open(vhost: &'static str) -> Method {
-    let open = connection::Open {
-        virtual_host: ShortString::from_static(vhost),
-        ..connection::Open::default()
-    };
-    open.into()
+fn start_ok(mechanism: &'static str, response: Secret) -> Method {
+    let [start_ok, ..] = login(mechanism, response, "/");
+    start_ok
+}
+
+fn open(vhost: &str) -> Method {
+    let [.., open] = login("PLAIN", plain("guest", "guest"), vhost);
+    open
 }
 
 /// What is said of the connection itself, on channel 0.
@@ -208,12 +215,7 @@ fn beginning() -> impl Strategy<Value = Vec<Said>> {
         8 => Just(b"AMQP\0\0\x09\x01".to_vec()),
         1 => prop::collection::vec(any::<u8>(), 0..9),
     ];
-    let tune = connection::TuneOk {
-        channel_max: 3,
-        frame_max: 4096,
-        heartbeat: 0,
-    };
-    let right = [start_ok("PLAIN", plain("guest", "guest")), tune.into(), open("/")];
+    let right = login("PLAIN", plain("guest", "guest"), "/");
     let anything = prop::collection::vec(about_the_connection(), 0..4);
     (header, 0..=right.len(), anything, conversation()).prop_map(move |(header, count, anything, rest)| {
         let methods = right.iter().take(count).cloned().chain(anything);

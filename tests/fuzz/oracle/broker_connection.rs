@@ -8,8 +8,9 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use warren_amqp::client::{Connection, Event, Login};
+use warren_amqp::handshake::Tuning;
 use warren_amqp::outbox::Outbox;
-use warren_amqp::{FrameMax, Method, ShortString, basic, channel, connection};
+use warren_amqp::{FrameMax, ShortString, basic, channel};
 use warren_broker::{Node, Settings, serve_stream};
 
 /// Octets on their way between client and broker.
@@ -71,23 +72,15 @@ async fn talk(node: &Arc<Node>, before: &[u8], said: &[u8]) {
 fn hello() -> Bytes {
     let mut outbox = Outbox::new(FrameMax::DEFAULT);
     outbox.octets(b"AMQP\0\0\x09\x01");
-    let start = connection::StartOk {
-        mechanism: ShortString::from_static("PLAIN"),
-        response: warren_amqp::handshake::plain("guest", "guest"),
-        locale: ShortString::from_static("en_US"),
-        ..connection::StartOk::default()
+    let login = Login {
+        wanted: Tuning {
+            channel_max: 3,
+            frame_max: 4096,
+            heartbeat: 0,
+        },
+        ..Login::plain("guest", "guest", "/", "test").unwrap()
     };
-    let tune = connection::TuneOk {
-        channel_max: 3,
-        frame_max: 4096,
-        heartbeat: 0,
-    };
-    let open = connection::Open {
-        virtual_host: ShortString::from_static("/"),
-        ..connection::Open::default()
-    };
-    let methods: [Method; 3] = [start.into(), tune.into(), open.into()];
-    for method in methods {
+    for method in login.methods() {
         outbox.method(0, method).unwrap();
     }
     outbox.copy_to_bytes(outbox.remaining())
