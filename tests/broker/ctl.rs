@@ -175,6 +175,7 @@ fn whoever_reads_json_gets_what_rabbitmq_answers() {
         all
     };
     let running = "RabbitMQ on node rabbit@vm is fully booted and running";
+    let alone = "Target node seems to be the only one in a single node cluster, the check does not apply";
     for (tool, words, answer) in [
         ("rabbitmqctl", "add_vhost v1", done.clone()),
         (
@@ -222,6 +223,11 @@ fn whoever_reads_json_gets_what_rabbitmq_answers() {
         ),
         (
             "rabbitmq-diagnostics",
+            "check_if_node_is_quorum_critical",
+            serde_json::json!({"message": alone, "result": "ok"}),
+        ),
+        (
+            "rabbitmq-diagnostics",
             "server_version",
             with(serde_json::json!({"value": "3.10.8"})),
         ),
@@ -244,6 +250,110 @@ fn whoever_reads_json_gets_what_rabbitmq_answers() {
         assert_eq!(ours, answer, "{words}");
         assert!(output.status.success(), "{words}");
     }
+}
+
+/// As a live 3.10.8 answered, on standard error and with status 69. What is not here it says in the same words as without JSON.
+#[test]
+fn whoever_reads_json_is_told_what_went_wrong_as_rabbitmq_tells_it() {
+    let place = Place::new();
+    let port = place.broker.address.port();
+    let told =
+        |message: &str| serde_json::json!({"message": message, "node": "rabbit@vm", "result": "error"});
+    let listener = serde_json::json!({
+        "interface": "127.0.0.1", "node": "rabbit@vm", "port": port, "protocol": "amqp", "purpose": "AMQP 0-9-1",
+    });
+    let ask = |tool: &str, words: &str| {
+        let mut all: Vec<&str> = words.split(' ').collect();
+        all.extend(["--formatter", "json"]);
+        let output = place.run(tool, &all);
+        assert_eq!(output.stdout, b"", "{words}");
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let check = |tool: &str, words: &str, answer: &serde_json::Value| {
+        let (status, text) = ask(tool, words);
+        let ours: serde_json::Value =
+            serde_json::from_str(&text).unwrap_or_else(|error| panic!("{words}: {error}: {text}"));
+        assert_eq!((status, &ours), (Some(69), answer), "{words}");
+    };
+    for (words, message) in [
+        ("add_user guest x", "User guest already exists"),
+        ("delete_user nobody", "User nobody does not exists"),
+        ("change_password nobody x", "User nobody does not exists"),
+        ("set_user_tags nobody x", "User nobody does not exists"),
+        ("set_permissions nobody a b c", "User nobody does not exist"),
+        ("clear_permissions nobody", "User nobody does not exist"),
+        (
+            "set_permissions -p none guest a b c",
+            "Virtual host none does not exist",
+        ),
+        (
+            "clear_permissions -p none guest",
+            "Virtual host none does not exist",
+        ),
+        (
+            "set_topic_permissions nobody amq.topic b c",
+            "User nobody does not exist",
+        ),
+        ("clear_topic_permissions nobody", "User nobody does not exist"),
+        ("set_vhost_tags none a", "Virtual host \"none\" does not exists"),
+    ] {
+        check("rabbitmqctl", words, &told(message));
+    }
+    for (words, status, text) in [
+        ("delete_queue none", 64, "Error:\nQueue not found\n"),
+        ("delete_vhost none", 65, "Virtual host 'none' does not exist\n"),
+        ("clear_policy none", 69, "Error:\nParameter does not exist\n"),
+        (
+            "clear_password nobody",
+            69,
+            "Error:\n{:no_such_user, \"nobody\"}\n",
+        ),
+        (
+            "list_user_permissions nobody",
+            69,
+            "Error:\n{:no_such_user, \"nobody\"}\n",
+        ),
+        (
+            "set_log_level loud",
+            69,
+            "Error:\nlevel loud is not supported. Try one of debug, info, warning, error, critical, none\n",
+        ),
+    ] {
+        assert_eq!(
+            ask("rabbitmqctl", words),
+            (Some(status), text.to_owned()),
+            "{words}"
+        );
+    }
+    let checks = "rabbitmq-diagnostics";
+    let without = |key: &str, missing: &str, there: serde_json::Value| serde_json::json!({"listeners": [listener], "missing": missing, key: there, "result": "error"});
+    let ports = without("ports", "9", serde_json::json!([port]));
+    check(checks, "check_port_listener 9", &ports);
+    let protocols = without("protocols", "nope", serde_json::json!(["amqp"]));
+    check(checks, "check_protocol_listener nope", &protocols);
+    let output = place.run("rabbitmqctl", &["suspend_listeners"]);
+    assert!(output.status.success(), "{output:?}");
+    let failures = serde_json::json!({"failures": [listener], "node": "rabbit@vm", "result": "error"});
+    check(checks, "check_port_connectivity", &failures);
+    let output = place.run("rabbitmqctl", &["set_vm_memory_high_watermark", "0.000001"]);
+    assert!(output.status.success(), "{output:?}");
+    let alarm = "Memory alarm on node rabbit@vm";
+    let deadline = Instant::now() + super::PATIENCE;
+    while place.run(checks, &["check_alarms"]).status.success() {
+        assert!(Instant::now() < deadline, "no alarm");
+    }
+    let mut alarms = serde_json::json!({
+        "global": [], "local": [alarm], "message": "Node rabbit@vm reported alarms", "result": "error",
+    });
+    check(checks, "check_alarms", &alarms);
+    let local = serde_json::json!({
+        "local": [alarm], "message": "Node rabbit@vm reported local alarms", "result": "error",
+    });
+    check(checks, "check_local_alarms", &local);
+    alarms["result"] = "ok".into();
+    let output = place.run(checks, &["alarms", "--formatter", "json"]);
+    let ours: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(ours, alarms);
 }
 
 #[test]

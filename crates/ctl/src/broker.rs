@@ -23,6 +23,7 @@ use warren_kit::runtime_dir;
 
 use command_line::CommandLine;
 use failure::Failure;
+use output::Format;
 use session::Session;
 use verbs::Verb;
 
@@ -119,6 +120,10 @@ fn attempt(tool: Tool, words: &[String], around: &mut Surroundings<'_>) -> Resul
         .check_node()
         .and_then(|()| (verb.run)(&mut session))
         .and_then(|()| session.conclude())
+        .map_err(|failure| match session.format() {
+            Ok(Format::Json) => failure.into_json(),
+            _ => failure,
+        })
         .map_err(|failure| failure.with_usage(tool, verb, words))
 }
 

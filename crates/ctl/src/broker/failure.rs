@@ -3,6 +3,7 @@
 use std::fmt::Display;
 use std::io::Write;
 
+use serde_json::Value;
 use warren_api::broker::{Refused, refusal};
 use warren_kit::control::ClientError;
 
@@ -29,6 +30,8 @@ pub(super) struct Failure {
     text: String,
     /// The usage is to be shown with it.
     usage: bool,
+    /// What who reads JSON is told instead, where RabbitMQ says it so.
+    object: Option<Value>,
 }
 
 impl Failure {
@@ -43,6 +46,22 @@ impl Failure {
             status,
             text: text.into(),
             usage: false,
+            object: None,
+        }
+    }
+
+    /// Who reads JSON is told this, and that the result is an error.
+    pub(super) fn or_json(mut self, mut object: Value) -> Self {
+        object["result"] = "error".into();
+        self.object = Some(object);
+        self
+    }
+
+    /// As who reads JSON is told it, with the status that it has for him then.
+    pub(super) fn into_json(self) -> Self {
+        match self.object {
+            Some(object) => Self::plain(UNAVAILABLE, object.to_string()),
+            None => self,
         }
     }
 
@@ -57,6 +76,7 @@ impl Failure {
             status,
             text: format!("Error (argument validation): {text}"),
             usage: true,
+            object: None,
         }
     }
 

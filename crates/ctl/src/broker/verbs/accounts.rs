@@ -142,12 +142,27 @@ fn add_user(session: &mut Session<'_, '_>) -> Result<(), Failure> {
             session.say(json!({"message": GRANT, "node": node, "status": "ok"}))
         }
         Ok(_) => session.banner(GRANT),
-        Err(refused) if refused.code == refusal::EXISTS => Err(Failure::new(
-            SOFTWARE,
-            format_args!("User \"{user}\" already exists"),
-        )),
+        Err(refused) if refused.code == refusal::EXISTS => {
+            let node = session.node()?;
+            let text = format!("User {user} already exists");
+            let failure = Failure::new(SOFTWARE, format_args!("User \"{user}\" already exists"));
+            Err(failure.or_json(json!({"message": text, "node": node})))
+        }
         Err(refused) => Err(Failure::refused(&refused)),
     }
+}
+
+/// Changes a user.
+fn change_user(session: &mut Session<'_, '_>, user: &str, request: &Request) -> Result<(), Failure> {
+    let Err(refused) = session.try_change(request)? else {
+        return Ok(());
+    };
+    let failure = Failure::refused(&refused);
+    if refused.code != refusal::NO_SUCH_USER {
+        return Err(failure);
+    }
+    let text = format!("User {user} does not exists");
+    Err(failure.or_json(json!({"message": text, "node": session.node()?})))
 }
 
 const GRANT: &str = "Done. Don't forget to grant the user permissions to some virtual hosts! See 'rabbitmqctl help set_permissions' to learn more.";
@@ -190,8 +205,11 @@ fn change_password(session: &mut Session<'_, '_>) -> Result<(), Failure> {
     let user = session.line.argument(0).to_owned();
     let password = password(session)?;
     session.banner(format_args!("Changing password for user \"{user}\" ..."))?;
-    session.change(&Request::ChangePassword { user, password })?;
-    Ok(())
+    let request = Request::ChangePassword {
+        user: user.clone(),
+        password,
+    };
+    change_user(session, &user, &request)
 }
 
 fn clear_password(session: &mut Session<'_, '_>) -> Result<(), Failure> {
@@ -206,8 +224,7 @@ fn clear_password(session: &mut Session<'_, '_>) -> Result<(), Failure> {
 fn delete_user(session: &mut Session<'_, '_>) -> Result<(), Failure> {
     let user = session.line.argument(0).to_owned();
     session.banner(format_args!("Deleting user \"{user}\" ..."))?;
-    session.change(&Request::DeleteUser { user })?;
-    Ok(())
+    change_user(session, &user, &Request::DeleteUser { user: user.clone() })
 }
 
 fn list_users(session: &mut Session<'_, '_>) -> Result<(), Failure> {
@@ -224,8 +241,11 @@ fn set_user_tags(session: &mut Session<'_, '_>) -> Result<(), Failure> {
         "Setting tags for user \"{user}\" to [{}] ...",
         tags.join(", ")
     ))?;
-    session.change(&Request::SetUserTags { user, tags })?;
-    Ok(())
+    let request = Request::SetUserTags {
+        user: user.clone(),
+        tags,
+    };
+    change_user(session, &user, &request)
 }
 
 fn clear_permissions(session: &mut Session<'_, '_>) -> Result<(), Failure> {
@@ -261,20 +281,22 @@ fn set_permissions(session: &mut Session<'_, '_>) -> Result<(), Failure> {
 }
 
 /// Here users and vhosts that there are not are said without quotes.
-pub(super) fn permit(session: &Session<'_, '_>, request: &Request) -> Result<(), Failure> {
-    let user = session.line.argument(0).to_owned();
-    let vhost = session.line.vhost().to_owned();
-    match session.try_change(request)? {
-        Ok(_) => Ok(()),
-        Err(refused) if refused.code == refusal::NO_SUCH_USER => {
-            Err(Failure::new(NO_USER, format_args!("User {user} does not exist")))
-        }
-        Err(refused) if refused.code == refusal::NO_SUCH_VHOST => Err(Failure::new(
+pub(super) fn permit(session: &mut Session<'_, '_>, request: &Request) -> Result<(), Failure> {
+    let Err(refused) = session.try_change(request)? else {
+        return Ok(());
+    };
+    let (status, text) = match refused.code.as_str() {
+        refusal::NO_SUCH_USER => (
+            NO_USER,
+            format!("User {} does not exist", session.line.argument(0)),
+        ),
+        refusal::NO_SUCH_VHOST => (
             UNAVAILABLE,
-            format_args!("Virtual host {vhost} does not exist"),
-        )),
-        Err(refused) => Err(Failure::refused(&refused)),
-    }
+            format!("Virtual host {} does not exist", session.line.vhost()),
+        ),
+        _ => return Err(Failure::refused(&refused)),
+    };
+    Err(Failure::new(status, &text).or_json(json!({"message": text, "node": session.node()?})))
 }
 
 fn list_permissions(session: &mut Session<'_, '_>) -> Result<(), Failure> {

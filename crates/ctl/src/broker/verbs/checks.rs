@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use serde_json::json;
-use warren_api::broker::Listener;
+use warren_api::broker::{Listener, Status};
 
 use super::{Verb, node};
 use crate::broker::failure::{DATA, Failure, UNAVAILABLE};
@@ -149,9 +149,25 @@ fn alarms(session: &mut Session<'_, '_>) -> Result<(), Failure> {
         "Asking node {name} to report any known resource alarms ..."
     ))?;
     let status = session.status()?.clone();
-    let sentence = node::alarms(&status)
-        .unwrap_or_else(|| format!("Node {name} reported no alarms, local or clusterwide"));
-    session.answer(json!({"alarms": node::alarms_json(&status)}), sentence)
+    match node::alarms(&status) {
+        None => session.answer(
+            json!({"alarms": []}),
+            format_args!("Node {name} reported no alarms, local or clusterwide"),
+        ),
+        Some(_) if session.format()? == Format::Json => {
+            let mut alarms = reported(&status, "alarms");
+            alarms["global"] = json!([]);
+            alarms["result"] = "ok".into();
+            session.say(alarms)
+        }
+        Some(sentence) => session.say(sentence),
+    }
+}
+
+/// For who reads JSON: what is short.
+fn reported(status: &Status, what: &str) -> serde_json::Value {
+    let local: Vec<String> = node::alarm_sentences(status).collect();
+    json!({"local": local, "message": format!("Node {} reported {what}", status.node)})
 }
 
 fn check_alarms(session: &mut Session<'_, '_>) -> Result<(), Failure> {
@@ -159,8 +175,13 @@ fn check_alarms(session: &mut Session<'_, '_>) -> Result<(), Failure> {
     session.banner(format_args!(
         "Asking node {name} to report any local resource alarms ..."
     ))?;
-    match node::alarms(session.status()?) {
-        Some(alarms) => Err(Failure::plain(UNAVAILABLE, alarms)),
+    let status = session.status()?;
+    match node::alarms(status) {
+        Some(alarms) => {
+            let mut object = reported(status, "alarms");
+            object["global"] = json!([]);
+            Err(Failure::plain(UNAVAILABLE, alarms).or_json(object))
+        }
         None => session.answer(
             json!({}),
             format_args!("Node {name} reported no alarms, local or clusterwide"),
@@ -173,8 +194,9 @@ fn check_local_alarms(session: &mut Session<'_, '_>) -> Result<(), Failure> {
     session.banner(format_args!(
         "Asking node {name} to report any local resource alarms ..."
     ))?;
-    match node::alarms(session.status()?) {
-        Some(alarms) => Err(Failure::new(UNAVAILABLE, alarms)),
+    let status = session.status()?;
+    match node::alarms(status) {
+        Some(alarms) => Err(Failure::new(UNAVAILABLE, alarms).or_json(reported(status, "local alarms"))),
         None => session.answer(json!({}), format_args!("Node {name} reported no local alarms")),
     }
 }
@@ -244,10 +266,9 @@ fn check_port_connectivity(session: &mut Session<'_, '_>) -> Result<(), Failure>
         "Testing TCP connections to all active listeners on node {name} ..."
     ))?;
     let listeners = session.status()?.listeners.clone();
-    let failed: Vec<String> = listeners
+    let failed: Vec<&Listener> = listeners
         .iter()
         .filter(|listener| TcpStream::connect_timeout(&reachable(listener), CONNECT).is_err())
-        .map(node::interface)
         .collect();
     let all = node::listeners_json(session.status()?);
     match failed.is_empty() {
@@ -258,13 +279,16 @@ fn check_port_connectivity(session: &mut Session<'_, '_>) -> Result<(), Failure>
                 ports(&listeners)
             ),
         ),
-        false => Err(Failure::new(
-            UNAVAILABLE,
-            format_args!(
+        false => {
+            let interfaces: Vec<String> = failed.iter().map(|listener| node::interface(listener)).collect();
+            let text = format!(
                 "Connection to ports of the following listeners on node {name} failed: \n{}",
-                failed.join("\n")
-            ),
-        )),
+                interfaces.join("\n")
+            );
+            let failures = failed.iter().map(|listener| node::listener_json(&name, listener));
+            let failures: serde_json::Value = failures.collect();
+            Err(Failure::new(UNAVAILABLE, text).or_json(json!({"failures": failures, "node": name})))
+        }
     }
 }
 
@@ -305,13 +329,16 @@ fn check_port_listener(session: &mut Session<'_, '_>) -> Result<(), Failure> {
             json!({"port": port}),
             format_args!("A listener for port {port} is running on node {name}."),
         ),
-        false => Err(Failure::plain(
-            UNAVAILABLE,
-            format!(
+        false => {
+            let text = format!(
                 "No listener for port {port} is active on node {name}. Found listeners that use the following ports: {}",
                 ports(&listeners)
-            ),
-        )),
+            );
+            let open: Vec<u16> = listeners.iter().map(|listener| listener.port).collect();
+            let all = node::listeners_json(session.status()?);
+            Err(Failure::plain(UNAVAILABLE, text)
+                .or_json(json!({"listeners": all, "missing": port, "ports": open})))
+        }
     }
 }
 
@@ -340,13 +367,15 @@ fn check_protocol_listener(session: &mut Session<'_, '_>) -> Result<(), Failure>
             json!({"protocol": protocol}),
             format_args!("A listener for protocol {protocol} is running on node {name}."),
         ),
-        false => Err(Failure::new(
-            UNAVAILABLE,
-            format_args!(
+        false => {
+            let text = format!(
                 "No listener for protocol {protocol} is active on node {name}. Found listeners for the following protocols: {}",
                 protocols.join(", ")
-            ),
-        )),
+            );
+            let all = node::listeners_json(session.status()?);
+            Err(Failure::new(UNAVAILABLE, text)
+                .or_json(json!({"listeners": all, "missing": protocol, "protocols": protocols})))
+        }
     }
 }
 
@@ -378,9 +407,11 @@ fn mirror_critical(session: &mut Session<'_, '_>) -> Result<(), Failure> {
 }
 
 fn only_node(session: &mut Session<'_, '_>, name: &str) -> Result<(), Failure> {
-    session.say(format_args!(
-        "Node {name} seems to be the only one in a single node cluster, the check does not apply"
-    ))
+    let why = "seems to be the only one in a single node cluster, the check does not apply";
+    match session.format()? {
+        Format::Json => session.say(json!({"message": format!("Target node {why}"), "result": "ok"})),
+        _ => session.say(format_args!("Node {name} {why}")),
+    }
 }
 
 fn listeners(session: &mut Session<'_, '_>) -> Result<(), Failure> {

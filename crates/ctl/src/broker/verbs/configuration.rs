@@ -1,6 +1,6 @@
 //! What a running node goes by: limits of memory and disk, names, and what RabbitMQ has beside them.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use warren_api::broker::{Listing, Request, Setting, Watermark};
 
 use super::{MANY, Verb, lists};
@@ -249,8 +249,11 @@ fn set_vhost_tags(session: &mut Session<'_, '_>) -> Result<(), Failure> {
         vhost: vhost.clone(),
         tags,
     };
+    let node = session.node()?;
     set(session, setting).map_err(|failure| match failure.status {
-        DATA => Failure::new(DATA, format_args!("Virtual host \"{vhost}\" does not exist")),
+        DATA => Failure::new(DATA, format_args!("Virtual host \"{vhost}\" does not exist")).or_json(json!({
+            "message": format!("Virtual host \"{vhost}\" does not exists"), "node": node,
+        })),
         _ => failure,
     })
 }

@@ -360,16 +360,17 @@ pub(super) fn interface(listener: &Listener) -> String {
 
 /// A sentence for each alarm.
 pub(super) fn alarms(status: &Status) -> Option<String> {
-    let sentences: Vec<String> = status
-        .alarms
-        .iter()
-        .map(|alarm| match alarm.resource.as_str() {
-            "memory" => format!("Memory alarm on node {}", status.node),
-            "disk" => format!("Free disk space alarm on node {}", status.node),
-            other => format!("{other} alarm on node {}", status.node),
-        })
-        .collect();
+    let sentences: Vec<String> = alarm_sentences(status).collect();
     (!sentences.is_empty()).then(|| sentences.join("\n"))
+}
+
+/// Each of them as a sentence.
+pub(super) fn alarm_sentences(status: &Status) -> impl Iterator<Item = String> {
+    status.alarms.iter().map(|alarm| match alarm.resource.as_str() {
+        "memory" => format!("Memory alarm on node {}", status.node),
+        "disk" => format!("Free disk space alarm on node {}", status.node),
+        other => format!("{other} alarm on node {}", status.node),
+    })
 }
 
 pub(super) fn cluster_status(session: &mut Session<'_, '_>) -> Result<(), Failure> {
@@ -419,13 +420,16 @@ const fn maintenance(status: &Status) -> &'static str {
 
 /// Listeners as JSON has them.
 pub(super) fn listeners_json(status: &Status) -> serde_json::Value {
-    let one = |listener: &Listener| {
-        json!({
-            "interface": listener.interface, "node": status.node, "port": listener.port,
-            "protocol": listener.protocol, "purpose": listener.purpose(),
-        })
-    };
-    status.listeners.iter().map(one).collect()
+    let all = status.listeners.iter();
+    all.map(|listener| listener_json(&status.node, listener))
+        .collect()
+}
+
+pub(super) fn listener_json(node: &str, listener: &Listener) -> serde_json::Value {
+    json!({
+        "interface": listener.interface, "node": node, "port": listener.port,
+        "protocol": listener.protocol, "purpose": listener.purpose(),
+    })
 }
 
 pub(super) fn alarms_json(status: &Status) -> serde_json::Value {
