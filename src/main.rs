@@ -230,6 +230,7 @@ fn ask_proxy(
         ProxyVerb::Ready { backend } => proxy::ready(&at, backend.as_deref(), view),
         ProxyVerb::Drain { server } => proxy::drain(&at, server, false, view),
         ProxyVerb::Resume { server } => proxy::drain(&at, server, true, view),
+        ProxyVerb::Rebalance { backend } => proxy::rebalance(&at, backend.as_deref(), view),
         ProxyVerb::Ctl { command } => proxy::ctl(&at, command, view),
         ProxyVerb::Reload => proxy::reload(&at, view),
         ProxyVerb::Upgrade => proxy::upgrade(&at, view),

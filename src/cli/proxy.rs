@@ -134,6 +134,12 @@ pub enum ProxyVerb {
         #[arg(value_name = "BACKEND/SERVER")]
         server: String,
     },
+    /// Move AMQP connections from servers that have more than their share: those that are idle, the oldest first.
+    Rebalance {
+        /// Only of this backend.
+        #[arg(value_name = "BACKEND")]
+        backend: Option<String>,
+    },
     /// Run a command of the runtime socket, e.g. `show stat`.
     Ctl {
         /// The words of the command.

@@ -39,6 +39,12 @@ pub enum Request {
     Drain { backend: String, server: String },
     /// Use the server again.
     Resume { backend: String, server: String },
+    /// Have AMQP clients of servers that have more than their share connect again, in every backend of mode amqp or in
+    /// the one named. Answered when nothing is left to move, or half a minute is over.
+    Rebalance {
+        #[serde(default)]
+        backend: Option<String>,
+    },
     /// These addresses are about to leave this host: sessions through them are ended politely, within this time.
     /// Answered when they have ended or the time is over.
     Release {

@@ -48,6 +48,14 @@ pub enum Algorithm {
     },
 }
 
+impl Algorithm {
+    /// Weights are those of the configuration, or nothing (HAProxy manual, `balance`: "static").
+    #[must_use]
+    pub const fn is_static(self) -> bool {
+        matches!(self, Self::StaticRr | Self::MapHash)
+    }
+}
+
 /// A server as balancing sees it at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Server {

@@ -109,6 +109,12 @@ pub fn drain(proxy: &Proxy, server: &str, resume: bool, view: &mut View<'_>) -> 
     done(proxy.ask(&request)?, view)
 }
 
+/// Has clients of servers that have too many connect again.
+pub fn rebalance(proxy: &Proxy, backend: Option<&str>, view: &mut View<'_>) -> Result<(), Error> {
+    let backend = backend.map(str::to_owned);
+    done(proxy.ask(&Request::Rebalance { backend })?, view)
+}
+
 /// Runs a command of the runtime socket.
 pub fn ctl(proxy: &Proxy, words: &[String], view: &mut View<'_>) -> Result<(), Error> {
     match proxy.ask(&Request::Run {

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Where a client comes back to is for `balance` to say; with leastconn it is the server that has too few. Never under a
-//! haproxy.cfg: connections that HAProxy would leave alone stay where they are.
+//! haproxy.cfg: connections that HAProxy would leave alone stay where they are. An operator may ask for it [`now`],
+//! whether or not the backend wants it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -55,6 +56,26 @@ fn is_wanted(snapshot: &Snapshot) -> bool {
     let mut backends = snapshot.backends.iter();
     snapshot.plan.global.origin != Origin::Haproxy
         && backends.any(|backend| backend.plan().rebalance.is_some())
+}
+
+/// Moves what the servers of a backend have too many of, at its rate, until nothing is left that may be moved. Says how
+/// many connections it has moved so far if it is given up before.
+pub(crate) async fn now(backend: &Backend, live: &Live, workers: &Workers, until: Instant) -> u32 {
+    let rules = Rebalance {
+        after: Duration::ZERO,
+        ..backend.plan().rebalance.unwrap_or_default()
+    };
+    let (mut moved, mut turn) = (0, 0);
+    while Instant::now() < until {
+        let begun = round(backend, &rules, live.time(Instant::now()), workers, turn).await;
+        if begun == 0 {
+            break;
+        }
+        moved += begun;
+        turn += 1;
+        tokio::time::sleep(ROUND).await;
+    }
+    moved
 }
 
 /// One look at one backend. Says how many connections it has begun to move.

@@ -118,6 +118,62 @@ fn resets(place: &Place) -> u64 {
     count.parse().unwrap()
 }
 
+/// What the runtime socket says and does, over the control socket and by verbs.
+#[test]
+fn operators_have_verbs_for_what_they_want_to_know_and_do() {
+    let mut it = Amqp::new();
+    let session = it.place.session_at("rabbitmq2");
+    let client = session.stream().local_addr().unwrap().to_string();
+    let said = it.place.type_in("sessions");
+    let line = said
+        .lines()
+        .find(|line| line.contains(&client))
+        .unwrap_or_else(|| panic!("{said}"));
+    for word in ["rabbitmq/rabbitmq2", "guest", "established"] {
+        assert!(line.contains(word), "{line}");
+    }
+    let json = |words: &str| -> serde_json::Value {
+        let said = it.place.type_in(&format!("{words} --json"));
+        serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said}"))
+    };
+    let sessions = json("sessions");
+    assert!(
+        sessions
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|one| one["client"] == client),
+        "{sessions}"
+    );
+    assert_eq!(
+        json("status")["backends"][0]["servers"].as_array().unwrap().len(),
+        3
+    );
+    let csv = it.place.type_in("ctl show stat");
+    assert!(
+        csv.starts_with("# pxname,svname,") && csv.contains("\nrabbitmq,rabbitmq2,"),
+        "{csv}"
+    );
+    it.place.type_in("ctl set server rabbitmq/rabbitmq1 state maint");
+    it.eventually_says("rabbitmq1", "MAINT");
+    assert!(it.place.type_in("why").contains("rabbitmq1"));
+    it.place.type_in("ready");
+    it.place.type_in("ready rabbitmq");
+    it.place
+        .servers
+        .iter_mut()
+        .for_each(|server| server.broker.process.kill());
+    for server in ["rabbitmq2", "rabbitmq3"] {
+        it.eventually_says(server, "DOWN");
+    }
+    let command = format!(
+        "{} proxy ready --runtime-dir /run/warren",
+        warren_lab::warren_binary().display()
+    );
+    let refused = it.place.proxy.try_sh(&command);
+    assert!(!refused.status.success(), "{refused:?}");
+}
+
 #[test]
 fn a_second_signal_ends_it_at_once() {
     let mut it = Amqp::new();

@@ -10,6 +10,8 @@ use super::{CHECK, PATIENCE, Place, eventually_status, for_both};
 for_both!(
     round_robin_gives_every_server_the_same,
     weights_are_proportions,
+    static_round_robin_keeps_to_the_weights_of_the_file,
+    random_prefers_nobody,
     leastconn_fills_up_the_emptiest,
     source_keeps_a_client_at_its_server,
     first_fills_one_server_before_the_next,
@@ -57,6 +59,38 @@ fn weights_are_proportions(flavour: ProxyFlavour) {
     assert_eq!(counts["rabbitmq1"], 20, "{counts:?}");
     assert_eq!(counts["rabbitmq2"], 10, "{counts:?}");
     assert_eq!(proxy.field("rabbitmq", "rabbitmq1", "weight"), "2");
+}
+
+fn static_round_robin_keeps_to_the_weights_of_the_file(flavour: ProxyFlavour) {
+    let place = Place::new();
+    let text = place.configuration("", "balance static-rr", CHECK);
+    let weighed = "server rabbitmq1 10.77.0.3:5672 weight 2";
+    let text = text.replace("server rabbitmq1 10.77.0.3:5672", weighed);
+    let proxy = warren_lab::Proxy::start(flavour, &place.proxy, &text);
+    let counts = counted(place.servers_of(40));
+    assert_eq!(counts.into_values().collect::<Vec<_>>(), [20, 10, 10]);
+    let refusal = "Backend is using a static LB algorithm and only accepts weights '0%' and '100%'.";
+    for (weight, answer) in [
+        ("3", refusal),
+        ("50%", refusal),
+        ("2", ""),
+        ("0%", ""),
+        ("100%", ""),
+    ] {
+        let said = proxy.ask(&format!("set server rabbitmq/rabbitmq1 weight {weight}"));
+        assert_eq!(said.trim(), answer, "{weight}");
+    }
+}
+
+fn random_prefers_nobody(flavour: ProxyFlavour) {
+    let place = Place::new();
+    let _proxy = place.start_with(flavour, "", "balance random", CHECK);
+    let counts = counted(place.servers_of(150));
+    // Four standard deviations.
+    assert!(
+        counts.len() == 3 && counts.values().all(|count| (26..=74).contains(count)),
+        "{counts:?}"
+    );
 }
 
 fn leastconn_fills_up_the_emptiest(flavour: ProxyFlavour) {

@@ -29,6 +29,26 @@ impl Three {
     fn sessions(&self) -> Vec<Session> {
         (0..CLIENTS).map(|_| self.place.session()).collect()
     }
+
+    /// The same, none of them at the third server, which is out.
+    fn fled(&self) -> Vec<Session> {
+        self.place.broker("rabbitmq3").tell("refuse");
+        self.eventually_says("DOWN");
+        self.sessions()
+    }
+
+    /// Of the third server.
+    fn eventually_says(&self, wanted: &str) {
+        eventually(PATIENCE, &format!("it is {wanted}"), || {
+            let text = self.place.type_in("status");
+            let line = text.lines().find(|line| line.contains("rabbitmq3"));
+            if line.is_some_and(|line| line.contains(wanted)) {
+                Ok(())
+            } else {
+                Err(text.clone())
+            }
+        });
+    }
 }
 
 /// How each session ends, and when.
@@ -151,25 +171,52 @@ fn the_clients_of_a_server_that_dies_are_told_by_every_worker() {
 #[test]
 fn a_server_that_returns_gets_its_share_of_idle_clients_of_every_worker() {
     let it = Three::new("", "rebalance = { after = \"1s\", idle = \"1s\", rate = 100 }");
-    it.place.broker("rabbitmq3").tell("refuse");
-    eventually(PATIENCE, "it is out", || {
-        let text = it.place.type_in("status");
-        let line = text.lines().find(|line| line.contains("rabbitmq3"));
-        if line.is_some_and(|line| line.contains("DOWN")) {
-            Ok(())
-        } else {
-            Err(text.clone())
-        }
-    });
-    let sessions = it.sessions();
+    let sessions = it.fled();
     it.place.broker("rabbitmq3").tell("listen");
+    the_third_server_gets_its_share(&it.place, sessions, Duration::from_secs(6));
+}
+
+#[test]
+fn an_operator_may_have_connections_moved_that_would_stay_otherwise() {
+    let it = Three::new("", "");
+    let sessions = it.fled();
+    it.place.broker("rabbitmq3").tell("listen");
+    it.eventually_says("UP");
+    // Nobody is moved unasked.
+    std::thread::sleep(Duration::from_secs(2));
+    let statistics = it.place.type_in("ctl show stat rabbitmq 4 -1");
+    let row = statistics.lines().find(|line| line.contains(",rabbitmq3,"));
+    assert_eq!(
+        row.and_then(|row| row.split(',').nth(4)),
+        Some("0"),
+        "{statistics}"
+    );
+    let said = std::thread::scope(|scope| {
+        let asked = scope.spawn(|| it.place.type_in("rebalance rabbitmq"));
+        the_third_server_gets_its_share(&it.place, sessions, Duration::from_secs(9));
+        asked.join().unwrap()
+    });
+    assert!(
+        said.contains("clients were told to connect again; nothing more can be moved"),
+        "{said}"
+    );
+    let binary = warren_lab::warren_binary();
+    let command = format!(
+        "{} proxy rebalance nobody --runtime-dir /run/warren",
+        binary.display()
+    );
+    let refused = it.place.proxy.try_sh(&command);
+    assert!(!refused.status.success(), "{refused:?}");
+}
+
+/// A third of the clients come to the server that returned, and not many more than those have been moved.
+fn the_third_server_gets_its_share(place: &Place, sessions: Vec<Session>, patience: Duration) {
     // Whoever is told to go comes back, as client libraries do.
     let servers: Vec<(bool, String)> = std::thread::scope(|scope| {
-        let place = &it.place;
         let clients: Vec<_> = sessions
             .into_iter()
             .map(|session| {
-                scope.spawn(move || match session.end(Duration::from_secs(6)) {
+                scope.spawn(move || match session.end(patience) {
                     End::StillOpen => (false, session.server().to_owned(), session),
                     End::Closed(320) => {
                         let session = place.session();

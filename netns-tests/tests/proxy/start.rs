@@ -46,7 +46,7 @@ fn a_file_without_a_listener_is_right_and_does_not_start() {
                 });
                 (output.status.code(), told.collect::<Vec<_>>())
             };
-            let checked = (run("-c"), run("-c -q"));
+            let checked = (run("-c"), run("-c -q"), run("-c -V"));
             let starts = checked.0.0 == Some(0);
             (checked, (!starts).then(|| run("-db")))
         });
@@ -54,7 +54,7 @@ fn a_file_without_a_listener_is_right_and_does_not_start() {
     };
     let (theirs, ours) = (seen("haproxy"), seen(&warren.display().to_string()));
     assert_eq!(ours, theirs);
-    let codes: Vec<_> = ours.iter().map(|((checked, _), _)| checked.0).collect();
+    let codes: Vec<_> = ours.iter().map(|((checked, ..), _)| checked.0).collect();
     assert_eq!(codes, [Some(2), Some(2), Some(0), Some(0)]);
 }
 

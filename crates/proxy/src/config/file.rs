@@ -723,7 +723,7 @@ pub enum RebalanceUse {
     Table(RebalanceTable),
 }
 
-/// Moving connections to a server that came back: the ones that were idle for longest first, never one in the middle of something.
+/// Moving connections to a server that came back: those that are idle, the oldest first, never one in the middle of something.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RebalanceTable {

@@ -24,8 +24,8 @@ use super::takeover::Door;
 use super::upgrade::{News, Upgrade};
 use super::{DaemonError, Options, answers};
 use crate::check::Servers;
-use crate::live::{Gauge, Live, Server, Snapshot};
-use crate::plan::{BindAddress, SocketLevel};
+use crate::live::{Backend, Gauge, Live, Server, Snapshot};
+use crate::plan::{BindAddress, Mode, SocketLevel};
 use crate::record::Cause;
 use crate::runtime::{self, Context};
 use crate::stats::Site;
@@ -38,6 +38,8 @@ const TICK: Duration = Duration::from_millis(250);
 const FEEDINGS: u32 = 3;
 /// How often files of certificates are looked at.
 const FILES: Duration = Duration::from_secs(3);
+/// How long an operator waits for connections to be moved.
+const REBALANCE_WITHIN: Duration = Duration::from_secs(30);
 
 /// What the control thread owns.
 pub(super) struct Daemon {
@@ -242,6 +244,11 @@ impl Daemon {
                 tokio::spawn(async move { answer.send(resume(&context, &backend, &server).await) });
                 return;
             }
+            Request::Rebalance { backend } => {
+                let context = self.doors.context().clone();
+                tokio::spawn(async move { answer.send(rebalance(&context, backend.as_deref()).await) });
+                return;
+            }
             Request::Upgrade {} => return self.upgrade(answer),
             Request::Ready { .. } | Request::Sessions {} => refused(
                 refusal::BAD_REQUEST,
@@ -324,6 +331,35 @@ async fn resume(context: &Context, backend: &str, server: &str) -> Reply {
         Some(_) => done(&format!("{backend}/{server} is used again"), Vec::new()),
         None => no_server(backend, server, &said),
     }
+}
+
+/// In all backends whose connections can be moved, or in the one named.
+async fn rebalance(context: &Context, named: Option<&str>) -> Reply {
+    let snapshot = context.live.snapshot();
+    let is_meant = |backend: &&Arc<Backend>| {
+        let is_named = named.is_none_or(|name| *backend.name == *name);
+        is_named && backend.plan().mode == Mode::Amqp
+    };
+    let meant: Vec<_> = snapshot.backends.iter().filter(is_meant).collect();
+    if meant.is_empty() {
+        let what = named.unwrap_or("no backend");
+        let message = format!("{what} is of mode amqp: only AMQP clients can be told to connect again");
+        return refused(refusal::BAD_REQUEST, message);
+    }
+    let until = Instant::now() + REBALANCE_WITHIN;
+    let mut moved = 0;
+    for backend in meant {
+        moved += crate::rebalance::now(backend, &context.live, &context.workers, until).await;
+    }
+    let left = if Instant::now() < until {
+        "nothing more can be moved"
+    } else {
+        "ask again for more"
+    };
+    done(
+        &format!("{moved} clients were told to connect again; {left}"),
+        Vec::new(),
+    )
 }
 
 fn find(snapshot: &Snapshot, backend: &str, server: &str) -> Option<Arc<Server>> {

@@ -173,6 +173,16 @@ pub struct Rebalance {
     pub idle: Duration,
 }
 
+impl Default for Rebalance {
+    fn default() -> Self {
+        Self {
+            after: Duration::from_secs(60),
+            rate: NonZeroU32::MIN.saturating_add(9),
+            idle: Duration::from_secs(1),
+        }
+    }
+}
+
 /// `None` is without end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BackendTimeouts {

@@ -101,12 +101,19 @@ impl Change<'_> {
                     true => Answer::Text("Trailing garbage in weight string".to_owned()),
                     false => Answer::Text("Empty weight string empty or preceded by garbage".to_owned()),
                 })?;
-        if percent {
-            return Ok(self.tell(&Input::Percent(number)));
+        let (input, initial) = if percent {
+            (Input::Percent(number), 100)
+        } else {
+            let weight = Weight::try_from(number)
+                .map_err(|_| Answer::line("Absolute weight can only be between 0 and 256 inclusive."))?;
+            (Input::Weight(weight), u32::from(self.server.plan().weight.get()))
+        };
+        if self.backend.plan().balance.algorithm.is_static() && ![0, initial].contains(&number) {
+            return Err(Answer::line(
+                "Backend is using a static LB algorithm and only accepts weights '0%' and '100%'.",
+            ));
         }
-        let weight = Weight::try_from(number)
-            .map_err(|_| Answer::line("Absolute weight can only be between 0 and 256 inclusive."))?;
-        Ok(self.tell(&Input::Weight(weight)))
+        Ok(self.tell(&input))
     }
 }
 

@@ -290,15 +290,15 @@ fn rebalance(report: &mut Report, given: &Given<'_>) -> Option<Rebalance> {
         );
     }
     let day = Duration::from_secs(86_400);
-    let second = Duration::from_secs(1);
+    let usual = Rebalance::default();
     Some(Rebalance {
-        after: report.duration("after", table.after.as_ref(), Duration::ZERO..=day, second * 60),
-        rate: positive(report, "rate", table.rate.as_ref()).unwrap_or(NonZeroU32::MIN.saturating_add(9)),
+        after: report.duration("after", table.after.as_ref(), Duration::ZERO..=day, usual.after),
+        rate: positive(report, "rate", table.rate.as_ref()).unwrap_or(usual.rate),
         idle: report.duration(
             "idle",
             table.idle.as_ref(),
             Duration::from_millis(1)..=day,
-            second,
+            usual.idle,
         ),
     })
 }

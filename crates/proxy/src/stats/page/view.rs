@@ -600,6 +600,62 @@ mod tests {
     }
 
     #[test]
+    fn who_points_at_a_number_is_told_what_it_is_made_of() {
+        let live = crate::stats::fixture::live();
+        crate::stats::fixture::checked(&live, "webs", "w1", "L7STS", "Service Unavailable");
+        let snapshot = live.snapshot();
+        let backend = snapshot.backend_named("webs").unwrap();
+        let servers = backend.servers();
+        for cells in [backend.tally.of(0), servers[0].tally.of(0)] {
+            cells.client_aborts.add(3);
+            cells.server_aborts.add(2);
+            cells.responses_2xx.add(7);
+            cells.responses_5xx.add(1);
+            cells.connects.add(4);
+            cells.reuses.add(5);
+        }
+        let second = std::time::Duration::from_secs(1);
+        backend.timings.response.record(second);
+        snapshot
+            .frontend_named("web")
+            .unwrap()
+            .tally
+            .of(0)
+            .denied_connections
+            .add(6);
+        let statistics = Statistics::take(&live, std::time::Instant::now());
+        let words = super::super::words::Language::English.words();
+        let tips = |proxy, name| -> String {
+            let view = view(statistics.row(proxy, name).unwrap(), words, false);
+            let tips = view.cells.iter().map(|cell| cell.tip.as_str());
+            tips.collect::<Vec<_>>().join("\n")
+        };
+        let (frontend, backend, server) = (
+            tips("web", "FRONTEND"),
+            tips("webs", "BACKEND"),
+            tips("webs", "w1"),
+        );
+        for (tips, told) in [
+            (
+                &frontend,
+                format!("{}: 0/s, {} 0", words.connection_rate, words.most),
+            ),
+            (&frontend, format!("{}: 6, 0", words.refused)),
+            (&backend, format!("{}: 3, 2", words.aborts)),
+            (
+                &backend,
+                format!("{}: 0 (0) ms, 0 (0) ms, 1000 (1000) ms, 0 (0) ms", words.times),
+            ),
+            (&server, format!("{}: 4, 5", words.connects)),
+            (&server, "2xx 7, 3xx 0, 4xx 0, 5xx 1".to_owned()),
+            (&server, "Layer7 wrong status\nService Unavailable".to_owned()),
+            (&server, format!("{}: ", words.failed_checks)),
+        ] {
+            assert!(tips.contains(&told), "{told}: {tips}");
+        }
+    }
+
+    #[test]
     fn there_is_a_cell_for_every_column() {
         let live = crate::stats::fixture::live();
         let statistics = Statistics::take(&live, std::time::Instant::now());
