@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Where a client comes back to is for `balance` to say; with leastconn it is the server that has too few. Never under a
-//! haproxy.cfg: connections that HAProxy would leave alone stay where they are. An operator may ask for it [`now`],
+//! haproxy.cfg: connections that HAProxy would leave alone stay where they are. An operator may ask for it at once,
 //! whether or not the backend wants it.
 
 use std::sync::Arc;

@@ -342,8 +342,11 @@ async fn rebalance(context: &Context, named: Option<&str>) -> Reply {
     };
     let meant: Vec<_> = snapshot.backends.iter().filter(is_meant).collect();
     if meant.is_empty() {
-        let what = named.unwrap_or("no backend");
-        let message = format!("{what} is of mode amqp: only AMQP clients can be told to connect again");
+        let what = match named {
+            Some(name) => format!("{name} is no backend of mode amqp"),
+            None => "no backend is of mode amqp".to_owned(),
+        };
+        let message = format!("{what}: only AMQP clients can be told to connect again");
         return refused(refusal::BAD_REQUEST, message);
     }
     let until = Instant::now() + REBALANCE_WITHIN;
