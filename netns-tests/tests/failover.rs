@@ -191,14 +191,7 @@ fn a_pulled_cable_moves_the_role_and_the_cable_brings_it_back(flavours: Flavours
 
 fn a_partition_ends_with_one_active_and_correct_caches(flavours: Flavours) {
     let pair = Pair::plain(flavours);
-    pair.network.partition(&pair.a.host, &pair.b.host);
-    eventually(PATIENCE, "both are active", || {
-        if pair.holders() == ["a", "b"] {
-            Ok(())
-        } else {
-            Err(pair.holders())
-        }
-    });
+    both_are_active_apart(&pair);
     // b spoke last, so the client believes b.
     eventually(PATIENCE, "the client believes b", || pair.eventually_answer("b"));
     pair.network.heal();
@@ -229,8 +222,7 @@ fn a_partition_ends_with_one_active_whichever_mac_each_speaks_from(flavours: Fla
     one_is_active_after_a_partition(&Pair::start(flavours, own, virtual_mac));
 }
 
-fn one_is_active_after_a_partition(pair: &Pair) {
-    pair.stays_with("a", Duration::from_millis(500));
+fn both_are_active_apart(pair: &Pair) {
     pair.network.partition(&pair.a.host, &pair.b.host);
     eventually(PATIENCE, "both are active", || {
         if pair.holders() == ["a", "b"] {
@@ -239,6 +231,11 @@ fn one_is_active_after_a_partition(pair: &Pair) {
             Err(pair.holders())
         }
     });
+}
+
+fn one_is_active_after_a_partition(pair: &Pair) {
+    pair.stays_with("a", Duration::from_millis(500));
+    both_are_active_apart(pair);
     pair.network.heal();
     pair.eventually_served_by("a");
     pair.stays_with("a", Duration::from_secs(1));
