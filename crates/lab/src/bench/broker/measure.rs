@@ -17,8 +17,8 @@ use crate::bench::cpu::{self, Machine};
 use crate::bench::histogram::Histogram;
 
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Threads that connect and close.
-const CHURN: usize = 2;
+/// Threads that connect and close: as many as the peers' figures are of.
+const CHURN: usize = 4;
 const CONNECTIONS: usize = 1000;
 const QUEUES: usize = 2000;
 /// Clients that declare very many.
