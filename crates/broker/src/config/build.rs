@@ -65,6 +65,7 @@ pub(super) fn build(file: &Broker, machine: &Machine) -> Built<Plan> {
         None => node_name(&machine.host),
     };
     let settings = settings(&mut report, file);
+    somebody_may_log_in(&mut report, file, tls.as_ref());
     let metrics = metrics(&mut report, file.metrics.as_ref());
     let level = file.log_level.as_ref();
     let level = level.and_then(|word| report.choice("level", word.span(), word.get_ref(), &LOG_LEVELS));
@@ -251,6 +252,30 @@ fn mechanisms(report: &mut Report, listed: Option<&Spanned<Vec<Spanned<String>>>
     }
     let mut choose = |word: &Spanned<String>| report.choice("mechanism", word.span(), word.get_ref(), &known);
     Some(listed.get_ref().iter().filter_map(&mut choose).collect())
+}
+
+/// Certificates alone are of use only where clients can show them. What else is wrong with TLS has been said already.
+fn somebody_may_log_in(report: &mut Report, file: &Broker, tls: Option<&Tls>) {
+    let mut listed = file.auth_mechanisms.iter().flat_map(Spanned::get_ref);
+    let external = |word: &Spanned<String>| word.get_ref() == Mechanism::External.name();
+    let Some(word) = listed.clone().next().filter(|_| listed.all(external)) else {
+        return;
+    };
+    if file.tls_listen.is_empty() {
+        report.error(
+            word.span(),
+            "EXTERNAL alone, and no listener speaks TLS: nobody could log in",
+            "listen for TLS and ask clients for certificates (`tls_listen` and `tls`; `listeners.ssl.default` and `ssl_options`), \
+             or list \"PLAIN\", too",
+        );
+    } else if tls.is_some_and(|tls| tls.clients == ClientCertificates::None) {
+        report.error(
+            word.span(),
+            "EXTERNAL alone, and no client is asked for a certificate: nobody could log in",
+            "ask for them (`clients` and `client_ca` in `tls`; `ssl_options.verify = verify_peer` and `ssl_options.cacertfile`), \
+             or list \"PLAIN\", too",
+        );
+    }
 }
 
 /// Up to here a limit is a part of the memory, above it octets.

@@ -168,6 +168,62 @@ fn what_clients_may_log_in_with_is_what_is_listed() {
 }
 
 #[test]
+fn certificates_alone_are_refused_where_no_client_can_show_one() {
+    const SSL: &str =
+        "listeners.ssl.default = 5671\nssl_options.certfile = c.pem\nssl_options.keyfile = k.pem\n";
+    const PEER: &str = "ssl_options.cacertfile = ca.pem\nssl_options.verify = verify_peer\n";
+    const ONLY: &str = "auth_mechanisms.1 = EXTERNAL\n";
+    for (before, at, why) in [
+        ("", "rabbitmq.conf:1:21", "no listener speaks TLS"),
+        (SSL, "rabbitmq.conf:4:21", "no client is asked for a certificate"),
+    ] {
+        let text = refused(&format!("{before}{ONLY}"));
+        assert!(text.contains(at) && text.contains(why), "{text}");
+        assert!(
+            text.contains("nobody could log in") && text.contains("^^^^^^^^"),
+            "{text}"
+        );
+    }
+    for fine in [
+        format!("{SSL}{PEER}{ONLY}"),
+        format!("{ONLY}auth_mechanisms.2 = PLAIN\n"),
+        format!("{SSL}{ONLY}auth_mechanisms.2 = AMQPLAIN\n"),
+    ] {
+        loaded(&fine).unwrap_or_else(|error| panic!("{fine}{error}"));
+    }
+
+    let toml = |text: &str| {
+        let source = SourceFile::new("warren.toml", format!("[broker]\nauth_mechanisms = {text}\n"));
+        load_toml_text(source, &machine())
+            .map(drop)
+            .map_err(|error| error.to_string())
+    };
+    const LISTEN: &str = "tls_listen = [\"5671\"]\n";
+    for (text, why) in [
+        ("[\"EXTERNAL\"]".to_owned(), "no listener speaks TLS"),
+        (
+            "[\"EXTERNAL\"]\ntls = { certificates = [\"c.pem\"], clients = \"required\", client_ca = \"ca.pem\" }".to_owned(),
+            "no listener speaks TLS",
+        ),
+        (
+            format!("[\"EXTERNAL\"]\n{LISTEN}tls = {{ certificates = [\"c.pem\"], client_ca = \"ca.pem\" }}"),
+            "no client is asked for a certificate",
+        ),
+    ] {
+        let error = toml(&text).unwrap_err();
+        assert!(error.contains("warren.toml:2:20") && error.contains(why), "{error}");
+    }
+    let asked = "tls = { certificates = [\"c.pem\"], clients = \"optional\", client_ca = \"ca.pem\" }";
+    toml(&format!("[\"EXTERNAL\"]\n{LISTEN}{asked}")).unwrap();
+    toml("[\"EXTERNAL\", \"PLAIN\"]").unwrap();
+    let without = toml(&format!("[\"EXTERNAL\"]\n{LISTEN}")).unwrap_err();
+    assert!(
+        without.contains("TLS without a certificate") && !without.contains("alone"),
+        "{without}"
+    );
+}
+
+#[test]
 fn the_translation_means_the_same() {
     let loaded = loaded(WHOLE).unwrap();
     let text = translate(&loaded);
