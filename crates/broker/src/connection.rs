@@ -64,11 +64,13 @@ pub(crate) async fn run<S: Wire>(mut stream: S, arrival: Arrival, node: Arc<Node
         Ok(Ok(opened)) => opened,
         Ok(Err(error)) => {
             Churn::one(&node.registry.churn.connections_not_opened);
-            return tracing::info!(%peer, %error, "connection was not opened");
+            tracing::info!(%peer, %error, "connection was not opened");
+            return wire::end(&mut stream).await;
         }
         Err(_) => {
             Churn::one(&node.registry.churn.handshakes_too_long);
-            return tracing::info!(%peer, "handshake took too long");
+            tracing::info!(%peer, "handshake took too long");
+            return wire::end(&mut stream).await;
         }
     };
     let (user, vhost) = (opened.client.user.clone(), opened.client.vhost.clone());
@@ -76,9 +78,7 @@ pub(crate) async fn run<S: Wire>(mut stream: S, arrival: Arrival, node: Arc<Node
     let mut connection = Connection::new(stream, opened);
     let why = connection.serve().await;
     connection.end_in_turn().await;
-    if connection.done {
-        connection.stream.end();
-    }
+    wire::end(&mut connection.stream).await;
     node.registry.ended(connection.client.number);
     match why {
         Ok(()) => tracing::info!(%peer, %user, %vhost, "connection closed"),
@@ -279,6 +279,8 @@ impl<S: Wire> Connection<S> {
                     let free = waiting.unpark(0);
                     drop(waiting);
                     if free.is_empty() {
+                        // TLS keeps what the socket did not take.
+                        let _later = Pin::new(&mut self.stream).poll_flush(cx)?;
                         return Ok(());
                     }
                     self.unblock(free);
@@ -368,7 +370,7 @@ impl<S: Wire> Connection<S> {
         if self.closing.is_some_and(|until| Instant::now() >= until) {
             return Err(io::Error::new(
                 io::ErrorKind::TimedOut,
-                "the client did not answer that its connection closes",
+                "the client neither answers that its connection closes nor takes what is left for it",
             ));
         }
         if let Some(tick) = &self.tick

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use warren_amqp::client::{Connection, Event, Login};
 use warren_amqp::content::Properties;
@@ -44,8 +44,8 @@ pub(crate) async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 /// A client with channel 1 open.
-pub(crate) struct Client {
-    stream: TcpStream,
+pub(crate) struct Client<S = TcpStream> {
+    stream: S,
     connection: Connection,
 }
 
@@ -54,22 +54,33 @@ impl Client {
         Self::over(TcpStream::connect(address).await.unwrap()).await
     }
 
-    pub(crate) async fn over(stream: TcpStream) -> Self {
-        let connection = Connection::start(Login::plain("guest", "guest", "/", "test").unwrap());
-        let mut client = Self { stream, connection };
+    /// The client's end.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.stream.local_addr().unwrap()
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Client<S> {
+    pub(crate) async fn over(stream: S) -> Self {
+        Self::log_in(stream, Login::plain("guest", "guest", "/", "test").unwrap()).await
+    }
+
+    pub(crate) async fn log_in(stream: S, login: Login) -> Self {
+        let mut client = Self::begin(stream, login);
         let opened = client.event().await;
         assert!(matches!(opened, Event::Opened { .. }), "{opened:?}");
         client.call(channel::Open::default()).await;
         client
     }
 
-    /// The client's end.
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.stream.local_addr().unwrap()
+    /// Has said nothing yet.
+    pub(crate) fn begin(stream: S, login: Login) -> Self {
+        let connection = Connection::start(login);
+        Self { stream, connection }
     }
 
     /// To say anything.
-    pub(crate) const fn stream(&mut self) -> &mut TcpStream {
+    pub(crate) const fn stream(&mut self) -> &mut S {
         &mut self.stream
     }
 
@@ -106,6 +117,23 @@ impl Client {
     /// Sends a method that nothing answers, on channel 1.
     pub(crate) async fn cast(&mut self, method: impl Into<Method>) {
         self.cast_on(1, method).await;
+    }
+
+    /// Lets the handshake go wrong.
+    pub(crate) async fn is_refused(&mut self) {
+        self.send().await;
+        while self.connection.event().is_ok() {
+            self.send().await;
+            self.stream.read_buf(self.connection.input()).await.unwrap();
+        }
+        self.send().await;
+    }
+
+    /// Reads to the end: there is one.
+    pub(crate) async fn end(&mut self) {
+        let mut rest = Vec::new();
+        let end = tokio::time::timeout(PATIENCE, self.stream.read_to_end(&mut rest));
+        end.await.expect("in time").expect("an end, and no cut");
     }
 
     pub(crate) async fn cast_on(&mut self, channel: u16, method: impl Into<Method>) {

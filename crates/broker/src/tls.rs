@@ -3,7 +3,7 @@
 //! Deliberately absent: TLS before 1.2, renegotiation, early data (it can be replayed), and ciphers to choose from.
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::io;
 use std::path::{Path, PathBuf};

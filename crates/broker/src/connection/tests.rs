@@ -1,5 +1,7 @@
 //! Clients that do not play along, and what others notice of it.
 
+mod encrypted;
+
 use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, mpsc};

@@ -1,19 +1,29 @@
 //! What a client's octets come and go by, and how it ends.
 
 use std::io::{self, IoSlice};
-use std::net::Shutdown;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use rustix::net::{SendAncillaryBuffer, SendFlags, sendmsg};
-use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, Interest};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, DuplexStream, Interest};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
+
+/// How long a client may take to take what is still here for it, and the end.
+const END_WITHIN: Duration = Duration::from_secs(5);
+
+/// Nothing more is written, and the client hears that: with TLS by its `close_notify`, without which it could not tell an end from octets that
+/// somebody has kept from it.
+pub(super) async fn end(stream: &mut impl Wire) {
+    // A client who has gone already, or takes nothing, needs to be told nothing.
+    let _gone = timeout(END_WITHIN, stream.shutdown()).await;
+}
 
 /// A way to a client and back.
 pub(crate) trait Wire: AsyncRead + AsyncWrite + Unpin {
-    /// Writes what is the last: it may stay here until [`Wire::end`], which has to come soon.
+    /// Writes what is the last: it may stay here until the stream is shut down, which has to come soon.
     fn poll_write_last(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -21,9 +31,6 @@ pub(crate) trait Wire: AsyncRead + AsyncWrite + Unpin {
     ) -> Poll<io::Result<usize>> {
         self.poll_write_vectored(cx, last)
     }
-
-    /// Nothing more is written.
-    fn end(&self) {}
 }
 
 impl Wire for TlsStream<TcpStream> {}
@@ -50,11 +57,6 @@ impl Wire for TcpStream {
                 done => return Poll::Ready(done),
             }
         }
-    }
-
-    fn end(&self) {
-        // A client who has gone already needs to be told nothing.
-        let _gone = SockRef::from(self).shutdown(Shutdown::Write);
     }
 }
 
@@ -83,7 +85,7 @@ mod tests {
         let (mut client, mut stream) = pair().await;
         client.write_all(b"nobody reads this").unwrap();
         assert_eq!(write_last(&mut stream, b"bye").await, 3);
-        stream.end();
+        end(&mut stream).await;
         drop(stream);
         let mut heard = [0; 3];
         client.read_exact(&mut heard).unwrap();
@@ -103,7 +105,7 @@ mod tests {
         while written < 64 * much.len() {
             written += write_last(&mut stream, &much).await;
         }
-        stream.end();
+        end(&mut stream).await;
         assert_eq!(reading.await.unwrap(), written);
     }
 }

@@ -6,13 +6,13 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::*;
 
-struct Authority {
+pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     pem: String,
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.distinguished_name.push(DnType::CommonName, "authority");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -32,6 +32,36 @@ impl Authority {
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         (certificate.der().clone(), key)
+    }
+
+    /// A client that trusts it.
+    pub(crate) fn client(&self, own: Option<(CertificateDer<'static>, KeyPair)>) -> TlsConnector {
+        let mut roots = RootCertStore::empty();
+        roots
+            .add(CertificateDer::from_pem_slice(self.pem.as_bytes()).unwrap())
+            .unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots);
+        let config = match own {
+            None => builder.with_no_client_auth(),
+            Some((certificate, key)) => {
+                let key = PrivatePkcs8KeyDer::from(key.serialize_der());
+                builder
+                    .with_client_auth_cert(vec![certificate], key.into())
+                    .unwrap()
+            }
+        };
+        TlsConnector::from(Arc::new(config))
+    }
+
+    /// A server of that name.
+    pub(crate) fn server(&self, name: &str) -> Arc<ServerConfig> {
+        let directory = tempfile::tempdir().unwrap();
+        let file = self.file(directory.path(), name);
+        load(&plan(vec![file], ClientCertificates::None), None).unwrap()
     }
 
     /// Certificate and key in one file.
@@ -68,31 +98,13 @@ async fn handshake(
 ) -> io::Result<(TlsFacts, String)> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let stream = TcpStream::connect(listener.local_addr()?).await?;
-    let mut roots = RootCertStore::empty();
-    roots
-        .add(CertificateDer::from_pem_slice(authority.pem.as_bytes()).unwrap())
-        .unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots);
-    let client = match own {
-        None => builder.with_no_client_auth(),
-        Some((certificate, key)) => {
-            let key = PrivatePkcs8KeyDer::from(key.serialize_der());
-            builder
-                .with_client_auth_cert(vec![certificate], key.into())
-                .unwrap()
-        }
-    };
     let accepting = tokio::spawn(async move {
         let (stream, _) = listener.accept().await?;
         let stream = TlsAcceptor::from(server).accept(stream).await?;
         Ok::<_, io::Error>(facts(stream.get_ref().1, CertificateName::Distinguished))
     });
     let name = ServerName::try_from(name).unwrap();
-    let stream = TlsConnector::from(Arc::new(client)).connect(name, stream).await?;
+    let stream = authority.client(own).connect(name, stream).await?;
     let shown = stream
         .get_ref()
         .1
