@@ -123,7 +123,7 @@ struct Connection<S> {
     turn: Option<(Instant, usize)>,
     /// The broker stops: the client hears what became of its messages, and is not listened to any more.
     leaving: bool,
-    /// The client was told that the connection closes, and has until then to answer.
+    /// The client was told that the connection closes, and has until then to answer; or has closed it, and to take what is left for it.
     closing: Option<Instant>,
     /// The last frames were written or are being: nothing is read any more.
     done: bool,
@@ -231,14 +231,20 @@ impl<S: Wire> Connection<S> {
             return Poll::Ready(Ok(Event::News(news)));
         }
         if self.done {
-            return match self.writing.is_empty() {
-                true => Poll::Ready(Ok(Event::End)),
-                false => Poll::Pending,
-            };
+            if self.writing.is_empty() {
+                return Poll::Ready(Ok(Event::End));
+            }
+            // Who takes it slowly has all the time for it, who takes nothing of it has not.
+            if std::mem::take(&mut self.wrote) || self.closing.is_none() {
+                self.grant();
+            }
         }
         // A client that never stops to send does not stop the clock.
         if self.closing.is_some() && self.poll_tick(cx) {
             return Poll::Ready(Ok(Event::Tick));
+        }
+        if self.done {
+            return Poll::Pending;
         }
         if self.leaving && self.closing.is_none() {
             if self.is_settled() {

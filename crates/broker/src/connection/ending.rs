@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, interval_at};
 use warren_amqp::{Exception, MethodId, ReplyCode, channel, connection};
 
 use super::throttle::Throttle;
@@ -14,7 +14,7 @@ use crate::ledger::Ledger;
 use crate::overdue;
 use crate::registry::State;
 
-/// How long a client may take to answer that its connection closes.
+/// How long a client may take to answer that its connection closes, or to take something of what is left for it.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl<S: Wire> Connection<S> {
@@ -91,12 +91,15 @@ impl<S: Wire> Connection<S> {
         // The answer has to be read.
         self.throttle = Throttle::default();
         self.client.entry.set_state(State::Closing);
-        self.closing = Some(Instant::now() + CLOSE_TIMEOUT);
-        // Somebody has to look at the time.
-        let tick = self
-            .tick
-            .get_or_insert_with(|| tokio::time::interval(CLOSE_TIMEOUT / 2));
-        tick.reset();
+        self.grant();
+    }
+
+    /// So long the client has from now on.
+    pub(super) fn grant(&mut self) {
+        let until = Instant::now() + CLOSE_TIMEOUT;
+        self.closing = Some(until);
+        // Somebody has to look at the time, and no heartbeats are sent any more.
+        self.tick = Some(interval_at(until, CLOSE_TIMEOUT));
     }
 
     /// The same, once, and after others have had their turn if that is much.

@@ -15,7 +15,7 @@ use warren_amqp::client::Event;
 use warren_amqp::content::{self, Header, Properties};
 use warren_amqp::hot::Publish;
 use warren_amqp::outbox::Outbox;
-use warren_amqp::{FrameMax, Method, basic, channel, confirm, exchange, queue};
+use warren_amqp::{FrameMax, Method, basic, channel, confirm, connection, exchange, queue};
 use warren_cluster::{Aftermath, Delivery, DeliverySink, Room};
 use warren_model::consumers::Terms;
 use warren_model::{Message, MessageId};
@@ -241,7 +241,7 @@ async fn a_client_has_so_many_channels_and_no_more() {
     greedy.cast_on(most + 1, channel::Open::default()).await;
     let refused = greedy.event().await;
     let Event::Method {
-        method: Method::Connection(warren_amqp::connection::Method::Close(close)),
+        method: Method::Connection(connection::Method::Close(close)),
         ..
     } = refused
     else {
@@ -334,6 +334,28 @@ fn message(size: usize) -> Arc<Message> {
     let header = Header::read(&properties).unwrap();
     let content = content::Message::new(&Publish::default(), header, &[vec![7; size].into()]);
     Arc::new(Message::new(MessageId::default(), content).unwrap())
+}
+
+#[tokio::test]
+async fn who_closes_and_takes_nothing_of_what_is_left_for_him_is_let_go() {
+    const BODY: &[u8] = &[7; 1 << 20];
+    let (node, address) = node().await;
+    let mut client = Client::open(address).await;
+    client.declare("q").await;
+    client.consume("q").await;
+    let entry = node.registry.connections().remove(0);
+    let mut publisher = Client::open(address).await;
+    while entry.counts.unwritten.get() == 0 {
+        publisher.publish("q", false, BODY).await;
+        let declared = queue::Declare {
+            queue: super::short("q"),
+            passive: true,
+            ..queue::Declare::default()
+        };
+        publisher.call(declared).await;
+    }
+    client.cast_on(0, connection::Close::default()).await;
+    eventually("only the publisher is left", || node.registry.count() == 1).await;
 }
 
 /// Whoever gives a client more than he takes has the queue and what waits for the client; whoever ends his channel wants both.
