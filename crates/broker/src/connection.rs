@@ -26,7 +26,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior};
 use warren_amqp::frame::{Chunk, FrameError, Splitter};
 use warren_amqp::outbox::Outbox;
 use warren_amqp::{Exception, FrameMax, MethodId, ReplyCode, ShortString, connection};
-use warren_cluster::QueueHandle;
+use warren_cluster::{QueueHandle, lock};
 use warren_model::ConsumerId;
 
 use crate::arrival::Arrival;
@@ -305,6 +305,7 @@ impl<S: Wire> Connection<S> {
             let mut slices = [IoSlice::new(&[]); SLICES];
             let count = self.writing.chunks_vectored(&mut slices);
             let slices = slices.get(..count).unwrap_or_default();
+            lock::waits();
             let stream = Pin::new(&mut self.stream);
             let written = match self.done {
                 true => stream.poll_write_last(cx, slices),

@@ -13,13 +13,14 @@ use std::sync::{Arc, OnceLock};
 
 use atomic_waker::AtomicWaker;
 use bytes::Bytes;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::MutexGuard;
 use warren_amqp::FrameMax;
 use warren_amqp::basic;
 use warren_amqp::content::{Header, HeaderEdit};
 use warren_amqp::hot::{Carrier, Forward};
 use warren_amqp::outbox::Outbox;
 use warren_amqp::{Method, ShortString, Value};
+use warren_cluster::lock::{Guard, Mutex, OUTPUT};
 use warren_cluster::{Delivery, DeliverySink, QueueHandle, Room, Waiter};
 use warren_model::{ConsumerId, Message, Millis};
 
@@ -59,7 +60,7 @@ pub(crate) struct Output {
     /// Of the connection's task.
     pub(crate) waker: AtomicWaker,
     news: AtomicU32,
-    waiting: Mutex<Waiting>,
+    waiting: Mutex<OUTPUT, Waiting>,
 }
 
 /// What waits.
@@ -91,7 +92,7 @@ impl Output {
         }
     }
 
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Waiting> {
+    pub(crate) fn lock(&self) -> Guard<OUTPUT, MutexGuard<'_, Waiting>> {
         self.waiting.lock()
     }
 

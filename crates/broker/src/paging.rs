@@ -4,8 +4,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::runtime::{Handle, RuntimeFlavor};
-use warren_cluster::{Aftermath, NotRead, NotWritten, Queue, QueueHandle};
+use warren_cluster::{Aftermath, NotRead, NotWritten, Queue, QueueHandle, lock};
 use warren_model::queue::Missing;
 use warren_model::{Position, QueueId};
 
@@ -76,7 +75,8 @@ pub(crate) fn bring(node: &Arc<Node>, queue: &QueueHandle, after: &mut Aftermath
     let mine = |(of, _): &(Arc<Queue>, Missing)| of.identity().id == id;
     let missing = after.missing.iter().position(mine);
     let missing = missing.map(|at| after.missing.swap_remove(at));
-    let mut bring = || match &missing {
+    // Other clients of this thread are served by another.
+    lock::blocking(|| match &missing {
         None => queue.wait_for_disk(until),
         Some((of, missing)) => {
             if let Err(error) = load(node, of, missing, after) {
@@ -85,12 +85,7 @@ pub(crate) fn bring(node: &Arc<Node>, queue: &QueueHandle, after: &mut Aftermath
                 queue.wait_for_disk(until);
             }
         }
-    };
-    match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
-        // Other clients of this thread are served by another.
-        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(bring),
-        _ => bring(),
-    }
+    });
 }
 
 /// Looks at first messages that a restart found, which end at their time even if nobody uses their queue.

@@ -13,10 +13,11 @@
 //!   MetaStore: changes it, one command after another ──▶ Follower: queues come and go
 //! ```
 //!
-//! Invariant: nobody holds the locks of two queues, and nothing waits while it holds one.
+//! Invariant: nobody holds the locks of two queues, and nothing waits while it holds one ([`lock`] checks it).
 
 pub mod clock;
 mod handle;
+pub mod lock;
 pub mod log_store;
 mod member;
 pub mod meta_store;

@@ -8,10 +8,10 @@
 use std::sync::Weak;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use parking_lot::{Mutex, RwLock, RwLockWriteGuard};
 use warren_model::meta::{Change, Command, Done};
 use warren_model::{Meta, QueueId, Refusal};
 
+use crate::lock::{CHANGE, METADATA, Mutex, RwLock};
 use crate::{Aftermath, ConfirmTicket, StorageError};
 
 /// Takes commands, and carries them out on this node as on every other in the same order.
@@ -60,8 +60,8 @@ pub trait Follower: Send + Sync {
 #[derive(Debug, Default)]
 pub struct MetadataView {
     /// Held for the whole of a change, also while others may read.
-    changing: Mutex<()>,
-    meta: RwLock<Meta>,
+    changing: Mutex<CHANGE, ()>,
+    meta: RwLock<METADATA, Meta>,
     version: AtomicU64,
 }
 
@@ -135,7 +135,7 @@ impl MetadataView {
                 self.outdate();
             }
             // Whoever waits to look has a look before the next piece.
-            RwLockWriteGuard::unlock_fair(meta);
+            meta.unlock_fair();
             let meta = self.meta.read();
             for change in new {
                 follower.follow(&meta, change, after);
@@ -160,7 +160,7 @@ mod tests {
     /// Lets somebody else look whenever something is different.
     struct Shown<'a> {
         view: &'a MetadataView,
-        seen: Mutex<Vec<usize>>,
+        seen: parking_lot::Mutex<Vec<usize>>,
     }
 
     impl Follower for Shown<'_> {
@@ -189,7 +189,7 @@ mod tests {
         let view = MetadataView::default();
         let shown = Shown {
             view: &view,
-            seen: Mutex::default(),
+            seen: parking_lot::Mutex::default(),
         };
         let apply = |command| drop(view.apply(command, &shown, None).unwrap());
         apply(Command::AddVhost {

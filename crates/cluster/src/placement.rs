@@ -3,15 +3,15 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use parking_lot::RwLock;
 use warren_model::QueueId;
 
+use crate::lock::{PLACEMENT, RwLock};
 use crate::{Queue, QueueHandle};
 
 /// Finds queues by their numbers: the way to any, and those that this node has itself.
 #[derive(Debug, Default)]
 pub struct Placement {
-    here: RwLock<HashMap<QueueId, Arc<Queue>>>,
+    here: RwLock<PLACEMENT, HashMap<QueueId, Arc<Queue>>>,
 }
 
 impl Placement {

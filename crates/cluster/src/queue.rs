@@ -15,11 +15,13 @@ mod view;
 
 use std::sync::Arc;
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Condvar;
 use warren_model::arguments::QueueType;
 use warren_model::consumers::{ConsumerId, Consumers, InExclusiveUse, Terms};
 use warren_model::queue::{Entry, Limits, Position, QueueMachine, Refused, Removed};
 use warren_model::{Message, Millis};
+
+use crate::lock::{Mutex, QUEUE};
 
 pub use aftermath::{Aftermath, Gone, Placed, Purged, Returned};
 use paging::Paging;
@@ -79,7 +81,7 @@ struct Subscriber {
 /// A queue on this node.
 pub struct Queue {
     identity: Identity,
-    state: Mutex<State>,
+    state: Mutex<QUEUE, State>,
     /// For those who wait for messages from the disk.
     loaded: Condvar,
 }

@@ -168,7 +168,7 @@ impl Queue {
     /// Waits until what is missing in memory has been looked for, or until then.
     pub fn wait_for_disk(&self, until: Instant) {
         let mut state = self.state.lock();
-        while state.fetching && !self.loaded.wait_until(&mut state, until).timed_out() {}
+        while state.fetching && state.wait_until(&self.loaded, until) {}
     }
 
     /// More come than leave the memory: publishers have to wait, as long as this is so.

@@ -8,13 +8,13 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use tokio::runtime::{Handle, RuntimeFlavor};
 use warren_model::{Entry, Position, QueueId};
 use warren_store::{AppendError, Fatal, Log, Progress, ReadError, StreamId, Ticket};
 
 use super::returns::Returns;
 use super::spill::Spill;
 use super::stored::{entry, place, settle};
+use crate::lock;
 use crate::log_store::{Fetched, LogStore, NotRead, NotWritten, Space};
 use crate::queue::{Past, Queue, Returned};
 use crate::{Aftermath, ConfirmTicket, LogStatistics, Session, Waiter};
@@ -60,6 +60,7 @@ pub(super) struct SingleLog {
 
 impl LogStore for SingleLog {
     fn write(&self, after: &mut Aftermath) -> Result<Option<ConfirmTicket>, NotWritten> {
+        lock::waits();
         let mut batch = self.log.batch();
         if std::mem::take(&mut after.promised) || after.placed.is_empty() {
             batch.essential();
@@ -88,7 +89,7 @@ impl LogStore for SingleLog {
             return Ok(None);
         }
         let appended = match self.log.try_append(&mut batch) {
-            Err(AppendError::Busy { .. }) => blocking(|| self.log.append(batch)),
+            Err(AppendError::Busy { .. }) => lock::blocking(|| self.log.append(batch)),
             done => done,
         };
         let placed = after.placed.drain(..);
@@ -111,9 +112,10 @@ impl LogStore for SingleLog {
     }
 
     fn wait(&self, ticket: ConfirmTicket) -> Result<(), NotWritten> {
+        lock::waits();
         match self.is_safe(ticket) {
             true => Ok(()),
-            false => Ok(blocking(|| self.log.wait(Ticket(ticket.number())))?),
+            false => Ok(lock::blocking(|| self.log.wait(Ticket(ticket.number())))?),
         }
     }
 
@@ -140,6 +142,7 @@ impl LogStore for SingleLog {
     }
 
     fn fetch(&self, queue: QueueId, from: Position, count: usize, octets: u64) -> Result<Fetched, NotRead> {
+        lock::waits();
         let kept = self.log.fetch(StreamId(queue.0), from.0, count, octets)?;
         let spilled = self.spill.fetch(queue, from, count, octets)?;
         let ends = [&kept, &spilled].into_iter().filter_map(|stored| stored.last());
@@ -160,6 +163,7 @@ impl LogStore for SingleLog {
     }
 
     fn page_out(&self, queue: &Queue, entries: &[Entry]) -> Result<(), NotWritten> {
+        lock::waits();
         let mut last = None;
         let mut others = Vec::new();
         for entry in entries {
@@ -176,6 +180,7 @@ impl LogStore for SingleLog {
     }
 
     fn paged_in(&self, queue: QueueId, first: Position, last: Position) {
+        lock::waits();
         self.spill.settle(queue, first, last);
     }
 
@@ -192,6 +197,7 @@ impl LogStore for SingleLog {
     }
 
     fn rewrite_returned(&self, before: u64, returned: Vec<Returned>) -> Result<(), NotWritten> {
+        lock::waits();
         self.returns.rewrite(&self.log, before, returned)?;
         Ok(())
     }
@@ -199,14 +205,6 @@ impl LogStore for SingleLog {
     fn stop(&self, pasts: &[(QueueId, Past)]) -> Result<(), NotWritten> {
         let ticket = self.returns.stop(&self.log, pasts)?;
         Ok(self.log.wait(ticket)?)
-    }
-}
-
-/// Waits for the disk. Other tasks of this thread go on elsewhere meanwhile, if there is an elsewhere.
-fn blocking<T>(wait: impl FnOnce() -> T) -> T {
-    match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
-        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(wait),
-        _ => wait(),
     }
 }
 

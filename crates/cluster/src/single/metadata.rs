@@ -12,6 +12,7 @@ use warren_store::{Batch, Log, Place, StreamId, Ticket};
 use super::StorageError;
 use super::stored::FOR_EVER;
 use crate::ConfirmTicket;
+use crate::lock;
 use crate::meta_store::{Follower, Found, MetaStore, MetadataView};
 
 /// Commands read at once when a node starts.
@@ -143,6 +144,7 @@ impl Journal {
     /// # Errors
     /// It cannot be written, and must not be carried out.
     fn write(&self, command: &Command) -> Result<ConfirmTicket, StorageError> {
+        lock::change_waits();
         let mut next = self.next.lock();
         let mut batch = Batch::new();
         push(&mut batch, command, *next)?;

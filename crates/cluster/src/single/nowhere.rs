@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use warren_model::{Entry, Position, QueueId};
 
+use crate::lock;
 use crate::log_store::{Fetched, LogStore, NotRead, NotWritten, Space};
 use crate::queue::{Past, Queue, Returned};
 use crate::{Aftermath, ConfirmTicket, LogStatistics, Waiter};
@@ -13,6 +14,7 @@ pub(super) struct Nowhere;
 
 impl LogStore for Nowhere {
     fn write(&self, after: &mut Aftermath) -> Result<Option<ConfirmTicket>, NotWritten> {
+        lock::waits();
         after.forget_kept();
         Ok(None)
     }
@@ -26,6 +28,7 @@ impl LogStore for Nowhere {
     }
 
     fn wait(&self, _ticket: ConfirmTicket) -> Result<(), NotWritten> {
+        lock::waits();
         Ok(())
     }
 
