@@ -179,6 +179,15 @@ impl<const PLACE: u8, T> Mutex<PLACE, T> {
     }
 }
 
+impl<T> Mutex<CHANGE, T> {
+    /// Takes it, unless somebody has it.
+    pub(crate) fn try_lock(&self) -> Option<Guard<CHANGE, MutexGuard<'_, T>>> {
+        let _held = Held::new();
+        let guard = self.0.try_lock()?;
+        Some(Guard { guard, _held })
+    }
+}
+
 /// [`parking_lot::RwLock`] at a place. Who reads does not read again: if somebody waits for writing in between, both wait for ever.
 #[derive(Debug, Default)]
 pub(crate) struct RwLock<const PLACE: u8, T>(parking_lot::RwLock<T>);

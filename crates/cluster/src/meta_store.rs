@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use warren_model::meta::{Change, Command, Done};
 use warren_model::{Meta, QueueId, Refusal};
 
-use crate::lock::{CHANGE, METADATA, Mutex, RwLock};
+use crate::lock::{self, CHANGE, METADATA, Mutex, RwLock};
 use crate::{Aftermath, ConfirmTicket, StorageError};
 
 /// Takes commands, and carries them out on this node as on every other in the same order.
@@ -109,7 +109,11 @@ impl MetadataView {
         write: Option<&mut Write<'_>>,
         after: &mut Aftermath,
     ) -> Result<(Done, Option<ConfirmTicket>), Refusal> {
-        let _order = self.changing.lock();
+        // Who has it may wait for the disk.
+        let _order = self
+            .changing
+            .try_lock()
+            .unwrap_or_else(|| lock::blocking(|| self.changing.lock()));
         let checked = {
             let meta = self.meta.read();
             let write = write.filter(|_| meta.is_durable(&command));

@@ -3,10 +3,10 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
-use crate::client::Client;
+use crate::client::{Client, short};
 use warren_amqp::client::{Confirms, Event};
-use warren_amqp::{Method, Table, basic};
-use warren_broker::registry::State;
+use warren_amqp::{Method, Table, Value, basic};
+use warren_broker::registry::{Entry, State};
 use warren_store::{SimulatedDisk, Weather};
 
 const PUBLISHERS: usize = 64;
@@ -15,6 +15,9 @@ const MESSAGES: u64 = 20;
 const BODY: usize = 50_000;
 /// Messages of each that are out.
 const OUTSTANDING: usize = 5;
+/// So many declare a queue meanwhile, of which this is said: together more than what may wait.
+const DECLARERS: usize = 10;
+const ARGUMENT: usize = 60_000;
 
 async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let end = tokio::time::Instant::now() + Duration::from_secs(60);
@@ -96,11 +99,39 @@ fn publishers_wait_for_a_disk_that_does_not_write_and_what_waits_for_it_is_bound
         newcomer.declare("behind", Table::new()).await.unwrap();
         newcomer.confirms().await.unwrap();
         publish(&mut newcomer, &mut Confirms::default(), 1, 1, &transient).await;
+        // Who changes the metadata does, and does not take the place of others meanwhile.
+        let mut declarers = JoinSet::new();
+        for number in 0..DECLARERS {
+            declarers.spawn(async move {
+                let mut client = Client::open(address).await.unwrap();
+                let said = Table::new().with("said", Value::text(&"s".repeat(ARGUMENT)));
+                client.declare(&format!("declared-{number}"), said).await.unwrap();
+            });
+        }
+        let declared = |entry: &Arc<Entry>| entry.counts.octets_received.get() > ARGUMENT as u64;
+        let declarers_are_heard = || {
+            let connections = node.registry.connections();
+            let newest = connections.iter().rev().take(DECLARERS);
+            connections.len() == 2 + PUBLISHERS + DECLARERS
+                && newest.filter(|entry| declared(entry)).count() == DECLARERS
+        };
+        eventually("those who declare are heard", declarers_are_heard).await;
+        for _ in 0..MESSAGES {
+            let get = basic::Get {
+                ticket: 0,
+                queue: short("behind"),
+                no_ack: false,
+            };
+            assert!(other.get(get).await.unwrap().is_some());
+        }
         disk.set_weather(Weather::default());
         while let Some(ended) = publishers.join_next().await {
             ended.unwrap();
         }
         assert_eq!(confirmed.load(Ordering::Relaxed), PUBLISHERS * MESSAGES as usize);
+        while let Some(ended) = declarers.join_next().await {
+            ended.unwrap();
+        }
     });
     broker.shutdown_background();
 }

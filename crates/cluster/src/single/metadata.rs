@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use warren_amqp::ReplyCode;
 use warren_model::Refusal;
 use warren_model::meta::{Command, Done};
-use warren_store::{Batch, Log, Place, StreamId, Ticket};
+use warren_store::{AppendError, Batch, Log, Place, StreamId, Ticket};
 
 use super::StorageError;
 use super::stored::FOR_EVER;
@@ -149,7 +149,10 @@ impl Journal {
         let mut batch = Batch::new();
         push(&mut batch, command, *next)?;
         batch.essential();
-        let ticket = self.log.append(batch)?;
+        let ticket = match self.log.try_append(&mut batch) {
+            Err(AppendError::Busy { .. }) => lock::blocking(|| self.log.append(batch)),
+            done => done,
+        }?;
         self.last.store(ticket.0 + 1, Ordering::Release);
         *next += 1;
         Ok(ConfirmTicket::new(ticket.0))
