@@ -8,6 +8,8 @@ mod disk;
 mod group;
 #[path = "broker/hostile.rs"]
 mod hostile;
+#[path = "broker/shortage.rs"]
+mod shortage;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};

@@ -55,7 +55,7 @@ const CROWD: u32 = 8;
 pub(crate) async fn serve_door(node: Arc<Node>, listener: TcpListener, door: Arc<Door>) {
     node.timers.start(&node);
     node.alarms.start(&node);
-    let arrivals = match Arrivals::of(listener) {
+    let mut arrivals = match Arrivals::of(listener) {
         Ok(arrivals) => arrivals,
         Err(error) => return tracing::error!(%error, "nobody can be accepted: restart the broker"),
     };
@@ -78,7 +78,7 @@ pub(crate) async fn serve_door(node: Arc<Node>, listener: TcpListener, door: Arc
                 }
             }
             Err(error) => {
-                // Mostly no file descriptor is left: others will end.
+                // Mostly no file descriptor is left for clients: others will end.
                 Churn::one(&node.registry.churn.not_accepted);
                 setbacks.rest(&error).await;
             }
