@@ -38,6 +38,10 @@ pub trait Disk: Send + Sync + 'static {
         path: &Path,
         holder: &str,
     ) -> Result<Box<dyn Any + Send + Sync>, Result<String, io::Error>>;
+    /// Numbers of a file that another one under the same name does not have. A disk on which nobody else works need not know any.
+    fn which(&self, _: &Path) -> io::Result<(u64, u64)> {
+        Ok((0, 0))
+    }
     /// Sixteen random octets.
     fn random(&self) -> io::Result<[u8; 16]>;
 }
@@ -51,6 +55,12 @@ pub trait DiskFile: Send + Sync {
     /// fdatasync.
     fn sync(&self) -> io::Result<()>;
     fn size(&self) -> io::Result<u64>;
+}
+
+/// There is no room: of octets, of files, or of what this user may have.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    use io::ErrorKind::{QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded)
 }
 
 /// Octets of a whole file.

@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use rustix::io::Errno;
 use thiserror::Error;
 
 /// A log that cannot be opened. Nothing was changed on disk, except that an interrupted start may have left empty files.
@@ -14,7 +15,7 @@ pub enum OpenError {
         "{path} is in use by {holder}: end that process first, or give this one a data directory of its own"
     )]
     Locked { path: PathBuf, holder: String },
-    #[error("{path}: {source}; the data directory must exist on a local disk and belong to this user")]
+    #[error("{path}: {source}; {}", advice(source))]
     Disk { path: PathBuf, source: io::Error },
     #[error(
         "{path} is damaged at octet {offset}: {what}; put back a copy of the whole data directory, or move this one away to start empty"
@@ -32,6 +33,26 @@ pub enum OpenError {
         "{path} has format version {found}, this program reads up to {known}; use the program that wrote it, or a newer one"
     )]
     Version { path: PathBuf, found: u32, known: u32 },
+}
+
+/// What has to be done about an error of the system at a start.
+fn advice(source: &io::Error) -> &'static str {
+    use io::ErrorKind::{
+        FileTooLarge, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull, WouldBlock,
+    };
+    match (source.kind(), source.raw_os_error().map(Errno::from_raw_os_error)) {
+        (StorageFull | QuotaExceeded, _) => "make room there: see df, df -i, and the user's quota",
+        (ReadOnlyFilesystem, _) => "find out in dmesg why it cannot be written to, and mount it again",
+        (PermissionDenied, _) => {
+            "the data directory and all that is in it must belong to this user: chown -R it"
+        }
+        (FileTooLarge, _) => "raise LimitFSIZE, or ulimit -f",
+        (WouldBlock, _) => "no more threads can be started: raise TasksMax, or ulimit -u",
+        (_, Some(Errno::MFILE | Errno::NFILE)) => "raise LimitNOFILE, or ulimit -n",
+        _ => {
+            "see dmesg: the data directory must be on a disk that works, and hold nothing but what the broker put there"
+        }
+    }
 }
 
 /// A batch that was not taken. The log goes on.

@@ -4,10 +4,11 @@ use std::any::Any;
 use std::path::Path;
 
 use crate::OpenError;
-use crate::disk::{Disk, read_all, replace};
+use crate::checkpoint;
+use crate::disk::{Disk, is_full, read_all, replace};
 use crate::format::VERSION;
 
-const NODE: &str = "node";
+pub(crate) const NODE: &str = "node";
 const LOCK: &str = "lock";
 
 /// A data directory that is ours.
@@ -17,6 +18,8 @@ pub(crate) struct Identity {
     pub(crate) incarnation: u64,
     /// There was nothing here before.
     pub(crate) new: bool,
+    /// The numbers of the file that says so.
+    pub(crate) which: (u64, u64),
     pub(crate) lock: Box<dyn Any + Send + Sync>,
 }
 
@@ -48,6 +51,11 @@ pub(crate) fn take(disk: &dyn Disk, directory: &Path) -> Result<Identity, OpenEr
     let names = disk.list(directory).map_err(failed(directory))?;
     let path = directory.join(NODE);
     let new = !names.iter().any(|name| name == NODE);
+    let mut others = names.iter();
+    if new && others.any(|name| name == checkpoint::NAME || name.ends_with(".segment")) {
+        let needed_by = "the log beside it";
+        return Err(OpenError::Missing { path, needed_by });
+    }
     let (node, incarnation) = if new {
         (disk.random().map_err(failed(&path))?, 1)
     } else {
@@ -67,11 +75,19 @@ pub(crate) fn take(disk: &dyn Disk, directory: &Path) -> Result<Identity, OpenEr
         u128::from_be_bytes(node)
     );
     let text = format!("{text}crc {:08x}\n", crc32c::crc32c(text.as_bytes()));
-    replace(disk, directory, NODE, &[text.as_bytes()]).map_err(failed(&path))?;
+    // On a full disk the room is in the spares.
+    let mut spares = names.iter().filter(|name| name.ends_with(".spare"));
+    while let Err(error) = replace(disk, directory, NODE, &[text.as_bytes()]) {
+        let spare = spares.next().filter(|_| is_full(&error));
+        let spare = spare.ok_or_else(|| failed(&path)(error))?;
+        disk.remove(&directory.join(spare)).map_err(failed(&path))?;
+    }
+    let which = disk.which(&path).map_err(failed(&path))?;
     Ok(Identity {
         node,
         incarnation,
         new,
+        which,
         lock,
     })
 }

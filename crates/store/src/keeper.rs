@@ -7,6 +7,7 @@ use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
+use crate::disk::is_full;
 use crate::format::SEGMENT_HEADER;
 use crate::index::{Picture, Use};
 use crate::shared::{Kind, Shared, Spare, Task, fatal};
@@ -93,6 +94,7 @@ impl Keeper {
 
     /// Makes spares, and asks for the end of the open segment where that frees others.
     pub(crate) fn prepare(&self) -> Result<(), Fatal> {
+        self.shared.still_there()?;
         loop {
             let mut space = self.shared.space.lock();
             if space.spares.len() >= self.shared.options.spares {
@@ -205,9 +207,4 @@ impl Keeper {
             _ => Ok(()),
         }
     }
-}
-
-fn is_full(error: &io::Error) -> bool {
-    use io::ErrorKind::{QuotaExceeded, StorageFull};
-    matches!(error.kind(), StorageFull | QuotaExceeded)
 }

@@ -110,7 +110,7 @@ impl Log {
         options.spares = options.spares.max(3);
         options.backlog_octets = options.backlog_octets.min(options.segment_octets as usize / 2);
         let identity = identity::take(&*disk, directory)?;
-        let shared = Arc::new(Shared::new(disk, directory.to_owned(), options, identity.node));
+        let shared = Arc::new(Shared::new(disk, directory.to_owned(), options, &identity));
         let (recovered, segment, sequence) = recover(&shared, &identity)?;
         if shared.options.durability == Durability::Volatile {
             shared.index.lock().early = Early::never();

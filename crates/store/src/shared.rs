@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use parking_lot::{Condvar, Mutex};
 
 use crate::disk::{Disk, DiskFile};
+use crate::identity::{Identity, NODE};
 use crate::index::{Index, Picture, Slot};
 use crate::statistics::Counters;
 use crate::{Fatal, Options, slots};
@@ -23,6 +24,8 @@ pub(crate) struct Shared {
     pub(crate) directory: PathBuf,
     pub(crate) options: Options,
     pub(crate) node: [u8; 16],
+    /// See [`Identity::which`].
+    pub(crate) which: (u64, u64),
     pub(crate) index: Mutex<Index>,
     pub(crate) space: Mutex<Space>,
     pub(crate) counters: Counters,
@@ -78,12 +81,18 @@ pub(crate) enum Task {
 }
 
 impl Shared {
-    pub(crate) fn new(disk: Arc<dyn Disk>, directory: PathBuf, options: Options, node: [u8; 16]) -> Self {
+    pub(crate) fn new(
+        disk: Arc<dyn Disk>,
+        directory: PathBuf,
+        options: Options,
+        identity: &Identity,
+    ) -> Self {
         Self {
             disk,
             directory,
             options,
-            node,
+            node: identity.node,
+            which: identity.which,
             index: Mutex::default(),
             space: Mutex::default(),
             counters: Counters::default(),
@@ -131,6 +140,20 @@ impl Shared {
             Some(file) => (Arc::strong_count(&file) == 1).then_some(file),
             None => self.disk.open(&self.path(Kind::Frames, segment)).ok(),
         }
+    }
+
+    /// What is written now is found by the next start: the directory is where it was, and nobody else has taken it.
+    pub(crate) fn still_there(&self) -> Result<(), Fatal> {
+        let path = self.directory.join(NODE);
+        match self.disk.which(&path) {
+            Ok(which) if which != self.which => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            // Whatever else it is, who writes will hear of it.
+            _ => return Ok(()),
+        }
+        let gone =
+            "removed or replaced while it was in use: bring the data directory back before the next start";
+        Err(fatal("finding", &path)(io::Error::other(gone)))
     }
 
     /// A path that no spare has.

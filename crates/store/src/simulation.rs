@@ -161,7 +161,7 @@ impl World {
                 disk,
                 DIRECTORY.into(),
                 self.options.clone(),
-                identity.node,
+                &identity,
             ));
             let found = recover(&shared, &identity)?;
             Ok((shared, found))

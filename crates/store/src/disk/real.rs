@@ -3,7 +3,7 @@
 use std::any::Any;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, IoSlice, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -104,9 +104,17 @@ impl Disk for RealDisk {
             }
             Err(error) => return Err(Err(error.into())),
         }
-        let written = file.set_len(0).and_then(|()| file.write_all(holder.as_bytes()));
-        written.map_err(Err)?;
+        // In this order: a full disk would keep the room that is given back first.
+        let written = file.write_all(holder.as_bytes());
+        written
+            .and_then(|()| file.set_len(holder.len() as u64))
+            .map_err(Err)?;
         Ok(Box::new(file))
+    }
+
+    fn which(&self, path: &Path) -> io::Result<(u64, u64)> {
+        let file = fs::metadata(path)?;
+        Ok((file.dev(), file.ino()))
     }
 
     fn random(&self) -> io::Result<[u8; 16]> {
