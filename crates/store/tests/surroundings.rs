@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use warren_store::{
@@ -101,7 +101,11 @@ fn a_log_whose_directory_is_taken_away_ends() {
             why.contains("data/node") && why.contains("removed or replaced"),
             "{why}"
         );
-        assert!(log.append(message(1, b"nobody would find it")).is_err());
+        // It was said before anybody else can meet it.
+        let end = Instant::now() + Duration::from_secs(20);
+        while log.append(message(1, b"nobody would find it")).is_ok() {
+            assert!(Instant::now() < end, "messages are taken");
+        }
     }
 }
 
