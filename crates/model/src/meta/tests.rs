@@ -139,6 +139,32 @@ fn a_message_reaches_each_queue_once_through_exchanges_in_a_circle() {
 }
 
 #[test]
+fn a_message_passes_ten_thousand_exchanges_at_once() {
+    let mut meta = new();
+    all(
+        &mut meta,
+        [exchange("all", Kind::Fanout), queue("q", Table::new())],
+    );
+    for number in 0..10_000 {
+        let name = format!("e{number}");
+        all(
+            &mut meta,
+            [
+                exchange(&name, Kind::Fanout),
+                bind_exchange("all", &name, ""),
+                bind(&name, "q", ""),
+            ],
+        );
+    }
+    let started = std::time::Instant::now();
+    for _ in 0..50 {
+        assert_eq!(route(&meta, "all", "key"), ["q"]);
+    }
+    // A tenth of a second with optimisation; with each compared to all before it would be a hundred times that.
+    assert!(started.elapsed().as_secs() < 10, "{:?}", started.elapsed());
+}
+
+#[test]
 fn an_alternate_exchange_is_asked_when_nothing_matched() {
     let mut meta = new();
     let arguments = Table::new().with("alternate-exchange", Value::text("last"));

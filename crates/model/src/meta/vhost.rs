@@ -2,7 +2,7 @@
 
 mod settings;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use warren_amqp::{ShortString, Table, Value};
 
@@ -128,13 +128,12 @@ impl Vhost {
             return only_once(queues);
         }
         let mut found = Vec::new();
-        let mut visited: Vec<&str> = Vec::new();
+        let mut visited: HashSet<&str> = HashSet::new();
         let mut next = vec![exchange];
         while let Some(name) = next.pop() {
-            if visited.contains(&name) {
+            if !visited.insert(name) {
                 continue;
             }
-            visited.push(name);
             let Some((name, exchange)) = self.exchanges.get_key_value(name) else {
                 continue;
             };
