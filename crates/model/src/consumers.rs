@@ -39,8 +39,8 @@ struct Consumer<T> {
     unacked: u32,
     /// Its connection, or all of its channel, has no room.
     blocked: bool,
-    /// It is in a ring.
-    waiting: bool,
+    /// Its turn in a ring, if it is in one.
+    turn: Option<u64>,
     payload: T,
 }
 
@@ -55,9 +55,11 @@ impl<T> Consumer<T> {
 pub struct Consumers<T> {
     /// By age.
     all: BTreeMap<ConsumerId, Consumer<T>>,
-    /// One stays while it is empty, until a consumer of its priority goes: it will be used again.
-    rings: BTreeMap<Reverse<i32>, VecDeque<ConsumerId>>,
+    /// One stays while it is empty, until a consumer of its priority goes: it will be used again. Behind the first there are some
+    /// who left: to look for them would take as long as the ring is.
+    rings: BTreeMap<Reverse<i32>, VecDeque<(ConsumerId, u64)>>,
     next: u64,
+    turns: u64,
     exclusive: bool,
     /// `x-single-active-consumer`, and which one that is.
     single: Option<Option<ConsumerId>>,
@@ -71,6 +73,7 @@ impl<T> Consumers<T> {
             all: BTreeMap::new(),
             rings: BTreeMap::new(),
             next: 1,
+            turns: 0,
             exclusive: false,
             single: single.then_some(None),
         }
@@ -93,7 +96,7 @@ impl<T> Consumers<T> {
                 terms,
                 unacked: 0,
                 blocked: false,
-                waiting: false,
+                turn: None,
                 payload,
             },
         );
@@ -109,11 +112,8 @@ impl<T> Consumers<T> {
     /// A consumer goes. If it was the single active one, the oldest of the highest priority takes its place.
     pub fn remove(&mut self, id: ConsumerId) -> Option<T> {
         let gone = self.all.remove(&id)?;
-        if let Some(ring) = self.rings.get_mut(&Reverse(gone.terms.priority)) {
-            ring.retain(|other| *other != id);
-            if ring.is_empty() {
-                self.rings.remove(&Reverse(gone.terms.priority));
-            }
+        if self.trim(gone.terms.priority) {
+            self.rings.remove(&Reverse(gone.terms.priority));
         }
         self.exclusive &= !gone.terms.exclusive;
         if self.single == Some(Some(id)) {
@@ -133,7 +133,7 @@ impl<T> Consumers<T> {
     /// Who gets the next message, if anybody may.
     #[must_use]
     pub fn next(&self) -> Option<ConsumerId> {
-        self.rings.values().find_map(VecDeque::front).copied()
+        self.rings.values().find_map(VecDeque::front).map(|(id, _)| *id)
     }
 
     /// It got a message; `unacked`: one that it has to settle. The next of its priority is served before it is again.
@@ -142,19 +142,16 @@ impl<T> Consumers<T> {
             return;
         };
         consumer.unacked += u32::from(unacked);
-        let room = consumer.has_room();
-        consumer.waiting = room;
-        let priority = Reverse(consumer.terms.priority);
-        let Some(ring) = self.rings.get_mut(&priority) else {
-            return;
-        };
-        if ring.front() == Some(&id) {
-            match room {
-                true if ring.len() == 1 => {}
-                true => ring.rotate_left(1),
-                false => drop(ring.pop_front()),
+        let priority = consumer.terms.priority;
+        if !consumer.has_room() {
+            consumer.turn = None;
+        } else if let Some(ring) = self.rings.get_mut(&Reverse(priority)) {
+            if ring.len() == 1 {
+                return;
             }
+            ring.rotate_left(1);
         }
+        self.trim(priority);
     }
 
     /// So many of the messages that it had are settled or came back. Says whether it may get one now and could not before.
@@ -175,12 +172,9 @@ impl<T> Consumers<T> {
         if !blocked {
             return self.offer(id);
         }
-        if std::mem::take(&mut consumer.waiting) {
-            let priority = Reverse(consumer.terms.priority);
-            if let Some(ring) = self.rings.get_mut(&priority) {
-                ring.retain(|other| *other != id);
-            }
-        }
+        consumer.turn = None;
+        let priority = consumer.terms.priority;
+        self.trim(priority);
         false
     }
 
@@ -228,14 +222,29 @@ impl<T> Consumers<T> {
         let Some(consumer) = self.all.get_mut(&id) else {
             return false;
         };
-        if consumer.waiting || !consumer.has_room() {
+        if consumer.turn.is_some() || !consumer.has_room() {
             return false;
         }
-        consumer.waiting = true;
-        self.rings
-            .entry(Reverse(consumer.terms.priority))
-            .or_default()
-            .push_back(id);
+        self.turns += 1;
+        consumer.turn = Some(self.turns);
+        let ring = self.rings.entry(Reverse(consumer.terms.priority)).or_default();
+        ring.push_back((id, self.turns));
+        if ring.len() > 2 * self.all.len() {
+            ring.retain(|entry| waits(&self.all, entry));
+        }
         true
     }
+
+    /// Nobody is at the front of a ring who left it. Says whether nobody is in it.
+    fn trim(&mut self, priority: i32) -> bool {
+        let Some(ring) = self.rings.get_mut(&Reverse(priority)) else {
+            return false;
+        };
+        while ring.pop_front_if(|entry| !waits(&self.all, entry)).is_some() {}
+        ring.is_empty()
+    }
+}
+
+fn waits<T>(all: &BTreeMap<ConsumerId, Consumer<T>>, (id, turn): &(ConsumerId, u64)) -> bool {
+    all.get(id).is_some_and(|consumer| consumer.turn == Some(*turn))
 }

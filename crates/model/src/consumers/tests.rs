@@ -100,3 +100,43 @@ fn who_goes_is_served_no_more() {
     assert_eq!(consumers.next(), None);
     assert!(consumers.is_empty());
 }
+
+#[test]
+fn a_hundred_thousand_consumers_go_at_once_and_whoever_stays_keeps_his_turn() {
+    const MANY: u64 = 100_000;
+    let mut consumers = Consumers::new(false);
+    for _ in 0..MANY {
+        consumers.add(terms(0, 0), ()).unwrap();
+    }
+    let started = std::time::Instant::now();
+    // From the inside to both ends.
+    for near in 0..MANY / 2 - 2 {
+        consumers.set_blocked(ConsumerId(MANY / 2 - near), true);
+        consumers.remove(ConsumerId(MANY / 2 - near));
+        consumers.remove(ConsumerId(MANY / 2 + 1 + near));
+    }
+    // Some ten milliseconds with optimisation; with each looking at all others it would be minutes.
+    assert!(started.elapsed().as_secs() < 5, "{:?}", started.elapsed());
+    assert_eq!(serve(&mut consumers, 5), [1, 2, MANY - 1, MANY, 1]);
+}
+
+#[test]
+fn who_loses_his_turn_has_one_again_behind_all_others_and_only_one() {
+    let mut consumers = Consumers::new(false);
+    for _ in 0..3 {
+        consumers.add(terms(0, 0), ()).unwrap();
+    }
+    for _ in 0..100 {
+        consumers.set_blocked(ConsumerId(2), true);
+        assert!(consumers.set_blocked(ConsumerId(2), false));
+    }
+    assert!(
+        consumers.rings.values().all(|ring| ring.len() <= 6),
+        "nobody serves"
+    );
+    assert_eq!(serve(&mut consumers, 6), [1, 3, 2, 1, 3, 2]);
+    for id in [2, 1, 3] {
+        consumers.remove(ConsumerId(id));
+    }
+    assert!(consumers.rings.is_empty());
+}
