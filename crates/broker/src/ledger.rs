@@ -11,6 +11,8 @@ use slab::Slab;
 use warren_cluster::QueueHandle;
 use warren_model::{ConsumerId, Millis, Position};
 
+/// Places of messages that the client has no more are not given up before there are so many.
+const EMPTY_MIN: usize = 64;
 /// Looks that are remembered. More than fit into a timeout mean nothing.
 const LOOKS_MAX: usize = 64;
 
@@ -239,9 +241,13 @@ impl Ledger {
             .saturating_sub(u32::try_from(count).unwrap_or(u32::MAX));
     }
 
-    /// No message is held any more: places at the front that are empty are not needed.
+    /// No message is held any more: places at the front that are empty are not needed, nor are those behind a message that the
+    /// client keeps for long, once they are most of all.
     pub(crate) fn trim(&mut self) {
         while self.places.pop_front_if(|place| place.empty).is_some() {}
+        if self.places.len() > 2 * self.unsettled as usize + EMPTY_MIN {
+            self.places.retain(|place| !place.empty);
+        }
     }
 
     /// All that the client has, oldest first, with where it came from. The channel is gone.
@@ -428,6 +434,22 @@ mod tests {
         ledger.let_go(5);
         ledger.trim();
         assert_eq!((ledger.unsettled, ledger.places.len()), (0, 0));
+    }
+
+    #[test]
+    fn a_message_that_is_kept_for_long_does_not_keep_those_behind_it() {
+        let mut ledger = Ledger::default();
+        let kept = ledger.deliver(0, Position(1));
+        for number in 2..=100_000 {
+            let tag = ledger.deliver(0, Position(number));
+            assert_eq!(settle(&mut ledger, tag, false), Ok(vec![number]));
+        }
+        assert!(ledger.places.len() < 100, "{}", ledger.places.len());
+        let next = ledger.deliver(0, Position(7));
+        assert_eq!(settle(&mut ledger, next - 1, true), Err(UnknownTag(next - 1)));
+        assert_eq!(settle(&mut ledger, next, false), Ok(vec![7]));
+        assert_eq!(settle(&mut ledger, kept, false), Ok(vec![1]));
+        assert!(ledger.places.is_empty());
     }
 
     #[test]
