@@ -504,7 +504,8 @@ impl Node {
 
     /// Nobody waits for answers at this address any more.
     pub(crate) fn close_replies(&self, name: &Name) {
-        if self.replies.close(name) {
+        if let Some(queue) = self.replies.close(name) {
+            self.timers.forget(queue.identity().id);
             // So that nobody remembers that the address led anywhere.
             self.view.outdate();
         }
@@ -625,6 +626,7 @@ impl Follower for Node {
         match change {
             Change::QueueRemoved(id) => {
                 self.exclusive.remove(*id);
+                self.timers.forget(*id);
                 self.placement.close(*id, |queue| {
                     queue.close(after);
                     self.registry

@@ -61,9 +61,9 @@ impl Replies {
         Ok(queue)
     }
 
-    /// Nobody is there any more.
-    pub(crate) fn close(&self, name: &Name) -> bool {
-        self.queues.write().remove(name).is_some()
+    /// Nobody is there any more. Gives what was there.
+    pub(crate) fn close(&self, name: &Name) -> Option<QueueHandle> {
+        self.queues.write().remove(name)
     }
 
     /// Who a routing key of the default exchange leads to.

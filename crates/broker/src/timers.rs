@@ -1,10 +1,9 @@
 //! What queues want to be done at some time: messages that expire, and queues that nobody uses.
 //!
-//! One task for all queues of the node. A queue asks for one time only, and again when that has come; an earlier one in
-//! between is one more entry, and the later finds nothing to do.
+//! One task for all queues of the node. A queue asks for one time only, and again when that has come; an earlier one takes the
+//! place of a later one, and with the queue it goes.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -23,7 +22,7 @@ use crate::node::{Node, NotDeleted};
 const SLEEP_MAX: Duration = Duration::from_secs(10);
 
 /// What a queue waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Alarm {
     /// A message's time is over.
     Messages,
@@ -34,10 +33,7 @@ pub(crate) enum Alarm {
 /// All that is waited for.
 #[derive(Debug, Default)]
 pub(crate) struct Timers {
-    /// The first is the earliest.
-    due: Mutex<BinaryHeap<Reverse<(Millis, QueueId, Alarm)>>>,
-    /// When queues may have been out of use for too long: one time for each that counts.
-    unused: Mutex<HashMap<QueueId, Millis>>,
+    due: Mutex<Due>,
     /// First messages that a restart found: when their time ends nobody knows yet.
     unseen: Mutex<Vec<(QueueId, Position)>>,
     /// What has to be brought from the disk.
@@ -47,23 +43,47 @@ pub(crate) struct Timers {
     runs: AtomicBool,
 }
 
-impl Timers {
-    /// Wakes a queue at some time.
-    pub(crate) fn set(&self, time: Millis, queue: QueueId, alarm: Alarm) {
-        if alarm == Alarm::Unused {
-            let mut unused = self.unused.lock();
-            if unused.get(&queue).is_some_and(|before| *before <= time) {
-                return;
-            }
-            unused.insert(queue, time);
+/// One time at most for each alarm of a queue.
+#[derive(Debug, Default)]
+struct Due {
+    by_time: BTreeSet<(Millis, QueueId, Alarm)>,
+    times: HashMap<(QueueId, Alarm), Millis>,
+}
+
+impl Due {
+    fn remove(&mut self, queue: QueueId, alarm: Alarm) {
+        if let Some(time) = self.times.remove(&(queue, alarm)) {
+            self.by_time.remove(&(time, queue, alarm));
         }
+    }
+}
+
+impl Timers {
+    /// Wakes a queue at some time, if it would not be earlier.
+    pub(crate) fn set(&self, time: Millis, queue: QueueId, alarm: Alarm) {
         let mut due = self.due.lock();
-        let first = due.peek().is_none_or(|Reverse((first, ..))| time < *first);
-        due.push(Reverse((time, queue, alarm)));
+        if due
+            .times
+            .get(&(queue, alarm))
+            .is_some_and(|before| *before <= time)
+        {
+            return;
+        }
+        due.remove(queue, alarm);
+        let first = due.by_time.first().is_none_or(|(first, ..)| time < *first);
+        due.times.insert((queue, alarm), time);
+        due.by_time.insert((time, queue, alarm));
         drop(due);
         if first {
             self.earlier.notify_one();
         }
+    }
+
+    /// The queue is gone.
+    pub(crate) fn forget(&self, queue: QueueId) {
+        let mut due = self.due.lock();
+        due.remove(queue, Alarm::Messages);
+        due.remove(queue, Alarm::Unused);
     }
 
     /// Finds out soon when a message that a restart found ends.
@@ -91,26 +111,14 @@ impl Timers {
     /// What is due now, or how long that takes.
     fn next(&self, now: Millis) -> Result<(QueueId, Alarm), Duration> {
         let mut due = self.due.lock();
-        while let Some(Reverse((time, queue, alarm))) = due.peek().copied() {
-            if time > now {
-                return Err(Duration::from_millis(time.0 - now.0).min(SLEEP_MAX));
-            }
-            due.pop();
-            if alarm == Alarm::Messages || self.is_valid(queue, time) {
-                return Ok((queue, alarm));
-            }
+        let Some((time, queue, alarm)) = due.by_time.first().copied() else {
+            return Err(SLEEP_MAX);
+        };
+        if time > now {
+            return Err(Duration::from_millis(time.0 - now.0).min(SLEEP_MAX));
         }
-        Err(SLEEP_MAX)
-    }
-
-    /// An earlier time may have taken the place of this one.
-    fn is_valid(&self, queue: QueueId, time: Millis) -> bool {
-        let mut unused = self.unused.lock();
-        let valid = unused.get(&queue) == Some(&time);
-        if valid {
-            unused.remove(&queue);
-        }
-        valid
+        due.remove(queue, alarm);
+        Ok((queue, alarm))
     }
 }
 
@@ -191,15 +199,27 @@ mod tests {
     }
 
     #[test]
-    fn a_queue_has_one_time_at_which_it_may_be_unused() {
+    fn a_queue_has_one_time_for_each_alarm_and_none_when_it_is_gone() {
         let timers = Timers::default();
-        let (queue, unused) = (QueueId(1), Alarm::Unused);
-        for time in [50, 20, 40] {
-            timers.set(Millis(time), queue, unused);
+        let queue = QueueId(1);
+        for alarm in [Alarm::Messages, Alarm::Unused] {
+            for time in [50, 20, 40] {
+                timers.set(Millis(time), queue, alarm);
+            }
+            assert_eq!(timers.next(Millis(100)), Ok((queue, alarm)));
+            assert_eq!(timers.next(Millis(100)), Err(SLEEP_MAX));
+            timers.set(Millis(60), queue, alarm);
+            assert_eq!(timers.next(Millis(100)), Ok((queue, alarm)));
         }
-        assert_eq!(timers.next(Millis(100)), Ok((queue, unused)));
+        for queue in [queue, QueueId(2)] {
+            timers.set(Millis(70), queue, Alarm::Messages);
+            timers.set(Millis(70), queue, Alarm::Unused);
+        }
+        timers.forget(queue);
+        assert_eq!(timers.next(Millis(100)), Ok((QueueId(2), Alarm::Messages)));
+        timers.forget(QueueId(2));
         assert_eq!(timers.next(Millis(100)), Err(SLEEP_MAX));
-        timers.set(Millis(60), queue, unused);
-        assert_eq!(timers.next(Millis(100)), Ok((queue, unused)));
+        let due = timers.due.lock();
+        assert!(due.by_time.is_empty() && due.times.is_empty());
     }
 }
