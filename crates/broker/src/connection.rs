@@ -90,6 +90,8 @@ pub(crate) async fn run<S: Wire>(mut stream: S, arrival: Arrival, node: Arc<Node
 enum Event {
     /// So many octets were read.
     Read(usize),
+    /// The client has read answers, and may ask for more.
+    Heard,
     /// The client sends no more.
     End,
     /// Others have something to say.
@@ -187,6 +189,10 @@ impl<S: Wire> Connection<S> {
                         tokio::task::yield_now().await;
                     }
                 }
+                Event::Heard => {
+                    self.heard = Instant::now();
+                    self.process();
+                }
                 Event::End => return Ok(()),
                 Event::News(news) => {
                     if news & WRITTEN != 0 {
@@ -250,6 +256,8 @@ impl<S: Wire> Connection<S> {
             if self.is_settled() {
                 return Poll::Ready(Ok(Event::News(STOP)));
             }
+        } else if self.may_ask() {
+            return Poll::Ready(Ok(Event::Heard));
         } else if self.may_read()
             && let Poll::Ready(count) = self.read(cx)?
         {

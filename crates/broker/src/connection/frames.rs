@@ -7,6 +7,7 @@ use warren_amqp::reply::Weight;
 use warren_amqp::{Exception, Method, MethodId, ReplyCode, basic, channel, connection};
 use warren_model::Refusal;
 
+use super::throttle::Waits;
 use super::{Connection, Wire};
 use crate::channel::settle::How;
 use crate::channel::{Around, Channel, unimplemented};
@@ -67,7 +68,11 @@ impl<S: Wire> Connection<S> {
                 return Ok(());
             }
             if self.has_to_wait_for_log(&chunk, place) {
-                self.hold(chunk, place);
+                self.hold(chunk, place, Waits::Log);
+                return Ok(());
+            }
+            if self.has_to_wait_for_client(&chunk, place) {
+                self.hold(chunk, place, Waits::Client);
                 return Ok(());
             }
             match place.channel {

@@ -129,6 +129,46 @@ async fn who_never_reads_what_he_asks_for_is_not_heard_any_more() {
 }
 
 #[tokio::test]
+async fn who_asks_for_many_messages_at_once_has_them_as_he_reads_them() {
+    const COUNT: usize = 400;
+    static BODY: [u8; 128 << 10] = [b'x'; 128 << 10];
+    let (node, address) = node().await;
+    let mut client = Client::open(address).await;
+    client.declare("much").await;
+    for _ in 0..COUNT {
+        client.publish("much", false, &BODY).await;
+    }
+    let ready = || {
+        node.queues()
+            .0
+            .iter()
+            .map(|queue| queue.snapshot().counts.ready)
+            .sum::<u64>()
+    };
+    eventually("all are there", || ready() == COUNT as u64).await;
+    let entry = node.registry.connections().pop().unwrap();
+    let mut outbox = Outbox::new(FrameMax::DEFAULT);
+    for _ in 0..COUNT {
+        let get = basic::Get {
+            queue: super::short("much"),
+            no_ack: true,
+            ..basic::Get::default()
+        };
+        outbox.method(1, get).unwrap();
+    }
+    client.stream().write_all_buf(&mut outbox).await.unwrap();
+    eventually("it waits for who asked", || entry.state() == State::Flow).await;
+    // What sockets take, what is being written and what waits for that: not all of fifty million octets.
+    assert!(ready() > COUNT as u64 / 3, "{} are left", ready());
+    for _ in 0..COUNT {
+        let event = client.event().await;
+        assert!(matches!(event, Event::Message { .. }), "{event:?}");
+    }
+    assert_eq!(ready(), 0);
+    slowest(&mut client).await;
+}
+
+#[tokio::test]
 async fn a_body_of_any_size_arrives_as_it_was_sent_however_it_was_cut() {
     let (_node, address) = node().await;
     let mut client = Client::open(address).await;

@@ -4,7 +4,8 @@
 //!   `blocking`, and everything else goes on.
 //! - It publishes faster than the disk writes: what has to be safe, or what has to leave the memory (`flow`). Of a client who has published
 //!   nothing yet, only what may have to be safe waits.
-//! - It does not read the answers to what it asks.
+//! - It does not read the answers to what it asks. What asks for messages waits here when there are too many answers: a read may ask for
+//!   thousands of them.
 //!
 //! Nobody who cannot be heard is missed.
 
@@ -23,12 +24,23 @@ use crate::registry::State;
 pub(super) struct Throttle {
     /// Frames read and not carried out, from this place on.
     held: Option<(Chunk, Place)>,
-    /// They wait for the log.
-    for_log: bool,
+    waits: Waits,
     /// The client was told.
     told: bool,
     /// It was not read for other reasons when that was asked last.
     slowed: bool,
+}
+
+/// For what frames wait.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Waits {
+    /// Room in memory or on disk.
+    #[default]
+    Room,
+    /// The log.
+    Log,
+    /// That the client reads.
+    Client,
 }
 
 impl Throttle {
@@ -37,7 +49,6 @@ impl Throttle {
     }
 
     pub(super) const fn take_held(&mut self) -> Option<(Chunk, Place)> {
-        self.for_log = false;
         self.held.take()
     }
 }
@@ -54,6 +65,7 @@ impl<S: Wire> Connection<S> {
     pub(super) fn block(&mut self, chunk: Chunk, place: Place) {
         let alarms = &self.client.node.alarms;
         self.throttle.held = Some((chunk, place));
+        self.throttle.waits = Waits::Room;
         if self.client.entry.state() == State::Blocked {
             return;
         }
@@ -79,17 +91,36 @@ impl<S: Wire> Connection<S> {
             && self.batch.awaits_log(&self.client)
     }
 
-    /// Nothing more is done or read from this frame on, until the log is not behind.
-    pub(super) fn hold(&mut self, chunk: Chunk, place: Place) {
+    /// Does this frame ask for a message, while many answers wait for the client?
+    pub(super) fn has_to_wait_for_client(&self, chunk: &Chunk, place: Place) -> bool {
+        place.kind == FrameKind::Method
+            && MethodId::of(chunk.payload(place)) == Some(basic::Get::ID)
+            && self.has_many_answers()
+    }
+
+    fn has_many_answers(&self) -> bool {
+        self.client.output.lock().answers > ANSWERS_MAX
+    }
+
+    /// What asks for messages need not wait any more.
+    pub(super) fn may_ask(&self) -> bool {
+        self.throttle.is_blocked() && self.throttle.waits == Waits::Client && !self.has_many_answers()
+    }
+
+    /// Nothing more is done or read from this frame on, until what it waits for has come.
+    pub(super) fn hold(&mut self, chunk: Chunk, place: Place, waits: Waits) {
         self.throttle.held = Some((chunk, place));
-        (self.throttle.for_log, self.throttle.slowed) = (true, true);
+        (self.throttle.waits, self.throttle.slowed) = (waits, true);
         self.client.entry.slowed();
         self.show();
     }
 
     /// The log has come further.
     pub(super) fn follow_log(&mut self) {
-        if self.throttle.for_log && !self.batch.is_behind(&self.client) {
+        if self.throttle.is_blocked()
+            && self.throttle.waits == Waits::Log
+            && !self.batch.is_behind(&self.client)
+        {
             self.heard = Instant::now();
             self.process();
         }
@@ -147,7 +178,7 @@ impl<S: Wire> Connection<S> {
 
     /// The client asks and does not read what he is answered.
     fn is_deaf(&self) -> bool {
-        !self.writing.is_empty() && self.client.output.lock().answers > ANSWERS_MAX
+        !self.writing.is_empty() && self.has_many_answers()
     }
 }
 
