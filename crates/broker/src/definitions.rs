@@ -57,7 +57,7 @@ impl Node {
                 }
             }
         }
-        if let Err(refusal) = self.wait(last) {
+        if let Err(refusal) = self.wait(last).and_then(|()| self.add_delaying_queues()) {
             imported.refused.push(format!("all of it: {}", refusal.text));
         }
         imported
@@ -88,6 +88,18 @@ mod tests {
     use warren_store::{Options, SimulatedDisk};
 
     use crate::{Node, Settings};
+
+    #[test]
+    fn an_exchange_that_delays_messages_does_so_as_soon_as_it_is_imported() {
+        let node = Node::new("rabbit@test".to_owned(), Settings::default());
+        let file = serde_json::json!({
+            "vhosts": [{"name": "v"}],
+            "exchanges": [{"name": "later", "vhost": "v", "type": "x-delayed-message", "arguments": {"x-delayed-type": "direct"}}],
+        });
+        let imported = node.import_definitions(&file.to_string(), None).unwrap();
+        assert_eq!((imported.done, imported.refused), (2, vec![]));
+        node.read(|meta| assert_eq!(meta.vhost("v").unwrap().without_delaying_queue().count(), 0));
+    }
 
     #[test]
     fn what_is_imported_is_on_disk_at_once_and_what_is_refused_is_named() {

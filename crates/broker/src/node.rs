@@ -412,8 +412,7 @@ impl Node {
         );
         let (done, ticket) = self.change(command)?;
         self.wait(ticket)?;
-        let is_new = |change: &Change| matches!(change, Change::ExchangeAdded(..));
-        if delays || done.changes.iter().any(is_new) {
+        if delays {
             self.add_delaying_queues()?;
         }
         Ok(done)
@@ -436,7 +435,7 @@ impl Node {
     }
 
     /// Messages wait in a queue for an exchange that delays them.
-    fn add_delaying_queues(&self) -> Result<(), Refusal> {
+    pub(crate) fn add_delaying_queues(&self) -> Result<(), Refusal> {
         let missing: Vec<Command> = self.read(|meta| {
             let vhosts = meta.vhosts();
             let exchanges = vhosts.flat_map(|(vhost, it)| {
