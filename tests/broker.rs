@@ -1,5 +1,7 @@
 //! `warren broker` as a process: it starts with nothing written, and ends in order.
 
+#[path = "broker/calls.rs"]
+mod calls;
 #[path = "broker/ctl.rs"]
 mod ctl;
 #[path = "broker/disk.rs"]
