@@ -299,7 +299,7 @@ fn give_back(mut ledger: Ledger, around: &mut Around<'_>) {
         entry.1.push(position);
     }
     for (queue, mut positions) in back.into_values() {
-        queue.requeue(now(), None, &mut positions, true, &mut around.batch.after);
+        queue.requeue(now(), None, &mut positions, &mut around.batch.after);
     }
 }
 

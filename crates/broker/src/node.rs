@@ -11,7 +11,7 @@ use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use warren_amqp::content::BODY_SIZE_DEFAULT;
 use warren_amqp::{FrameMax, Table, Value};
 use warren_cluster::meta_store::Found;
-use warren_cluster::queue::{Identity, OnlyIf, Past, Stays, Traffic};
+use warren_cluster::queue::{Identity, OnlyIf, Past, Stays, Traffic, Tries};
 use warren_cluster::{
     Aftermath, ConfirmTicket, Follower, Gone, LogStore, Member, MetaStore, MetadataView, NotWritten,
     Placement, Queue, QueueHandle, Recovered, Session, StorageError,
@@ -211,7 +211,7 @@ impl Node {
 
     /// Gives queues the messages that were kept of them, and forgets those of queues that are not there any more.
     fn recover(&self, recovered: &Recovered) -> Result<(), NotWritten> {
-        let (mut after, mut returned) = (Aftermath::default(), Vec::new());
+        let (mut after, mut tries) = (Aftermath::default(), Vec::new());
         for found in &recovered.queues {
             let Some(queue) = self.queue(found.id) else {
                 after.gone.push(Gone {
@@ -221,7 +221,7 @@ impl Node {
                 continue;
             };
             let past = found.past.clone();
-            returned.extend(past.returned(found.id));
+            tries.extend(past.tries.iter().map(|some| (found.id, *some)));
             match found.run {
                 // Which of them comes first depends on what is in them.
                 Some(run) if queue.has_priorities() => {
@@ -232,8 +232,8 @@ impl Node {
                 run => queue.recover(found.next, past, run),
             }
             match found.run {
-                // All of them have to be read, or have been.
-                Some(_) if queue.is_delaying() || queue.has_priorities() => {
+                // All of them have to be read, or have been, or the first at once.
+                Some(_) if queue.is_delaying() || queue.has_priorities() || queue.came_too_often() => {
                     self.timers.set(now(), found.id, Alarm::Messages);
                 }
                 Some(run) => self.timers.look(found.id, run.first),
@@ -241,7 +241,7 @@ impl Node {
             }
         }
         self.log.write(&mut after)?;
-        self.log.started(returned)
+        self.log.started(tries)
     }
 
     /// Nobody gets messages any more; what has to be known of them when the next process starts is on disk. The last thing
@@ -251,21 +251,22 @@ impl Node {
         let pasts: Vec<(QueueId, Past)> = queues
             .iter()
             .filter(|queue| queue.identity().durable)
-            .map(|queue| (queue.identity().id, queue.past(true)))
+            .map(|queue| (queue.identity().id, queue.stop()))
             .collect();
         if let Err(error) = self.log.stop(&pasts) {
             tracing::error!(%error, "who has seen which messages is not on disk");
         }
     }
 
-    /// Writes anew how often messages came back, in place of all records before one.
-    fn rewrite_returned(&self, before: u64) {
-        let queues = self.queues().0;
-        let kept = queues.iter().filter(|queue| queue.identity().durable);
-        let mut returned = Vec::new();
-        kept.for_each(|queue| returned.extend(queue.past(false).returned(queue.identity().id)));
-        if let Err(error) = self.log.rewrite_returned(before, returned) {
-            tracing::error!(%error, "how often messages came back is not written anew");
+    /// Writes anew how often messages were given out, in place of all records before one.
+    fn rewrite_tries(&self, before: u64) {
+        let mut tries: Vec<(QueueId, Tries)> = Vec::new();
+        for queue in self.queues().0 {
+            let of_queue = queue.tries().into_iter();
+            tries.extend(of_queue.map(|some| (queue.identity().id, some)));
+        }
+        if let Err(error) = self.log.rewrite_tries(before, tries) {
+            tracing::error!(%error, "how often messages were given out is not written anew");
         }
     }
 
@@ -283,11 +284,11 @@ impl Node {
         self: &Arc<Self>,
         after: &mut Aftermath,
     ) -> Result<Option<ConfirmTicket>, NotWritten> {
-        let returned = !after.returned.is_empty();
+        let counts = !after.tries.is_empty();
         let written = self.write_out(after);
-        if returned && let Some(before) = self.log.has_many_returned() {
+        if counts && let Some(before) = self.log.has_many_tries() {
             let node = Arc::clone(self);
-            tokio::task::spawn_blocking(move || node.rewrite_returned(before));
+            tokio::task::spawn_blocking(move || node.rewrite_tries(before));
         }
         for (queue, run) in after.missing.drain(..) {
             crate::paging::fetch(self, queue, run);

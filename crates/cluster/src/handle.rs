@@ -81,10 +81,9 @@ impl QueueHandle {
         now: Millis,
         consumer: Option<ConsumerId>,
         positions: &mut [Position],
-        delivered: bool,
         after: &mut Aftermath,
     ) {
-        self.0.requeue(now, consumer, positions, delivered, after);
+        self.0.requeue(now, consumer, positions, after);
     }
 
     /// See [`Queue::block`].

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use thiserror::Error;
 use warren_model::{Entry, Position, QueueId};
 
-use crate::queue::{Past, Queue, Returned};
+use crate::queue::{Past, Queue, Tries};
 use crate::{Aftermath, ConfirmTicket, LogStatistics, Waiter};
 
 /// Messages that are read at once when all of a queue are, and octets of them.
@@ -16,7 +16,7 @@ const OCTETS: u64 = 8 << 20;
 /// Keeps messages of queues. Called once for a batch, never for a message.
 pub trait LogStore: Send + Sync {
     /// Takes what operations on queues have left to be kept and to be forgotten: [`Aftermath::placed`],
-    /// [`Aftermath::settled`], [`Aftermath::returned`], [`Aftermath::purged`] and [`Aftermath::gone`], which are empty afterwards. All of it is kept as a
+    /// [`Aftermath::settled`], [`Aftermath::tries`], [`Aftermath::purged`] and [`Aftermath::gone`], which are empty afterwards. All of it is kept as a
     /// whole or not at all, and is when the ticket is safe. No ticket: there was nothing of that kind. Waits if too much is under way.
     ///
     /// [`Aftermath::promised`] messages, for which [`LogStore::has_room`] said that there is room, are kept even if there is none now.
@@ -67,22 +67,22 @@ pub trait LogStore: Send + Sync {
     /// Messages that had left the memory are back in it, or gone from their queue: from one position up to another, included.
     fn paged_in(&self, queue: QueueId, first: Position, last: Position);
 
-    /// Queues have what was found of them; their messages came back so often. Whether the last process ended in order has been
+    /// Queues have what was found of them; their messages were given out so often. Whether the last process ended in order has been
     /// used, and is not found again if this one does not.
     ///
     /// # Errors
     /// It would be.
-    fn started(&self, returned: Vec<Returned>) -> Result<(), NotWritten>;
+    fn started(&self, tries: Vec<(QueueId, Tries)>) -> Result<(), NotWritten>;
 
-    /// Is it time to write anew which messages came back how often, and in place of what was written before which record? Once for each
-    /// time.
-    fn has_many_returned(&self) -> Option<u64>;
+    /// Is it time to write anew which messages were given out how often, and in place of what was written before which record? Once for
+    /// each time.
+    fn has_many_tries(&self) -> Option<u64>;
 
     /// Writes it anew.
     ///
     /// # Errors
     /// What was written before stays.
-    fn rewrite_returned(&self, before: u64, returned: Vec<Returned>) -> Result<(), NotWritten>;
+    fn rewrite_tries(&self, before: u64, tries: Vec<(QueueId, Tries)>) -> Result<(), NotWritten>;
 
     /// The node ends in order: what the next process should know of messages in these queues is safe when this returns.
     ///

@@ -23,9 +23,9 @@ use warren_model::{Message, Millis};
 
 use crate::lock::{Mutex, QUEUE};
 
-pub use aftermath::{Aftermath, Gone, Placed, Purged, Returned};
+pub use aftermath::{Aftermath, Gone, Placed, Purged};
 use paging::Paging;
-pub use past::Past;
+pub use past::{Past, Tries};
 pub use sink::{Delivery, DeliverySink, Room};
 pub use view::{ConsumerInfo, Identity, Snapshot, Traffic};
 
@@ -152,6 +152,7 @@ impl Queue {
         if state.gone {
             return;
         }
+        let counts = self.counts(state.machine.limits());
         for (number, message) in messages {
             state.traffic.published += 1;
             let kept = self.identity.durable && message.persistent;
@@ -160,6 +161,9 @@ impl Queue {
                     Ok(entry) => {
                         if kept && !no_ack {
                             after.placed.push(self.placed(number, &entry));
+                            if counts {
+                                after.goes_out(self.identity.id, &entry);
+                            }
                         }
                         state.hand_over(consumer, &entry, after);
                     }
@@ -234,30 +238,17 @@ impl Queue {
         self.finish(state, now, after);
     }
 
-    /// Messages come back to where they were; `delivered`: their consumer may have seen them.
+    /// Messages come back to where they were. How often they did by then was said when they went out.
     pub fn requeue(
         self: &Arc<Self>,
         now: Millis,
         consumer: Option<ConsumerId>,
         positions: &mut [Position],
-        delivered: bool,
         after: &mut Aftermath,
     ) {
         let mut state = self.state.lock();
         let state = &mut *state;
-        let counts = self.identity.durable && self.counts(state.machine.limits());
-        let back = |entry: &Entry| {
-            if counts && delivered && entry.message.persistent {
-                after.returned.push(Returned {
-                    queue: self.identity.id,
-                    position: entry.position,
-                    returns: entry.returns,
-                });
-            }
-        };
-        state
-            .machine
-            .requeue(positions, delivered, back, &mut state.removed);
+        state.machine.requeue(positions, &mut state.removed);
         state.has_room_again(consumer, positions.len());
         self.finish(state, now, after);
     }
@@ -277,9 +268,8 @@ impl Queue {
                 state.traffic.got += u64::from(!no_ack);
                 state.traffic.got_no_ack += u64::from(no_ack);
                 state.traffic.redelivered += u64::from(entry.redelivered);
-                if no_ack && self.identity.durable && entry.message.persistent {
-                    after.settled.push((self.identity.id, entry.position));
-                }
+                let counts = self.counts(state.machine.limits());
+                self.taken(entry, no_ack, counts, after);
             }
         }
         let left = state.machine.counts().ready;
@@ -422,9 +412,21 @@ impl Queue {
         }
     }
 
-    /// Does it matter how often a message came back?
+    /// Does it matter after a restart how often a message was given out?
     fn counts(&self, limits: Limits) -> bool {
-        self.identity.kind == QueueType::Quorum || limits.deliveries.is_some()
+        self.identity.durable && (self.identity.kind == QueueType::Quorum || limits.deliveries.is_some())
+    }
+
+    /// Somebody has a message that was ready, or is done with it already.
+    fn taken(&self, entry: &Entry, no_ack: bool, counts: bool, after: &mut Aftermath) {
+        if !self.keeps(&entry.message) {
+            return;
+        }
+        if no_ack {
+            after.settled.push((self.identity.id, entry.position));
+        } else if counts {
+            after.goes_out(self.identity.id, entry);
+        }
     }
 
     fn placed(&self, number: u32, entry: &Entry) -> Placed {
@@ -439,6 +441,7 @@ impl Queue {
 
     /// Gives messages to consumers, and says what else is to be done.
     fn finish(self: &Arc<Self>, state: &mut State, now: Millis, after: &mut Aftermath) {
+        let counts = self.counts(state.machine.limits());
         while let Some((id, no_ack)) = state.next_with_room() {
             let Some(entry) = state.machine.take(now, no_ack, &mut state.removed) else {
                 if let Some(subscriber) = state.consumers.get(id) {
@@ -446,9 +449,7 @@ impl Queue {
                 }
                 break;
             };
-            if no_ack && self.identity.durable && entry.message.persistent {
-                after.settled.push((self.identity.id, entry.position));
-            }
+            self.taken(&entry, no_ack, counts, after);
             state.hand_over(id, &entry, after);
         }
         state.machine.expire(now, &mut state.removed);

@@ -51,6 +51,14 @@ pub struct Entry {
     pub redelivered: bool,
 }
 
+impl Entry {
+    /// How often it was given out, with this time.
+    #[must_use]
+    pub const fn tries(&self) -> u32 {
+        self.returns.saturating_add(1)
+    }
+}
+
 /// What a queue does with messages beyond its limit (`x-overflow`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Overflow {
@@ -76,6 +84,14 @@ pub struct Limits {
     pub overflow: Overflow,
     /// `x-delivery-limit`: how often a message may come back.
     pub deliveries: Option<u32>,
+}
+
+impl Limits {
+    /// A message that came back so often leaves.
+    #[must_use]
+    pub fn came_too_often(&self, returns: u32) -> bool {
+        self.deliveries.is_some_and(|most| returns > most)
+    }
 }
 
 /// What is on disk and is needed.
@@ -120,6 +136,15 @@ pub struct Removed {
     pub entry: Entry,
     /// Why.
     pub reason: Reason,
+}
+
+impl Removed {
+    const fn too_often(entry: Entry) -> Self {
+        Self {
+            entry,
+            reason: Reason::DeliveryLimit,
+        }
+    }
 }
 
 /// A message is not taken into the queue.
@@ -297,33 +322,20 @@ impl QueueMachine {
         true
     }
 
-    /// Messages that somebody had go to where they were; `delivered`: he may have seen them. Those that came back
-    /// too often leave; the others are shown to `back`.
-    pub fn requeue(
-        &mut self,
-        positions: &mut [Position],
-        delivered: bool,
-        mut back: impl FnMut(&Entry),
-        removed: &mut Vec<Removed>,
-    ) {
+    /// Messages that somebody had go to where they were. Those that came back too often leave.
+    pub fn requeue(&mut self, positions: &mut [Position], removed: &mut Vec<Removed>) {
         // From the last to the first, so that each goes to the very front.
         positions.sort_unstable_by(|one, other| other.cmp(one));
         for position in positions.iter() {
             let Some(mut entry) = self.release(*position) else {
                 continue;
             };
-            if delivered {
-                entry.redelivered = true;
-                entry.returns = entry.returns.saturating_add(1);
-            }
-            if self.limits.deliveries.is_some_and(|most| entry.returns > most) {
-                removed.push(Removed {
-                    entry,
-                    reason: Reason::DeliveryLimit,
-                });
+            entry.redelivered = true;
+            entry.returns = entry.tries();
+            if self.limits.came_too_often(entry.returns) {
+                removed.push(Removed::too_often(entry));
                 continue;
             }
-            back(&entry);
             self.counts.add_ready(&entry);
             if let Some(level) = self.level(&entry.message) {
                 level.put_back(entry);
@@ -408,12 +420,13 @@ impl QueueMachine {
         self.levels.iter().flat_map(Ready::gap)
     }
 
-    /// Messages in memory that came back, and how often they did.
-    pub fn returned(&self) -> impl Iterator<Item = (Position, u32)> {
-        let entries = self.ready().chain(self.unacked.entries());
-        entries
-            .filter(|entry| entry.returns > 0)
+    /// Messages in memory that were given out, and how often they were: those that somebody has will come back once more.
+    pub fn tries(&self) -> impl Iterator<Item = (Position, u32)> {
+        let returned = self.ready().filter(|entry| entry.returns > 0);
+        let out = self.unacked.entries();
+        returned
             .map(|entry| (entry.position, entry.returns))
+            .chain(out.map(|entry| (entry.position, entry.tries())))
     }
 
     /// Positions that somebody has.
@@ -478,9 +491,18 @@ impl QueueMachine {
     }
 
     /// Messages that were missing, in the order of what was asked for, and the first and last positions for which the disk
-    /// has been asked by now: of each run, and of the last one maybe not all.
-    pub fn load(&mut self, level: usize, entries: Vec<Entry>, looked: &[(Position, Position)]) {
+    /// has been asked by now: of each run, and of the last one maybe not all. Those that came back too often leave.
+    pub fn load(
+        &mut self,
+        level: usize,
+        entries: Vec<Entry>,
+        looked: &[(Position, Position)],
+        removed: &mut Vec<Removed>,
+    ) {
         let Some((_, through)) = looked.last() else { return };
+        let limits = self.limits;
+        let too_often = |entry: &Entry| limits.came_too_often(entry.returns);
+        let leave = entries.iter().any(too_often);
         let (count, octets) = match (&mut self.waiting, self.levels.get_mut(level)) {
             (Some(waiting), _) => waiting.load(entries, looked),
             (None, Some(level)) => level.load(entries, *through),
@@ -488,6 +510,12 @@ impl QueueMachine {
         };
         self.counts.ready = self.counts.ready.saturating_sub(count);
         self.counts.ready_octets = self.counts.ready_octets.saturating_sub(octets);
+        if leave && let Some(level) = self.levels.get_mut(level) {
+            for entry in level.extract(too_often) {
+                self.counts.remove_ready(&entry);
+                removed.push(Removed::too_often(entry));
+            }
+        }
     }
 
     /// Messages that a restart found on disk, behind all that are known.
@@ -503,10 +531,14 @@ impl QueueMachine {
     }
 
     /// Messages that a restart found on disk, behind all that are known, of a queue with priorities. They do not stay in
-    /// memory if they are many.
-    pub fn recover_entries(&mut self, entries: impl IntoIterator<Item = Entry>) {
+    /// memory if they are many. Those that came back too often leave.
+    pub fn recover_entries(&mut self, entries: impl IntoIterator<Item = Entry>, removed: &mut Vec<Removed>) {
         for mut entry in entries {
             self.next = self.next.max(entry.position.next());
+            if self.limits.came_too_often(entry.returns) {
+                removed.push(Removed::too_often(entry));
+                continue;
+            }
             // Few of those that were read together stay in memory.
             entry.message = Arc::new(entry.message.detached());
             self.add(entry);

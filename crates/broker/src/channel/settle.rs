@@ -160,6 +160,6 @@ fn tell(
     match how {
         How::Ack => queue.settle(now(), consumer, positions, after),
         How::Reject => queue.reject(now(), consumer, positions, after),
-        How::Requeue => queue.requeue(now(), consumer, positions, true, after),
+        How::Requeue => queue.requeue(now(), consumer, positions, after),
     }
 }

@@ -6,7 +6,8 @@ use std::time::Instant;
 use super::*;
 use crate::client::{Client, short};
 use crate::delayed::compile;
-use crate::killed::Broker;
+use crate::killed;
+use crate::process::Broker;
 use warren_amqp::client::Event;
 use warren_amqp::content::{DeliveryMode, Properties};
 use warren_amqp::{Method, Table, Value, basic, exchange, queue};
@@ -70,7 +71,7 @@ impl Host {
 
     fn broker(&self) -> Broker {
         let data = self.directory.path().join("data");
-        Broker::spawn(
+        killed::spawn(
             &data,
             &[
                 ("LD_PRELOAD", self.shim.as_os_str()),

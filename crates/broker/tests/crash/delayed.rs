@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::*;
 use crate::client::Client;
-use crate::killed::Broker;
+use crate::killed;
 use warren_amqp::client::Event;
 use warren_amqp::{Method, Table, basic};
 
@@ -53,7 +53,7 @@ async fn confirmed(client: &mut Client, mode: u8) -> Duration {
 fn nothing_is_confirmed_before_fdatasync_has_returned() {
     let directory = tempfile::tempdir().unwrap();
     let shim = compile(directory.path(), SHIM);
-    let broker = Broker::spawn(
+    let broker = killed::spawn(
         &directory.path().join("data"),
         &[("LD_PRELOAD", shim.as_os_str())],
     );

@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use super::*;
 use crate::client::{Client, short};
-use crate::killed::Broker;
+use crate::killed;
+use crate::process::Broker;
 use warren_amqp::client::{Confirms, Event};
 use warren_amqp::{Method, Table, basic, queue};
 
@@ -13,7 +14,7 @@ const BODY: usize = 1024;
 
 /// Resident memory of a process, in MB.
 fn resident(broker: &Broker) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", broker.id())).unwrap();
+    let status = std::fs::read_to_string(format!("/proc/{}/status", broker.process.id())).unwrap();
     let line = status
         .lines()
         .find_map(|line| line.strip_prefix("VmRSS:"))
@@ -107,7 +108,7 @@ fn a_deep_backlog_and_many_queues_cost_little() {
     let environment: [(&str, &std::ffi::OsStr); 1] = [(LARGE, "yes".as_ref())];
     let start = |what: &str| {
         let begun = Instant::now();
-        let broker = Broker::spawn(directory.path(), &environment);
+        let broker = killed::spawn(directory.path(), &environment);
         // Somebody can use it.
         runtime.block_on(async { Client::open(broker.at).await.unwrap() });
         println!(

@@ -1,12 +1,11 @@
 //! A process with a real disk, killed.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::ffi::OsStr;
 
 use super::*;
+use crate::process::{Broker, DIRECTORY};
 use warren_store::RealDisk;
 
-const DIRECTORY: &str = "WARREN_CRASH_DIRECTORY";
 const TEST: &str = "killed::nothing_confirmed_is_lost_when_the_broker_is_killed";
 
 /// The broker: this test, started again.
@@ -20,45 +19,9 @@ fn serve(directory: &Path) -> ! {
     })
 }
 
-/// The broker as a process of its own, until it is killed: when it is dropped at the latest.
-pub(crate) struct Broker {
-    pub(crate) at: SocketAddr,
-    process: Child,
-}
-
-impl Broker {
-    /// With `environment` besides what there is.
-    pub(crate) fn spawn(directory: &Path, environment: &[(&str, &std::ffi::OsStr)]) -> Self {
-        let mut process = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", TEST, "--nocapture"])
-            .env(DIRECTORY, directory)
-            .envs(environment.iter().copied())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let at = lines.find_map(|line| {
-            let line = line.ok()?;
-            // The harness has begun the line.
-            line.split_once("listens ")
-                .map(|(_, address)| address.parse().unwrap())
-        });
-        let Some(at) = at else {
-            panic!("the broker did not start: {:?}", process.wait());
-        };
-        Self { at, process }
-    }
-
-    pub(crate) fn id(&self) -> u32 {
-        self.process.id()
-    }
-}
-
-impl Drop for Broker {
-    fn drop(&mut self) {
-        self.process.kill().ok();
-        self.process.wait().ok();
-    }
+/// The broker as a process of its own, with `environment` besides what there is.
+pub(crate) fn spawn(directory: &Path, environment: &[(&str, &OsStr)]) -> Broker {
+    Broker::of(TEST, directory, environment)
 }
 
 #[test]
@@ -77,14 +40,14 @@ fn nothing_confirmed_is_lost_when_the_broker_is_killed() {
         publishers: Arc::clone(&publishers),
     };
     for _ in 0..number("ROUNDS", 100) {
-        let broker = Broker::spawn(directory.path(), &[]);
+        let broker = spawn(directory.path(), &[]);
         let life = Duration::from_millis(rng.random_range(0..500));
         runtime.block_on(play(&Arc::new(scene(broker.at)), &mut rng, async {
             tokio::time::sleep(life).await;
             drop(broker);
         }));
     }
-    let broker = Broker::spawn(directory.path(), &[]);
+    let broker = spawn(directory.path(), &[]);
     runtime.block_on(check(&scene(broker.at)));
     let [published, confirmed, delivered, flushed, _] = record.sums();
     println!(

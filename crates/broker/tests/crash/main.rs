@@ -14,6 +14,7 @@ mod client;
 mod clock;
 mod delayed;
 mod figures;
+mod process;
 mod record;
 mod work;
 

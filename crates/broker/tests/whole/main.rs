@@ -13,9 +13,12 @@ mod definitions;
 mod delayed;
 mod earlier;
 mod elsewhere;
+mod killed;
 mod limits;
 mod overdue;
 mod policies;
+#[path = "../crash/process.rs"]
+mod process;
 mod quorum;
 mod rabbitmq;
 mod replies;

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use warren_model::queue::{Missing, Position, Removed};
+use warren_model::queue::{Entry, Missing, Position, Removed};
 use warren_model::{Message, Millis, QueueId};
 
-use super::{DeliverySink, Queue};
+use super::{DeliverySink, Queue, Tries};
 
 /// A message in a queue that has to be on disk.
 #[derive(Clone, Debug)]
@@ -35,17 +35,6 @@ pub struct Purged {
     pub last: Position,
 }
 
-/// A message that came back, where that is counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Returned {
-    /// To which queue.
-    pub queue: QueueId,
-    /// Where.
-    pub position: Position,
-    /// How often by now.
-    pub returns: u32,
-}
-
 /// A queue that was deleted, with all its messages.
 #[derive(Clone, Copy, Debug)]
 pub struct Gone {
@@ -70,8 +59,8 @@ pub struct Aftermath {
     pub settled: Vec<(QueueId, Position)>,
     /// Positions in a row that the disk may forget.
     pub purged: Vec<Purged>,
-    /// Messages that came back so often that a later process has to know.
-    pub returned: Vec<Returned>,
+    /// Messages that went out, where a later process has to know how often they did.
+    pub tries: Vec<(QueueId, Tries)>,
     /// Queues that the disk may forget.
     pub gone: Vec<Gone>,
     /// Messages that left without having been settled: dead letters if the queue has a dead-letter exchange. The disk may
@@ -92,6 +81,17 @@ pub struct Aftermath {
 }
 
 impl Aftermath {
+    /// Somebody has a message of a queue where that is counted. Mostly it is the one behind the last.
+    pub(super) fn goes_out(&mut self, queue: QueueId, entry: &Entry) {
+        let (position, count) = (entry.position, entry.tries());
+        match self.tries.last_mut() {
+            Some((of, last)) if *of == queue && last.count == count && last.last.next() == position => {
+                last.last = position;
+            }
+            _ => self.tries.push((queue, Tries::one(position, count))),
+        }
+    }
+
     /// Has this to be woken? Mostly it is the one that was said last.
     pub(super) fn wake(&mut self, sink: &Arc<dyn DeliverySink>) {
         if !self.wakes.last().is_some_and(|last| Arc::ptr_eq(last, sink)) {
@@ -111,7 +111,7 @@ impl Aftermath {
         self.promised = false;
         self.settled.clear();
         self.purged.clear();
-        self.returned.clear();
+        self.tries.clear();
         self.gone.clear();
     }
 
@@ -123,7 +123,7 @@ impl Aftermath {
             && self.turned_away.is_empty()
             && self.settled.is_empty()
             && self.purged.is_empty()
-            && self.returned.is_empty()
+            && self.tries.is_empty()
             && self.gone.is_empty()
             && self.removed.is_empty()
             && self.paged.is_empty()

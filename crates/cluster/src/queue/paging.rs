@@ -161,7 +161,7 @@ impl Queue {
             return;
         }
         entries.iter_mut().for_each(|entry| state.past.tell(entry));
-        state.machine.load(level, entries, looked);
+        state.machine.load(level, entries, looked, &mut state.removed);
         self.finish(state, now, after);
     }
 

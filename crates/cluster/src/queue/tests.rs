@@ -158,6 +158,52 @@ fn a_batch_wakes_a_connection_once() {
     assert!(after.is_done());
 }
 
+/// First and last positions, and how often they went out: as a batch leaves it to be written.
+fn written(after: &mut Aftermath) -> Vec<(u64, u64, u32)> {
+    let tries = after.tries.drain(..);
+    tries
+        .map(|(_, tries)| (tries.first.0, tries.last.0, tries.count))
+        .collect()
+}
+
+#[test]
+fn how_often_messages_went_out_is_noted_in_rows_where_it_counts() {
+    let limited = Limits {
+        deliveries: Some(9),
+        ..Limits::default()
+    };
+    let (queue, client, mut after) = (queue(limited), Client::new(1000), Aftermath::default());
+    let id = consume(&queue, Some(5), false, &client);
+    queue.publish(NOW, (0..3).map(|number| (number, message(true))), &mut after);
+    queue.publish(NOW, [(3, message(false))], &mut after);
+    queue.publish(NOW, (4..8).map(|number| (number, message(true))), &mut after);
+    // What is not kept does not come back.
+    assert_eq!(written(&mut after), [(1, 3, 1), (5, 5, 1)]);
+    let mut back = [2, 3, 4].map(Position);
+    queue.requeue(NOW, Some(id), &mut back, &mut after);
+    assert_eq!(client.got(), [1, 2, 3, 4, 5, 2, 3, 4]);
+    assert_eq!(written(&mut after), [(2, 3, 2)]);
+    queue.settle(NOW, Some(id), &[Position(1)], &mut after);
+    queue.get(NOW, false, &mut after);
+    queue.get(NOW, true, &mut after);
+    assert_eq!(written(&mut after), [(6, 7, 1)]);
+    let now = queue.tries().into_iter();
+    let now: Vec<_> = now
+        .map(|tries| (tries.first.0, tries.last.0, tries.count))
+        .collect();
+    assert_eq!(now, [(2, 4, 2), (5, 7, 1)], "what is settled needs nothing");
+}
+
+#[test]
+fn nothing_is_noted_of_what_goes_out_where_it_does_not_count() {
+    let (queue, client, mut after) = (queue(Limits::default()), Client::new(1000), Aftermath::default());
+    consume(&queue, Some(5), false, &client);
+    publish(&queue, 8, &mut after);
+    queue.get(NOW, false, &mut after);
+    assert_eq!(client.got(), [1, 2, 3, 4, 5]);
+    assert!(after.tries.is_empty() && queue.tries().is_empty());
+}
+
 #[test]
 fn nobody_gets_anything_before_he_knows_that_he_consumes() {
     let (queue, client, mut after) = (queue(Limits::default()), Client::new(10), Aftermath::default());
@@ -230,7 +276,6 @@ fn what_a_consumer_leaves_goes_to_another() {
         NOW,
         Some(first),
         &mut [Position(2), Position(1), Position(3)],
-        true,
         &mut after,
     );
     assert_eq!(two.got(), [1, 2, 3]);

@@ -16,7 +16,7 @@ use super::spill::Spill;
 use super::stored::{entry, place, settle};
 use crate::lock;
 use crate::log_store::{Fetched, LogStore, NotRead, NotWritten, Space};
-use crate::queue::{Past, Queue, Returned};
+use crate::queue::{Past, Queue, Tries};
 use crate::{Aftermath, ConfirmTicket, LogStatistics, Session, Waiter};
 
 /// The ticket of what is on disk already.
@@ -67,9 +67,9 @@ impl LogStore for SingleLog {
         }
         match self.log.is_full() {
             // What is settled needs the room more.
-            true => after.returned.clear(),
-            false if after.returned.is_empty() => {}
-            false => self.returns.push(&mut batch, &mut after.returned),
+            true => after.tries.clear(),
+            false if after.tries.is_empty() => {}
+            false => self.returns.push(&mut batch, &mut after.tries),
         }
         place(&mut batch, &mut after.placed);
         settle(&mut batch, &mut after.settled);
@@ -184,21 +184,21 @@ impl LogStore for SingleLog {
         self.spill.settle(queue, first, last);
     }
 
-    fn started(&self, returned: Vec<Returned>) -> Result<(), NotWritten> {
+    fn started(&self, tries: Vec<(QueueId, Tries)>) -> Result<(), NotWritten> {
         if !self.had_returns {
             return Ok(());
         }
-        let ticket = self.returns.rewrite(&self.log, self.returns.next(), returned)?;
+        let ticket = self.returns.rewrite(&self.log, self.returns.next(), tries)?;
         Ok(self.log.wait(ticket)?)
     }
 
-    fn has_many_returned(&self) -> Option<u64> {
+    fn has_many_tries(&self) -> Option<u64> {
         self.returns.are_many()
     }
 
-    fn rewrite_returned(&self, before: u64, returned: Vec<Returned>) -> Result<(), NotWritten> {
+    fn rewrite_tries(&self, before: u64, tries: Vec<(QueueId, Tries)>) -> Result<(), NotWritten> {
         lock::waits();
-        self.returns.rewrite(&self.log, before, returned)?;
+        self.returns.rewrite(&self.log, before, tries)?;
         Ok(())
     }
 

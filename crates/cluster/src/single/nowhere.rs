@@ -6,7 +6,7 @@ use warren_model::{Entry, Position, QueueId};
 
 use crate::lock;
 use crate::log_store::{Fetched, LogStore, NotRead, NotWritten, Space};
-use crate::queue::{Past, Queue, Returned};
+use crate::queue::{Past, Queue, Tries};
 use crate::{Aftermath, ConfirmTicket, LogStatistics, Waiter};
 
 /// See the module.
@@ -64,15 +64,15 @@ impl LogStore for Nowhere {
 
     fn paged_in(&self, _queue: QueueId, _first: Position, _last: Position) {}
 
-    fn started(&self, _returned: Vec<Returned>) -> Result<(), NotWritten> {
+    fn started(&self, _tries: Vec<(QueueId, Tries)>) -> Result<(), NotWritten> {
         Ok(())
     }
 
-    fn has_many_returned(&self) -> Option<u64> {
+    fn has_many_tries(&self) -> Option<u64> {
         None
     }
 
-    fn rewrite_returned(&self, _before: u64, _returned: Vec<Returned>) -> Result<(), NotWritten> {
+    fn rewrite_tries(&self, _before: u64, _tries: Vec<(QueueId, Tries)>) -> Result<(), NotWritten> {
         Ok(())
     }
 

@@ -2,14 +2,19 @@
 //! have seen them. It is in a stream of the log of its own.
 //!
 //! ```text
-//!   a message comes back ──▶ Returned, with what else its batch writes     only where it is counted: x-delivery-count, x-delivery-limit
+//!   messages go out      ──▶ Tries, with what else their batch writes      only where it is counted: x-delivery-count, x-delivery-limit
 //!   an orderly end       ──▶ Stopped: which messages nobody saw            the next start reads it, and it is no more
 //! ```
 //!
-//! As with RabbitMQ's classic queues, everything counts as seen after an end that was not orderly: to write each delivery
-//! down would cost a write for each, and the flag promises only that somebody may have seen the message.
+//! How often a message was given out is how often it came back, once nobody has it any more: when its client gave it back, and when the
+//! process was killed. So nothing is written when it comes back, and what was settled needs nothing. Nobody waits for these
+//! records: what went out less than a write before the process was killed may not be counted, unless its message was written just then,
+//! too, and a power cut can take some more.
+//!
+//! As with RabbitMQ's classic queues, everything counts as seen after an end that was not orderly, where deliveries are not written down
+//! and where they are: the flag promises that nobody else has seen the message, and for that somebody would have to wait.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -17,12 +22,12 @@ use warren_model::{Position, QueueId};
 use warren_store::{AppendError, Batch, Log, Place, ReadError, Stored, StreamId, Ticket};
 
 use super::stored::FOR_EVER;
-use crate::queue::{Past, Returned};
+use crate::queue::{Past, Tries};
 
 /// No queue has this number.
 pub(super) const STREAM: StreamId = StreamId(u64::MAX);
-/// Messages written down as having come back, from which on those are written anew that are still there, unless there were a
-/// quarter as many the last time.
+/// Rows of messages written down as given out, from which on those are written anew that are still there, unless there were a quarter
+/// as many the last time.
 const REWRITE: u64 = 1 << 14;
 /// Records read at once, and octets of them.
 const RECORDS: usize = 1024;
@@ -30,10 +35,12 @@ const RECORD_OCTETS: u64 = 8 << 20;
 
 #[derive(Debug, Serialize, Deserialize)]
 enum Record {
-    /// Queues, positions, and how often they came back by then.
+    /// Queues, positions, and how often they came back by then: as it was written before `Tries`.
     Returned(Vec<(u64, u64, u32)>),
     /// All that nobody had seen when the process ended in order.
     Stopped(Vec<Unseen>),
+    /// Queues, first and last positions, and how often they went out by then.
+    Tries(Vec<(u64, u64, u64, u32)>),
 }
 
 /// Of one queue everything before some message has been seen, but for these.
@@ -52,7 +59,7 @@ pub(super) struct Returns(Mutex<State>);
 struct State {
     /// Position of the next record.
     next: u64,
-    /// Messages written down since all were written anew, and how many those were.
+    /// Rows written down since all were written anew, and how many those were.
     since: u64,
     kept: u64,
 }
@@ -61,7 +68,7 @@ struct State {
 #[derive(Debug, Default)]
 pub(super) struct Left {
     any: bool,
-    returns: HashMap<QueueId, BTreeMap<Position, u32>>,
+    tries: HashMap<QueueId, Vec<Tries>>,
     /// It ended in order.
     unseen: Option<HashMap<QueueId, Unseen>>,
 }
@@ -79,10 +86,10 @@ impl Returns {
         }
     }
 
-    /// Puts into a batch that messages came back.
-    pub(super) fn push(&self, batch: &mut Batch, returned: &mut Vec<Returned>) {
-        let counts = returned.drain(..).map(numbers).collect();
-        self.record(batch, &Record::Returned(counts));
+    /// Puts into a batch that messages went out.
+    pub(super) fn push(&self, batch: &mut Batch, tries: &mut Vec<(QueueId, Tries)>) {
+        let tries = tries.drain(..).map(numbers).collect();
+        self.record(batch, &Record::Tries(tries));
     }
 
     /// Is it time to write anew what is still there? Once for each time: all records before this one can go then.
@@ -100,15 +107,15 @@ impl Returns {
         &self,
         log: &Log,
         before: u64,
-        counts: Vec<Returned>,
+        tries: Vec<(QueueId, Tries)>,
     ) -> Result<Ticket, AppendError> {
         let mut batch = Batch::new();
         batch.settle(STREAM, &[0..=before.saturating_sub(1)]);
         batch.essential();
-        self.0.lock().kept = counts.len() as u64;
-        if !counts.is_empty() {
-            let counts = counts.into_iter().map(numbers).collect();
-            self.record(&mut batch, &Record::Returned(counts));
+        self.0.lock().kept = tries.len() as u64;
+        if !tries.is_empty() {
+            let tries = tries.into_iter().map(numbers).collect();
+            self.record(&mut batch, &Record::Tries(tries));
             self.0.lock().since = 0;
         }
         log.append(batch)
@@ -139,11 +146,11 @@ impl Returns {
     fn record(&self, batch: &mut Batch, record: &Record) {
         let octets = match postcard::to_stdvec(record) {
             Ok(octets) => octets,
-            Err(error) => return tracing::error!(%error, "how often messages came back is not written"),
+            Err(error) => return tracing::error!(%error, "how often messages were given out is not written"),
         };
         let mut state = self.0.lock();
-        if let Record::Returned(counts) = record {
-            state.since += counts.len() as u64;
+        if let Record::Tries(tries) = record {
+            state.since += tries.len() as u64;
         }
         batch.message(warren_store::Message {
             id: warren_store::MessageId::default(),
@@ -159,8 +166,8 @@ impl Returns {
     }
 }
 
-const fn numbers(returned: Returned) -> (u64, u64, u32) {
-    (returned.queue.0, returned.position.0, returned.returns)
+const fn numbers((queue, tries): (QueueId, Tries)) -> (u64, u64, u64, u32) {
+    (queue.0, tries.first.0, tries.last.0, tries.count)
 }
 
 impl Left {
@@ -173,11 +180,13 @@ impl Left {
         self.any = true;
         match postcard::from_bytes(&stored.body) {
             Ok(Record::Returned(counts)) => {
-                for (queue, position, returns) in counts {
-                    let of_queue = self.returns.entry(QueueId(queue)).or_default();
-                    let count = of_queue.entry(Position(position)).or_default();
-                    // Records may overtake each other, and counts only grow.
-                    *count = returns.max(*count);
+                for (queue, position, count) in counts {
+                    self.add_tries(queue, position, position, count);
+                }
+            }
+            Ok(Record::Tries(tries)) => {
+                for (queue, first, last, count) in tries {
+                    self.add_tries(queue, first, last, count);
                 }
             }
             Ok(Record::Stopped(unseen)) => {
@@ -191,15 +200,28 @@ impl Left {
         }
     }
 
+    fn add_tries(&mut self, queue: u64, first: u64, last: u64, count: u32) {
+        self.tries.entry(QueueId(queue)).or_default().push(Tries {
+            first: Position(first),
+            last: Position(last),
+            count,
+        });
+    }
+
     /// What is known of a queue whose first message is at `first`, and where new ones go to `next`.
     pub(super) fn of(&mut self, queue: QueueId, first: Position, next: Position) -> Past {
-        let mut returns = self.returns.remove(&queue).unwrap_or_default();
-        let returns = returns.split_off(&first);
+        let mut tries = self.tries.remove(&queue).unwrap_or_default();
+        tries.retain_mut(|tries| {
+            // What went out may not have come to the disk, and its position is another's then.
+            tries.last = tries.last.min(Position(next.0.saturating_sub(1)));
+            first.max(tries.first) <= tries.last
+        });
+        let tries = Tries::highest(tries);
         // One that was declared when the record was made already is not in it.
         let Some(unseen) = self.unseen.as_mut().and_then(|all| all.remove(&queue)) else {
             return Past {
                 before: next,
-                returns,
+                tries,
                 ..Past::default()
             };
         };
@@ -209,7 +231,7 @@ impl Left {
             unseen: runs
                 .map(|(first, last)| (Position(first), Position(last)))
                 .collect(),
-            returns,
+            tries,
         }
     }
 }
@@ -220,12 +242,16 @@ mod tests {
     use std::sync::Arc;
     use warren_store::{Options, SimulatedDisk};
 
-    fn returned(queue: u64, position: u64, returns: u32) -> Returned {
-        Returned {
-            queue: QueueId(queue),
-            position: Position(position),
-            returns,
+    fn tries(first: u64, last: u64, count: u32) -> Tries {
+        Tries {
+            first: Position(first),
+            last: Position(last),
+            count,
         }
+    }
+
+    fn of_seven(first: u64, last: u64, count: u32) -> (QueueId, Tries) {
+        (QueueId(7), tries(first, last, count))
     }
 
     fn open(disk: &SimulatedDisk) -> (Log, Returns, Left, usize) {
@@ -246,7 +272,7 @@ mod tests {
         assert!(left.is_empty());
         for count in [1, 3, 2] {
             let mut batch = Batch::new();
-            returns.push(&mut batch, &mut vec![returned(7, 5, count), returned(7, 9, 1)]);
+            returns.push(&mut batch, &mut vec![of_seven(3, 5, count), of_seven(9, 30, 1)]);
             log.append(batch).unwrap();
         }
         drop(log);
@@ -254,9 +280,10 @@ mod tests {
         assert_eq!(records, 3);
         let past = left.of(QueueId(7), Position(6), Position(20));
         assert_eq!(past.before, Position(20), "the process did not end in order");
-        assert_eq!(past.returned(QueueId(7)).collect::<Vec<_>>(), [returned(7, 9, 1)]);
+        // Neither what is gone, nor what did not come to the disk.
+        assert_eq!(past.tries, [tries(9, 19, 1)]);
         returns
-            .rewrite(&log, returns.next(), vec![returned(7, 9, 1)])
+            .rewrite(&log, returns.next(), vec![of_seven(9, 19, 1)])
             .unwrap();
         drop(log);
         let (log, returns, left, records) = open(&disk);
@@ -265,6 +292,36 @@ mod tests {
         drop(log);
         let (.., left, records) = open(&disk);
         assert!(records == 0 && left.is_empty());
+    }
+
+    #[test]
+    fn records_are_written_as_every_version_reads_them() {
+        let unseen = Unseen {
+            queue: 7,
+            before: 9,
+            runs: vec![(4, 8)],
+        };
+        for (record, octets) in [
+            (Record::Returned(vec![(7, 5, 3)]), &[0, 1, 7, 5, 3][..]),
+            (Record::Stopped(vec![unseen]), &[1, 1, 7, 9, 1, 4, 8]),
+            (Record::Tries(vec![(7, 5, 9, 2)]), &[2, 1, 7, 5, 9, 2]),
+        ] {
+            assert_eq!(postcard::to_stdvec(&record).unwrap(), octets, "{record:?}");
+        }
+    }
+
+    #[test]
+    fn what_came_back_is_known_as_it_was_written_once() {
+        let disk = SimulatedDisk::default();
+        let (log, returns, ..) = open(&disk);
+        let mut batch = Batch::new();
+        returns.record(&mut batch, &Record::Returned(vec![(7, 5, 3), (7, 6, 1)]));
+        returns.push(&mut batch, &mut vec![of_seven(6, 8, 2)]);
+        log.append(batch).unwrap();
+        drop(log);
+        let (.., mut left, _) = open(&disk);
+        let past = left.of(QueueId(7), Position(1), Position(9));
+        assert_eq!(past.tries, [tries(5, 5, 3), tries(6, 8, 2)]);
     }
 
     #[test]
@@ -290,7 +347,9 @@ mod tests {
         let (log, returns, ..) = open(&disk);
         let record = |count: u64| {
             let mut batch = Batch::new();
-            let mut all = (0..count).map(|position| returned(7, position, 1)).collect();
+            let mut all = (0..count)
+                .map(|position| of_seven(position, position, 1))
+                .collect();
             returns.push(&mut batch, &mut all);
             log.append(batch).unwrap();
             returns.are_many()

@@ -292,6 +292,14 @@ impl Ready {
         lost
     }
 
+    /// Takes entries out of the head, wherever they are in it.
+    pub(super) fn extract(&mut self, leaves: impl Fn(&Entry) -> bool) -> VecDeque<Entry> {
+        let (left, stay) = self.head.entries.drain(..).partition(leaves);
+        self.head.entries = stay;
+        self.head.octets = self.head.iter().map(octets).sum();
+        left
+    }
+
     /// Forgets all; says which positions there were.
     pub(super) fn clear(&mut self, gone: &mut Vec<(Position, Position)>) {
         let entries = self

@@ -56,7 +56,7 @@ fn load(queue: &mut QueueMachine, count: usize, disk: &mut Disk) -> bool {
     for entry in &entries {
         disk.remove(&entry.position);
     }
-    queue.load(missing.level, entries, &looked);
+    queue.load(missing.level, entries, &looked, &mut Vec::new());
     true
 }
 
@@ -100,8 +100,8 @@ fn what_comes_back_goes_to_where_it_was() {
     for _ in 0..4 {
         queue.take(NOW, false, &mut removed);
     }
-    queue.requeue(&mut [Position(4)], true, |_| {}, &mut removed);
-    queue.requeue(&mut [Position(1), Position(3)], true, |_| {}, &mut removed);
+    queue.requeue(&mut [Position(4)], &mut removed);
+    queue.requeue(&mut [Position(1), Position(3)], &mut removed);
     let first = queue.take(NOW, false, &mut removed).unwrap();
     assert!(first.redelivered);
     assert_eq!((first.position, first.returns), (Position(1), 1));
@@ -130,7 +130,7 @@ fn the_oldest_go_when_there_are_too_many() {
     queue.publish(NOW, Arc::new(message(1)), &mut removed).unwrap();
     assert!(removed.is_empty(), "unacked messages do not count");
     let mut all = [Position(3), Position(4), Position(5)];
-    queue.requeue(&mut all, true, |_| {}, &mut removed);
+    queue.requeue(&mut all, &mut removed);
     assert_eq!(reasons(&removed), [(3, Reason::MaxLength)]);
 }
 
@@ -258,13 +258,49 @@ fn what_comes_back_too_often_leaves() {
     let mut removed = Vec::new();
     for _ in 0..2 {
         queue.take(NOW, false, &mut removed).unwrap();
-        queue.requeue(&mut [Position(1)], true, |_| {}, &mut removed);
+        queue.requeue(&mut [Position(1)], &mut removed);
     }
     assert!(removed.is_empty());
     queue.take(NOW, false, &mut removed).unwrap();
-    queue.requeue(&mut [Position(1)], true, |_| {}, &mut removed);
+    queue.requeue(&mut [Position(1)], &mut removed);
     assert_eq!(reasons(&removed), [(1, Reason::DeliveryLimit)]);
     assert_eq!(queue.counts(), super::Counts::default());
+}
+
+#[test]
+fn what_came_back_too_often_in_an_earlier_life_leaves_when_it_is_read() {
+    let limits = Limits {
+        deliveries: Some(2),
+        ..Limits::default()
+    };
+    let entries = |positions: std::ops::RangeInclusive<u64>| -> Vec<Entry> {
+        let entry = |position| Entry {
+            position: Position(position),
+            message: Arc::new(message(10)),
+            expires: None,
+            // The second and the fourth once more than they may.
+            returns: if position % 2 == 0 { 3 } else { 2 },
+            redelivered: true,
+        };
+        positions.map(entry).collect()
+    };
+    let (mut queue, mut removed) = (QueueMachine::new(limits, 0), Vec::new());
+    queue.recover(super::Run {
+        first: Position(1),
+        last: Position(9),
+        count: 9,
+        octets: 90,
+    });
+    queue.load(0, entries(1..=5), &[(Position(1), Position(5))], &mut removed);
+    let left = [(2, Reason::DeliveryLimit), (4, Reason::DeliveryLimit)];
+    assert_eq!(reasons(&removed), left);
+    assert_eq!((queue.counts().ready, queue.counts().ready_octets), (7, 70));
+    removed.clear();
+    let mut queue = QueueMachine::new(limits, 3);
+    queue.recover_entries(entries(1..=5), &mut removed);
+    assert_eq!(reasons(&removed), left);
+    assert_eq!((queue.counts().ready, queue.counts().ready_octets), (3, 30));
+    assert_eq!(take_all(&mut queue), [1, 3, 5]);
 }
 
 #[test]
@@ -275,7 +311,7 @@ fn a_purge_leaves_what_somebody_has() {
     for _ in 0..5 {
         queue.take(NOW, false, &mut removed);
     }
-    queue.requeue(&mut [Position(2)], true, |_| {}, &mut removed);
+    queue.requeue(&mut [Position(2)], &mut removed);
     let mut gone = Vec::new();
     assert_eq!(queue.purge(&mut gone), 6);
     assert_eq!(gone, [(Position(2), Position(2)), (Position(6), Position(10))]);
@@ -329,7 +365,7 @@ fn what_the_disk_does_not_have_is_not_counted() {
         returns: 0,
         redelivered: true,
     };
-    queue.load(0, vec![entry], &[(last, last)]);
+    queue.load(0, vec![entry], &[(last, last)], &mut Vec::new());
     assert_eq!((queue.counts().ready, queue.counts().ready_octets), (1, 10));
     assert_eq!(take_all(&mut queue), [7]);
     assert_eq!(queue.next_position(), Position(10));
@@ -404,7 +440,7 @@ proptest! {
                     ready.extend(&back);
                     ready.sort_by_key(order);
                     let mut back: Vec<Position> = back.into_iter().map(Position).collect();
-                    queue.requeue(&mut back, true, |_| {}, &mut removed);
+                    queue.requeue(&mut back, &mut removed);
                 }
                 Step::Purge => {
                     let mut gone = Vec::new();
@@ -449,10 +485,10 @@ fn what_is_fetched_too_late_or_beyond_what_was_asked_for_is_left_out() {
     queue.recover(run(1, 5));
     queue.purge(&mut Vec::new());
     queue.recover(run(6, 7));
-    queue.load(0, entries(1..=5), &[(Position(1), Position(5))]);
+    queue.load(0, entries(1..=5), &[(Position(1), Position(5))], &mut Vec::new());
     assert_eq!(queue.in_memory(), 0);
     // What is behind the run is in memory, or on its way there.
-    queue.load(0, entries(6..=9), &[(Position(6), Position(9))]);
+    queue.load(0, entries(6..=9), &[(Position(6), Position(9))], &mut Vec::new());
     assert_eq!((queue.in_memory(), queue.counts().ready), (2, 2));
 }
 
@@ -513,10 +549,20 @@ fn a_delaying_queue_reads_all_that_a_restart_finds() {
         redelivered: false,
     };
     assert_eq!((queue.counts().ready, queue.deadline()), (4, None));
-    queue.load(0, vec![entry(1, 50), entry(4, 10)], &[(Position(1), Position(4))]);
+    queue.load(
+        0,
+        vec![entry(1, 50), entry(4, 10)],
+        &[(Position(1), Position(4))],
+        &mut Vec::new(),
+    );
     let missing = queue.missing().unwrap().runs[0];
     assert_eq!((missing.first, missing.last), (Position(5), Position(9)));
-    queue.load(0, vec![entry(9, 5)], &[(Position(5), Position(9))]);
+    queue.load(
+        0,
+        vec![entry(9, 5)],
+        &[(Position(5), Position(9))],
+        &mut Vec::new(),
+    );
     assert_eq!(queue.missing(), None);
     assert_eq!(queue.counts().ready, 3, "one was not there");
     assert_eq!(queue.deadline(), Some(NOW.after(5)));

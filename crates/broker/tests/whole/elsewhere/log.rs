@@ -7,7 +7,7 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 use rand::prelude::*;
 use warren_cluster::log_store::{Fetched, Space};
-use warren_cluster::queue::{Past, Queue, Returned};
+use warren_cluster::queue::{Past, Queue, Tries};
 use warren_cluster::{
     Aftermath, ConfirmTicket, LogStore, NotRead, NotWritten, Recovered, RecoveredQueue, Waiter,
 };
@@ -318,15 +318,15 @@ impl LogStore for Elsewhere {
             .retain(|(of, at), _| *of != queue || !(first..=last).contains(at));
     }
 
-    fn started(&self, _returned: Vec<Returned>) -> Result<(), NotWritten> {
+    fn started(&self, _tries: Vec<(QueueId, Tries)>) -> Result<(), NotWritten> {
         Ok(())
     }
 
-    fn has_many_returned(&self) -> Option<u64> {
+    fn has_many_tries(&self) -> Option<u64> {
         None
     }
 
-    fn rewrite_returned(&self, _before: u64, _returned: Vec<Returned>) -> Result<(), NotWritten> {
+    fn rewrite_tries(&self, _before: u64, _tries: Vec<(QueueId, Tries)>) -> Result<(), NotWritten> {
         Ok(())
     }
 
