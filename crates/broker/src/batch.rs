@@ -27,6 +27,7 @@ use crate::channel::settle::Acks;
 use crate::client::{Client, precondition};
 use crate::clock::now;
 use crate::firehose;
+use crate::properties::{check_delivery_mode, check_user_id};
 
 /// Ways that are remembered; beyond that all are forgotten.
 const WAYS_MAX: usize = 4096;
@@ -150,7 +151,7 @@ impl Batch {
             Ok(None) | Err(_) => self.way(client, &content)?,
         };
         if let Some(user) = content.header().user_id() {
-            crate::properties::check_user_id(client, user)?;
+            check_user_id(client, user)?;
         }
         let content = match way.mixed && content.size() < DETACHED_BELOW {
             true => content.detached(),
@@ -158,6 +159,9 @@ impl Batch {
         };
         let message = Message::new(client.node.message_id(), content).map_err(precondition)?;
         selection.map_err(precondition)?;
+        if !message.persistent {
+            check_delivery_mode(message.content.header())?;
+        }
         Ok(Prepared {
             message: Arc::new(message),
             way,

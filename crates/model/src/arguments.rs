@@ -3,6 +3,7 @@
 use warren_amqp::{ReplyCode, Table, Value};
 
 use crate::json::{Settings, Value as Json};
+use crate::message::EXPIRATION_MAX;
 use crate::name::Name;
 use crate::queue::{Limits, Overflow};
 use crate::refusal::Refusal;
@@ -49,9 +50,10 @@ const NOT_CLASSIC: [&str; 8] = [
     "x-stream-max-segment-size-bytes",
     "x-initial-cluster-size",
 ];
-const NOT_QUORUM: [&str; 6] = [
+const NOT_QUORUM: [&str; 7] = [
     "x-max-priority",
     "x-queue-mode",
+    "x-queue-version",
     "x-queue-master-locator",
     "x-max-age",
     "x-stream-max-segment-size-bytes",
@@ -80,50 +82,70 @@ pub struct QueueArguments {
 }
 
 impl QueueArguments {
-    /// Reads arguments as they were said.
+    /// Reads arguments as they were said. Of several that cannot be the one is named that RabbitMQ names.
     ///
     /// # Errors
     /// One of them has a type or a value that cannot be.
-    pub fn parse(
-        arguments: &Table,
-        durable: bool,
-        exclusive: bool,
-        name: &str,
-        vhost: &str,
-    ) -> Result<Self, Refusal> {
+    pub fn parse(arguments: &Table, name: &str, vhost: &str) -> Result<Self, Refusal> {
         let asked = Asked {
             arguments,
             name,
             vhost,
         };
         let kind = asked.kind()?;
-        match kind {
-            QueueType::Quorum => asked.check_quorum(durable, exclusive)?,
-            QueueType::Classic => asked.check_none_of(&NOT_CLASSIC, "rabbit_classic_queue")?,
+        let expires = asked.time("x-expires", 1)?;
+        let message_ttl = asked.time("x-message-ttl", 0)?;
+        let dead_letter_exchange = asked.name("x-dead-letter-exchange")?;
+        let dead_letter_key = asked.dead_letter_key()?;
+        if kind == QueueType::Quorum {
+            asked.word(
+                "x-dead-letter-strategy",
+                &["at-most-once", "at-least-once"],
+                "invalid_dlx_strategy",
+            )?;
         }
-        let limits = Limits {
-            message_ttl: asked.number("x-message-ttl", 0)?,
-            length: asked.number("x-max-length", 0)?,
-            octets: asked.number("x-max-length-bytes", 0)?,
-            overflow: asked.overflow()?,
-            deliveries: asked.delivery_limit()?,
+        let length = asked.number("x-max-length", 0)?;
+        let octets = asked.number("x-max-length-bytes", 0)?;
+        let priority_max = match kind {
+            QueueType::Classic => asked.priority_max()?,
+            QueueType::Quorum => {
+                asked.number("x-max-in-memory-length", 0)?;
+                asked.number("x-max-in-memory-bytes", 0)?;
+                0
+            }
         };
-        let (dead_letter_exchange, dead_letter_key) = (
-            asked.name("x-dead-letter-exchange")?,
-            asked.name("x-dead-letter-routing-key")?,
-        );
-        if dead_letter_key.is_some() && dead_letter_exchange.is_none() {
-            return Err(asked.invalid("x-dead-letter-routing-key", "routing_key_but_no_dlx_defined"));
+        let overflow = asked.overflow()?;
+        if kind == QueueType::Classic {
+            asked.mode()?;
+            asked.version()?;
         }
-        asked.mode()?;
+        let single_active = asked.single_active()?;
+        match kind {
+            QueueType::Classic => asked.check_none_of(&NOT_CLASSIC, "rabbit_classic_queue")?,
+            QueueType::Quorum => {
+                asked.number("x-quorum-initial-group-size", 1)?;
+                asked.word(
+                    "x-queue-leader-locator",
+                    &["client-local", "balanced", "random", "least-leaders"],
+                    "invalid_queue_locator_arg",
+                )?;
+                asked.check_none_of(&NOT_QUORUM, "rabbit_quorum_queue")?;
+            }
+        }
         Ok(Self {
             kind,
-            limits,
-            priority_max: asked.priority_max()?,
-            expires: asked.number("x-expires", 1)?,
+            limits: Limits {
+                message_ttl,
+                length,
+                octets,
+                overflow,
+                deliveries: asked.delivery_limit()?,
+            },
+            priority_max,
+            expires,
             dead_letter_exchange,
             dead_letter_key,
-            single_active: asked.single_active()?,
+            single_active,
             delayed_exchange: match asked.arguments.get("x-delayed-exchange").is_some() {
                 true => delayed_exchange(name).and_then(|name| Name::try_from(name).ok()),
                 false => None,
@@ -173,6 +195,13 @@ impl Asked<'_> {
         Refusal::invalid_argument(argument, self.name, self.vhost, why)
     }
 
+    fn unacceptable(&self, argument: &str, value: &Value) -> Refusal {
+        self.invalid(
+            argument,
+            format_args!("{{unacceptable_type,{}}}", type_name(value)),
+        )
+    }
+
     fn number(&self, argument: &str, least: i64) -> Result<Option<u64>, Refusal> {
         let Some(value) = self.arguments.get(argument) else {
             return Ok(None);
@@ -192,6 +221,15 @@ impl Asked<'_> {
         Ok(u64::try_from(number).ok())
     }
 
+    /// Milliseconds, of ten years at most.
+    fn time(&self, argument: &str, least: i64) -> Result<Option<u64>, Refusal> {
+        let time = self.number(argument, least)?;
+        match time.filter(|time| *time > EXPIRATION_MAX) {
+            None => Ok(time),
+            Some(time) => Err(self.invalid(argument, format_args!("{{value_too_large,{time}}}"))),
+        }
+    }
+
     fn name(&self, argument: &str) -> Result<Option<Name>, Refusal> {
         match self.arguments.get(argument) {
             None => Ok(None),
@@ -209,6 +247,17 @@ impl Asked<'_> {
         }
     }
 
+    fn dead_letter_key(&self) -> Result<Option<Name>, Refusal> {
+        const KEY: &str = "x-dead-letter-routing-key";
+        match self.arguments.get(KEY) {
+            Some(Value::Text(_)) if self.arguments.get("x-dead-letter-exchange").is_none() => {
+                Err(self.invalid(KEY, "routing_key_but_no_dlx_defined"))
+            }
+            None | Some(Value::Text(_)) => self.name(KEY),
+            Some(other) => Err(self.unacceptable(KEY, other)),
+        }
+    }
+
     fn kind(&self) -> Result<QueueType, Refusal> {
         match self.arguments.get("x-queue-type") {
             None => Ok(QueueType::Classic),
@@ -217,49 +266,23 @@ impl Asked<'_> {
                 let why = format_args!("\"unsupported queue type '{name}'\"");
                 QueueType::parse(&name).ok_or_else(|| self.invalid("x-queue-type", why))
             }
-            Some(other) => Err(self.invalid(
-                "x-queue-type",
-                format_args!("{{unacceptable_type,{}}}", type_name(other)),
-            )),
+            Some(other) => Err(self.unacceptable("x-queue-type", other)),
         }
-    }
-
-    fn check_quorum(&self, durable: bool, exclusive: bool) -> Result<(), Refusal> {
-        let property = |property| Err(Refusal::invalid_property(property, self.name, self.vhost));
-        if !durable {
-            return property("non-durable");
-        }
-        if exclusive {
-            return property("exclusive-owner");
-        }
-        self.check_none_of(&NOT_QUORUM, "rabbit_quorum_queue")?;
-        self.number("x-quorum-initial-group-size", 1)?;
-        self.word(
-            "x-dead-letter-strategy",
-            &["at-most-once", "at-least-once"],
-            "invalid_dlx_strategy",
-        )?;
-        self.word(
-            "x-queue-leader-locator",
-            &["client-local", "balanced", "random", "least-leaders"],
-            "invalid_queue_locator_arg",
-        )
     }
 
     /// Arguments that this type of queue does not have.
     fn check_none_of(&self, arguments: &[&str], kind: &str) -> Result<(), Refusal> {
-        for argument in arguments {
-            if self.arguments.get(argument).is_some() {
-                return Err(Refusal::new(
-                    ReplyCode::PreconditionFailed,
-                    format_args!(
-                        "invalid arg '{argument}' for queue '{}' in vhost '{}' of queue type {kind}",
-                        self.name, self.vhost
-                    ),
-                ));
-            }
+        let mut said = self.arguments.iter();
+        match said.find(|(name, _)| arguments.iter().any(|argument| **name == **argument)) {
+            None => Ok(()),
+            Some((argument, _)) => Err(Refusal::new(
+                ReplyCode::PreconditionFailed,
+                format_args!(
+                    "invalid arg '{argument}' for queue '{}' in vhost '{}' of queue type {kind}",
+                    self.name, self.vhost
+                ),
+            )),
         }
-        Ok(())
     }
 
     /// One of these words, or nothing.
@@ -267,7 +290,8 @@ impl Asked<'_> {
         match self.arguments.get(argument) {
             None => Ok(()),
             Some(Value::Text(text)) if words.iter().any(|word| word.as_bytes() == text.as_ref()) => Ok(()),
-            Some(_) => Err(self.invalid(argument, why)),
+            Some(Value::Text(_)) => Err(self.invalid(argument, why)),
+            Some(other) => Err(self.unacceptable(argument, other)),
         }
     }
 
@@ -290,10 +314,7 @@ impl Asked<'_> {
                 b"reject-publish-dlx" => Ok(Overflow::RejectPublishDlx),
                 _ => Err(self.invalid("x-overflow", "invalid_overflow")),
             },
-            Some(other) => Err(self.invalid(
-                "x-overflow",
-                format_args!("{{unacceptable_type,{}}}", type_name(other)),
-            )),
+            Some(other) => Err(self.unacceptable("x-overflow", other)),
         }
     }
 
@@ -309,9 +330,17 @@ impl Asked<'_> {
         match self.arguments.get("x-single-active-consumer") {
             None => Ok(false),
             Some(Value::Bool(single)) => Ok(*single),
+            Some(other) => Err(self.unacceptable("x-single-active-consumer", other)),
+        }
+    }
+
+    /// Accepted, and of no effect: there is one way to keep messages.
+    fn version(&self) -> Result<(), Refusal> {
+        match self.number("x-queue-version", 0)? {
+            None | Some(1 | 2) => Ok(()),
             Some(other) => Err(self.invalid(
-                "x-single-active-consumer",
-                format_args!("{{unacceptable_type,{}}}", type_name(other)),
+                "x-queue-version",
+                format_args!("\"unsupported queue version '{other}'\""),
             )),
         }
     }
@@ -330,10 +359,7 @@ impl Asked<'_> {
                     ))
                 }
             },
-            Some(other) => Err(self.invalid(
-                "x-queue-mode",
-                format_args!("{{unacceptable_type,{}}}", type_name(other)),
-            )),
+            Some(other) => Err(self.unacceptable("x-queue-mode", other)),
         }
     }
 }
@@ -362,18 +388,55 @@ pub const fn type_name(value: &Value) -> &'static str {
     }
 }
 
-/// A value within a text.
+/// A value within a text, as Erlang says it.
 #[must_use]
 pub fn print(value: &Value) -> String {
     match value {
-        Value::Text(octets) => String::from_utf8_lossy(octets).into_owned(),
+        Value::Text(octets) | Value::Octets(octets) => String::from_utf8_lossy(octets).into_owned(),
+        other => term(other),
+    }
+}
+
+/// A value as an Erlang term.
+pub(crate) fn term(value: &Value) -> String {
+    let list = |terms: Vec<String>| format!("[{}]", terms.join(","));
+    match value {
         Value::Bool(value) => value.to_string(),
         Value::Timestamp(seconds) => seconds.to_string(),
-        Value::F32(number) => number.to_string(),
-        Value::F64(number) => number.to_string(),
-        other => match integer(other) {
-            Some(number) => number.to_string(),
-            None => format!("{other:?}"),
-        },
+        Value::F32(number) => format!("{:?}", f64::from(*number)),
+        Value::F64(number) => format!("{number:?}"),
+        Value::Decimal { scale, value } => format!("{{{scale},{value}}}"),
+        Value::Void => "undefined".to_owned(),
+        Value::Text(octets) | Value::Octets(octets) => binary(octets),
+        Value::Array(values) => list(
+            values
+                .iter()
+                .map(|value| format!("{{{},{}}}", type_name(value), term(value)))
+                .collect(),
+        ),
+        Value::Table(table) => list(
+            table
+                .iter()
+                .map(|(name, value)| {
+                    let name = binary(name.as_bytes());
+                    format!("{{{name},{},{}}}", type_name(value), term(value))
+                })
+                .collect(),
+        ),
+        number => integer(number).unwrap_or_default().to_string(),
+    }
+}
+
+/// Text between quotes, or octets.
+fn binary(octets: &[u8]) -> String {
+    match octets.iter().all(|octet| matches!(octet, b' '..=b'~')) {
+        true if !octets.is_empty() => {
+            let text = String::from_utf8_lossy(octets);
+            format!("<<{:?}>>", text)
+        }
+        _ => {
+            let numbers: Vec<String> = octets.iter().map(u8::to_string).collect();
+            format!("<<{}>>", numbers.join(","))
+        }
     }
 }

@@ -71,7 +71,7 @@ pub fn delay(header: content::Header<'_>) -> Option<u64> {
 }
 
 /// The longest time to live: ten years.
-const EXPIRATION_MAX: u64 = 315_360_000_000;
+pub(crate) const EXPIRATION_MAX: u64 = 315_360_000_000;
 
 /// The expiration property is not a number of milliseconds.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

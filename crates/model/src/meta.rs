@@ -103,8 +103,11 @@ impl Meta {
                 arguments,
             } => {
                 let id = id.unwrap_or(QueueId(self.last_queue + 1));
-                let queue = Queue::new(id, durable, auto_delete, exclusive, arguments, &name, &vhost)?;
-                self.vhost_mut(&vhost)?.declare_queue(name, queue, changes)?;
+                let home = self.vhost_mut(&vhost)?;
+                if home.check_queue(&name, durable, auto_delete, exclusive, &arguments)? {
+                    let queue = Queue::new(id, durable, auto_delete, exclusive, arguments, &name, &vhost)?;
+                    home.declare_queue(name, queue, changes);
+                }
                 self.last_queue = self.last_queue.max(id.0);
             }
             Command::DeleteQueue { vhost, name } => {

@@ -28,8 +28,14 @@ impl Channel {
                     return self.answer_unless(declare.no_wait, around, exchange::DeclareOk {});
                 }
                 let kind = Kind::parse(&declare.exchange_type.to_text(), &declare.arguments)?;
+                if name.is_empty() {
+                    return Err(Refusal::default_exchange());
+                }
                 client.check(Access::Configure, "exchange", &name)?;
                 if self.find_exchange(&name, around).is_err() {
+                    if name.starts_with("amq.") {
+                        return Err(Refusal::reserved_prefix("exchange", &name));
+                    }
                     check_other(
                         &client,
                         "exchange",
@@ -107,29 +113,38 @@ impl Channel {
                 };
                 let binding = Binding {
                     source: to_name(&bind.exchange)?,
-                    destination: Destination::Queue(queue),
+                    destination: Destination::Queue(queue.clone()),
                     key,
                     arguments: bind.arguments,
                 };
-                self.check_queue_binding(&binding, around)?;
-                client.node.apply(Command::Bind {
+                check_binding(&binding, around)?;
+                let command = Command::Bind {
                     vhost: client.vhost.clone(),
                     binding,
-                })?;
+                };
+                client.node.read(|meta| meta.check(command.clone()))?;
+                self.check_lock(&queue, around)?;
+                client.node.apply(command)?;
                 self.answer_unless(bind.no_wait, around, queue::BindOk {})
             }
             queue::Method::Unbind(unbind) => {
+                let queue = self.queue_name(&unbind.queue)?;
                 let binding = Binding {
                     source: to_name(&unbind.exchange)?,
-                    destination: Destination::Queue(self.queue_name(&unbind.queue)?),
+                    destination: Destination::Queue(queue.clone()),
                     key: to_name(&unbind.routing_key)?,
                     arguments: unbind.arguments,
                 };
-                self.check_queue_binding(&binding, around)?;
-                client.node.apply(Command::Unbind {
+                check_binding(&binding, around)?;
+                let command = Command::Unbind {
                     vhost: client.vhost.clone(),
                     binding,
-                })?;
+                };
+                // What is not there may be unbound by everybody.
+                if client.node.read(|meta| meta.check(command.clone()))?.is_some() {
+                    self.check_lock(&queue, around)?;
+                    client.node.apply(command)?;
+                }
                 self.answer(around, queue::UnbindOk {})
             }
             queue::Method::Purge(purge) => {
@@ -290,12 +305,9 @@ impl Channel {
             .ok_or_else(|| Refusal::not_found("exchange", name, &client.vhost))
     }
 
-    fn check_queue_binding(&self, binding: &Binding, around: &Around<'_>) -> Result<(), Refusal> {
-        check_binding(binding, around)?;
-        let Destination::Queue(name) = &binding.destination else {
-            return Ok(());
-        };
-        match self.usable(name, around) {
+    /// May this connection bind and unbind the queue?
+    fn check_lock(&self, queue: &Name, around: &Around<'_>) -> Result<(), Refusal> {
+        match self.usable(queue, around) {
             Err(refusal) if refusal.code == warren_amqp::ReplyCode::ResourceLocked => Err(refusal),
             _ => Ok(()),
         }

@@ -68,9 +68,13 @@ impl Meta {
                 arguments,
                 ..
             } => {
-                let (id, arguments) = (QueueId(0), arguments.clone());
-                let queue = Queue::new(id, *durable, *auto_delete, *exclusive, arguments, name, vhost)?;
-                vhost_of(vhost)?.check_queue(name, &queue)
+                let is_new =
+                    vhost_of(vhost)?.check_queue(name, *durable, *auto_delete, *exclusive, arguments)?;
+                if is_new {
+                    let (id, arguments) = (QueueId(0), arguments.clone());
+                    Queue::new(id, *durable, *auto_delete, *exclusive, arguments, name, vhost)?;
+                }
+                Ok(is_new)
             }
             Command::DeleteQueue { vhost, name } => {
                 vhost_of(vhost).map(|vhost: &Vhost| vhost.queue(name).is_some())

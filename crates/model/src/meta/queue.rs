@@ -8,10 +8,10 @@ use super::policy::Applied;
 use crate::arguments::{QueueArguments, QueueType};
 use crate::name::Name;
 use crate::refusal::Refusal;
-use crate::routing::QueueId;
+use crate::routing::{QueueId, integer};
 
 /// Arguments that have to be the same when a queue is declared again; others do not count.
-const EQUIVALENT: [&str; 12] = [
+const CLASSIC: [&str; 14] = [
     "x-expires",
     "x-message-ttl",
     "x-dead-letter-exchange",
@@ -21,10 +21,30 @@ const EQUIVALENT: [&str; 12] = [
     "x-max-priority",
     "x-overflow",
     "x-queue-mode",
+    "x-queue-version",
     "x-single-active-consumer",
-    "x-queue-type",
+    TYPE,
+    "x-queue-master-locator",
     "x-delivery-limit",
 ];
+const QUORUM: [&str; 15] = [
+    "x-dead-letter-exchange",
+    "x-dead-letter-routing-key",
+    "x-dead-letter-strategy",
+    "x-expires",
+    "x-max-length",
+    "x-max-length-bytes",
+    "x-max-in-memory-length",
+    "x-max-in-memory-bytes",
+    "x-overflow",
+    "x-single-active-consumer",
+    TYPE,
+    "x-quorum-initial-group-size",
+    "x-delivery-limit",
+    "x-message-ttl",
+    "x-queue-leader-locator",
+];
+const TYPE: &str = "x-queue-type";
 
 /// A queue.
 #[derive(Clone, Debug)]
@@ -55,13 +75,22 @@ impl Queue {
         name: &Name,
         vhost: &Name,
     ) -> Result<Self, Refusal> {
-        let meaning = QueueArguments::parse(&arguments, durable, exclusive.is_some(), name, vhost)?;
-        if auto_delete && meaning.kind == QueueType::Quorum {
-            return Err(Refusal::invalid_property("auto-delete", name, vhost));
+        let meaning = QueueArguments::parse(&arguments, name, vhost)?;
+        if meaning.kind == QueueType::Quorum {
+            for (is_so, property) in [
+                (auto_delete, "auto-delete"),
+                (exclusive.is_some(), "exclusive-owner"),
+                (!durable, "non-durable"),
+            ] {
+                if is_so {
+                    return Err(Refusal::invalid_property(property, name, vhost));
+                }
+            }
         }
         Ok(Self {
             id,
-            durable,
+            // What goes with its connection does not outlive it, whatever was said.
+            durable: durable && exclusive.is_none(),
             auto_delete,
             exclusive,
             arguments,
@@ -73,13 +102,7 @@ impl Queue {
     /// Other policies count for it.
     pub(super) fn apply(&mut self, applied: Option<Arc<Applied>>, name: &Name, vhost: &Name) {
         // They have been read before: they can be read again.
-        let said = QueueArguments::parse(
-            &self.arguments,
-            self.durable,
-            self.exclusive.is_some(),
-            name,
-            vhost,
-        );
+        let said = QueueArguments::parse(&self.arguments, name, vhost);
         if let Ok(mut meaning) = said {
             if let Some(applied) = &applied {
                 meaning.add_policy(&self.arguments, &applied.definition);
@@ -92,7 +115,7 @@ impl Queue {
     /// It is there again after a restart.
     #[must_use]
     pub const fn outlives_restarts(&self) -> bool {
-        self.durable && self.exclusive.is_none()
+        self.durable
     }
 
     /// May this connection use it?
@@ -106,11 +129,22 @@ impl Queue {
         }
     }
 
-    /// Declared again with the same properties?
-    pub(super) fn check_equivalent(&self, other: &Self, name: &str, vhost: &str) -> Result<(), Refusal> {
+    /// Declared again with the same properties? Arguments that cannot be are other ones.
+    pub(super) fn check_equivalent(
+        &self,
+        durable: bool,
+        auto_delete: bool,
+        exclusive: Option<u64>,
+        arguments: &Table,
+        name: &str,
+        vhost: &str,
+    ) -> Result<(), Refusal> {
+        if self.exclusive != exclusive {
+            return Err(Refusal::locked(name, vhost));
+        }
         for (argument, current, received) in [
-            ("durable", self.durable, other.durable),
-            ("auto_delete", self.auto_delete, other.auto_delete),
+            ("durable", self.durable, durable && exclusive.is_none()),
+            ("auto_delete", self.auto_delete, auto_delete),
         ] {
             if current != received {
                 let (received, current) = (format!("'{received}'"), format!("'{current}'"));
@@ -119,14 +153,21 @@ impl Queue {
                 ));
             }
         }
-        if self.exclusive != other.exclusive {
-            return Err(Refusal::locked(name, vhost));
-        }
-        let counts =
-            |argument: &&&str| **argument != "x-queue-type" || self.meaning.kind != other.meaning.kind;
-        EQUIVALENT.iter().filter(counts).try_for_each(|argument| {
-            check_argument(&self.arguments, &other.arguments, argument, "queue", name, vhost)
-        })
+        let counted: &[&str] = match self.meaning.kind {
+            QueueType::Classic => &CLASSIC,
+            QueueType::Quorum => &QUORUM,
+        };
+        let is_classic = |arguments: &Table| match arguments.get(TYPE) {
+            None => true,
+            Some(kind) => *kind == Value::text(QueueType::Classic.as_str()),
+        };
+        let both_classic = is_classic(&self.arguments) && is_classic(arguments);
+        counted
+            .iter()
+            .filter(|argument| **argument != TYPE || !both_classic)
+            .try_for_each(|argument| {
+                check_argument(&self.arguments, arguments, argument, "queue", name, vhost)
+            })
     }
 }
 
@@ -141,11 +182,7 @@ pub(super) fn check_argument(
 ) -> Result<(), Refusal> {
     let (current, received) = (current.get(argument), received.get(argument));
     let same = match (current, received) {
-        (Some(one), Some(other)) => {
-            one == other
-                || crate::routing::integer(one)
-                    .is_some_and(|number| Some(number) == crate::routing::integer(other))
-        }
+        (Some(one), Some(other)) => one == other || are_one_number(one, other),
         (one, other) => one.is_none() && other.is_none(),
     };
     if same {
@@ -153,15 +190,31 @@ pub(super) fn check_argument(
     }
     // With a value on both sides RabbitMQ does not say of which types they are.
     let (received, current) = match (received, current) {
-        (Some(received), Some(current)) => (
-            format!("'{}'", crate::arguments::print(received)),
-            format!("'{}'", crate::arguments::print(current)),
-        ),
+        (Some(received), Some(current)) => (shown(received), shown(current)),
         (received, current) => (said(received), said(current)),
     };
     Err(Refusal::inequivalent(
         argument, kind, name, vhost, &received, &current,
     ))
+}
+
+fn are_one_number(one: &Value, other: &Value) -> bool {
+    let float = |value: &Value| match value {
+        Value::F32(number) => Some(f64::from(*number)),
+        Value::F64(number) => Some(*number),
+        _ => None,
+    };
+    let (integers, floats) = ((integer(one), integer(other)), (float(one), float(other)));
+    matches!(integers, (Some(one), Some(other)) if one == other)
+        || matches!(floats, (Some(one), Some(other)) if one == other)
+}
+
+/// `'5'`. A value that is none is as good as no value.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Void => "none".to_owned(),
+        value => format!("'{}'", crate::arguments::print(value)),
+    }
 }
 
 /// `the value '5' of type 'signedint'`, or `none`.

@@ -241,10 +241,17 @@ impl Vhost {
         arguments
     }
 
-    /// May it be declared; would it be another one?
-    pub(super) fn check_queue(&self, name: &Name, queue: &Queue) -> Result<bool, Refusal> {
+    /// May it be declared; would it be another one? Its arguments are looked at when it would.
+    pub(super) fn check_queue(
+        &self,
+        name: &Name,
+        durable: bool,
+        auto_delete: bool,
+        exclusive: Option<u64>,
+        arguments: &Table,
+    ) -> Result<bool, Refusal> {
         if let Some(current) = self.queues.get(name) {
-            current.check_equivalent(queue, name, &self.name)?;
+            current.check_equivalent(durable, auto_delete, exclusive, arguments, name, &self.name)?;
             return Ok(false);
         }
         match limits::reached(self.limits.queues, self.queues.len()) {
@@ -253,15 +260,7 @@ impl Vhost {
         }
     }
 
-    pub(super) fn declare_queue(
-        &mut self,
-        name: Name,
-        mut queue: Queue,
-        changes: &mut Vec<Change>,
-    ) -> Result<(), Refusal> {
-        if !self.check_queue(&name, &queue)? {
-            return Ok(());
-        }
+    pub(super) fn declare_queue(&mut self, name: Name, mut queue: Queue, changes: &mut Vec<Change>) {
         let applied = self.policies.applied(Thing::Queue(queue.meaning.kind, &name));
         if applied.is_some() {
             queue.apply(applied, &name, &self.name);
@@ -269,7 +268,6 @@ impl Vhost {
         changes.push(Change::QueueAdded(queue.id));
         self.names.insert(queue.id, name.clone());
         self.queues.insert(name, queue);
-        Ok(())
     }
 
     pub(super) fn delete_queue(&mut self, name: &Name, changes: &mut Vec<Change>) {
@@ -283,9 +281,7 @@ impl Vhost {
 
     /// May there be such a binding; is there none yet?
     pub(super) fn check_binding(&self, binding: &Binding) -> Result<bool, Refusal> {
-        let target = self.check_ends(binding)?;
-        let missing = || Refusal::not_found("exchange", &binding.source, &self.name);
-        let exchange = self.exchanges.get(&binding.source).ok_or_else(missing)?;
+        let (exchange, target) = self.check_ends(binding)?;
         exchange.routes.check(&binding.key, &binding.arguments)?;
         let bound = Bound::new(target, binding.key.clone(), &binding.arguments);
         Ok(!exchange.bindings.contains(&bound))
@@ -305,9 +301,10 @@ impl Vhost {
     }
 
     pub(super) fn bind(&mut self, binding: &Binding, changes: &mut Vec<Change>) -> Result<(), Refusal> {
-        let target = self.check_ends(binding)?;
-        let missing = || Refusal::not_found("exchange", &binding.source, &self.name);
-        let exchange = self.exchanges.get_mut(&binding.source).ok_or_else(missing)?;
+        let (_, target) = self.check_ends(binding)?;
+        let Some(exchange) = self.exchanges.get_mut(&binding.source) else {
+            return Ok(());
+        };
         let bound = Bound::new(target.clone(), binding.key.clone(), &binding.arguments);
         if exchange.bindings.insert(bound.clone()) {
             exchange.routes.add(&binding.key, &binding.arguments, &target);
@@ -392,15 +389,20 @@ impl Vhost {
             .chain(self.setting_commands())
     }
 
-    fn check_ends(&self, binding: &Binding) -> Result<Target, Refusal> {
+    /// Both have to be there; the source is looked for first.
+    fn check_ends(&self, binding: &Binding) -> Result<(&Exchange, Target), Refusal> {
         if binding.source.is_empty() || binding.destination == Destination::Exchange(Name::empty()) {
             return Err(Refusal::default_exchange());
         }
-        self.target(&binding.destination)
-            .ok_or_else(|| match &binding.destination {
-                Destination::Queue(name) => Refusal::not_found("queue", name, &self.name),
-                Destination::Exchange(name) => Refusal::not_found("exchange", name, &self.name),
-            })
+        let missing = |kind, name| Refusal::not_found(kind, name, &self.name);
+        let source = self.exchanges.get(&binding.source);
+        let source = source.ok_or_else(|| missing("exchange", &binding.source))?;
+        let target = self.target(&binding.destination);
+        let target = target.ok_or_else(|| match &binding.destination {
+            Destination::Queue(name) => missing("queue", name),
+            Destination::Exchange(name) => missing("exchange", name),
+        })?;
+        Ok((source, target))
     }
 
     fn target(&self, destination: &Destination) -> Option<Target> {

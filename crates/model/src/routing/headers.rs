@@ -7,6 +7,7 @@ use bytes::Bytes;
 use warren_amqp::{ReplyCode, Table, Value};
 
 use super::{Said, Target};
+use crate::arguments::{term, type_name};
 use crate::refusal::Refusal;
 use crate::wire_table;
 
@@ -52,14 +53,16 @@ fn parse(arguments: &Table) -> Result<(Match, bool), Refusal> {
             b"any" => Ok((Match::Any, false)),
             b"all-with-x" => Ok((Match::All, true)),
             b"any-with-x" => Ok((Match::Any, true)),
-            other => {
-                let other = String::from_utf8_lossy(other);
-                Err(wrong(format!(
-                    "Invalid x-match field value <<\"{other}\">>; expected all, any, all-with-x, or any-with-x"
-                )))
-            }
+            _ => Err(wrong(format!(
+                "Invalid x-match field value {}; expected all, any, all-with-x, or any-with-x",
+                term(&Value::Text(word.clone()))
+            ))),
         },
-        Some(_) => Err(wrong("Invalid x-match field type; expected longstr".to_owned())),
+        Some(other) => Err(wrong(format!(
+            "Invalid x-match field type {} (value {}); expected longstr",
+            type_name(other),
+            term(other)
+        ))),
     }
 }
 

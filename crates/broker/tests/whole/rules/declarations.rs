@@ -17,6 +17,9 @@ pub(crate) mod scenarios {
         every_argument_that_counts_is_compared,
         a_classic_queue_may_say_so_or_not,
         an_exchange_is_named_by_a_text,
+        of_several_wrong_arguments_the_same_one_is_named,
+        a_queue_that_is_there_is_compared_and_nothing_else,
+        what_is_ones_own_is_durable_or_not_all_the_same,
         a_queue_of_ones_own_is_locked_for_everybody_else,
         a_queue_cannot_become_ones_own_later,
         without_waiting_there_is_no_answer_but_still_an_error,
@@ -230,19 +233,32 @@ fn a_classic_queue_may_say_so_or_not(at: SocketAddr) {
 }
 
 fn an_exchange_is_named_by_a_text(at: SocketAddr) {
-    let mut client = Client::open(at);
-    client.send(
-        1,
-        exchange::Declare {
-            arguments: Table::new().with("alternate-exchange", Value::I32(5)),
-            ..exchange("numbered")
-        },
-    );
-    assert_eq!(
-        words(client.end(1).as_ref()),
-        "channel 406 \"PRECONDITION_FAILED - invalid type 'signedint' for arg 'alternate-exchange' in exchange 'numbered' in \
-         vhost '/'\" (40,10)"
-    );
+    for (name, why) in [
+        (
+            "numbered",
+            "406 \"PRECONDITION_FAILED - invalid type 'signedint' for arg 'alternate-exchange' in exchange 'numbered' in \
+             vhost '/'\"",
+        ),
+        // Names are looked at first.
+        (
+            "",
+            "403 \"ACCESS_REFUSED - operation not permitted on the default exchange\"",
+        ),
+        (
+            "amq.numbered",
+            "403 \"ACCESS_REFUSED - exchange name 'amq.numbered' contains reserved prefix 'amq.*'\"",
+        ),
+    ] {
+        let mut client = Client::open(at);
+        client.send(
+            1,
+            exchange::Declare {
+                arguments: Table::new().with("alternate-exchange", Value::I32(5)),
+                ..exchange(name)
+            },
+        );
+        assert_eq!(words(client.end(1).as_ref()), format!("channel {why} (40,10)"));
+    }
 }
 
 /// RabbitMQ has them.
@@ -263,6 +279,119 @@ fn a_stream_is_refused_by_its_name() {
         "channel 406 \"PRECONDITION_FAILED - invalid arg 'x-queue-type' for queue 'stream' in vhost '/': \
          \"unsupported queue type 'stream'\"\" (50,10)"
     );
+}
+
+/// What a declaration of the queue `named` leads to.
+fn refused(client: &mut Client, declare: queue::Declare) -> String {
+    client.send(1, declare);
+    let ended = words(client.end(1).as_ref());
+    client.open_channel(1);
+    let (start, end) = ("channel 406 \"PRECONDITION_FAILED - ", "\" (50,10)");
+    let text = ended.strip_prefix(start).and_then(|text| text.strip_suffix(end));
+    text.unwrap_or(&ended)
+        .replace(" for queue 'named' in vhost '/'", "")
+}
+
+fn of_several_wrong_arguments_the_same_one_is_named(at: SocketAddr) {
+    let mut client = Client::open(at);
+    let (key, exchange) = ("x-dead-letter-routing-key", "x-dead-letter-exchange");
+    let (word, long) = (Value::text("word"), Value::I64(1 << 40));
+    for (arguments, why) in [
+        (
+            Table::new()
+                .with("x-overflow", Value::Void)
+                .with(key, Value::I8(-1)),
+            "invalid arg 'x-dead-letter-routing-key': {unacceptable_type,byte}",
+        ),
+        (
+            Table::new()
+                .with(key, Value::I8(-1))
+                .with("x-expires", Value::I32(0)),
+            "invalid arg 'x-expires': {value_zero,0}",
+        ),
+        (
+            Table::new()
+                .with("x-max-age", Value::Void)
+                .with("x-queue-version", Value::I32(3)),
+            "invalid arg 'x-queue-version': \"unsupported queue version '3'\"",
+        ),
+        (
+            Table::new()
+                .with("x-max-age", word.clone())
+                .with("x-dead-letter-strategy", word),
+            "invalid arg 'x-max-age' of queue type rabbit_classic_queue",
+        ),
+        (
+            Table::new().with("x-message-ttl", long.clone()),
+            "invalid arg 'x-message-ttl': {value_too_large,1099511627776}",
+        ),
+        (
+            Table::new().with("x-expires", long).with(exchange, Value::I32(7)),
+            "invalid type 'signedint' for arg 'x-dead-letter-exchange' in queue 'named' in vhost '/'",
+        ),
+    ] {
+        let declare = queue::Declare {
+            exclusive: true,
+            arguments,
+            ..queue("named")
+        };
+        assert_eq!(refused(&mut client, declare), why);
+    }
+}
+
+fn a_queue_that_is_there_is_compared_and_nothing_else(at: SocketAddr) {
+    let mut client = Client::open(at);
+    let there = queue::Declare {
+        arguments: Table::new().with("x-max-length", Value::I32(5)),
+        ..queue("named")
+    };
+    client.declare(there.clone());
+    let mut again = |argument, value| {
+        let mut declare = there.clone();
+        declare.arguments = Table::new().with(argument, value);
+        refused(&mut client, declare)
+    };
+    let length = |value| format!("inequivalent arg 'x-max-length': received {value} but current is '5'");
+    assert_eq!(again("x-max-length", Value::F64(2.0)), length("'2.0'"));
+    assert_eq!(again("x-max-length", Value::Void), length("none"));
+    assert_eq!(again("x-max-length", Value::text("x")), length("'x'"));
+    let one = Value::Array(vec![Value::text("x"), Value::I8(1)]);
+    assert_eq!(
+        again("x-max-length", one),
+        length("'[{longstr,<<\"x\">>},{byte,1}]'")
+    );
+    let table = Value::Table(Table::new().with("k", Value::Bool(true)));
+    assert_eq!(again("x-max-length", table), length("'[{<<\"k\">>,bool,true}]'"));
+    assert_eq!(
+        again("x-expires", Value::I32(-1)),
+        "inequivalent arg 'x-expires': received the value '-1' of type 'signedint' but current is none"
+    );
+    let locked = refused(
+        &mut client,
+        queue::Declare {
+            exclusive: true,
+            durable: true,
+            ..there.clone()
+        },
+    );
+    assert!(locked.starts_with("channel 405 "), "{locked}");
+    // What means nothing here is as good as not said.
+    client.declare(queue::Declare {
+        arguments: there.arguments.with("x-max-age", Value::Void),
+        ..queue("named")
+    });
+    client.delete("named");
+}
+
+fn what_is_ones_own_is_durable_or_not_all_the_same(at: SocketAddr) {
+    let mut client = Client::open(at);
+    for durable in [true, false, true] {
+        client.declare(queue::Declare {
+            exclusive: true,
+            durable,
+            ..queue("named")
+        });
+    }
 }
 
 fn a_queue_of_ones_own_is_locked_for_everybody_else(at: SocketAddr) {
@@ -327,10 +456,26 @@ fn a_queue_of_ones_own_is_locked_for_everybody_else(at: SocketAddr) {
             )
         );
     }
-    // Publishing is none of these.
+    // Publishing is none of these, and neither is what changes nothing or cannot be.
     client.open_channel(1);
     client.publish_to("locked", b"x");
-    assert!(client.end(1).is_none());
+    let unbind = queue::Unbind {
+        queue: name(),
+        exchange: short("amq.direct"),
+        routing_key: short("another"),
+        ..queue::Unbind::default()
+    };
+    client.call(1, unbind, queue::UnbindOk::ID);
+    let bind = queue::Bind {
+        queue: name(),
+        exchange: short("nowhere"),
+        ..queue::Bind::default()
+    };
+    client.send(1, bind);
+    assert_eq!(
+        words(client.end(1).as_ref()),
+        "channel 404 \"NOT_FOUND - no exchange 'nowhere' in vhost '/'\" (50,20)"
+    );
     assert!(owner.get("locked", true).is_some());
 }
 

@@ -50,6 +50,7 @@ pub(crate) mod scenarios {
         a_large_message_comes_through,
         messages_of_two_channels_may_come_in_pieces_by_turns,
         an_expiration_is_a_number_of_milliseconds,
+        a_delivery_mode_is_1_or_2,
         who_publishes_may_say_who_he_is,
     }
 }
@@ -175,6 +176,31 @@ fn an_expiration_is_a_number_of_milliseconds(at: SocketAddr) {
             format!(
                 "channel 406 \"PRECONDITION_FAILED - invalid expiration '{expiration}': {reason}\" (60,40)"
             )
+        );
+    }
+}
+
+fn a_delivery_mode_is_1_or_2(at: SocketAddr) {
+    for mode in [0, 3, 255] {
+        let mut client = Client::open(at);
+        let mut properties = Properties {
+            delivery_mode: Some(mode),
+            ..Properties::default()
+        };
+        client.publish(&Publish::default(), &properties, b"x");
+        assert_eq!(
+            words(client.end(1).as_ref()),
+            format!(
+                "channel 406 \"PRECONDITION_FAILED - invalid message: {{delivery_mode_unknown,{mode}}}\" (60,40)"
+            )
+        );
+        client.open_channel(1);
+        properties.headers = Some(Table::new().with("CC", Value::Void));
+        client.publish(&Publish::default(), &properties, b"x");
+        assert_eq!(
+            words(client.end(1).as_ref()),
+            "channel 406 \"PRECONDITION_FAILED - invalid message: {unacceptable_type_in_header,\\\"CC\\\",void}\" (60,40)"
+                .replace("\\\"", "\"")
         );
     }
 }

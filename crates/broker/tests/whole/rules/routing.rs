@@ -7,6 +7,7 @@ use warren_amqp::hot::Publish;
 use warren_amqp::{Table, Value, exchange, queue};
 
 use crate::client::{Client, exchange, queue, short};
+use crate::replies::words;
 
 /// An exclusive queue.
 fn own(client: &mut Client, name: &str) {
@@ -48,6 +49,8 @@ pub(crate) mod scenarios {
         what_finds_no_way_takes_the_alternate_one,
         an_internal_exchange_takes_what_other_exchanges_give,
         a_binding_is_there_once_and_goes_at_once,
+        a_binding_lacks_its_source_before_its_target,
+        a_match_that_cannot_be_is_said_as_it_came,
     }
 }
 
@@ -267,4 +270,53 @@ fn a_binding_is_there_once_and_goes_at_once(at: SocketAddr) {
     client.call(1, unbind, queue::UnbindOk::ID);
     client.publish_at("amq.direct", "twice", b"x");
     assert_eq!(count(&mut client, "twice"), 0);
+}
+
+fn a_binding_lacks_its_source_before_its_target(at: SocketAddr) {
+    for (queue, exchange, missing) in [
+        ("nothing", "nowhere", "exchange 'nowhere'"),
+        ("nothing", "amq.direct", "queue 'nothing'"),
+    ] {
+        let mut client = Client::open(at);
+        client.send(
+            1,
+            queue::Bind {
+                queue: short(queue),
+                exchange: short(exchange),
+                ..queue::Bind::default()
+            },
+        );
+        assert_eq!(
+            words(client.end(1).as_ref()),
+            format!("channel 404 \"NOT_FOUND - no {missing} in vhost '/'\" (50,20)")
+        );
+    }
+}
+
+fn a_match_that_cannot_be_is_said_as_it_came(at: SocketAddr) {
+    let mut client = Client::open(at);
+    own(&mut client, "matched");
+    for (value, said) in [
+        (Value::U8(3), "type unsignedbyte (value 3); expected longstr"),
+        (Value::Void, "type void (value undefined); expected longstr"),
+        (
+            Value::text(""),
+            "value <<>>; expected all, any, all-with-x, or any-with-x",
+        ),
+    ] {
+        client.send(
+            1,
+            queue::Bind {
+                queue: short("matched"),
+                exchange: short("amq.headers"),
+                arguments: Table::new().with("x-match", value),
+                ..queue::Bind::default()
+            },
+        );
+        assert_eq!(
+            words(client.end(1).as_ref()),
+            format!("channel 406 \"PRECONDITION_FAILED - Invalid x-match field {said}\" (50,20)")
+        );
+        client.open_channel(1);
+    }
 }
