@@ -173,11 +173,7 @@ impl Channel {
         self.roll_back(around);
         let consumers: Vec<Arc<Consumer>> = self.consumers.drain().map(|(_, consumer)| consumer).collect();
         // What they had comes back before another is the single active one, or it would get later messages first.
-        for consumer in &consumers {
-            if let Some(id) = consumer.id.get() {
-                consumer.queue.block(*id);
-            }
-        }
+        consumers.iter().for_each(|consumer| consumer.block());
         let ledger = around.client.output.lock().ledgers.remove(&self.number);
         if let Some(ledger) = ledger {
             self.count_end(around.client);
@@ -188,6 +184,11 @@ impl Channel {
         }
         around.confirms.remove(&self.number);
         around.flush();
+    }
+
+    /// Its consumers get nothing more.
+    pub(crate) fn block(&self) {
+        self.consumers.values().for_each(|consumer| consumer.block());
     }
 
     /// A message was published.

@@ -208,6 +208,15 @@ pub(crate) struct Consumer {
     pub(crate) arguments: OnceLock<Bytes>,
 }
 
+impl Consumer {
+    /// It is about to end, and gets nothing more.
+    pub(crate) fn block(&self) {
+        if let Some(id) = self.id.get() {
+            self.queue.block(*id);
+        }
+    }
+}
+
 impl DeliverySink for Consumer {
     fn reserve(&self) -> bool {
         if self.no_ack || !self.limited.load(Ordering::Relaxed) {

@@ -9,7 +9,7 @@ use warren_amqp::{Exception, MethodId, ReplyCode, channel, connection};
 
 use super::throttle::Throttle;
 use super::{Connection, Wire};
-use crate::channel::Around;
+use crate::channel::{Around, Channel};
 use crate::ledger::Ledger;
 use crate::overdue;
 use crate::registry::State;
@@ -124,6 +124,9 @@ impl<S: Wire> Connection<S> {
     /// Everything that the client had goes back, and what was its alone goes.
     pub(super) fn end(&mut self) {
         let mut channels = std::mem::take(&mut self.channels);
+        self.around().flush();
+        // What comes back from one channel is not for another, which is about to end.
+        channels.values().for_each(Channel::block);
         for channel in channels.values_mut() {
             channel.end(&mut self.around());
         }

@@ -81,6 +81,7 @@ fn taken(client: &mut Client, name: &str) -> Vec<(String, bool)> {
 
 pub(crate) mod scenarios {
     crate::words::scenarios! {
+        what_comes_back_from_a_channel_is_not_for_others_that_end_with_it,
         a_consumer_hears_that_it_is_one_before_its_first_message,
         a_tag_may_be_used_again_after_it_was_cancelled,
         a_consumer_hears_that_its_queue_is_gone,
@@ -655,4 +656,25 @@ fn fetching_goes_on_beside_a_single_active_consumer(at: SocketAddr) {
     client.publish_to("beside", b"b");
     assert_eq!(delivered(&mut client).1, "a");
     assert_eq!(taken(&mut client, "beside"), [("b".to_owned(), false)]);
+}
+
+fn what_comes_back_from_a_channel_is_not_for_others_that_end_with_it(at: SocketAddr) {
+    let mut owner = Client::open(at);
+    owner.declare(queue("ending"));
+    owner.publish_safely("ending", b"x");
+    let mut client = Client::open(at);
+    client.open_channel(2);
+    client.call(2, consume("ending", "has it"), basic::ConsumeOk::ID);
+    assert_eq!(&client.message().whole_body()[..], b"x");
+    let unsafely = basic::Consume {
+        no_ack: true,
+        ..consume("ending", "would lose it")
+    };
+    client.call(1, unsafely.clone(), basic::ConsumeOk::ID);
+    // The same tag once more: the connection ends.
+    client.send(1, unsafely);
+    assert!(words(client.next().err().as_ref()).starts_with("connection 530 "));
+    // A moment later with RabbitMQ.
+    assert_eq!(&owner.wait_for("ending").whole_body()[..], b"x");
+    owner.delete("ending");
 }
