@@ -21,6 +21,7 @@ mod policies;
 mod process;
 mod quorum;
 mod rabbitmq;
+mod random;
 mod replies;
 mod reply_to;
 mod restarts;
