@@ -9,8 +9,8 @@ use warren_cluster::queue::{Snapshot, Traffic};
 use warren_model::queue::Reason;
 
 use super::family::Sum::{
-    Build, ByType, Connections, Count, Deaths, DeathsConfirmed, Identity, Log, Protocol, Queues, Real, Sizes,
-    Traffic as Sent,
+    Build, ByType, Connections, Count, Deaths, DeathsConfirmed, Identity, Log, Peers, Protocol, Queues, Real,
+    Sizes, Traffic as Sent,
 };
 use super::family::{Each, Family, Sum};
 use crate::registry::{ChannelReport, Entry};
@@ -20,6 +20,10 @@ const QUEUE: &[&str] = &["queue_metrics"];
 const CONSUMERS: &[&str] = &["queue_consumer_count", "queue_metrics"];
 const OCTETS: &[&str] = &["connection_coarse_metrics"];
 const CONNECTION: &[&str] = &["connection_metrics"];
+const CHURN: &str = "connection_churn_metrics";
+const NODE: &str = "node_coarse_metrics";
+const LIMITS: &str = "node_metrics";
+const ATTEMPTS: &str = "auth_attempt_metrics";
 
 /// Those of channels are of the queues where they count the same and channels would have to be asked.
 #[rustfmt::skip]
@@ -31,35 +35,36 @@ pub(super) static FAMILIES: &[Family] = &[
     gauge("rabbitmq_channels", "Channels that are open.", Connections(|it| it.counts.channels.get())),
     gauge("rabbitmq_consumers", "Consumers of all queues.", Queues(|it| it.consumers as u64)),
     gauge("rabbitmq_queues", "Queues there are.", Count(|it| it.queues.len() as u64)),
-    counter("rabbitmq_connections_opened_total", "Connections opened.", Count(|it| now(&it.churn.connections_opened))),
-    counter("rabbitmq_connections_closed_total", "Connections closed or lost.", Count(|it| now(&it.churn.connections_closed))),
-    counter("rabbitmq_channels_opened_total", "Channels opened.", Count(|it| now(&it.churn.channels_opened))),
-    counter("rabbitmq_channels_closed_total", "Channels closed or lost.", Count(|it| now(&it.churn.channels_closed))),
-    counter("rabbitmq_queues_declared_total", "Declarations of queues, of those that there were already included.", Count(|it| now(&it.churn.queues_declared))),
-    counter("rabbitmq_queues_created_total", "Queues created.", Count(|it| now(&it.churn.queues_created))),
-    counter("rabbitmq_queues_deleted_total", "Queues deleted.", Count(|it| now(&it.churn.queues_deleted))),
+    within(CHURN, counter("rabbitmq_connections_opened_total", "Connections opened.", Count(|it| now(&it.churn.connections_opened)))),
+    within(CHURN, counter("rabbitmq_connections_closed_total", "Connections closed or lost.", Count(|it| now(&it.churn.connections_closed)))),
+    within(CHURN, counter("rabbitmq_channels_opened_total", "Channels opened.", Count(|it| now(&it.churn.channels_opened)))),
+    within(CHURN, counter("rabbitmq_channels_closed_total", "Channels closed or lost.", Count(|it| now(&it.churn.channels_closed)))),
+    within(CHURN, counter("rabbitmq_queues_declared_total", "Declarations of queues, of those that there were already included.", Count(|it| now(&it.churn.queues_declared)))),
+    within(CHURN, counter("rabbitmq_queues_created_total", "Queues created.", Count(|it| now(&it.churn.queues_created)))),
+    within(CHURN, counter("rabbitmq_queues_deleted_total", "Queues deleted.", Count(|it| now(&it.churn.queues_deleted)))),
     counter("warren_connections_not_opened_total", "Clients that did not get as far as an open connection: they went, spoke something else, or were refused.", Count(|it| now(&it.churn.connections_not_opened))),
     counter("warren_handshakes_too_long_total", "Clients that took too long for that.", Count(|it| now(&it.churn.handshakes_too_long))),
     counter("warren_connections_not_accepted_total", "Clients that could not be accepted, mostly for want of file descriptors.", Count(|it| now(&it.churn.not_accepted))),
 
-    gauge("rabbitmq_process_open_fds", "Files that the process has open, sockets included.", Count(|it| it.process.files)),
-    gauge("rabbitmq_process_max_fds", "Files that it may have open.", Count(|it| it.process.files_max)),
-    gauge("rabbitmq_process_open_tcp_sockets", "Sockets of clients.", Count(|it| it.connections.len() as u64)),
-    gauge("rabbitmq_process_max_tcp_sockets", "Sockets that the process may have open.", Count(|it| it.process.files_max)),
-    gauge("rabbitmq_process_resident_memory_bytes", "Memory that the process has.", Count(|it| it.process.resident)),
-    gauge("rabbitmq_resident_memory_limit_bytes", "Memory from which on publishers wait.", Count(|it| it.measured.memory_limit)),
-    gauge("rabbitmq_disk_space_available_bytes", "Room on the disk with the data.", Count(|it| it.disk_free)),
-    gauge("rabbitmq_disk_space_available_limit_bytes", "Room on the disk below which publishers wait.", Count(|it| it.measured.disk_limit)),
-    gauge("rabbitmq_erlang_uptime_seconds", "Time since the node started.", Real(|it| it.uptime)),
+    within(NODE, gauge("rabbitmq_process_open_fds", "Files that the process has open, sockets included.", Count(|it| it.process.files))),
+    within(LIMITS, gauge("rabbitmq_process_max_fds", "Files that it may have open.", Count(|it| it.process.files_max))),
+    within(NODE, gauge("rabbitmq_process_open_tcp_sockets", "Sockets of clients.", Count(|it| it.connections.len() as u64))),
+    within(LIMITS, gauge("rabbitmq_process_max_tcp_sockets", "Sockets that the process may have open.", Count(|it| it.process.files_max))),
+    within(NODE, gauge("rabbitmq_process_resident_memory_bytes", "Memory that the process has.", Count(|it| it.process.resident))),
+    within(LIMITS, gauge("rabbitmq_resident_memory_limit_bytes", "Memory from which on publishers wait.", Count(|it| it.measured.memory_limit))),
+    within(NODE, gauge("rabbitmq_disk_space_available_bytes", "Room on the disk with the data.", Count(|it| it.disk_free))),
+    within(LIMITS, gauge("rabbitmq_disk_space_available_limit_bytes", "Room on the disk below which publishers wait.", Count(|it| it.measured.disk_limit))),
+    within(LIMITS, gauge("rabbitmq_erlang_uptime_seconds", "Time since the node started.", Real(|it| it.uptime))),
+    gauge("erlang_vm_dist_node_state", "The way to each other node of the cluster, by `peer`: 3 as long as it is open. A node that is alone has none.", Peers),
     gauge("process_start_time_seconds", "When that was, in seconds since 1970.", Real(|it| it.started)),
     untyped("rabbitmq_alarms_memory_used_watermark", "1 while publishers wait for memory.", Count(|it| it.short.memory.into())),
     untyped("rabbitmq_alarms_free_disk_space_watermark", "1 while publishers wait for room on the disk.", Count(|it| it.short.disk.into())),
     untyped("rabbitmq_alarms_file_descriptor_limit", "1 while no more files can be opened.", Count(|it| (it.process.files >= it.process.files_max).into())),
     counter("warren_alarms_raised_total", "How often memory or disk became short.", Count(|it| it.alarms.0)),
     counter("warren_connections_blocked_total", "Connections that had to wait for that.", Count(|it| it.alarms.1)),
-    counter("rabbitmq_auth_attempts_total", "Attempts to log in.", Protocol(|it| now(&it.attempts.total))),
-    counter("rabbitmq_auth_attempts_succeeded_total", "Attempts that succeeded.", Protocol(|it| now(&it.attempts.succeeded))),
-    counter("rabbitmq_auth_attempts_failed_total", "Attempts that failed.", Protocol(|it| now(&it.attempts.failed))),
+    within(ATTEMPTS, counter("rabbitmq_auth_attempts_total", "Attempts to log in.", Protocol(|it| now(&it.attempts.total)))),
+    within(ATTEMPTS, counter("rabbitmq_auth_attempts_succeeded_total", "Attempts that succeeded.", Protocol(|it| now(&it.attempts.succeeded)))),
+    within(ATTEMPTS, counter("rabbitmq_auth_attempts_failed_total", "Attempts that failed.", Protocol(|it| now(&it.attempts.failed)))),
     counter("warren_auth_attempts_slowed_total", "Attempts that had to wait, since others from there had failed.", Protocol(|it| now(&it.attempts.slowed))),
 
     of_queues("rabbitmq_queue_messages_ready", "Messages that wait for a consumer.", COARSE, |it| it.counts.ready),
@@ -173,6 +178,14 @@ const fn counter(name: &'static str, help: &'static str, sum: Sum) -> Family {
 
 const fn untyped(name: &'static str, help: &'static str, sum: Sum) -> Family {
     family(name, "untyped", help, Some(sum))
+}
+
+/// In this family of `/metrics/detailed`, too.
+const fn within(name: &'static str, family: Family) -> Family {
+    Family {
+        each: Some(Each::Node(name)),
+        ..family
+    }
 }
 
 /// Of each queue; the node's is the sum.

@@ -44,6 +44,8 @@ pub(super) enum Sum {
     Deaths(Reason),
     /// Messages that died and were confirmed by the queues they went to: nobody waits for that here.
     DeathsConfirmed,
+    /// Of each other node of the cluster: there is none.
+    Peers,
     /// How large what AMQP clients publish is.
     Sizes,
     /// Of the log, if the node keeps anything.
@@ -60,6 +62,8 @@ pub(super) enum Each {
     Delivery(fn(&Traffic) -> u64),
     Channel(fn(&ChannelReport) -> u64),
     Connection(&'static [&'static str], fn(&Entry) -> u64),
+    /// The thing is the node.
+    Node(&'static str),
 }
 
 /// The family of all that channels have.
@@ -82,6 +86,7 @@ impl Family {
         let named: &[&str] = match self.each {
             None => &[],
             Some(Each::Queue(named, _) | Each::Connection(named, _)) => named,
+            Some(Each::Node(named)) => return families.iter().any(|family| family == named),
             Some(Each::Delivery(_)) => &["queue_delivery_metrics"],
             Some(Each::Channel(_)) => &[CHANNELS],
         };
@@ -90,7 +95,10 @@ impl Family {
 
     /// Writes the node's figure, if there is one.
     pub(super) fn write(&self, scene: &Scene<'_>, page: &mut Page) {
-        let name = self.name;
+        self.write_as(self.name, scene, page);
+    }
+
+    fn write_as(&self, name: &str, scene: &Scene<'_>, page: &mut Page) {
         let Some(sum) = self.sum else { return };
         // Not even a headline for what is not there.
         if matches!(sum, Sum::Log(_)) && scene.log.is_none() {
@@ -128,6 +136,7 @@ impl Family {
                 let labels = [("queue_type", quorum), ("dead_letter_strategy", "at_least_once")];
                 page.sample(name, &labels, 0);
             }
+            Sum::Peers => {}
             Sum::Sizes => {
                 let (sizes, bucket) = (&scene.totals.published, format!("{name}_bucket"));
                 for (bound, count) in sizes.up_to() {
@@ -166,8 +175,11 @@ impl Family {
     /// Writes the figure of each thing.
     pub(super) fn write_each(&self, name: &str, objects: &Objects<'_>, page: &mut Page) {
         let Some(each) = self.each else { return };
-        page.family(name, self.kind, self.help);
+        if !matches!(each, Each::Node(_)) {
+            page.family(name, self.kind, self.help);
+        }
         match each {
+            Each::Node(_) => self.write_as(name, objects.scene, page),
             Each::Queue(_, of) => {
                 for (vhost, queue, snapshot) in &objects.queues {
                     page.sample(name, &[("vhost", vhost), ("queue", queue)], of(snapshot));
@@ -185,7 +197,8 @@ impl Family {
             }
             Each::Connection(_, of) => {
                 for (pid, entry) in &objects.connections {
-                    page.sample(name, &[("connection", pid)], of(entry));
+                    // So does RabbitMQ call it.
+                    page.sample(name, &[("channel", pid)], of(entry));
                 }
             }
         }

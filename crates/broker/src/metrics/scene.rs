@@ -44,6 +44,7 @@ pub(super) struct Scene<'a> {
 
 /// Everything there are lines about.
 pub(super) struct Objects<'a> {
+    pub(super) scene: &'a Scene<'a>,
     /// Vhost and name, by which they are sorted.
     pub(super) queues: Vec<(&'a Name, &'a Name, &'a Snapshot)>,
     /// By what listings call them.
@@ -97,7 +98,7 @@ impl<'a> Objects<'a> {
     /// Queues of some vhosts, or of all; all connections, and the channels that were reported.
     pub(super) fn new(
         node: &Node,
-        scene: &'a Scene<'_>,
+        scene: &'a Scene<'a>,
         channels: &'a [(Arc<Entry>, Vec<ChannelReport>)],
         vhosts: &[String],
     ) -> Self {
@@ -114,6 +115,7 @@ impl<'a> Objects<'a> {
         });
         let connections = scene.connections.iter();
         Self {
+            scene,
             queues,
             channels: channels.collect(),
             connections: connections

@@ -4,11 +4,15 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::node::Settings;
 
-/// What RabbitMQ 3.10.8 serves at `/metrics`, but for what Erlang and Raft have: names, types, labels.
+/// What RabbitMQ 3.10.8 serves at `/metrics`, but for its scrapes themselves: names, types, labels.
 const RECORDED: &str = include_str!("../../recorded/metrics.txt");
+/// What it serves at `/metrics/detailed`, with the family before each.
+const DETAILED: &str = include_str!("../../recorded/metrics-detailed.txt");
+const DOCUMENT: &str = include_str!("../../../../docs/broker-metrics.md");
 
-/// What is left out of it: nothing here corresponds to it, or nobody counts it.
-const ABSENT: [&str; 19] = [
+/// Beginnings of names that are not there: nothing here corresponds to them, or nobody counts it. The document says why.
+const ABSENT: [&str; 22] = [
+    "erlang_",
     "rabbitmq_channel_acks_uncommitted",
     "rabbitmq_channel_messages_uncommitted",
     "rabbitmq_channel_messages_unconfirmed",
@@ -16,6 +20,7 @@ const ABSENT: [&str; 19] = [
     "rabbitmq_channel_process_",
     "rabbitmq_connection_process_",
     "rabbitmq_consumer_prefetch",
+    "rabbitmq_erlang_",
     "rabbitmq_io_",
     "rabbitmq_msg_store_",
     "rabbitmq_queue_consumer_capacity",
@@ -27,7 +32,18 @@ const ABSENT: [&str; 19] = [
     "rabbitmq_queue_messages_persistent",
     "rabbitmq_queue_messages_ram_bytes",
     "rabbitmq_queue_process_",
+    "rabbitmq_raft_",
     "rabbitmq_schema_db_",
+];
+/// Families of `/metrics/detailed` of which nothing is there.
+const ABSENT_FAMILIES: [&str; 7] = [
+    "auth_attempt_detailed_metrics",
+    "channel_exchange_metrics",
+    "channel_process_metrics",
+    "channel_queue_exchange_metrics",
+    "channel_queue_metrics",
+    "node_persister_metrics",
+    "ra_metrics",
 ];
 
 fn node() -> Arc<Node> {
@@ -54,37 +70,70 @@ fn shapes(page: &str) -> BTreeSet<String> {
     lines.map(shape).collect()
 }
 
+/// Is this name of RabbitMQ's on a page, with this type and these labels? If not, it is one of those that are left out.
+fn is_there(page: &str, name: &str, kind: &str, labels: &str) -> bool {
+    let Some((_, rest)) = page.split_once(&format!("# TYPE {name} ")) else {
+        let plain = name.replacen("_detailed_", "_", 1);
+        assert!(ABSENT.iter().any(|absent| plain.starts_with(absent)), "no {name}");
+        return false;
+    };
+    assert!(rest.starts_with(&format!("{kind}\n")), "{name} is no {kind}");
+    let ours = shapes(page);
+    let ours = ours
+        .iter()
+        .find_map(|shape| shape.strip_prefix(&format!("{name} ")));
+    let ours: Vec<&str> = ours.unwrap_or_default().split(',').collect();
+    for label in labels.split(',').filter(|label| !label.is_empty()) {
+        assert!(ours.contains(&label), "{name} has no {label}");
+    }
+    true
+}
+
 #[tokio::test]
 async fn what_rabbitmq_serves_is_there_by_its_name_with_its_type_and_its_labels() {
     let page = page(&node(), Wanted::Sums).await;
-    let shapes = shapes(&page);
-    let mut recorded = 0;
+    let (mut served, mut used) = (0, BTreeSet::<&str>::new());
     for line in RECORDED.lines() {
         let mut words = line.split(' ');
-        let (name, kind, labels) = (
-            words.next().unwrap(),
-            words.next().unwrap(),
-            words.next().unwrap_or_default(),
-        );
-        if ABSENT.iter().any(|absent| name.starts_with(absent)) {
-            continue;
-        }
-        recorded += 1;
-        assert!(
-            page.contains(&format!("# TYPE {name} {kind}\n")),
-            "{name} is no {kind}"
-        );
-        let ours = shapes
-            .iter()
-            .find(|shape| shape.starts_with(&format!("{name} ")))
-            .unwrap();
-        let (_, ours) = ours.split_once(' ').unwrap();
-        let ours: Vec<&str> = ours.split(',').collect();
-        for label in labels.split(',').filter(|label| !label.is_empty()) {
-            assert!(ours.contains(&label), "{name} has no {label}");
+        let (name, kind) = (words.next().unwrap(), words.next().unwrap());
+        // Of other nodes, of which there is none here: only its headline.
+        let labels = words.next().filter(|_| name != "erlang_vm_dist_node_state");
+        match is_there(&page, name, kind, labels.unwrap_or_default()) {
+            true => served += 1,
+            false => used.extend(ABSENT.iter().filter(|absent| name.starts_with(**absent))),
         }
     }
-    assert!(recorded > 70, "only {recorded} names were compared");
+    assert_eq!(served, 82, "as many of RabbitMQ's names are there");
+    assert_eq!(used.len(), ABSENT.len(), "only {used:?} are absent");
+    for absent in ABSENT {
+        assert!(DOCUMENT.contains(absent), "nothing is said of {absent}");
+    }
+}
+
+#[tokio::test]
+async fn what_rabbitmq_details_is_detailed_by_its_name_with_its_type_and_its_labels() {
+    let (node, address) = crate::testing::node().await;
+    let mut client = crate::testing::Client::open(address).await;
+    client.declare("some").await;
+    let mut served = 0;
+    for line in DETAILED.lines() {
+        let mut words = line.split(' ');
+        let [family, name, kind] = [(); 3].map(|()| words.next().unwrap());
+        if ABSENT_FAMILIES.contains(&family) {
+            assert!(
+                DOCUMENT.contains(&format!("`{family}`")),
+                "nothing is said of {family}"
+            );
+            continue;
+        }
+        let wanted = Wanted::Detailed {
+            families: vec![family.to_owned()],
+            vhosts: Vec::new(),
+        };
+        let page = page(&node, wanted).await;
+        served += u32::from(is_there(&page, name, kind, words.next().unwrap_or_default()));
+    }
+    assert_eq!(served, 44);
 }
 
 #[test]
