@@ -14,7 +14,7 @@ use warren_cluster::meta_store::Found;
 use warren_cluster::queue::{Identity, OnlyIf, Past, Stays, Traffic, Tries};
 use warren_cluster::{
     Aftermath, ConfirmTicket, Follower, Gone, LogStore, Member, MetaStore, MetadataView, NotWritten,
-    Placement, Queue, QueueHandle, Recovered, Session, StorageError,
+    Placement, Queue, QueueHandle, Recovered, Session, StorageError, lock,
 };
 use warren_model::meta::{Change, Command, Done};
 use warren_model::routing::{Kind, delaying_queue};
@@ -301,7 +301,7 @@ impl Node {
 
     /// All of that but what has to be brought from the disk, or to be put there.
     fn write_out(&self, after: &mut Aftermath) -> Result<Option<ConfirmTicket>, NotWritten> {
-        dead_letter::publish(self, now(), after);
+        lock::at_length(after.removed.len(), || dead_letter::publish(self, now(), after));
         after.refused.clear();
         after.crowded.clear();
         for (queue, time) in after.deadlines.drain(..) {

@@ -8,7 +8,7 @@ use warren_model::queue::Position;
 use warren_model::{Message, Millis};
 
 use crate::queue::{ConsumerInfo, Identity, NoConsumer, OnlyIf, Snapshot, Stays};
-use crate::{Aftermath, DeliverySink, Next, Queue};
+use crate::{Aftermath, DeliverySink, Next, Queue, lock};
 
 /// The way to a queue. Nobody who has one knows where it leads; on a node that is alone it is the lock of a queue, taken
 /// once for a batch.
@@ -61,7 +61,9 @@ impl QueueHandle {
         positions: &[Position],
         after: &mut Aftermath,
     ) {
-        self.0.settle(now, consumer, positions, after);
+        lock::at_length(positions.len(), || {
+            self.0.settle(now, consumer, positions, after);
+        });
     }
 
     /// See [`Queue::reject`].
@@ -72,7 +74,9 @@ impl QueueHandle {
         positions: &[Position],
         after: &mut Aftermath,
     ) {
-        self.0.reject(now, consumer, positions, after);
+        lock::at_length(positions.len(), || {
+            self.0.reject(now, consumer, positions, after);
+        });
     }
 
     /// See [`Queue::requeue`].
@@ -83,7 +87,9 @@ impl QueueHandle {
         positions: &mut [Position],
         after: &mut Aftermath,
     ) {
-        self.0.requeue(now, consumer, positions, after);
+        lock::at_length(positions.len(), || {
+            self.0.requeue(now, consumer, positions, after);
+        });
     }
 
     /// See [`Queue::block`].

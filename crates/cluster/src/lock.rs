@@ -70,6 +70,17 @@ pub fn blocking<T>(wait: impl FnOnce() -> T) -> T {
     }
 }
 
+/// Messages from which on what is done to all of them is much: about a millisecond.
+const MANY: usize = 2048;
+
+/// What is to be done to so many messages. If they are many, other tasks of this thread do not wait for it.
+pub fn at_length<T>(messages: usize, work: impl FnOnce() -> T) -> T {
+    match messages > MANY {
+        true => blocking(work),
+        false => work(),
+    }
+}
+
 /// # Panics
 /// There is something.
 fn assert_none(does: &str, held: u8) {

@@ -8,7 +8,7 @@
 use std::sync::Weak;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use warren_model::meta::{Change, Command, Done};
+use warren_model::meta::{Change, Command, Done, Work};
 use warren_model::{Meta, QueueId, Refusal};
 
 use crate::lock::{self, CHANGE, METADATA, Mutex, RwLock};
@@ -125,34 +125,53 @@ impl MetadataView {
         let written = work.command().zip(write);
         let ticket = written.map(|(command, write)| write(command)).transpose()?;
         let mut changes = Vec::new();
-        loop {
-            let mut meta = self.meta.write();
-            let before = changes.len();
-            let done = meta.carry_on(&mut work, &mut changes)?;
-            let new = changes.get(before..).unwrap_or_default();
-            for change in new {
-                if let Change::QueueAdded(id) = change {
-                    follower.open_queue(&meta, *id);
-                }
-            }
-            if done {
-                self.outdate();
-            }
-            // Whoever waits to look has a look before the next piece.
-            meta.unlock_fair();
-            let meta = self.meta.read();
-            for change in new {
-                follower.follow(&meta, change, after);
-            }
-            if done {
-                return Ok((Done { changes }, ticket));
+        let mut piece = || self.apply_piece(&mut work, follower, &mut changes, after);
+        if !piece()? {
+            // Who else is served by this thread does not wait for the rest.
+            lock::blocking(|| {
+                while !piece()? {}
+                Ok(())
+            })?;
+        }
+        Ok((Done { changes }, ticket))
+    }
+
+    /// True: that was the last.
+    fn apply_piece(
+        &self,
+        work: &mut Work,
+        follower: &dyn Follower,
+        changes: &mut Vec<Change>,
+        after: &mut Aftermath,
+    ) -> Result<bool, Refusal> {
+        let mut meta = self.meta.write();
+        let before = changes.len();
+        let done = meta.carry_on(work, changes)?;
+        let new = changes.get(before..).unwrap_or_default();
+        for change in new {
+            if let Change::QueueAdded(id) = change {
+                follower.open_queue(&meta, *id);
             }
         }
+        if done {
+            self.outdate();
+        }
+        // Whoever waits to look has a look before the next piece.
+        meta.unlock_fair();
+        let meta = self.meta.read();
+        for change in new {
+            follower.follow(&meta, change, after);
+        }
+        Ok(done)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicBool;
+    use std::sync::mpsc;
+    use std::time::Duration;
+
     use warren_amqp::Table;
     use warren_model::Name;
     use warren_model::meta::{Binding, Destination};
@@ -184,6 +203,25 @@ mod tests {
         fn followed(&self, _after: Aftermath) {}
     }
 
+    /// Lets no queue go before somebody else has been served.
+    struct Patient {
+        served: parking_lot::Mutex<mpsc::Receiver<()>>,
+        waited: AtomicBool,
+    }
+
+    impl Follower for Patient {
+        fn open_queue(&self, _meta: &Meta, _id: QueueId) {}
+
+        fn follow(&self, _meta: &Meta, change: &Change, _after: &mut Aftermath) {
+            if matches!(change, Change::QueueRemoved(_)) {
+                let served = self.served.lock().recv_timeout(Duration::from_secs(10));
+                self.waited.store(served.is_ok(), Ordering::Release);
+            }
+        }
+
+        fn followed(&self, _after: Aftermath) {}
+    }
+
     fn name(text: &str) -> Name {
         Name::try_from(text).unwrap()
     }
@@ -196,6 +234,43 @@ mod tests {
             seen: parking_lot::Mutex::default(),
         };
         let apply = |command| drop(view.apply(command, &shown, None).unwrap());
+        bind(apply);
+        assert_eq!(shown.seen.lock().last(), Some(&BINDINGS));
+        shown.seen.lock().clear();
+        apply(delete());
+        let seen = shown.seen.lock();
+        assert!(matches!(seen.first(), Some(1..BINDINGS)), "{seen:?}");
+        assert_eq!(seen.last(), Some(&0));
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn a_thread_that_changes_much_keeps_nobody_else_waiting() {
+        let (serve, served) = mpsc::sync_channel(1);
+        let patient = Patient {
+            served: parking_lot::Mutex::new(served),
+            waited: AtomicBool::new(false),
+        };
+        let changing = tokio::spawn(async move {
+            let view = MetadataView::default();
+            let apply = |command| drop(view.apply(command, &patient, None).unwrap());
+            bind(apply);
+            let other = tokio::spawn(async move { serve.send(()) });
+            apply(delete());
+            other.await.unwrap().unwrap();
+            patient.waited.load(Ordering::Acquire)
+        });
+        assert!(changing.await.unwrap(), "the thread served nobody else");
+    }
+
+    fn delete() -> Command {
+        Command::DeleteQueue {
+            vhost: name("/"),
+            name: name("bound"),
+        }
+    }
+
+    /// A queue with many bindings.
+    fn bind(apply: impl Fn(Command)) {
         apply(Command::AddVhost {
             name: name("/"),
             description: String::new(),
@@ -221,14 +296,5 @@ mod tests {
                 binding,
             });
         }
-        assert_eq!(shown.seen.lock().last(), Some(&BINDINGS));
-        shown.seen.lock().clear();
-        apply(Command::DeleteQueue {
-            vhost: name("/"),
-            name: name("bound"),
-        });
-        let seen = shown.seen.lock();
-        assert!(matches!(seen.first(), Some(1..BINDINGS)), "{seen:?}");
-        assert_eq!(seen.last(), Some(&0));
     }
 }
