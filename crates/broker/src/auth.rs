@@ -23,6 +23,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq as _;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
+use warren_cluster::lock;
 use warren_model::Name;
 use warren_model::meta::PasswordHash;
 
@@ -149,13 +150,14 @@ impl Node {
     #[must_use]
     pub fn authenticate(&self, user: &str, password: &str) -> bool {
         let kept = self.read(|meta| meta.user(user)?.password.clone());
-        kept.is_some_and(|kept| password::verify(&kept, password.as_bytes()))
+        kept.is_some_and(|kept| lock::blocking(|| password::verify(&kept, password.as_bytes())))
     }
 
-    /// What a new password is kept as, by [`crate::node::Settings::hashing`].
+    /// What a new password is kept as, by [`crate::node::Settings::hashing`]. That may be slow.
     #[must_use]
     pub fn hash_password(&self, password: &str) -> PasswordHash {
-        hash_with(self.settings().hashing, password.as_bytes(), rand::random())
+        let hashing = self.settings().hashing;
+        lock::blocking(|| hash_with(hashing, password.as_bytes(), rand::random()))
     }
 
     /// Lets a client log in.

@@ -21,9 +21,10 @@ pub(super) async fn act(node: &Arc<Node>, request: Request) -> Result<Reply, Ref
             let name = existing_user(node, &user)?;
             apply(node, Command::DeleteUser { name })
         }
-        Request::ChangePassword { user, password } => put_user(node, &user, |known| {
-            (Some(node.hash_password(&password.0)), known.tags.clone())
-        }),
+        Request::ChangePassword { user, password } => {
+            let hash = node.hash_password(&password.0);
+            put_user(node, &user, |known| (Some(hash), known.tags.clone()))
+        }
         Request::ClearPassword { user } => put_user(node, &user, |known| (None, known.tags.clone())),
         Request::AuthenticateUser { user, password } => authenticate(node, &user, &password),
         Request::SetUserTags { user, tags } => {
@@ -414,5 +415,38 @@ pub(super) fn done(count: u64) -> Reply {
         message: String::new(),
         count,
         notes: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_password_is_hashed_while_nothing_is_locked() {
+        let node = Node::new("rabbit@test".to_owned(), crate::Settings::default());
+        let user = || "ann".to_owned();
+        let secret = |text: &str| Secret(text.to_owned());
+        let password = Some(secret("first"));
+        act(
+            &node,
+            Request::AddUser {
+                user: user(),
+                password,
+            },
+        )
+        .await
+        .unwrap();
+        let password = secret("second");
+        act(
+            &node,
+            Request::ChangePassword {
+                user: user(),
+                password,
+            },
+        )
+        .await
+        .unwrap();
+        assert!(node.authenticate("ann", "second") && !node.authenticate("ann", "first"));
     }
 }
