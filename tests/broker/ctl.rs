@@ -423,6 +423,37 @@ fn a_connection_is_closed_by_its_name_only_if_no_other_has_it() {
 }
 
 #[test]
+fn a_user_who_is_deleted_hears_so_and_the_log_says_what_operators_change() {
+    let mut place = Place::new();
+    for words in [
+        &["add_user", "eve", "topsecret"][..],
+        &["set_permissions", "eve", "", "", ".*"],
+    ] {
+        assert!(place.run("rabbitmqctl", words).status.success());
+    }
+    let mut client = Client::connect(place.broker.address, "eve", "topsecret", "/").unwrap();
+    let mut other = Client::connect(place.broker.address, "guest", "guest", "/").unwrap();
+    assert!(place.run("rabbitmqctl", &["delete_user", "eve"]).status.success());
+    let Some(Event::Method {
+        channel: 0,
+        method: Method::Connection(connection::Method::Close(close)),
+    }) = client.next().unwrap()
+    else {
+        panic!("he may stay")
+    };
+    assert_eq!(
+        close.reply_text.to_text(),
+        "CONNECTION_FORCED - user 'eve' is deleted"
+    );
+    other.open_channel();
+    for deed in ["add_user eve", "set_permissions -p / eve", "delete_user eve"] {
+        let line = super::await_line(&mut place.broker.log, "changed by an operator");
+        assert!(line.contains(deed) && line.contains("uid="), "{line}");
+        assert!(!line.contains("topsecret"), "{line}");
+    }
+}
+
+#[test]
 fn while_listeners_are_suspended_those_who_are_in_stay() {
     let place = Place::new();
     let address = place.broker.address;

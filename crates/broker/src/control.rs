@@ -5,6 +5,7 @@
 
 mod acts;
 mod cells;
+mod deeds;
 mod health;
 mod listings;
 mod settings;
@@ -41,16 +42,20 @@ impl Service for Control {
     type Request = Request;
     type Reply = Reply;
 
-    async fn call(&self, _: Peer, request: Request, replies: &mut Replies<'_, Reply>) -> Result<(), Gone> {
+    async fn call(&self, peer: Peer, request: Request, replies: &mut Replies<'_, Reply>) -> Result<(), Gone> {
         let reply = match request {
             Request::Status {} => Reply::Status(Box::new(status::status(&self.node, &self.about))),
             Request::Health {} => Reply::Health(Box::new(health::health(&self.node, &self.about).await)),
             Request::List { listing, columns } => {
                 return listings::list(&self.node, &listing, &columns, replies).await;
             }
-            request => acts::act(&self.node, request)
-                .await
-                .unwrap_or_else(Reply::Refused),
+            request => {
+                let deed = deeds::of(&request);
+                let done = acts::act(&self.node, request).await;
+                let reply = done.unwrap_or_else(Reply::Refused);
+                deeds::say(peer, deed, &reply);
+                reply
+            }
         };
         replies.send(&reply).await
     }

@@ -19,7 +19,12 @@ pub(super) async fn act(node: &Arc<Node>, request: Request) -> Result<Reply, Ref
         Request::AddUser { user, password } => add_user(node, &user, password),
         Request::DeleteUser { user } => {
             let name = existing_user(node, &user)?;
-            apply(node, Command::DeleteUser { name })
+            let reply = apply(node, Command::DeleteUser { name: name.clone() })?;
+            // What he consumes asks for no permission any more.
+            end_connections(node, &format!("user '{name}' is deleted"), |it| {
+                it.facts.user == name
+            });
+            Ok(reply)
         }
         Request::ChangePassword { user, password } => {
             let hash = node.hash_password(&password.0);
@@ -40,11 +45,9 @@ pub(super) async fn act(node: &Arc<Node>, request: Request) -> Result<Reply, Ref
         Request::DeleteVhost { vhost } => {
             let name = existing_vhost(node, &vhost)?;
             let reply = apply(node, Command::DeleteVhost { name: name.clone() })?;
-            for entry in node.registry.connections() {
-                if entry.facts.vhost == name {
-                    entry.close(&format!("vhost '{name}' is deleted"));
-                }
-            }
+            end_connections(node, &format!("vhost '{name}' is deleted"), |it| {
+                it.facts.vhost == name
+            });
             Ok(reply)
         }
         Request::SetPermissions {
@@ -192,6 +195,12 @@ pub(super) async fn act(node: &Arc<Node>, request: Request) -> Result<Reply, Ref
             Err(refused(refusal::BAD_REQUEST, "nothing to be done"))
         }
     }
+}
+
+fn end_connections(node: &Node, reason: &str, whose: impl Fn(&Entry) -> bool) {
+    let all = node.registry.connections().into_iter();
+    all.filter(|entry| whose(entry))
+        .for_each(|entry| entry.close(reason));
 }
 
 const fn author(operator: bool) -> Author {
