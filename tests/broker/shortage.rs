@@ -1,10 +1,13 @@
 //! What the machine does not have, or has no longer, while the broker runs.
 
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
+use std::time::Instant;
 
 use bytes::Bytes;
+use nix::sys::signal::Signal;
 use warren_amqp::content::{DeliveryMode, Properties};
 use warren_amqp::hot::Publish;
 use warren_amqp::{Method, basic, confirm};
@@ -75,4 +78,45 @@ fn a_crowd_that_has_all_file_descriptors_of_clients_leaves_some_to_the_log_and_t
     drop(crowd);
     let later = Client::connect(broker.address, "guest", "guest", "/");
     assert!(later.is_ok(), "there is room again");
+}
+
+#[test]
+fn thousands_who_get_no_connection_do_not_make_thousands_of_lines() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut broker = Broker::start(directory.path(), &[]);
+    let begun = Instant::now();
+    for _ in 0..1000 {
+        let mut stream = TcpStream::connect(broker.address).unwrap();
+        stream.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
+        // Answered, and closed.
+        while stream.read(&mut [0; 64]).is_ok_and(|count| count > 0) {}
+    }
+    broker.signal(Signal::SIGTERM);
+    let mut said = String::new();
+    broker.log.read_to_string(&mut said).unwrap();
+    let lines = said.matches("connection was not opened").count() as u64;
+    let most = 100 * (1 + begun.elapsed().as_secs() / 10);
+    assert!(lines > 0 && lines <= most, "{lines} lines, {most} at most");
+}
+
+#[test]
+fn a_limit_on_the_size_of_files_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = Command::new("prlimit");
+    command.args([
+        "--fsize=1000000",
+        env!("CARGO_BIN_EXE_warren"),
+        "broker",
+        "--listen",
+        "127.0.0.1:0",
+        "--data",
+    ]);
+    command
+        .arg(directory.path().join("data"))
+        .arg("--runtime-dir")
+        .arg(directory.path().join("run"));
+    let ended = command.output().unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(1), "{said}");
+    assert!(said.contains("raise LimitFSIZE"), "{said}");
 }

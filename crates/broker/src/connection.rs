@@ -64,12 +64,16 @@ pub(crate) async fn run<S: Wire>(mut stream: S, arrival: Arrival, node: Arc<Node
         Ok(Ok(opened)) => opened,
         Ok(Err(error)) => {
             Churn::one(&node.registry.churn.connections_not_opened);
-            tracing::info!(%peer, %error, "connection was not opened");
+            if let Some(unsaid) = node.registry.speaks_of_unopened() {
+                tracing::info!(%peer, %error, unsaid, "connection was not opened");
+            }
             return wire::end(&mut stream).await;
         }
         Err(_) => {
             Churn::one(&node.registry.churn.handshakes_too_long);
-            tracing::info!(%peer, "handshake took too long");
+            if let Some(unsaid) = node.registry.speaks_of_unopened() {
+                tracing::info!(%peer, unsaid, "handshake took too long");
+            }
             return wire::end(&mut stream).await;
         }
     };

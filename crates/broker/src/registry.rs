@@ -26,6 +26,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 use warren_amqp::Table;
 use warren_cluster::queue::Traffic;
+use warren_kit::repeats::Repeats;
 use warren_model::arguments::QueueType;
 use warren_model::{ConsumerId, Millis, Name, QueueId};
 
@@ -386,6 +387,11 @@ impl Totals {
     }
 }
 
+/// Lines about clients who get no connection, and the time in which there are no more: whoever can reach the port can make thousands a
+/// second need one.
+const UNOPENED_LINES: u32 = 100;
+const UNOPENED_WITHIN: Duration = Duration::from_secs(10);
+
 /// All connections of a node.
 #[derive(Debug, Default)]
 pub struct Registry {
@@ -398,6 +404,8 @@ pub struct Registry {
     pub deaths: Deaths,
     /// What queues counted that are gone.
     retired: Mutex<[Traffic; 2]>,
+    /// Lines of the log about clients who got no connection.
+    unopened: Mutex<Option<Repeats>>,
     /// The broker stops.
     stopping: AtomicBool,
     /// A connection has ended.
@@ -405,6 +413,13 @@ pub struct Registry {
 }
 
 impl Registry {
+    /// Whether to say that a client got no connection, and how many were not spoken of since that was done last.
+    pub(crate) fn speaks_of_unopened(&self) -> Option<u64> {
+        let mut lines = self.unopened.lock();
+        let lines = lines.get_or_insert_with(|| Repeats::few(UNOPENED_LINES, UNOPENED_WITHIN));
+        lines.pass(tokio::time::Instant::now().into_std())
+    }
+
     /// A connection opened.
     pub(crate) fn opened(&self, facts: Facts, output: Arc<Output>) -> Arc<Entry> {
         let number = facts.number;

@@ -95,11 +95,18 @@ async fn admit(
     node: Arc<Node>,
 ) {
     let (peer, patience) = (arrival.peer, node.settings().handshake_timeout);
+    let unsaid = || node.registry.speaks_of_unopened();
     if is_proxy {
         match tokio::time::timeout(patience, introduction::hear(&mut stream, &mut arrival)).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => return tracing::warn!(%peer, %error, "proxy was not understood"),
-            Err(_) => return tracing::info!(%peer, "handshake took too long"),
+            Ok(Err(error)) => {
+                let Some(unsaid) = unsaid() else { return };
+                return tracing::warn!(%peer, %error, unsaid, "proxy was not understood");
+            }
+            Err(_) => {
+                let Some(unsaid) = unsaid() else { return };
+                return tracing::info!(%peer, unsaid, "handshake took too long");
+            }
         }
     }
     let Some(config) = &door.tls else {
@@ -112,10 +119,14 @@ async fn admit(
             Box::pin(connection::run(stream, arrival, node)).await;
         }
         Ok(Err(error)) => {
+            let Some(unsaid) = unsaid() else { return };
             let error = tls::explain(&error);
-            tracing::info!(peer = %arrival.peer, error, "TLS was not agreed");
+            tracing::info!(peer = %arrival.peer, error, unsaid, "TLS was not agreed");
         }
-        Err(_) => tracing::info!(peer = %arrival.peer, "handshake took too long"),
+        Err(_) => {
+            let Some(unsaid) = unsaid() else { return };
+            tracing::info!(peer = %arrival.peer, unsaid, "handshake took too long");
+        }
     }
 }
 
