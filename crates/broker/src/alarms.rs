@@ -224,9 +224,24 @@ impl Alarms {
             disk: is_full || measured.disk.is_some_and(|free| free < measured.disk_limit),
         };
         let before = Short::of(self.short.swap(now.bits(), Ordering::AcqRel));
-        for (what, was, is, since) in [
-            ("memory", before.memory, now.memory, &self.since[0]),
-            ("disk", before.disk, now.disk, &self.since[1]),
+        let free = measured.disk.unwrap_or_default();
+        for (what, was, is, since, octets, limit) in [
+            (
+                "memory",
+                before.memory,
+                now.memory,
+                &self.since[0],
+                measured.memory,
+                measured.memory_limit,
+            ),
+            (
+                "disk",
+                before.disk,
+                now.disk,
+                &self.since[1],
+                free,
+                measured.disk_limit,
+            ),
         ] {
             match (was, is) {
                 (false, true) => {
@@ -235,11 +250,12 @@ impl Alarms {
                     since.store(micros.unwrap_or(u64::MAX), Ordering::Relaxed);
                     self.raised.fetch_add(1, Ordering::Relaxed);
                     tracing::warn!(
-                        ?measured,
-                        "{what} resource limit alarm set: publishers are blocked"
+                        octets,
+                        limit,
+                        "{what} resource limit alarm set: publishers are blocked; `warren broker why` says what to do"
                     );
                 }
-                (true, false) => tracing::warn!(?measured, "{what} resource limit alarm cleared"),
+                (true, false) => tracing::warn!(octets, limit, "{what} resource limit alarm cleared"),
                 _ => {}
             }
         }
@@ -255,8 +271,9 @@ async fn watch(node: Weak<Node>) {
             Some((at, free, is_full)) if at.elapsed() < DISK => (free, is_full),
             _ => {
                 let asked = Arc::clone(&node);
+                let was_known = disk.is_none_or(|(_, free, _)| free.is_some());
                 // Disks can hang.
-                let found = tokio::task::spawn_blocking(move || room(&asked)).await;
+                let found = tokio::task::spawn_blocking(move || room(&asked, was_known)).await;
                 let (free, is_full) = found.unwrap_or_default();
                 disk = Some((Instant::now(), free, is_full));
                 (free, is_full)
@@ -278,11 +295,11 @@ async fn watch(node: Weak<Node>) {
 }
 
 /// Room where the data is, and whether the log refuses messages.
-fn room(node: &Node) -> (Option<u64>, bool) {
+fn room(node: &Node, was_known: bool) -> (Option<u64>, bool) {
     let Some(space) = node.log.space() else {
         return (None, false);
     };
-    if let Err(error) = &space.free {
+    if let (Err(error), true) = (&space.free, was_known) {
         tracing::warn!(%error, "room on disk is unknown");
     }
     (space.free.ok(), space.is_full)

@@ -33,7 +33,9 @@ pub enum StorageError {
     #[error(transparent)]
     Open(#[from] OpenError),
     /// A part of the metadata cannot be read.
-    #[error(transparent)]
+    #[error(
+        "{0}; it is metadata, without which nothing can be served: put back a copy of the whole data directory"
+    )]
     Read(#[from] ReadError),
     /// What was read is no metadata of this version.
     #[error(

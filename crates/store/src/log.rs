@@ -281,7 +281,11 @@ impl Log {
         messages: usize,
         octets: u64,
     ) -> Result<Vec<Stored>, ReadError> {
-        self.shared.fetch(stream, from, messages, octets)
+        let read = self.shared.fetch(stream, from, messages, octets);
+        if matches!(read, Err(ReadError::Corrupt { .. })) {
+            add(&self.shared.counters.damaged, 1);
+        }
+        read
     }
 
     /// Whether messages are refused because the disk is full.

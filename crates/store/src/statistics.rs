@@ -29,8 +29,9 @@ pub struct Statistics {
     pub refused: u64,
     /// Positions appended twice, which only a broker that miscounts does; ignored the second time.
     pub duplicates: u64,
-    /// Octets read to see whether they are what was written, and how often they were not.
+    /// Octets read to see whether they are what was written.
     pub scrubbed_octets: u64,
+    /// How often something was read, for that or for a client, that was not what was written.
     pub damaged: u64,
     /// Now: segments with something live in them, their size, streams, and messages (each in as many places as it has).
     pub segments: u64,

@@ -274,6 +274,7 @@ fn a_damaged_message_is_named_and_the_others_are_read() {
         panic!("{error}")
     };
     assert_eq!((named, *position), (path, bad));
+    assert_eq!(log.statistics().damaged, 1);
     assert_eq!(
         log.fetch(QUEUE, bad + 1, 1000, u64::MAX)
             .unwrap()

@@ -51,6 +51,14 @@ pub fn explain(health: &Health) -> Vec<String> {
     ));
     sentences.extend(health.guessers.iter().map(guesser));
     sentences.extend(nearly_short(status));
+    if health.damaged > 0 {
+        sentences.push(format!(
+            "What was read of the log was damaged {} times since the node started; the broker's own log says which file and which \
+             queue. Everything else is served. See dmesg for what the disk says, and put back a copy of the data directory if a \
+             queue misses what it must not.",
+            health.damaged
+        ));
+    }
     if health.not_accepted > 0 {
         sentences.push(format!(
             "{} clients were not accepted since the node started, mostly for want of file descriptors ({} of {} are open): \
@@ -94,6 +102,14 @@ fn alarm(alarm: &Alarm, status: &Status) -> String {
              purge what queues hold, or raise memory_limit (`rabbitmqctl set_vm_memory_high_watermark` does so at once).",
             octets(status.memory.used),
             octets(status.memory.limit)
+        ),
+        "disk" if status.disk.free >= status.disk.limit => format!(
+            "The disk has been short for {since}, although {} are free and no more than {} have to be: the log got no room for \
+             another file, and publishers are blocked until it does. Look at `df -i` and at quotas of the file system of {}, or \
+             consume or purge queues.",
+            octets(status.disk.free),
+            octets(status.disk.limit),
+            status.data_directory.as_deref().unwrap_or("the data directory")
         ),
         "disk" => format!(
             "The disk has been short for {since}: {} are free and {} have to be, and publishers are blocked until there are. \
@@ -272,6 +288,30 @@ mod tests {
         let sentences = explain(&well());
         assert_eq!(sentences.len(), 1, "{sentences:?}");
         assert!(sentences[0].starts_with("rabbit@a serves 0 connections: nothing is short"));
+    }
+
+    #[test]
+    fn a_disk_with_room_on_which_no_file_can_be_made_is_explained() {
+        let mut health = well();
+        health.status.alarms = vec![Alarm {
+            resource: "disk".into(),
+            since: health.status.time,
+        }];
+        let said = explain(&health).remove(0);
+        assert!(
+            said.contains("although 5.0 GB are free") && said.contains("`df -i`"),
+            "{said}"
+        );
+    }
+
+    #[test]
+    fn damage_that_was_found_is_not_passed_over() {
+        let health = Health { damaged: 2, ..well() };
+        let sentences = explain(&health);
+        assert!(
+            sentences.len() == 1 && sentences[0].contains("damaged 2 times"),
+            "{sentences:?}"
+        );
     }
 
     #[test]

@@ -13,14 +13,24 @@ const BACKLOG: i32 = 4096;
 
 /// An address that cannot be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "cannot listen on {address}: {source}; end what listens there, or give another address with --listen"
-)]
+#[error("cannot listen on {address}: {source}; {}", advice(source))]
 pub struct ListenError {
     /// Which.
     pub address: SocketAddr,
     /// Why.
     pub source: io::Error,
+}
+
+fn advice(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::AddrNotAvailable => {
+            "no interface has that address, see `ip address`: wait until one has, or give another address with --listen"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "ports below 1024 need CAP_NET_BIND_SERVICE: give another port with --listen"
+        }
+        _ => "end what listens there, or give another address with --listen",
+    }
 }
 
 /// Listens. `[::]` is every address of both families, or of IPv4 alone where there is no other.
@@ -95,6 +105,16 @@ mod tests {
         let error = listen(address, &[]).unwrap_err().to_string();
         assert!(
             error.starts_with(&format!("cannot listen on {address}: ")),
+            "{error}"
+        );
+        assert!(error.contains("end what listens there"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn an_address_that_the_host_does_not_have_is_told_from_one_in_use() {
+        let error = listen("192.0.2.1:5672".parse().unwrap(), &[]).unwrap_err();
+        assert!(
+            error.to_string().contains("no interface has that address"),
             "{error}"
         );
     }
