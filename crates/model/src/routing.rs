@@ -6,6 +6,7 @@ mod direct;
 mod fanout;
 mod hash;
 mod headers;
+mod targets;
 #[cfg(test)]
 mod tests;
 mod topic;
@@ -273,17 +274,10 @@ impl Routes {
     pub fn route<'a>(&'a self, said: &Said<'_>, found: &mut Vec<&'a Target>) {
         match self {
             Self::Direct(routes) => said.keys().for_each(|key| routes.route(key, found)),
-            Self::Fanout(routes) => routes.route(found),
+            Self::Fanout(routes) => found.extend(routes.targets()),
             Self::Topic(routes) => said.keys().for_each(|key| routes.route(key, found)),
             Self::Headers(routes) => routes.route(said, found),
             Self::One(routes) => found.extend(routes.route(said)),
         }
-    }
-}
-
-/// One of several equal targets goes.
-fn remove_one(targets: &mut Vec<Target>, target: &Target) {
-    if let Some(index) = targets.iter().position(|other| other == target) {
-        targets.swap_remove(index);
     }
 }

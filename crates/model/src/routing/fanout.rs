@@ -43,7 +43,7 @@ impl Fanout {
         }
     }
 
-    pub(super) fn route<'a>(&'a self, found: &mut Vec<&'a Target>) {
-        found.extend(&self.targets);
+    pub(super) fn targets(&self) -> &[Target] {
+        &self.targets
     }
 }

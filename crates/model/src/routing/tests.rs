@@ -242,6 +242,30 @@ fn equal_bindings_are_counted() {
 }
 
 #[test]
+fn fifty_thousand_queues_that_are_bound_alike_go_at_once() {
+    const MANY: u64 = 50_000;
+    for kind in [Kind::Direct, Kind::Fanout, Kind::Topic] {
+        let mut routes = Routes::new(&kind, &Table::new());
+        (0..MANY).for_each(|number| routes.add("k", &Table::new(), &queue(number)));
+        let started = std::time::Instant::now();
+        // As they come in a list of their names, which is not that of their age.
+        for number in (0..MANY)
+            .map(|number| number * 7919 % MANY)
+            .filter(|number| *number != 77)
+        {
+            routes.remove("k", &Table::new(), &queue(number));
+        }
+        // Some ten milliseconds with optimisation; with each looking at all others it would be thousands of times that.
+        assert!(
+            started.elapsed().as_secs() < 5,
+            "{kind:?}: {:?}",
+            started.elapsed()
+        );
+        assert_eq!(routed(&routes, "k", None), [77], "{kind:?}");
+    }
+}
+
+#[test]
 fn kinds_are_known_by_their_names() {
     for name in [
         "direct",

@@ -10,7 +10,8 @@
 
 use std::collections::HashMap;
 
-use super::{Target, remove_one};
+use super::Target;
+use super::targets::Targets;
 
 /// Targets by pattern.
 #[derive(Debug, Default)]
@@ -28,7 +29,7 @@ struct Node {
     /// This is behind a `#`.
     stays: bool,
     /// Of the patterns that end here.
-    targets: Vec<Target>,
+    targets: Targets,
 }
 
 impl Topic {
@@ -45,7 +46,7 @@ impl Topic {
                 _ => node.words.entry(word.into()).or_default(),
             };
         }
-        node.targets.push(target.clone());
+        node.targets.add(target);
     }
 
     pub(super) fn remove(&mut self, pattern: &str, target: &Target) {
@@ -81,7 +82,7 @@ impl Topic {
             next.clear();
         }
         for node in here {
-            found.extend(&node.targets);
+            found.extend(node.targets.as_slice());
         }
     }
 }
@@ -97,7 +98,7 @@ fn reach<'a>(node: &'a Node, into: &mut Vec<&'a Node>) {
 /// True: nothing is left of the node.
 fn remove(node: &mut Node, words: &[&[u8]], target: &Target) -> bool {
     match words.split_first() {
-        None => remove_one(&mut node.targets, target),
+        None => node.targets.remove(target),
         Some((&b"*", rest)) => {
             if node
                 .star
