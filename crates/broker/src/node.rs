@@ -627,8 +627,12 @@ impl Follower for Node {
             Change::QueueRemoved(id) => {
                 self.exclusive.remove(*id);
                 self.timers.forget(*id);
-                self.placement.close(*id, |queue| {
+                // What it has in memory is given up before and after whoever looks for queues would have to wait.
+                let queue = self.queue(*id);
+                if let Some(queue) = &queue {
                     queue.close(after);
+                }
+                self.placement.close(*id, |queue| {
                     self.registry
                         .retire(queue.identity().kind, queue.snapshot().traffic);
                     Churn::one(&self.registry.churn.queues_deleted);

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use warren_api::broker::{Refused, Reply, Request, Secret, refusal};
-use warren_cluster::Aftermath;
 use warren_cluster::queue::{OnlyIf, Stays};
+use warren_cluster::{Aftermath, lock};
 use warren_model::meta::{ApplyTo, Author, Command, Permissions, Policy, User};
 use warren_model::{Name, Pattern, Refusal};
 
@@ -117,7 +117,7 @@ pub(super) async fn act(node: &Arc<Node>, request: Request) -> Result<Reply, Ref
         Request::Set { setting } => settings::set(node, setting),
         Request::ImportDefinitions { definitions } => import(node, definitions).await,
         Request::ExportDefinitions { vhost } => {
-            let export = node.export_definitions(vhost.as_deref());
+            let export = lock::blocking(|| node.export_definitions(vhost.as_deref()));
             let export = export.ok_or_else(|| no_vhost(vhost.as_deref().unwrap_or_default()))?;
             Ok(Reply::Definitions {
                 definitions: export.definitions.to_string(),
