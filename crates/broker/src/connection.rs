@@ -36,6 +36,7 @@ use crate::channel::confirm::Confirms;
 use crate::channel::{Around, Channel};
 use crate::client::Client;
 use crate::firehose;
+use crate::newcomers;
 use crate::node::Node;
 use crate::output::{ALARM, ANSWERS_MAX, CLOSE, OVERDUE, REPORT, STOP, WRITTEN};
 use crate::registry::Churn;
@@ -60,7 +61,9 @@ const TURN_OCTETS: usize = 256 * 1024;
 /// Serves one client until it goes.
 pub(crate) async fn run<S: Wire>(mut stream: S, arrival: Arrival, node: Arc<Node>) {
     let (peer, timeout) = (arrival.peer, node.settings().handshake_timeout);
-    let opened = match tokio::time::timeout(timeout, handshake::open(&mut stream, &arrival, &node)).await {
+    let opening = handshake::open(&mut stream, &arrival, &node);
+    let opening = node.newcomers.in_turn(newcomers::PLAIN, opening);
+    let opened = match tokio::time::timeout(timeout, opening).await {
         Ok(Ok(opened)) => opened,
         Ok(Err(error)) => {
             Churn::one(&node.registry.churn.connections_not_opened);

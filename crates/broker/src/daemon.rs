@@ -33,6 +33,7 @@ pub use listeners::ListenError;
 
 use crate::StorageError;
 use crate::config::{self, ConfigError, Environment, Format, Machine};
+use crate::newcomers;
 use crate::plan::{Listener, LogLevel, Plan};
 use crate::tls::TlsError;
 
@@ -151,6 +152,7 @@ pub fn run(options: &Options) -> Result<(), DaemonError> {
     let runtime = Builder::new_multi_thread()
         .enable_all()
         .thread_name("broker")
+        .on_thread_park(newcomers::rest)
         .build()
         .map_err(DaemonError::system("no event loop"))?;
     let node = runtime.block_on(serve::start_and_serve(options, plan, &runtime_dir));

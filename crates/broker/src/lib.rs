@@ -29,6 +29,7 @@ mod furniture;
 mod gate;
 mod ledger;
 pub mod metrics;
+mod newcomers;
 mod node;
 mod output;
 mod overdue;

@@ -29,6 +29,7 @@ use crate::exclusive::Exclusive;
 use crate::firehose::Firehose;
 use crate::furniture::Furniture;
 use crate::gate::Gate;
+use crate::newcomers::Newcomers;
 use crate::password::Hashing;
 use crate::registry::{Churn, Registry};
 use crate::reply_to::Replies;
@@ -135,6 +136,7 @@ pub struct Node {
     /// Where it is on.
     pub(crate) firehose: Firehose,
     /// Whether clients may come in.
+    pub(crate) newcomers: Newcomers,
     pub(crate) gate: Gate,
     /// What they hear first.
     pub(crate) greeting: Greeting,
@@ -189,6 +191,7 @@ impl Node {
             alarms: Alarms::default(),
             seats: Seats::default(),
             firehose: Firehose::default(),
+            newcomers: Newcomers::default(),
             gate: Gate::default(),
             greeting: Greeting::default(),
             ending: Semaphore::new(ENDING_MAX),

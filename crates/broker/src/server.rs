@@ -17,7 +17,7 @@ use crate::arrival::Arrival;
 use crate::config::Network;
 use crate::node::Node;
 use crate::registry::Churn;
-use crate::{connection, tls};
+use crate::{connection, newcomers, tls};
 use arrivals::Arrivals;
 
 /// What a listener asks of those who come. It may change while it listens.
@@ -113,6 +113,7 @@ async fn admit(
         return connection::run(stream, arrival, node).await;
     };
     let accepted = TlsAcceptor::from(config.load_full()).accept(stream);
+    let accepted = node.newcomers.in_turn(newcomers::ENCRYPTED, accepted);
     match tokio::time::timeout(patience, accepted).await {
         Ok(Ok(stream)) => {
             arrival.tls = Some(tls::facts(stream.get_ref().1, node.settings().certificate_name));
