@@ -10,6 +10,8 @@ mod disk;
 mod group;
 #[path = "broker/hostile.rs"]
 mod hostile;
+#[path = "broker/idle.rs"]
+mod idle;
 #[path = "broker/shortage.rs"]
 mod shortage;
 

@@ -1,8 +1,8 @@
 //! Memory or disk is short: who publishes waits until it is not.
 //!
 //! ```text
-//!   every 20 to 250 ms: memory of the process ┐
-//!   every second: room on disk                ┴─▶ Alarms ── ALARM ──▶ every connection: not read once it publishes
+//!   every 20 ms to a second: memory of the process ┐
+//!   every one to five seconds: room on disk        ┴─▶ Alarms ── ALARM ──▶ every connection: not read once it publishes
 //! ```
 //!
 //! Connections that consume and acknowledge go on: what they do makes room.
@@ -25,8 +25,13 @@ use crate::output::ALARM;
 /// meanwhile is above the limit.
 const FAR: Duration = Duration::from_millis(250);
 const NEAR: Duration = Duration::from_millis(20);
-/// Between two looks at the disk.
+/// The same where more is left than can be filled in that time: a broker that does nothing need not be woken often.
+const FARTHEST: Duration = Duration::from_secs(1);
+/// Between two looks at the disk, and where much is left.
 const DISK: Duration = Duration::from_secs(1);
+const DISK_FARTHEST: Duration = Duration::from_secs(5);
+/// Octets that clients can fill in a second, on machines faster than those we have seen.
+const FASTEST: u64 = 4 << 30;
 
 /// How much memory the broker may use before publishers wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -265,10 +270,11 @@ impl Alarms {
 
 async fn watch(node: Weak<Node>) {
     let mut disk: Option<(Instant, Option<u64>, bool)> = None;
+    let mut look = DISK;
     loop {
         let Some(node) = node.upgrade() else { return };
         let (free, is_full) = match disk {
-            Some((at, free, is_full)) if at.elapsed() < DISK => (free, is_full),
+            Some((at, free, is_full)) if at.elapsed() < look => (free, is_full),
             _ => {
                 let asked = Arc::clone(&node);
                 let was_known = disk.is_none_or(|(_, free, _)| free.is_some());
@@ -290,6 +296,7 @@ async fn watch(node: Weak<Node>) {
             node.registry.tell(ALARM);
         }
         drop(node);
+        look = disk_pause(measured);
         tokio::time::sleep(pause(measured)).await;
     }
 }
@@ -309,6 +316,18 @@ fn room(node: &Node, was_known: bool) -> (Option<u64>, bool) {
 fn pause(measured: Measured) -> Duration {
     match measured.memory > measured.memory_limit / 2 {
         true => NEAR,
-        false => FAR,
+        false => filled_in(measured.memory_limit - measured.memory).clamp(FAR, FARTHEST),
     }
+}
+
+fn disk_pause(measured: Measured) -> Duration {
+    let left = measured
+        .disk
+        .unwrap_or_default()
+        .saturating_sub(measured.disk_limit);
+    filled_in(left).clamp(DISK, DISK_FARTHEST)
+}
+
+fn filled_in(octets: u64) -> Duration {
+    Duration::from_millis(octets / (FASTEST / 1000))
 }

@@ -1,6 +1,6 @@
 use warren_cluster::Member;
 
-use super::{Alarms, DiskLimit, Measured, MemoryLimit, Short};
+use super::{Alarms, DiskLimit, FAR, FARTHEST, Measured, MemoryLimit, NEAR, Short, disk_pause, pause};
 use crate::node::{Node, Settings};
 use crate::registry::State;
 use crate::testing::{Client, eventually, node};
@@ -174,4 +174,35 @@ async fn a_disk_with_too_little_room_is_an_alarm() {
         unblocked,
         Method::Connection(connection::Method::Unblocked(_))
     ));
+}
+
+#[test]
+fn the_more_is_left_the_longer_nobody_looks() {
+    const GIB: u64 = 1 << 30;
+    let memory = |memory, memory_limit| {
+        pause(Measured {
+            memory,
+            memory_limit,
+            ..Measured::default()
+        })
+        .as_millis()
+    };
+    assert_eq!(memory(3 * GIB, 5 * GIB), NEAR.as_millis());
+    assert_eq!(memory(9 * GIB, GIB), NEAR.as_millis());
+    assert_eq!(memory(0, GIB / 2), FAR.as_millis());
+    assert_eq!(memory(0, 2 * GIB), 500);
+    assert_eq!(memory(0, 100 * GIB), FARTHEST.as_millis());
+    let disk = |disk, disk_limit| {
+        disk_pause(Measured {
+            disk,
+            disk_limit,
+            ..Measured::default()
+        })
+        .as_secs()
+    };
+    assert_eq!(
+        (disk(None, 0), disk(Some(GIB), 2 * GIB), disk(Some(3 * GIB), GIB)),
+        (1, 1, 1)
+    );
+    assert_eq!((disk(Some(14 * GIB), 2 * GIB), disk(Some(1000 * GIB), 0)), (3, 5));
 }

@@ -19,10 +19,10 @@ const WARNING: Duration = Duration::from_secs(30 * 24 * 3600);
 const AGAIN: Duration = Duration::from_secs(24 * 3600);
 
 /// What was seen of the files, and when.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Watch {
     prints: Prints,
-    looked: Option<Instant>,
+    looked: Instant,
     warned: Option<Instant>,
 }
 
@@ -31,13 +31,9 @@ impl Watch {
     pub(super) fn new(plan: &Plan) -> Self {
         Self {
             prints: prints(plan),
-            looked: Some(Instant::now()),
+            looked: Instant::now(),
             warned: None,
         }
-    }
-
-    fn is_due(&self) -> bool {
-        self.looked.is_none_or(|looked| looked.elapsed() >= LOOK)
     }
 }
 
@@ -46,12 +42,17 @@ fn prints(plan: &Plan) -> Prints {
 }
 
 impl Daemon {
-    /// Looks whether files have changed. To be called every second or so; reads nothing unless they have.
+    /// When certificates are looked at next, if there are any.
+    pub(super) fn looks_at_certificates(&self) -> Option<Instant> {
+        self.plan.tls.as_ref().map(|_| self.watch.looked + LOOK)
+    }
+
+    /// Looks whether files have changed; reads nothing unless they have.
     pub(super) fn look_after_certificates(&mut self) {
-        let Some(plan) = self.plan.tls.clone().filter(|_| self.watch.is_due()) else {
+        let Some(plan) = self.plan.tls.clone() else {
             return;
         };
-        self.watch.looked = Some(Instant::now());
+        self.watch.looked = Instant::now();
         let now = prints(&self.plan);
         if now != self.watch.prints {
             self.watch.prints = now;

@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::time::{Instant, Interval};
 use warren_api::broker::SOCKET;
 use warren_cluster::{Member, RecoveryProgress};
 use warren_kit::control::ControlSocket;
@@ -28,9 +28,6 @@ use crate::node::Node;
 use crate::plan::{Listener, Plan};
 use crate::server::{self, Door};
 use crate::tls;
-
-/// How often the watchdog is fed.
-const TICK: Duration = Duration::from_secs(1);
 
 /// What the service manager grants a stop beyond that: for the log to be closed.
 const LOG_CLOSES_WITHIN: Duration = Duration::from_secs(20);
@@ -323,10 +320,12 @@ impl Daemon {
     }
 
     async fn serve(&mut self, signals: &mut Signals) -> Result<(), DaemonError> {
-        let mut tick = tokio::time::interval(TICK);
+        let watchdog = self.manager.watchdog().filter(|most| !most.is_zero());
+        let mut watchdog = watchdog.map(|most| tokio::time::interval(most / 2));
         let mut failure = self.node.failure();
         let mut wishes = self.node.gate.wishes();
         loop {
+            let look = self.looks_at_certificates();
             tokio::select! {
                 () = Signals::stop(&mut signals.terminate, &mut signals.interrupt) => return Ok(()),
                 _ = signals.hangup.recv() => self.reload(),
@@ -335,10 +334,10 @@ impl Daemon {
                     self.open_or_close(open).await;
                 }
                 failed = failed(&mut failure) => return Err(DaemonError::Disk(failed)),
-                _ = tick.tick() => {
+                () = fed(&mut watchdog) => {
                     let _ = self.manager.alive();
-                    self.look_after_certificates();
                 }
+                () = at(look) => self.look_after_certificates(),
             }
         }
     }
@@ -384,6 +383,22 @@ fn open_socket(
     let handle = socket.as_fd().try_clone_to_owned().map_err(failed)?;
     let bound = socket.local_addr().map_err(failed)?;
     Ok((socket, handle, bound))
+}
+
+/// Waits until the watchdog is to be fed, if there is one.
+async fn fed(watchdog: &mut Option<Interval>) {
+    match watchdog {
+        Some(watchdog) => drop(watchdog.tick().await),
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits until then, if it is ever.
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Waits until nothing can be written any more, and says why.
