@@ -169,6 +169,15 @@ impl Batch {
         })
     }
 
+    /// A message goes its way, as far as that is still there: it was found some time ago.
+    pub(crate) fn add_later(&mut self, client: &Client, channel: u16, mut prepared: Prepared) {
+        if prepared.way.queues.iter().any(QueueHandle::is_gone) {
+            let left = prepared.way.queues.iter().filter(|queue| !queue.is_gone());
+            prepared.way = Arc::new(Way::to(left.cloned().collect()));
+        }
+        self.add(client, channel, 0, prepared);
+    }
+
     /// A message goes its way.
     pub(crate) fn add(&mut self, client: &Client, channel: u16, confirm: u64, prepared: Prepared) {
         let Prepared {

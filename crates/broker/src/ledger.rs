@@ -59,6 +59,8 @@ pub(crate) struct Ledger {
     origins: Slab<Origin>,
     /// From where a message was fetched last.
     fetched: u32,
+    /// Whose consumer got the last one.
+    served: u32,
     /// The last tag.
     last: u64,
     /// By tag; the first is not empty, unless something is held.
@@ -121,20 +123,21 @@ impl Ledger {
     }
 
     /// A tag for a message that has to be settled.
-    pub(crate) fn deliver(&mut self, origin: u32, position: Position) -> u64 {
+    pub(crate) fn deliver(&mut self, number: u32, position: Position) -> u64 {
         self.unsettled += 1;
-        if let Some(origin) = self.origins.get_mut(origin as usize) {
+        if let Some(origin) = self.origins.get_mut(number as usize) {
             origin.unsettled += 1;
             if origin.consumer.is_some() {
                 self.held += 1;
                 self.reserved = self.reserved.saturating_sub(1);
+                self.served = number;
             }
         }
         let tag = self.next_tag();
         self.places.push_back(Place {
             tag,
             position,
-            origin,
+            origin: number,
             empty: false,
         });
         tag
@@ -277,11 +280,12 @@ impl Ledger {
         self.limit > 0 && self.held + self.reserved >= self.limit
     }
 
-    /// Promises room for a message, if there is any.
-    pub(crate) const fn reserve(&mut self) -> bool {
+    /// Promises room for a message, if there is any. Who does not settle what he gets needs none of it, and waits for it all the same,
+    /// as with RabbitMQ.
+    pub(crate) const fn reserve(&mut self, no_ack: bool) -> bool {
         let room = !self.is_full();
         match room {
-            true => self.reserved += 1,
+            true => self.reserved += !no_ack as u32,
             false => self.refused = true,
         }
         room
@@ -331,11 +335,16 @@ impl Ledger {
         self.looks.front().map(|(_, time)| *time)
     }
 
-    /// Where its consumers' messages come from, to say that there is room again.
+    /// Where its consumers' messages come from, to say that there is room again. Who got the last one comes last, and none waits for ever.
     pub(crate) fn consumers(&self) -> Vec<(QueueHandle, ConsumerId)> {
-        let open = self.origins.iter().filter(|(_, origin)| origin.open);
-        open.filter_map(|(_, origin)| Some((origin.queue.clone(), origin.consumer?)))
-            .collect()
+        let (mut all, mut before) = (Vec::new(), 0);
+        for (number, origin) in self.origins.iter().filter(|(_, origin)| origin.open) {
+            let Some(consumer) = origin.consumer else { continue };
+            all.push((origin.queue.clone(), consumer));
+            before += usize::from(number <= self.served as usize);
+        }
+        all.rotate_left(before);
+        all
     }
 }
 
@@ -494,14 +503,14 @@ mod tests {
             held: 1,
             ..Ledger::default()
         };
-        assert!(ledger.reserve(), "there is none");
+        assert!(ledger.reserve(false), "there is none");
         assert!(!ledger.unreserve());
         ledger.set_limit(2);
-        assert!(ledger.reserve());
-        assert!(!ledger.reserve());
+        assert!(ledger.reserve(false));
+        assert!(!ledger.reserve(false));
         assert!(ledger.unreserve(), "somebody was refused");
         assert!(!ledger.is_full());
-        assert!(ledger.reserve());
+        assert!(ledger.reserve(false));
         assert!(!ledger.unreserve());
     }
 }

@@ -219,14 +219,12 @@ impl Consumer {
 
 impl DeliverySink for Consumer {
     fn reserve(&self) -> bool {
-        if self.no_ack || !self.limited.load(Ordering::Relaxed) {
+        if !self.limited.load(Ordering::Relaxed) {
             return true;
         }
         let mut waiting = self.output.lock();
-        waiting
-            .ledgers
-            .get_mut(&self.channel)
-            .is_some_and(Ledger::reserve)
+        let ledger = waiting.ledgers.get_mut(&self.channel);
+        ledger.is_some_and(|ledger| ledger.reserve(self.no_ack))
     }
 
     fn release(&self) {
@@ -259,6 +257,8 @@ impl DeliverySink for Consumer {
             redelivered: delivery.redelivered,
             address: delivery.message.content.address(),
         };
+        // With the last that its channel may have it waits until all others of it were asked.
+        let last = ledger.is_full();
         let returns = Some(delivery.returns).filter(|returns| self.counts && *returns > 0);
         waiting.message(self.channel, &deliver, delivery.message, returns);
         if let Some(given) = &mut waiting.given {
@@ -270,7 +270,10 @@ impl DeliverySink for Consumer {
             });
         }
         if waiting.outbox.len() < WAITING_MAX {
-            return Room::Left;
+            return match last {
+                true => Room::Full,
+                false => Room::Left,
+            };
         }
         let id = self.id.get();
         waiting.parked.extend(id.map(|id| (self.queue.clone(), *id)));

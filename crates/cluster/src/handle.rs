@@ -43,6 +43,12 @@ impl QueueHandle {
         self.0.is_delaying() || self.0.has_priorities()
     }
 
+    /// See [`Queue::is_gone`].
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.0.is_gone()
+    }
+
     /// See [`Queue::publish`].
     pub fn publish(
         &self,

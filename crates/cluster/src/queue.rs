@@ -375,6 +375,12 @@ impl Queue {
         Ok(ready)
     }
 
+    /// Nothing comes in any more: the queue is deleted, or about to be.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.state.lock().gone
+    }
+
     /// It could not be deleted.
     pub fn stay(&self) {
         self.state.lock().gone = false;

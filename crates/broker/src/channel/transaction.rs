@@ -102,7 +102,7 @@ impl Channel {
             messages, settled, ..
         } = std::mem::take(&mut self.transaction);
         for prepared in messages {
-            around.batch.add(around.client, self.number, 0, prepared);
+            around.batch.add_later(around.client, self.number, prepared);
         }
         self.settle_held(settled, around);
         let written = around.batch.flush(around.client, around.confirms);

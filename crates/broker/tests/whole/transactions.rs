@@ -143,6 +143,12 @@ fn a_queue_may_go_before_the_commit(at: SocketAddr) {
     client.queue("tx.gone", []);
     client.select();
     client.text("tx.gone", "to nobody");
+    let mandatory = Publish {
+        routing_key: b"tx.gone",
+        mandatory: true,
+        ..Publish::default()
+    };
+    client.publish(&mandatory, &Properties::default(), b"to somebody");
     client.call(
         1,
         queue::Delete {
@@ -151,7 +157,11 @@ fn a_queue_may_go_before_the_commit(at: SocketAddr) {
         },
         queue::DeleteOk::ID,
     );
-    client.commit();
+    client.send(1, tx::Commit {});
+    let message = client.message();
+    assert_eq!(message.returned().unwrap().reply_code, 312);
+    assert_eq!(body(&message), "to somebody");
+    assert!(matches!(client.next(), Ok(Event::Method { method, .. }) if method.id() == tx::CommitOk::ID));
 }
 
 fn a_missing_exchange_is_found_at_once(at: SocketAddr) {

@@ -96,6 +96,8 @@ pub(crate) mod scenarios {
         fetching_tells_how_many_are_left,
         a_limit_is_for_each_consumer_to_come,
         a_limit_of_a_channel_is_for_all_its_consumers,
+        under_a_limit_of_a_channel_everybody_has_his_turn,
+        who_does_not_answer_waits_for_the_limit_of_his_channel,
         who_does_not_answer_has_no_limit,
         recovering_brings_all_that_is_not_settled_again,
         a_consumer_alone_is_alone,
@@ -379,6 +381,63 @@ fn a_limit_of_a_channel_is_for_all_its_consumers(at: SocketAddr) {
     assert_eq!(delivered(&mut client).0, 3);
     client.send(1, ack(2, true));
     assert_eq!(delivered(&mut client).0, 4);
+}
+
+fn under_a_limit_of_a_channel_everybody_has_his_turn(at: SocketAddr) {
+    const COUNT: u64 = 40;
+    let mut client = Client::open(at);
+    for name in ["turn.one", "turn.other"] {
+        client.declare(queue::Declare {
+            exclusive: true,
+            ..queue(name)
+        });
+    }
+    prefetch(&mut client, 1, true);
+    for (name, tag) in [("turn.one", "a"), ("turn.one", "b"), ("turn.other", "c")] {
+        client.call(1, consume(name, tag), basic::ConsumeOk::ID);
+    }
+    for _ in 0..COUNT {
+        client.publish_to("turn.one", b"x");
+        client.publish_to("turn.other", b"x");
+    }
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..COUNT {
+        let message = client.message();
+        let deliver = message.deliver().unwrap();
+        seen.insert(deliver.consumer_tag.to_vec());
+        client.send(1, ack(deliver.delivery_tag, false));
+    }
+    assert_eq!(seen.len(), 3, "{seen:?}");
+}
+
+fn who_does_not_answer_waits_for_the_limit_of_his_channel(at: SocketAddr) {
+    let mut client = with_messages(at, "limit.answered", &["a"]);
+    client.declare(queue::Declare {
+        exclusive: true,
+        ..queue("limit.not")
+    });
+    prefetch(&mut client, 1, true);
+    client.call(1, consume("limit.answered", "answers"), basic::ConsumeOk::ID);
+    assert_eq!(delivered(&mut client).0, 1);
+    let silent = basic::Consume {
+        no_ack: true,
+        ..consume("limit.not", "silent")
+    };
+    client.call(1, silent, basic::ConsumeOk::ID);
+    client.publish_to("limit.not", b"b");
+    client.publish_to("limit.not", b"c");
+    client.call(
+        1,
+        queue::Declare {
+            queue: short("limit.not"),
+            passive: true,
+            ..queue::Declare::default()
+        },
+        queue::DeclareOk::ID,
+    );
+    client.send(1, ack(1, false));
+    assert_eq!(delivered(&mut client), (2, "b".to_owned(), false));
+    assert_eq!(delivered(&mut client), (3, "c".to_owned(), false));
 }
 
 fn who_does_not_answer_has_no_limit(at: SocketAddr) {
