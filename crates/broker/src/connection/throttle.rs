@@ -1,7 +1,7 @@
 //! Why a connection is not read for a while: what its client has to wait for.
 //!
-//! - Memory or disk is short, and it publishes (`blocked`): what it wants to publish waits here. Until it publishes it is
-//!   `blocking`, and everything else goes on.
+//! - Memory or disk is short, and it publishes (`blocked`): what it wants to publish waits here, the rest of what it has begun included, which
+//!   may be much on many channels. Until it publishes it is `blocking`, and everything else goes on.
 //! - It publishes faster than the disk writes: what has to be safe, or what has to leave the memory (`flow`). Of a client who has published
 //!   nothing yet, only what may have to be safe waits.
 //! - It does not read the answers to what it asks. What asks for messages waits here when there are too many answers: a read may ask for
@@ -54,11 +54,14 @@ impl Throttle {
 }
 
 impl<S: Wire> Connection<S> {
-    /// Does this frame begin a message, while there is no room for any?
+    /// Does this frame begin a message, or go on with one, while there is no room for any?
     pub(super) fn has_to_wait(&self, chunk: &Chunk, place: Place) -> bool {
-        place.kind == FrameKind::Method
-            && self.client.node.alarms.short().any()
-            && MethodId::of(chunk.payload(place)) == Some(basic::Publish::ID)
+        let publishes = || match place.kind {
+            FrameKind::Method => MethodId::of(chunk.payload(place)) == Some(basic::Publish::ID),
+            FrameKind::Header | FrameKind::Body => true,
+            FrameKind::Heartbeat => false,
+        };
+        self.client.node.alarms.short().any() && publishes()
     }
 
     /// Nothing more is done or read from this frame on, until there is room.

@@ -3,9 +3,12 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use bytes::{Buf, Bytes};
 use warren_amqp::client::{Event, Login};
 use warren_amqp::content::Properties;
-use warren_amqp::{Method, Table, basic, connection};
+use warren_amqp::hot::Publish;
+use warren_amqp::outbox::Outbox;
+use warren_amqp::{FrameMax, Method, Table, basic, connection};
 use warren_broker::Settings;
 use warren_broker::alarms::{DiskLimit, MemoryLimit, Short};
 
@@ -71,6 +74,19 @@ impl Publisher {
     }
 }
 
+fn large() -> Bytes {
+    let publish = Publish {
+        routing_key: b"bl.queue",
+        ..Publish::default()
+    };
+    let mut frames = Outbox::new(FrameMax::DEFAULT);
+    let body = vec![b'x'; 300_000].into();
+    frames
+        .publish(1, &publish, &Properties::default(), &body)
+        .unwrap();
+    frames.copy_to_bytes(frames.remaining())
+}
+
 /// Nothing has come, and the connection is read and answered.
 fn goes_on(client: &mut Client) {
     client.call(1, basic::Qos::default(), basic::QosOk::ID);
@@ -92,7 +108,15 @@ fn who_publishes_is_told_what_is_short_and_when_it_is_not(at: SocketAddr, become
         Publisher::mute(at),
     ];
 
+    // A message of several frames, and where it is cut.
+    let mut midway = Publisher::new(at);
+    let large = large();
+    let (begun, rest) = large.split_at(200_000);
+    midway.0.send_raw(begun);
+
     becomes(MEMORY);
+    midway.0.send_raw(rest);
+    assert_eq!(midway.hears(), "low on memory");
     // Those who consume, and those who published before, hear nothing of it.
     goes_on(&mut consumer);
     assert!(consumer.get("bl.queue", true).is_some());
@@ -120,7 +144,7 @@ fn who_publishes_is_told_what_is_short_and_when_it_is_not(at: SocketAddr, become
 
     becomes(FINE);
     // Once each, whatever was short in between.
-    for publisher in [&mut first, &mut second, &mut third, &mut late] {
+    for publisher in [&mut midway, &mut first, &mut second, &mut third, &mut late] {
         assert_eq!([publisher.hears(), publisher.hears()], ["unblocked", "ack"]);
         goes_on(&mut publisher.0);
     }
