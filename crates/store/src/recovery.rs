@@ -288,9 +288,8 @@ fn verify(shared: &Shared, base: &Checkpoint, files: &Files) -> Result<(), OpenE
                 }
                 Kind::Slots => {
                     let counted = slots::read_count(&*file, base.node, segment).map_err(disk_error(&path))?;
-                    let counted =
-                        counted.ok_or_else(|| corrupt(&path, 0, "its head is not that of this segment"))?;
-                    slots::size(counted as usize)
+                    let what = "its head is not that of this segment";
+                    slots::size(counted.map_err(|error| refused(&path, error, what))? as usize)
                 }
             };
             if size < needed {
@@ -305,6 +304,18 @@ fn verify(shared: &Shared, base: &Checkpoint, files: &Files) -> Result<(), OpenE
     Ok(())
 }
 
+/// A head that is none: of a newer version, or damaged.
+fn refused(path: &std::path::Path, error: HeaderError, damage: &str) -> OpenError {
+    match error {
+        HeaderError::Version(found) => OpenError::Version {
+            path: path.to_owned(),
+            found,
+            known: VERSION,
+        },
+        HeaderError::Damaged | HeaderError::Unused => corrupt(path, 0, damage),
+    }
+}
+
 /// The head of a segment that must have one.
 fn belongs(
     path: &std::path::Path,
@@ -312,14 +323,8 @@ fn belongs(
     node: [u8; 16],
     segment: u32,
 ) -> Result<SegmentHeader, OpenError> {
-    let header = SegmentHeader::decode(head).map_err(|error| match error {
-        HeaderError::Version(found) => OpenError::Version {
-            path: path.to_owned(),
-            found,
-            known: VERSION,
-        },
-        HeaderError::Damaged | HeaderError::Unused => corrupt(path, 0, "the sum of its head does not match"),
-    })?;
+    let header = SegmentHeader::decode(head)
+        .map_err(|error| refused(path, error, "the sum of its head does not match"))?;
     if header.node != node {
         return Err(corrupt(path, 16, "it belongs to another node"));
     }
@@ -545,7 +550,8 @@ fn states(shared: &Shared, index: &Index) -> Result<Vec<StreamState>, OpenError>
         let path = shared.path(Kind::Slots, segment);
         let file = shared.disk.open(&path).map_err(disk_error(&path))?;
         let count = slots::read_count(&*file, shared.node, segment).map_err(disk_error(&path))?;
-        let count = count.unwrap_or(0);
+        let what = "its head is not that of this segment";
+        let count = count.map_err(|error| refused(&path, error, what))?;
         shared.options.recovery.add(slots::size(count as usize));
         let slots = slots::read(&*file, segment, 0, count).map_err(|why| match why {
             Ok(offset) => corrupt(&path, offset, "the sum of a page does not match"),

@@ -11,7 +11,7 @@ use std::io::{self, IoSlice};
 use std::path::{Path, PathBuf};
 
 use crate::disk::{Disk, DiskFile};
-use crate::format::{VERSION, u32_at, u64_at};
+use crate::format::{HeaderError, VERSION, u32_at, u64_at};
 use crate::index::Slot;
 
 const MAGIC: [u8; 8] = *b"WarrnSlt";
@@ -69,17 +69,24 @@ fn page_crc(segment: u32, number: usize, slots: &[u8]) -> u32 {
 }
 
 /// The head of a slot file: how many slots it has, if it belongs there.
-pub(crate) fn count(head: &[u8], node: [u8; 16], segment: u32) -> Option<u32> {
-    let fits = head.get(..8)? == MAGIC
-        && u32_at(head, 8)? <= VERSION
-        && u32_at(head, 12)? == segment
-        && head.get(16..32)? == node
-        && u32_at(head, 36)? == crc32c::crc32c(head.get(..36)?);
-    fits.then(|| u32_at(head, 32))?
+pub(crate) fn count(head: &[u8; HEADER], node: [u8; 16], segment: u32) -> Result<u32, HeaderError> {
+    let number = |at| u32_at(head, at).ok_or(HeaderError::Damaged);
+    if head[..8] != MAGIC || number(36)? != crc32c::crc32c(&head[..36]) {
+        return Err(HeaderError::Damaged);
+    }
+    match number(8)? {
+        version if version > VERSION => Err(HeaderError::Version(version)),
+        _ if number(12)? == segment && head[16..32] == node => number(32),
+        _ => Err(HeaderError::Damaged),
+    }
 }
 
 /// Reads the head.
-pub(crate) fn read_count(file: &dyn DiskFile, node: [u8; 16], segment: u32) -> io::Result<Option<u32>> {
+pub(crate) fn read_count(
+    file: &dyn DiskFile,
+    node: [u8; 16],
+    segment: u32,
+) -> io::Result<Result<u32, HeaderError>> {
     let mut head = [0; HEADER];
     file.read_at(0, &mut head)?;
     Ok(count(&head, node, segment))

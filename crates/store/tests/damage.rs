@@ -312,8 +312,14 @@ fn a_newer_format_is_refused_by_its_number() {
         let crc = crc32c::crc32c_append(crc32c::crc32c(&octets[..12]), &octets[16..48]);
         octets[12..16].copy_from_slice(&crc.to_le_bytes());
     };
+    let slots: Newer = |octets| {
+        octets[8] = 9;
+        let crc = crc32c::crc32c(&octets[..36]);
+        octets[36..40].copy_from_slice(&crc.to_le_bytes());
+    };
     for (name, newer) in [
         ("checkpoint", checkpoint),
+        ("00000001.slots", slots),
         ("node", node),
         ("00000001.segment", segment),
     ] {
@@ -329,6 +335,11 @@ fn a_newer_format_is_refused_by_its_number() {
         assert!(
             matches!(&error, OpenError::Version { found: 9, path, .. } if *path == file),
             "{error}"
+        );
+        let said = error.to_string();
+        assert!(
+            said.contains("format version 9, this program reads up to 1") && said.contains("use the program"),
+            "{said}"
         );
     }
 }
