@@ -20,7 +20,6 @@ use warren_model::meta::Access;
 use warren_model::routing::Said;
 use warren_model::{Message, Refusal, Selection};
 
-use crate::by_address::ByAddress;
 use crate::by_channel::ByChannel;
 use crate::channel::confirm::Confirms;
 use crate::channel::settle::Acks;
@@ -28,37 +27,16 @@ use crate::client::{Client, precondition};
 use crate::clock::now;
 use crate::firehose;
 use crate::properties::{check_delivery_mode, check_user_id};
+use crate::ways::{Way, Ways};
 
-/// Ways that are remembered; beyond that all are forgotten.
-const WAYS_MAX: usize = 4096;
 /// Octets of a message from which on it is as much as what it keeps in memory besides.
 const DETACHED_BELOW: usize = 32 << 10;
-
-/// Where messages of one exchange and routing key go.
-#[derive(Debug)]
-struct Way {
-    queues: Vec<QueueHandle>,
-    /// What is persistent has to be on disk in one of them.
-    durable: bool,
-    /// One of them lets messages go in another order than they came: one that stays would keep in memory what came with it.
-    mixed: bool,
-}
-
-impl Way {
-    fn to(queues: Vec<QueueHandle>) -> Self {
-        Self {
-            durable: queues.iter().any(|queue| queue.identity().durable),
-            mixed: queues.iter().any(QueueHandle::mixes),
-            queues,
-        }
-    }
-}
 
 /// What is to be done to queues.
 #[derive(Default)]
 pub(crate) struct Batch {
     /// Ways by address, of the metadata of this version.
-    ways: ByAddress<Arc<Way>>,
+    ways: Ways,
     version: u64,
     /// The firehose is on, as of that version.
     traced: bool,
@@ -393,16 +371,13 @@ impl Batch {
         {
             return Ok(Arc::clone(way));
         }
-        if let Some((last, way)) = self.ways.get_key_value(address) {
+        if let Some((last, way)) = self.ways.get(address) {
             self.last = Some((last.clone(), Arc::clone(way)));
             return Ok(Arc::clone(way));
         }
         let (way, by_key) = find(client, &[], content)?;
         let way = Arc::new(way);
         if by_key {
-            if self.ways.len() >= WAYS_MAX {
-                self.ways.clear();
-            }
             let address = Bytes::copy_from_slice(address);
             self.ways.insert(address.clone(), Arc::clone(&way));
             self.last = Some((address, Arc::clone(&way)));

@@ -46,6 +46,7 @@ mod server;
 mod testing;
 mod timers;
 mod tls;
+mod ways;
 
 use warren_cluster::clock;
 
