@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Output};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -12,6 +12,7 @@ use warren_amqp::content::{DeliveryMode, Properties};
 use warren_amqp::hot::Publish;
 use warren_amqp::{Method, basic, confirm};
 
+use super::disk::Disk;
 use super::{Broker, Client, Event, await_line};
 
 /// A broker that may open no more files than that.
@@ -27,6 +28,15 @@ fn with_files(count: u32, directory: &Path) -> Broker {
         .arg(directory.join("data"));
     command.arg("--runtime-dir").arg(directory.join("run"));
     Broker::run(&mut command)
+}
+
+/// What an operator asks of the broker with its sockets there.
+fn tool(directory: &Path, words: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_warren"));
+    command
+        .args(words)
+        .env("RUNTIME_DIRECTORY", directory.join("run"));
+    command.output().unwrap()
 }
 
 /// Publishes so many messages of a megabyte each, one after the other is safe.
@@ -69,11 +79,7 @@ fn a_crowd_that_has_all_file_descriptors_of_clients_leaves_some_to_the_log_and_t
     assert!(said.contains("raise LimitNOFILE"), "{said}");
     // Several files of the log.
     publish_large(&mut client, "kept", 60);
-    let mut status = Command::new(env!("CARGO_BIN_EXE_warren"));
-    status
-        .args(["broker", "status"])
-        .env("RUNTIME_DIRECTORY", directory.path().join("run"));
-    let answer = status.output().unwrap();
+    let answer = tool(directory.path(), &["broker", "status"]);
     assert!(answer.status.success(), "{answer:?}");
     drop(crowd);
     let later = Client::connect(broker.address, "guest", "guest", "/");
@@ -119,4 +125,37 @@ fn a_limit_on_the_size_of_files_is_named() {
     let said = String::from_utf8_lossy(&ended.stderr);
     assert_eq!(ended.status.code(), Some(1), "{said}");
     assert!(said.contains("raise LimitFSIZE"), "{said}");
+}
+
+#[test]
+fn a_disk_that_does_not_answer_is_spoken_of_until_it_does() {
+    let directory = tempfile::tempdir().unwrap();
+    let disk = Disk::new(directory.path());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_warren"));
+    command
+        .args(["broker", "--listen", "127.0.0.1:0", "--data"])
+        .arg(directory.path().join("data"));
+    command.arg("--runtime-dir").arg(directory.path().join("run"));
+    disk.put_under(&mut command);
+    let mut broker = Broker::run(&mut command);
+    let mut client = Client::connect(broker.address, "guest", "guest", "/").unwrap();
+    client.open_channel();
+    client.declare_and_publish("kept", 0);
+    client.call(confirm::Select::default());
+    disk.waits();
+    client.publish_persistent("kept");
+    await_line(&mut broker.log, "the disk does not answer");
+    let why = tool(directory.path(), &["broker", "why"]);
+    let why = String::from_utf8_lossy(&why.stdout);
+    assert!(why.contains("The disk has not answered for"), "{why}");
+    disk.works();
+    let answer = client.next().unwrap();
+    assert!(matches!(
+        answer,
+        Some(Event::Method {
+            method: Method::Basic(basic::Method::Ack(_)),
+            ..
+        })
+    ));
+    await_line(&mut broker.log, "the disk answers again");
 }

@@ -32,6 +32,8 @@ const DISK: Duration = Duration::from_secs(1);
 const DISK_FARTHEST: Duration = Duration::from_secs(5);
 /// Octets that clients can fill in a second, on machines faster than those we have seen.
 const FASTEST: u64 = 4 << 30;
+/// A disk that has not answered for so long is spoken of.
+const UNANSWERED: Duration = Duration::from_secs(5);
 
 /// How much memory the broker may use before publishers wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -171,6 +173,8 @@ pub struct Alarms {
     raised: AtomicU64,
     /// Connections that were blocked since the node started.
     pub(crate) blocked: AtomicU64,
+    /// The disk does not answer, and that was said.
+    unanswered: AtomicBool,
     runs: AtomicBool,
 }
 
@@ -200,6 +204,22 @@ impl Alarms {
             self.raised.load(Ordering::Relaxed),
             self.blocked.load(Ordering::Relaxed),
         )
+    }
+
+    /// For how long the disk has not answered, if that is long.
+    pub(crate) fn disk_unanswered(&self, node: &Node) -> Option<Duration> {
+        let unanswered = node.log.statistics()?.unanswered;
+        let unanswered = Some(unanswered).filter(|time| *time >= UNANSWERED);
+        let was_answered = !self.unanswered.swap(unanswered.is_some(), Ordering::Relaxed);
+        match (unanswered, was_answered) {
+            (Some(time), true) => tracing::error!(
+                seconds = time.as_secs(),
+                "the disk does not answer: confirms and changes wait for it; see dmesg and the storage"
+            ),
+            (None, false) => tracing::warn!("the disk answers again"),
+            _ => {}
+        }
+        unanswered
     }
 
     /// When memory became short the last time, or the disk.
@@ -269,22 +289,25 @@ impl Alarms {
 }
 
 async fn watch(node: Weak<Node>) {
-    let mut disk: Option<(Instant, Option<u64>, bool)> = None;
-    let mut look = DISK;
+    let (mut room_was, mut looked_at, mut look) = ((None, false), None::<Instant>, None);
+    let (mut every, mut asked_at) = (DISK, Instant::now());
     loop {
         let Some(node) = node.upgrade() else { return };
-        let (free, is_full) = match disk {
-            Some((at, free, is_full)) if at.elapsed() < look => (free, is_full),
-            _ => {
-                let asked = Arc::clone(&node);
-                let was_known = disk.is_none_or(|(_, free, _)| free.is_some());
-                // Disks can hang.
-                let found = tokio::task::spawn_blocking(move || room(&asked, was_known)).await;
-                let (free, is_full) = found.unwrap_or_default();
-                disk = Some((Instant::now(), free, is_full));
-                (free, is_full)
+        if asked_at.elapsed() >= DISK {
+            node.alarms.disk_unanswered(&node);
+            asked_at = Instant::now();
+        }
+        if looked_at.is_none_or(|at| at.elapsed() >= every) {
+            let (asked, was_known) = (Arc::clone(&node), looked_at.is_none() || room_was.0.is_some());
+            let looks =
+                look.get_or_insert_with(|| tokio::task::spawn_blocking(move || room(&asked, was_known)));
+            // Disks can hang; memory is looked at all the same.
+            if let Ok(found) = tokio::time::timeout(NEAR, looks).await {
+                room_was = found.unwrap_or_default();
+                (looked_at, look) = (Some(Instant::now()), None);
             }
-        };
+        }
+        let (free, is_full) = room_was;
         let (settings, total) = (node.settings(), machine::memory());
         let measured = Measured {
             memory: machine::resident(),
@@ -296,7 +319,7 @@ async fn watch(node: Weak<Node>) {
             node.registry.tell(ALARM);
         }
         drop(node);
-        look = disk_pause(measured);
+        every = disk_pause(measured);
         tokio::time::sleep(pause(measured)).await;
     }
 }

@@ -414,9 +414,9 @@ fn write(shared: &Shared, backlog: &Backlog, mut writer: Writer) {
             drop(waiting);
             let wanted = late && shared.seal_wanted.swap(false, Relaxed);
             let done = if wanted {
-                writer.seal(true)
+                shared.counters.asking(|| writer.seal(true))
             } else if late {
-                writer.sync()
+                shared.counters.asking(|| writer.sync())
             } else {
                 Ok(())
             };
@@ -443,7 +443,7 @@ fn write(shared: &Shared, backlog: &Backlog, mut writer: Writer) {
         drop(waiting);
         last = Some(Instant::now());
         wait_for_keeper(shared, backlog);
-        if let Err(error) = writer.commit(&mut batches) {
+        if let Err(error) = shared.counters.asking(|| writer.commit(&mut batches)) {
             break Err(error);
         }
         backlog.advance(writer.sequence());

@@ -1,7 +1,9 @@
 //! Counters of a log, for metrics.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 /// A picture of a log. Everything counts from the start of the process, except what says "now".
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -42,13 +44,15 @@ pub struct Statistics {
     pub waiting: u64,
     /// Now: messages are refused because the disk is full.
     pub full: bool,
+    /// Now: how long the disk has been busy with what was last asked of it; nothing if it is idle.
+    pub unanswered: Duration,
 }
 
 /// Declares the counters that threads add to.
 macro_rules! counters {
     ($($name:ident),*) => {
         #[derive(Debug, Default)]
-        pub(crate) struct Counters { $(pub(crate) $name: AtomicU64,)* pub(crate) sync_nanoseconds: AtomicU64, pub(crate) sync_longest: AtomicU64 }
+        pub(crate) struct Counters { $(pub(crate) $name: AtomicU64,)* pub(crate) sync_nanoseconds: AtomicU64, pub(crate) sync_longest: AtomicU64, asked: Mutex<Option<Instant>> }
 
         impl Counters {
             pub(crate) fn picture(&self) -> Statistics {
@@ -56,6 +60,7 @@ macro_rules! counters {
                     $($name: self.$name.load(Relaxed),)*
                     sync_time: Duration::from_nanos(self.sync_nanoseconds.load(Relaxed)),
                     sync_longest: Duration::from_nanos(self.sync_longest.load(Relaxed)),
+                    unanswered: self.asked.lock().map_or(Duration::ZERO, |asked| asked.elapsed()),
                     ..Statistics::default()
                 }
             }
@@ -81,6 +86,14 @@ counters!(
 );
 
 impl Counters {
+    /// The disk is asked for something, which may take long.
+    pub(crate) fn asking<T>(&self, ask: impl FnOnce() -> T) -> T {
+        *self.asked.lock() = Some(Instant::now());
+        let answer = ask();
+        *self.asked.lock() = None;
+        answer
+    }
+
     pub(crate) fn synced(&self, time: Duration) {
         let nanoseconds = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         self.syncs.fetch_add(1, Relaxed);

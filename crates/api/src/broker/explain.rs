@@ -51,6 +51,15 @@ pub fn explain(health: &Health) -> Vec<String> {
     ));
     sentences.extend(health.guessers.iter().map(guesser));
     sentences.extend(nearly_short(status));
+    let unanswered = Duration::from(health.disk_unanswered);
+    if !unanswered.is_zero() {
+        sentences.push(format!(
+            "The disk has not answered for {}: who publishes persistent messages gets no confirm, and what operators change waits. \
+             See dmesg, and what the storage of {} says; the broker goes on when it answers.",
+            words(unanswered),
+            status.data_directory.as_deref().unwrap_or("the data directory")
+        ));
+    }
     if health.damaged > 0 {
         sentences.push(format!(
             "What was read of the log was damaged {} times since the node started; the broker's own log says which file and which \

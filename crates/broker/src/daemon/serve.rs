@@ -110,8 +110,8 @@ struct Signals {
     hangup: Signal,
     terminate: Signal,
     interrupt: Signal,
-    /// Nobody waits for it; unheard it would end the process without a word.
-    _file_too_large: Signal,
+    /// Nobody waits for them: unheard they would end the process without a word.
+    _unheard: [Signal; 3],
 }
 
 impl Signals {
@@ -120,7 +120,12 @@ impl Signals {
             hangup: signal(SignalKind::hangup())?,
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
-            _file_too_large: signal(SignalKind::from_raw(nix::sys::signal::Signal::SIGXFSZ as i32))?,
+            _unheard: [
+                signal(SignalKind::user_defined1())?,
+                signal(SignalKind::user_defined2())?,
+                // A file would be larger than a limit of the system; who writes hears of that.
+                signal(SignalKind::from_raw(nix::sys::signal::Signal::SIGXFSZ as i32))?,
+            ],
         })
     }
 
