@@ -32,7 +32,8 @@ fn nothing_confirmed_is_lost_when_the_broker_is_killed() {
     let seed = number("SEED", 1);
     let directory = tempfile::tempdir().unwrap();
     let mut rng = StdRng::seed_from_u64(seed);
-    let (record, publishers) = (Arc::<Record>::default(), Arc::<AtomicU32>::default());
+    let record = Arc::new(Record::with_room());
+    let publishers = Arc::<AtomicU32>::default();
     let runtime = runtime(2);
     let scene = |address| Scene {
         address,
@@ -51,7 +52,8 @@ fn nothing_confirmed_is_lost_when_the_broker_is_killed() {
     runtime.block_on(check(&scene(broker.at)));
     let [published, confirmed, delivered, flushed, _] = record.sums();
     println!(
-        "published {published}, confirmed {confirmed}, delivered {delivered}, settled for sure {flushed}"
+        "published {published}, confirmed {confirmed}, delivered {delivered}, settled for sure {flushed}, compared {}",
+        record.compared()
     );
-    assert!(confirmed > 0 && delivered > 0 && flushed > 0);
+    assert!(confirmed > 0 && delivered > 0 && flushed > 0 && record.compared() > 0);
 }

@@ -4,7 +4,8 @@
 //! back, go away, purge and delete. The broker is killed at a random moment and started again, many times; at last every
 //! queue is emptied. Then: nothing that was confirmed and not settled is missing; nothing comes that was not published; each
 //! consumer sees what is new of a publisher in order; what comes twice says so; what was settled, with something confirmed
-//! after it on the same connection, does not come back; what was refused nobody ever sees.
+//! after it on the same connection, does not come back; what was refused nobody ever sees; where it is counted how often a message came
+//! back, that is not less than what was on disk of it, and not more than it can have been given out.
 //!
 //! Once with a process and SIGKILL, once with a disk that loses whatever was not synced. `SEED=` starts with another seed,
 //! `ROUNDS=` lasts longer.
@@ -95,6 +96,7 @@ async fn play(scene: &Arc<Scene>, rng: &mut StdRng, end: impl Future<Output = ()
         for _ in 0..5 {
             tasks.spawn(again(Arc::clone(scene), rng.random(), work::consume));
         }
+        tasks.spawn(again(Arc::clone(scene), rng.random(), work::keep));
         tasks.spawn(again(Arc::clone(scene), rng.random(), work::wipe));
     }
     end.await;
@@ -121,6 +123,7 @@ where
 
 /// Empties all queues, and compares.
 async fn check(scene: &Scene) {
+    scene.record.started();
     // The end may have come between a deletion and a declaration.
     work::furnish(scene.address).await.unwrap();
     for queue in QUEUES {

@@ -42,8 +42,13 @@ struct Fate {
     deliveries: u32,
     /// One of them said that nobody had seen it before.
     new: bool,
-    /// In which life of the broker it was delivered last.
+    /// In which life of the broker it was delivered last, and with which counts in that, as bits.
     life: u32,
+    counts: u64,
+    /// So often it was given out for sure, as of a life: it is on disk.
+    counted: (u32, u32),
+    /// Consumers that its queue had had when the life began in which it was published.
+    opened: u32,
     /// A consumer has said that it is done with it.
     settled: bool,
     /// A confirm of something later came on the same connection: the settling is on disk.
@@ -59,6 +64,12 @@ pub(crate) struct Record {
     life: AtomicU32,
     /// Queues that may not be there now: what is published to them may go nowhere, and be confirmed all the same.
     absent: Mutex<HashSet<&'static str>>,
+    /// Consumers that queues have had, and how many before this life.
+    opened: Mutex<HashMap<&'static str, (u32, u32)>>,
+    /// The disk has room at all times: how often messages were given out is written like everything else.
+    has_room: bool,
+    /// Messages that came after what was on disk of them in an earlier life.
+    compared: AtomicU32,
 }
 
 /// What one consumer saw last of each publisher that nobody had seen before.
@@ -66,10 +77,25 @@ pub(crate) struct Record {
 pub(crate) struct Order(HashMap<(u32, u8), u32>);
 
 impl Record {
+    /// Of brokers whose disk has room at all times.
+    pub(crate) fn with_room() -> Self {
+        Self {
+            has_room: true,
+            ..Self::default()
+        }
+    }
+
     /// The broker has been started, and all queues are going to be declared.
     pub(crate) fn started(&self) {
         self.life.fetch_add(1, Ordering::Relaxed);
         self.absent.lock().clear();
+        let mut opened = self.opened.lock();
+        opened.values_mut().for_each(|(all, before)| *before = *all);
+    }
+
+    /// A consumer comes: he may be given messages that he never reads, each once.
+    pub(crate) fn opened(&self, queue: &'static str) {
+        self.opened.lock().entry(queue).or_default().0 += 1;
     }
 
     /// A queue is going to be deleted, or has been declared again.
@@ -85,6 +111,7 @@ impl Record {
     pub(crate) fn published(&self, queue: &'static str, id: Id) {
         let fate = Fate {
             excused: self.absent.lock().contains(queue),
+            opened: self.opened.lock().get(queue).map_or(0, |(_, before)| *before),
             ..Fate::default()
         };
         let before = self.fates.lock().insert((queue, id), fate);
@@ -106,21 +133,34 @@ impl Record {
         });
     }
 
-    pub(crate) fn delivered(&self, queue: &'static str, id: Id, redelivered: bool, order: &mut Order) {
+    /// `count`: so often it came back, if its queue counts that.
+    pub(crate) fn delivered(
+        &self,
+        queue: &'static str,
+        id: Id,
+        redelivered: bool,
+        count: Option<u32>,
+        order: &mut Order,
+    ) {
+        let life = self.life.load(Ordering::Relaxed);
+        let opened = self.opened.lock().get(queue).map_or(0, |(all, _)| *all);
         let mut fates = self.fates.lock();
         let Some(fate) = fates.get_mut(&(queue, id)) else {
             panic!("{queue} delivers {id:?}, which nobody published");
         };
         assert!(!fate.refused, "{queue} delivers {id:?}, which was refused");
+        if let Some(count) = count {
+            let known = fate.count(queue, id, count, life, opened);
+            self.compared.fetch_add(known.into(), Ordering::Relaxed);
+        }
         fate.deliveries += 1;
         // Not more than once. Whoever was sent away may read it after the one who has got it since.
         assert!(
             redelivered || !fate.new,
-            "{queue} delivers {id:?} again and says that it is new: {fate:?}, now {:?}",
-            self.life
+            "{queue} delivers {id:?} again and says that it is new: {fate:?}, now {life}"
         );
         fate.new |= !redelivered;
-        fate.life = self.life.load(Ordering::Relaxed);
+        fate.life = life;
         assert!(
             !fate.flushed,
             "{queue} delivers {id:?}, which was settled: {fate:?}"
@@ -137,6 +177,14 @@ impl Record {
 
     pub(crate) fn flushed(&self, queue: &'static str, id: Id) {
         self.change(queue, id, |fate| fate.flushed = true);
+    }
+
+    /// A message was given out so often: that is on disk.
+    pub(crate) fn counted(&self, queue: &'static str, id: Id, count: u32) {
+        if self.has_room {
+            let life = self.life.load(Ordering::Relaxed);
+            self.change(queue, id, |fate| fate.counted = fate.counted.max((life, count)));
+        }
     }
 
     /// What was published to the queue until now may be missing.
@@ -167,6 +215,11 @@ impl Record {
         );
     }
 
+    /// How many messages there were of which it was known how often they had been given out.
+    pub(crate) fn compared(&self) -> u32 {
+        self.compared.load(Ordering::Relaxed)
+    }
+
     /// How many there were in all: published, confirmed, delivered, flushed, refused.
     pub(crate) fn sums(&self) -> [usize; 5] {
         let fates = self.fates.lock();
@@ -182,6 +235,33 @@ impl Record {
 
     fn change(&self, queue: &'static str, id: Id, change: impl FnOnce(&mut Fate)) {
         change(self.fates.lock().get_mut(&(queue, id)).unwrap());
+    }
+}
+
+impl Fate {
+    /// It is delivered, having come back so often. Says whether it was known how often at least.
+    fn count(&mut self, queue: &str, id: Id, count: u32, life: u32, opened: u32) -> bool {
+        if self.life != life {
+            self.counts = 0;
+        }
+        let bit = 1_u64.checked_shl(count).unwrap_or(0);
+        assert!(
+            self.counts & bit == 0,
+            "{queue} delivers {id:?} twice as the same time: {count}, {self:?}"
+        );
+        self.counts |= bit;
+        // Once by each who read it, and once by each who did not come to that.
+        let most = self.deliveries + (opened - self.opened);
+        assert!(
+            count <= most,
+            "{queue} delivers {id:?} and says {count}, not {most} at most: {self:?}"
+        );
+        let (of_life, known) = self.counted;
+        assert!(
+            of_life == life || count >= known,
+            "{queue} delivers {id:?} and says {count}, though {known} was on disk: {self:?}"
+        );
+        of_life != life && known > 0
     }
 }
 

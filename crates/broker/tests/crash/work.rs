@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use rand::prelude::*;
 use warren_amqp::client::{Confirms, Event};
+use warren_amqp::content::Message;
 use warren_amqp::{Method, Table, Value, basic, channel, queue};
 
 use crate::client::{Client, Gone, short};
@@ -20,8 +21,9 @@ const DEEP: &str = "deep";
 const PURGED: &str = "purged";
 const DELETED: &str = "deleted";
 const PRIORITIES: &str = "priorities";
+const QUORUM: &str = "quorum";
 pub(crate) const QUEUES: [&str; 8] = [
-    "classic", "quorum", PRIORITIES, "fan-a", "fan-b", PURGED, DELETED, DEEP,
+    "classic", QUORUM, PRIORITIES, "fan-a", "fan-b", PURGED, DELETED, DEEP,
 ];
 /// How many messages a publisher has out.
 const OUTSTANDING: usize = 300;
@@ -35,7 +37,7 @@ pub(crate) struct Scene {
 
 fn arguments(queue: &str) -> Table {
     match queue {
-        "quorum" => Table::new().with("x-queue-type", Value::text("quorum")),
+        QUORUM => Table::new().with("x-queue-type", Value::text("quorum")),
         PRIORITIES => Table::new().with("x-max-priority", Value::I32(3)),
         _ => Table::new(),
     }
@@ -60,7 +62,7 @@ pub(crate) async fn furnish(address: SocketAddr) -> Result<(), Gone> {
 fn target(rng: &mut StdRng) -> (&'static str, &'static str, &'static [&'static str]) {
     match rng.random_range(0..10) {
         0 | 1 => ("", "classic", &["classic"]),
-        2 => ("", "quorum", &["quorum"]),
+        2 => ("", QUORUM, &[QUORUM]),
         3 => ("", PRIORITIES, &[PRIORITIES]),
         4 | 5 => (FANOUT, "any", &["fan-a", "fan-b"]),
         6 => ("", PURGED, &[PURGED]),
@@ -142,13 +144,14 @@ pub(crate) async fn consume(scene: Arc<Scene>, mut rng: StdRng) -> Result<(), Go
     let mut has: Vec<(u64, Id)> = Vec::new();
     let mut settled: Vec<Id> = Vec::new();
     let mut marked: Option<usize> = None;
+    record.opened(queue);
     start(&mut client, queue, &mut rng).await?;
     loop {
         match client.event().await? {
             Event::Message { message, .. } => {
+                let (id, count) = (Id::of(&message.whole_body()), count(queue, &message));
                 let deliver = message.deliver().unwrap();
-                let id = Id::of(&message.whole_body());
-                record.delivered(queue, id, deliver.redelivered, &mut order);
+                record.delivered(queue, id, deliver.redelivered, count, &mut order);
                 has.push((deliver.delivery_tag, id));
             }
             Event::Method {
@@ -205,6 +208,7 @@ pub(crate) async fn consume(scene: Arc<Scene>, mut rng: StdRng) -> Result<(), Go
                 has.clear();
                 (settled, marked) = (Vec::new(), None);
                 order = Order::default();
+                record.opened(queue);
                 start(&mut client, queue, &mut rng).await?;
             }
             36 if rng.random_ratio(1, 4) => {
@@ -217,6 +221,64 @@ pub(crate) async fn consume(scene: Arc<Scene>, mut rng: StdRng) -> Result<(), Go
             _ => {}
         }
         client.send().await?;
+    }
+}
+
+/// Fetches messages where it is counted how often they were, and keeps them until the broker is gone, or gives them back.
+pub(crate) async fn keep(scene: Arc<Scene>, mut rng: StdRng) -> Result<(), Gone> {
+    let mut client = Client::open(scene.address).await?;
+    client.confirms().await?;
+    scene.record.opened(QUORUM);
+    loop {
+        let mut kept: Vec<(Id, u32)> = Vec::new();
+        for _ in 0..rng.random_range(1..20) {
+            let get = basic::Get {
+                queue: short(QUORUM),
+                ..basic::Get::default()
+            };
+            let Some(message) = client.get(get).await? else {
+                break;
+            };
+            let (id, count) = (Id::of(&message.whole_body()), count(QUORUM, &message));
+            let redelivered = message.get_ok().unwrap().redelivered;
+            let order = &mut Order::default();
+            scene.record.delivered(QUORUM, id, redelivered, count, order);
+            kept.extend(count.map(|count| (id, count)));
+        }
+        client.publish("", MARKS, None, bytes::Bytes::from_static(b"mark"));
+        loop {
+            let Event::Method { method, .. } = client.event().await? else {
+                continue;
+            };
+            match method {
+                Method::Basic(basic::Method::Ack(_)) => {
+                    for (id, count) in kept {
+                        scene.record.counted(QUORUM, id, count + 1);
+                    }
+                    break;
+                }
+                Method::Basic(basic::Method::Nack(_)) => break,
+                _ => {}
+            }
+        }
+        match rng.random_range(0..4) {
+            0 => client.nack(0, true, true),
+            1 => return client.close().await,
+            // Nothing comes but the end.
+            2 => drop(client.event().await?),
+            _ => {}
+        }
+    }
+}
+
+/// How often a message came back, of a queue that counts.
+fn count(queue: &str, message: &Message) -> Option<u32> {
+    let headers = message.header().properties().headers;
+    match headers.unwrap_or_default().get("x-delivery-count") {
+        Some(Value::I64(count)) => Some(u32::try_from(*count).unwrap()),
+        // It is new, or its queue does not count.
+        None => (queue == QUORUM).then_some(0),
+        other => panic!("{queue} says {other:?}"),
     }
 }
 
@@ -287,7 +349,7 @@ pub(crate) async fn drain(scene: &Scene, queue: &'static str) -> Result<Vec<Id>,
     let Method::Queue(queue::Method::DeclareOk(declared)) = client.call(declare).await? else {
         return Err(Gone);
     };
-    let count = declared.message_count as usize;
+    let all = declared.message_count as usize;
     client
         .call(basic::Qos {
             prefetch_count: 1000,
@@ -298,14 +360,16 @@ pub(crate) async fn drain(scene: &Scene, queue: &'static str) -> Result<Vec<Id>,
         queue: short(queue),
         ..basic::Consume::default()
     };
+    scene.record.opened(queue);
     client.call(consume).await?;
-    while drained.len() < count {
+    while drained.len() < all {
         let Event::Message { message, .. } = client.event().await? else {
             return Err(Gone);
         };
         let deliver = message.deliver().unwrap();
-        let id = Id::of(&message.whole_body());
-        scene.record.delivered(queue, id, deliver.redelivered, &mut order);
+        let (id, count) = (Id::of(&message.whole_body()), count(queue, &message));
+        let redelivered = deliver.redelivered;
+        scene.record.delivered(queue, id, redelivered, count, &mut order);
         drained.push(id);
         scene.record.settled(queue, id);
         client.ack(deliver.delivery_tag, false);
