@@ -73,10 +73,21 @@ impl Client {
         self.call(number, channel::Open::default(), channel::OpenOk::ID)
     }
 
-    pub(crate) fn declare(&mut self, name: &str, durable: bool) -> io::Result<()> {
+    /// A durable queue.
+    pub(crate) fn declare(&mut self, name: &str) -> io::Result<()> {
+        self.declare_with(name, Table::new())
+    }
+
+    /// A quorum queue.
+    pub(crate) fn declare_quorum(&mut self, name: &str) -> io::Result<()> {
+        self.declare_with(name, Table::new().with("x-queue-type", Value::text("quorum")))
+    }
+
+    fn declare_with(&mut self, name: &str, arguments: Table) -> io::Result<()> {
         let declare = queue::Declare {
             queue: short(name)?,
-            durable,
+            durable: true,
+            arguments,
             ..queue::Declare::default()
         };
         self.call(CHANNEL, declare, queue::DeclareOk::ID)

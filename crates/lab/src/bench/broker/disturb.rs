@@ -69,11 +69,11 @@ enum Prepared {
 fn prepare(disturbance: Disturbance, address: SocketAddr) -> io::Result<Prepared> {
     let mut client = Client::with_channel(address, PATIENCE)?;
     let mut bind = |count: usize| {
-        client.declare(NAME, true)?;
+        client.declare(NAME)?;
         client.exchange(NAME, "topic")?;
         (0..count).try_for_each(|number| client.bind_later(NAME, NAME, &format!("site.n{number}.*")))?;
         // Its answer comes when all of them are there.
-        client.declare(NAME, true)
+        client.declare(NAME)
     };
     match disturbance {
         Disturbance::Queue(count) => bind(count).map(|()| Prepared::Queue(client)),

@@ -54,6 +54,8 @@ pub(crate) struct Plan {
     pub(crate) publishers: usize,
     pub(crate) consumers: usize,
     pub(crate) queues: usize,
+    /// They are quorum queues.
+    pub(crate) quorum: bool,
     pub(crate) route: Route,
     pub(crate) size: usize,
     pub(crate) persistent: bool,
@@ -73,6 +75,7 @@ impl Plan {
             publishers: 1,
             consumers: 1,
             queues: 1,
+            quorum: false,
             route: Route::Default,
             size,
             persistent: false,
@@ -250,7 +253,10 @@ fn declare(plan: &Plan, address: SocketAddr, name: &str) -> io::Result<(String, 
     let mut client = Client::with_channel(address, PATIENCE)?;
     let queues: Vec<String> = (0..plan.queues).map(|number| queue(name, number)).collect();
     for queue in &queues {
-        client.declare(queue, true)?;
+        match plan.quorum {
+            true => client.declare_quorum(queue)?,
+            false => client.declare(queue)?,
+        }
     }
     let answer = match plan.route {
         Route::Default => (String::new(), queues),

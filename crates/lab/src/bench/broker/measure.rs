@@ -238,7 +238,7 @@ fn queues(unit: &Unit, time: bool) -> io::Result<Sample> {
     std::thread::sleep(SETTLE);
     let (start, before) = (Instant::now(), cpu::resident_of_unit(unit.id()));
     for number in 0..QUEUES {
-        client.declare(&format!("lab.durable.{number}"), true)?;
+        client.declare(&format!("lab.durable.{number}"))?;
     }
     let took = start.elapsed();
     if !time {
@@ -262,7 +262,7 @@ fn declare_many(unit: &Unit, count: usize) -> io::Result<()> {
         let mut client = Client::with_channel(address, PATIENCE)?;
         (first..count)
             .step_by(DECLARERS)
-            .try_for_each(|number| client.declare(&format!("lab.many.{number}"), true))?;
+            .try_for_each(|number| client.declare(&format!("lab.many.{number}")))?;
         client.close()
     };
     std::thread::scope(|scope| {
