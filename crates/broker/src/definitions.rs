@@ -1,9 +1,11 @@
 //! Definitions into a node and out of it: for command lines, and for `load_definitions` at the start.
 
 use warren_model::definitions::{self, Definitions, Export, InvalidDefinitions};
+use warren_model::meta::Command;
 use warren_model::{Name, Refusal};
 
 use crate::node::Node;
+use crate::password;
 
 /// What became of definitions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,6 +48,19 @@ impl Node {
         let mut imported = Imported::default();
         let mut last = None;
         for (object, command) in definitions.commands {
+            if let Command::PutUser {
+                password: Some(kept), ..
+            } = &command
+                && !kept.hash.is_empty()
+                && !password::is_whole(kept)
+            {
+                let reason = format!(
+                    "no password matches his password_hash as {}: set it anew",
+                    kept.algorithm
+                );
+                tracing::warn!(%object, reason, "definition lets nobody log in");
+                imported.refused.push(format!("{object}: {reason}"));
+            }
             match self.change(command) {
                 Ok((_, ticket)) => {
                     imported.done += 1;
@@ -99,6 +114,26 @@ mod tests {
         let imported = node.import_definitions(&file.to_string(), None).unwrap();
         assert_eq!((imported.done, imported.refused), (2, vec![]));
         node.read(|meta| assert_eq!(meta.vhost("v").unwrap().without_delaying_queue().count(), 0));
+    }
+
+    #[test]
+    fn a_hash_that_no_password_matches_is_named() {
+        let node = Node::new("rabbit@test".to_owned(), Settings::default());
+        let (whole, cut) = (
+            "kI3GCqW5JLMJa4iX1lo7X4D6XbYqlLgxIs30+P6tENUV2POR",
+            "kI3GCqW5JLMJa4iX1lo7X4D6XbYqlLgx",
+        );
+        for (hash, is_named) in [(whole, false), ("", false), (cut, true), ("!!!", true)] {
+            let file = serde_json::json!({"users": [{"name": "eve", "password_hash": hash, "hashing_algorithm": "rabbit_password_hashing_sha256", "tags": ""}]});
+            let imported = node.import_definitions(&file.to_string(), None).unwrap();
+            assert_eq!(imported.done, 1, "he is there");
+            assert_eq!(
+                imported.refused.len(),
+                usize::from(is_named),
+                "{:?}",
+                imported.refused
+            );
+        }
     }
 
     #[test]

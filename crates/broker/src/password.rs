@@ -62,6 +62,21 @@ pub(crate) fn is_slow(kept: &PasswordHash) -> bool {
     kept.algorithm == ARGON2ID
 }
 
+/// Can it be any password at all? What it was made of may have been cut off, or was never a hash.
+#[must_use]
+pub(crate) fn is_whole(kept: &PasswordHash) -> bool {
+    let octets = match kept.algorithm.as_str() {
+        SHA256 => SALT + 32,
+        SHA512 => SALT + 64,
+        MD5 => SALT + 16,
+        ARGON2ID => LONG_SALT + SLOW,
+        _ => return false,
+    };
+    STANDARD
+        .decode(&kept.hash)
+        .is_ok_and(|found| found.len() == octets)
+}
+
 /// Is it this password? An empty one never is.
 #[must_use]
 pub(crate) fn verify(kept: &PasswordHash, password: &[u8]) -> bool {
