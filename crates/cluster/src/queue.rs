@@ -270,6 +270,8 @@ impl Queue {
                 state.traffic.redelivered += u64::from(entry.redelivered);
                 let counts = self.counts(state.machine.limits());
                 self.taken(entry, no_ack, counts, after);
+                // What has expired behind it does not count as left.
+                state.machine.expire(now, &mut state.removed);
             }
         }
         let left = state.machine.counts().ready;

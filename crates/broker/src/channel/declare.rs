@@ -27,7 +27,14 @@ impl Channel {
                     self.find_exchange(&name, around)?;
                     return self.answer_unless(declare.no_wait, around, exchange::DeclareOk {});
                 }
-                let kind = Kind::parse(&declare.exchange_type.to_text(), &declare.arguments)?;
+                let kind = declare.exchange_type.to_text();
+                let kind = match Kind::parse(&kind, &declare.arguments) {
+                    // What is there already is compared; arguments of its type are read when it is new.
+                    Err(refusal) if self.find_exchange(&name, around).is_ok() => {
+                        Kind::parse(&kind, &Table::new()).map_err(|_| refusal)
+                    }
+                    kind => kind,
+                }?;
                 if name.is_empty() {
                     return Err(Refusal::default_exchange());
                 }

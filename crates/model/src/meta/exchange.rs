@@ -97,7 +97,7 @@ impl Exchange {
             ))
         };
         if self.kind.name() != other.kind.name() {
-            return differ("type", other.kind.name(), self.kind.name());
+            return differ("type", &atom(other.kind.name()), &atom(self.kind.name()));
         }
         for (argument, current, received) in [
             ("durable", self.durable, other.durable),
@@ -122,5 +122,13 @@ impl Exchange {
     #[must_use]
     pub fn bindings(&self) -> usize {
         self.bindings.len()
+    }
+}
+
+/// As Erlang says names that are not plain words.
+fn atom(name: &str) -> String {
+    match name.contains('-') {
+        true => format!("'{name}'"),
+        false => name.to_owned(),
     }
 }

@@ -9,6 +9,7 @@ use warren_amqp::{Table, Value, basic, channel, queue};
 
 use crate::client::{Client, queue, short};
 use crate::replies::words;
+use crate::words::living;
 
 /// An exclusive queue with these messages, on a client's channel 1.
 fn with_messages(at: SocketAddr, name: &str, bodies: &[&str]) -> Client {
@@ -94,6 +95,7 @@ pub(crate) mod scenarios {
         tags_are_those_of_their_channel,
         a_tag_of_what_needs_no_answer_cannot_be_answered,
         fetching_tells_how_many_are_left,
+        what_has_expired_is_not_left,
         a_limit_is_for_each_consumer_to_come,
         a_limit_of_a_channel_is_for_all_its_consumers,
         under_a_limit_of_a_channel_everybody_has_his_turn,
@@ -343,6 +345,17 @@ fn fetching_tells_how_many_are_left(at: SocketAddr) {
         assert_eq!(message.get_ok().unwrap().message_count, left);
     }
     assert!(client.get("fetch", true).is_none());
+}
+
+fn what_has_expired_is_not_left(at: SocketAddr) {
+    let mut client = with_messages(at, "left", &["a"]);
+    client.select_confirms();
+    client.put("left", &living("0"), "b");
+    client.put("left", &living("0"), "c");
+    client.hear(2);
+    assert_eq!(client.count("left"), 3, "they are not at the front");
+    let message = client.get("left", true).unwrap();
+    assert_eq!(message.get_ok().unwrap().message_count, 0);
 }
 
 fn a_limit_is_for_each_consumer_to_come(at: SocketAddr) {

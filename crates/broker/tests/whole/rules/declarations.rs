@@ -17,6 +17,7 @@ pub(crate) mod scenarios {
         every_argument_that_counts_is_compared,
         a_classic_queue_may_say_so_or_not,
         an_exchange_is_named_by_a_text,
+        an_exchange_that_is_there_is_compared_and_nothing_else,
         of_several_wrong_arguments_the_same_one_is_named,
         a_queue_that_is_there_is_compared_and_nothing_else,
         what_is_ones_own_is_durable_or_not_all_the_same,
@@ -259,6 +260,37 @@ fn an_exchange_is_named_by_a_text(at: SocketAddr) {
         );
         assert_eq!(words(client.end(1).as_ref()), format!("channel {why} (40,10)"));
     }
+}
+
+fn an_exchange_that_is_there_is_compared_and_nothing_else(at: SocketAddr) {
+    let mut client = Client::open(at);
+    let there = |kind| exchange::Declare {
+        exchange_type: short(kind),
+        ..exchange("there")
+    };
+    client.call(1, there("x-consistent-hash"), exchange::DeclareOk::ID);
+    let wrong = Table::new()
+        .with("hash-header", Value::text("h"))
+        .with("hash-property", Value::text("message_id"));
+    let again = exchange::Declare {
+        arguments: wrong.clone(),
+        ..there("x-consistent-hash")
+    };
+    client.call(1, again, exchange::DeclareOk::ID);
+    client.delete_exchange("there");
+    client.call(1, there("x-random"), exchange::DeclareOk::ID);
+    let other = exchange::Declare {
+        arguments: wrong,
+        ..there("x-consistent-hash")
+    };
+    client.send(1, other);
+    assert_eq!(
+        words(client.end(1).as_ref()),
+        "channel 406 \"PRECONDITION_FAILED - inequivalent arg 'type' for exchange 'there' in vhost '/': received \
+         ''x-consistent-hash'' but current is ''x-random''\" (40,10)"
+    );
+    client.open_channel(1);
+    client.delete_exchange("there");
 }
 
 /// RabbitMQ has them.
