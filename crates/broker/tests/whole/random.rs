@@ -73,9 +73,9 @@ fn rabbitmq_and_we_say_the_same_whatever_clients_do() {
     let mut different = 0;
     for seed in first..first + number("HISTORIES").unwrap_or(HISTORIES) {
         let history = history(seed);
-        if both.lasting_difference(&history).is_some() {
+        if let Some(difference) = both.lasting_difference(&history) {
             different += 1;
-            println!("SEED={seed}\n{}", shortest::shortest(both, history));
+            println!("SEED={seed}\n{}", shortest::shortest(both, history, difference));
         }
     }
     assert_eq!(different, 0, "histories led to something else than with RabbitMQ");

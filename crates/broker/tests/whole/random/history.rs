@@ -19,6 +19,8 @@ pub(crate) const CONNECTIONS: usize = 3;
 pub(crate) const CHANNELS: [u16; 2] = [1, 2];
 pub(crate) const QUEUES: [&str; 4] = ["q0", "q1", "q2", "q3"];
 pub(crate) const EXCHANGES: [&str; 4] = ["x0", "x1", "x2", "x3"];
+/// An exchange of its own sort.
+pub(crate) const HASHES: &str = "hashes";
 /// Nothing of this name is ever declared.
 const MISSING: &str = "missing";
 const KEYS: [&str; 8] = ["k", "a", "a.b", "a.b.c", "a.*", "#.c", "#", ""];
@@ -91,7 +93,8 @@ impl Dice {
         let sort = self.0.random_range(0..if number < 6 { 30 } else { 100 });
         Action::Method(match sort {
             0..12 => self.declare_queue(few).into(),
-            12..19 => self.declare_exchange().into(),
+            12..18 => self.declare_exchange().into(),
+            18 => self.hash(few),
             19..30 => self.bind(few),
             30..33 => self.unbind(few),
             33..56 => return Action::Publish(Box::new(self.publish(number, few))),
@@ -133,14 +136,27 @@ impl Dice {
 
     fn declare_queue(&mut self, few: usize) -> queue::Declare {
         let queue = self.queue(few);
+        if self.once_in(20) {
+            return queue::Declare {
+                queue,
+                exclusive: self.once_in(3),
+                auto_delete: self.once_in(3),
+                arguments: values::of_a_quorum_queue(self),
+                ..queue::Declare::default()
+            };
+        }
         queue::Declare {
             passive: queue == short(MISSING) || self.once_in(12),
-            queue,
             durable: self.once_in(4),
             exclusive: self.once_in(6),
             auto_delete: self.once_in(6),
             no_wait: self.once_in(15),
-            arguments: values::of_a_queue(self),
+            // RabbitMQ crashes when it makes up a name for one of a type that cannot be.
+            arguments: match queue == short("") {
+                true => Table::new(),
+                false => values::of_a_queue(self),
+            },
+            queue,
             ..queue::Declare::default()
         }
     }
@@ -158,6 +174,29 @@ impl Dice {
             arguments: values::of_an_exchange(self),
             ..exchange::Declare::default()
         }
+    }
+
+    /// Something about an exchange to which nobody publishes: what it chooses is its own affair.
+    fn hash(&mut self, few: usize) -> Method {
+        if self.once_in(2) {
+            return Method::from(exchange::Declare {
+                exchange: short(HASHES),
+                exchange_type: short(self.one(&[
+                    "x-consistent-hash",
+                    "x-random",
+                    "x-modulus-hash",
+                    "nonsense",
+                ])),
+                arguments: values::of_a_hash(self),
+                ..exchange::Declare::default()
+            });
+        }
+        Method::from(queue::Bind {
+            queue: self.queue(few),
+            exchange: short(HASHES),
+            routing_key: short(self.one(&["1", "2", "0", "-1", "", "x", "1.5", " 1"])),
+            ..queue::Bind::default()
+        })
     }
 
     fn bind(&mut self, few: usize) -> Method {

@@ -7,10 +7,7 @@ use super::history::Step;
 use super::{Both, Difference};
 
 /// What is left, and what each said in its last step.
-pub(crate) fn shortest(both: Both, mut history: Vec<Step>) -> String {
-    let Some(mut difference) = both.lasting_difference(&history) else {
-        return "not always so".to_owned();
-    };
+pub(crate) fn shortest(both: Both, mut history: Vec<Step>, mut difference: Difference) -> String {
     history.truncate(difference.step + 1);
     let mut length = history.len().div_ceil(2);
     loop {

@@ -11,7 +11,7 @@ use warren_amqp::outbox::Outbox;
 use warren_amqp::{FrameMax, Method, access, basic, channel, confirm, connection, hot, queue};
 
 use super::heard::{self, Heard, words};
-use super::history::{Action, CHANNELS, CONNECTIONS, EXCHANGES, Publish, QUEUES, Step, UNKNOWN};
+use super::history::{Action, CHANNELS, CONNECTIONS, EXCHANGES, HASHES, Publish, QUEUES, Step, UNKNOWN};
 use crate::client::{Client, Ended, queue, short};
 
 /// On this channel and the next ones a connection asks for queues.
@@ -371,7 +371,7 @@ impl Stage {
         for name in self.made.iter().map(String::as_str).chain(QUEUES) {
             client.delete(name);
         }
-        for name in EXCHANGES {
+        for name in EXCHANGES.into_iter().chain([HASHES]) {
             client.delete_exchange(name);
         }
     }

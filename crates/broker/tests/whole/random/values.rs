@@ -3,6 +3,7 @@
 use rand::RngExt as _;
 use warren_amqp::content::Properties;
 use warren_amqp::{Table, Value};
+use warren_model::arguments::integer;
 
 use super::history::{Dice, EXCHANGES, QUEUES, some_of};
 use crate::client::short;
@@ -31,7 +32,8 @@ fn odd() -> Vec<Value> {
         Value::I32(-1),
         Value::U32(7),
         Value::I64(5),
-        Value::I64L(1 << 40),
+        // Not the same with another letter: RabbitMQ does not keep that when it takes BCC out.
+        Value::I64(1 << 40),
         Value::F32(1.5),
         Value::F64(2.0),
         Value::Decimal { scale: 2, value: 314 },
@@ -45,6 +47,26 @@ fn odd() -> Vec<Value> {
     ]
 }
 
+/// Arguments of a quorum queue that is declared so that it cannot be. Not x-delivery-limit, of which RabbitMQ takes anything.
+pub(crate) fn of_a_quorum_queue(dice: &mut Dice) -> Table {
+    let names = [
+        "x-quorum-initial-group-size",
+        "x-dead-letter-strategy",
+        "x-max-in-memory-length",
+        "x-max-in-memory-bytes",
+        "x-queue-leader-locator",
+        "x-max-priority",
+        "x-queue-mode",
+        "x-queue-version",
+        "x-overflow",
+        "x-max-age",
+    ];
+    let count = dice.0.random_range(0..4);
+    let mut arguments = some_of(dice, count, &names.map(|name| (name, odd())));
+    arguments.push(short("x-queue-type"), Value::text("quorum"));
+    arguments
+}
+
 /// How many arguments there are: often none.
 fn few(dice: &mut Dice) -> usize {
     dice.one(&[0, 0, 0, 1, 1, 2, 3])
@@ -56,8 +78,6 @@ pub(crate) fn of_a_queue(dice: &mut Dice) -> Table {
         // Not x-delivery-limit, which we have for all queues, nor x-queue-master-locator: a strategy that it does not
         // know crashes RabbitMQ.
         let names = [
-            "x-message-ttl",
-            "x-expires",
             "x-max-length",
             "x-max-length-bytes",
             "x-overflow",
@@ -75,7 +95,13 @@ pub(crate) fn of_a_queue(dice: &mut Dice) -> Table {
             "x-ha-policy",
             "x-unknown",
         ];
-        return some_of(dice, count.max(1), &names.map(|name| (name, odd())));
+        let mut wrong: Vec<_> = names.map(|name| (name, odd())).into();
+        // A time of a few milliseconds has come, or has not.
+        let is_no_time = |value: &Value| !integer(value).is_some_and(|number| (1..1000).contains(&number));
+        for name in ["x-message-ttl", "x-expires"] {
+            wrong.push((name, odd().into_iter().filter(is_no_time).collect()));
+        }
+        return some_of(dice, count.max(1), &wrong);
     }
     some_of(
         dice,
@@ -120,6 +146,17 @@ pub(crate) fn of_an_exchange(dice: &mut Dice) -> Table {
             "alternate-exchange",
             all_of(["x0", "x1", "x2", "amq.fanout", "missing"]),
         )],
+    )
+}
+
+pub(crate) fn of_a_hash(dice: &mut Dice) -> Table {
+    let count = dice.one(&[0, 1, 1, 2]);
+    let properties = all_of(["message_id", "correlation_id", "timestamp", "user_id", ""]);
+    // No numbers: RabbitMQ crashes.
+    some_of(
+        dice,
+        count,
+        &[("hash-header", all_of(["h", ""])), ("hash-property", properties)],
     )
 }
 
