@@ -1,18 +1,11 @@
 //! `warren broker` as a process: it starts with nothing written, and ends in order.
 
-#[path = "broker/calls.rs"]
 mod calls;
-#[path = "broker/ctl.rs"]
 mod ctl;
-#[path = "broker/disk.rs"]
 mod disk;
-#[path = "broker/group.rs"]
 mod group;
-#[path = "broker/hostile.rs"]
 mod hostile;
-#[path = "broker/idle.rs"]
 mod idle;
-#[path = "broker/shortage.rs"]
 mod shortage;
 
 use std::io::{BufRead, BufReader, Read, Write};
