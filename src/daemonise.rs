@@ -188,7 +188,7 @@ mod tests {
             .status()
             .is_err()
         {
-            eprintln!("skipped: nc is not installed");
+            crate::skip::skip("nc is not installed");
             return;
         }
         let arguments = ["-c".into(), ready.into()];

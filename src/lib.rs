@@ -32,3 +32,6 @@ mod words;
 
 #[cfg(test)]
 mod namespace;
+#[cfg(test)]
+#[path = "../tests/skip.rs"]
+mod skip;

@@ -6,4 +6,5 @@ mod configuration;
 mod guides;
 mod pages;
 mod scripts;
+mod skip;
 mod units;

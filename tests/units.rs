@@ -15,7 +15,7 @@ fn run(program: &str, arguments: &[&str]) -> Option<String> {
     let output = match Command::new(program).args(arguments).output() {
         Ok(output) => output,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            eprintln!("skipped: {program} is not installed");
+            crate::skip::skip(&format!("{program} is not installed"));
             return None;
         }
         Err(error) => panic!("{program}: {error}"),

@@ -12,6 +12,8 @@ mod reload;
 mod run;
 mod scale;
 mod service;
+#[path = "../../tests/skip.rs"]
+mod skip;
 mod statics;
 mod tracking;
 mod upgrade;

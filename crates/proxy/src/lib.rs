@@ -30,6 +30,9 @@ pub mod resolve;
 pub mod runtime;
 pub mod server_state;
 mod session;
+#[cfg(test)]
+#[path = "../../../tests/skip.rs"]
+mod skip;
 pub mod stats;
 pub mod tls;
 pub mod worker;

@@ -56,7 +56,7 @@ impl<'host> Manager<'host> {
             .into_iter()
             .find(|path| path.is_file())
         else {
-            eprintln!("skipped: systemd is not installed");
+            crate::skip::skip("systemd is not installed");
             return None;
         };
         let log = host.directory().join("unit.log");
@@ -88,7 +88,7 @@ impl<'host> Manager<'host> {
         let Some(id) = id else {
             let status = process.wait(PATIENCE);
             assert_eq!(status.code(), Some(IMPOSSIBLE), "{status}: {}", process.log());
-            eprintln!("skipped: {}", process.log());
+            crate::skip::skip(&process.log());
             return None;
         };
         let manager = Self {

@@ -26,6 +26,8 @@ mod replies;
 mod reply_to;
 mod restarts;
 mod rules;
+#[path = "../../../../tests/skip.rs"]
+mod skip;
 mod transactions;
 mod unwritten;
 mod words;

@@ -44,7 +44,9 @@ impl RabbitMq {
             .args(["--pid", "--mount-proc", "--fork", "true"])
             .status();
         if !Path::new(PROGRAM).exists() || !can.is_ok_and(|status| status.success()) {
-            eprintln!("RabbitMQ is not installed here, or cannot be started: it is not asked");
+            crate::skip::skip(
+                "rabbitmq-server is not installed, or no process can have a namespace of its own",
+            );
             return None;
         }
         let directory = tempfile::tempdir().unwrap();

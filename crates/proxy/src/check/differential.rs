@@ -228,7 +228,7 @@ fn about(name: &str, lines: &[String]) -> Vec<String> {
 #[tokio::test]
 async fn haproxy_and_ours_say_the_same_of_the_same_servers() {
     if !Path::new(HAPROXY).exists() {
-        eprintln!("skipped: haproxy is not installed");
+        crate::skip::skip("haproxy is not installed");
         return;
     }
     const SCRIPT: &str = "PPFPFFPFFFPFPPPFJFFPPP";

@@ -44,7 +44,7 @@ impl Drop for Broker {
 impl Broker {
     pub(crate) fn start() -> Option<Self> {
         if !Path::new(SERVER).exists() {
-            eprintln!("skipped: rabbitmq-server is not installed");
+            crate::skip::skip("rabbitmq-server is not installed");
             return None;
         }
         // A port that was free may be somebody else's by the time that the broker wants it.
