@@ -29,13 +29,11 @@ use warren_model::meta::PasswordHash;
 
 use crate::arrival::Arrival;
 use crate::node::Node;
-use crate::password::{self, hash_with};
+use crate::password::{self, SLOW_MAX, hash_with};
 pub use credentials::Mechanism;
 pub(crate) use credentials::mechanisms;
 use throttle::Throttle;
 
-/// Slow hashes at once: each takes a core and 19 MiB.
-const SLOW_MAX: usize = 2;
 /// Users whose credentials are remembered; beyond that all are forgotten.
 const KNOWN_MAX: usize = 65_536;
 

@@ -5,10 +5,11 @@
 //!   argon2id                    base64( salt, 16 octets | Argon2id, 19 MiB, two passes )
 //! ```
 
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use md5::Md5;
+use parking_lot::Mutex;
 use sha2::{Digest, Sha256, Sha512};
 use subtle::ConstantTimeEq as _;
 use warren_model::meta::PasswordHash;
@@ -19,10 +20,15 @@ const SALT: usize = 4;
 const LONG_SALT: usize = 16;
 /// Octets of a slow hash.
 const SLOW: usize = 32;
+/// Slow hashes at once: each takes a core and 19 MiB.
+pub(crate) const SLOW_MAX: usize = 2;
 const MD5: &str = PasswordHash::MD5;
 const SHA256: &str = PasswordHash::SHA256;
 const SHA512: &str = PasswordHash::SHA512;
 const ARGON2ID: &str = PasswordHash::ARGON2ID;
+
+/// What slow hashes are made in, used again: each would be on another thread, and the memory of each of those would stay.
+static MEMORY: Mutex<Vec<Vec<Block>>> = Mutex::new(Vec::new());
 
 /// How new passwords are kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -106,8 +112,16 @@ pub(crate) fn verify(kept: &PasswordHash, password: &[u8]) -> bool {
 
 fn slow(salt: &[u8; LONG_SALT], password: &[u8]) -> Option<[u8; SLOW]> {
     let mut hash = [0; SLOW];
-    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::default());
-    argon2.hash_password_into(password, salt, &mut hash).ok()?;
+    let params = Params::default();
+    let memory = MEMORY.lock().pop();
+    let mut memory = memory.unwrap_or_else(|| vec![Block::default(); params.block_count()]);
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+    let done = argon2.hash_password_into_with_memory(password, salt, &mut hash, &mut memory);
+    let mut kept = MEMORY.lock();
+    if kept.len() < SLOW_MAX {
+        kept.push(memory);
+    }
+    done.ok()?;
     Some(hash)
 }
 
