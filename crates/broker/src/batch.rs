@@ -29,6 +29,10 @@ use crate::firehose;
 use crate::properties::{check_delivery_mode, check_user_id};
 use crate::ways::{Way, Ways};
 
+/// Places in queues that messages get at once: of one that goes to many queues a few are much work.
+const PLACES_MAX: usize = 1024;
+/// What it is to look something up or to change it, in such places.
+pub(crate) const LOOK_UP: usize = 256;
 /// Octets of a message from which on it is as much as what it keeps in memory besides.
 const DETACHED_BELOW: usize = 32 << 10;
 
@@ -61,6 +65,8 @@ pub(crate) struct Batch {
     behind: Option<ConfirmTicket>,
     /// These have to have less in memory before more is read.
     crowded: Vec<Arc<Queue>>,
+    /// What was done since this was looked at beyond passing on a message or settling one, in places in queues.
+    pub(crate) work: usize,
 }
 
 /// What became of messages that did not get to where they should.
@@ -125,7 +131,10 @@ impl Batch {
         let mandatory = content.is_mandatory();
         let selection = Selection::of(content.header());
         let way = match &selection {
-            Ok(Some(selection)) => Arc::new(find(client, &selection.keys(), &content)?.0),
+            Ok(Some(selection)) => {
+                self.work += LOOK_UP;
+                Arc::new(find(client, &selection.keys(), &content)?.0)
+            }
             Ok(None) | Err(_) => self.way(client, &content)?,
         };
         if let Some(user) = content.header().user_id() {
@@ -186,6 +195,7 @@ impl Batch {
             }
             return;
         }
+        let queues = way.queues.len();
         if !self
             .way
             .as_ref()
@@ -195,6 +205,10 @@ impl Batch {
             self.way = Some(way);
         }
         self.messages.push((number, message));
+        if queues > 1 && self.messages.len() * queues >= PLACES_MAX {
+            self.flush_messages(client);
+            self.work += PLACES_MAX;
+        }
     }
 
     /// Does all of it, and says what became of messages to channels that want to know. Gives the ticket of what has to be
@@ -375,6 +389,7 @@ impl Batch {
             self.last = Some((last.clone(), Arc::clone(way)));
             return Ok(Arc::clone(way));
         }
+        self.work += LOOK_UP;
         let (way, by_key) = find(client, &[], content)?;
         let way = Arc::new(way);
         if by_key {

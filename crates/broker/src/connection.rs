@@ -11,6 +11,7 @@ mod large;
 #[cfg(test)]
 mod tests;
 mod throttle;
+mod turn;
 mod wire;
 
 use std::future::poll_fn;
@@ -18,7 +19,6 @@ use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use tokio::io::ReadBuf;
@@ -44,6 +44,7 @@ use crate::seats::Seat;
 pub(crate) use greeting::Greeting;
 use large::Large;
 use throttle::Throttle;
+use turn::Turn;
 pub(crate) use wire::Wire;
 
 /// Octets taken from the socket at once.
@@ -52,11 +53,6 @@ const READ: usize = 64 * 1024;
 const SLICES: usize = 64;
 /// Memory that an idle connection keeps for what it sends.
 const KEPT: usize = 4096;
-/// How long a client who sends without end is served before others have their turn.
-const TURN: Duration = Duration::from_millis(1);
-/// Octets that are read from him in that time at most: whoever gets the messages sends them on while the processor still has
-/// them at hand.
-const TURN_OCTETS: usize = 256 * 1024;
 
 /// Serves one client until it goes.
 pub(crate) async fn run<S: Wire>(mut stream: S, arrival: Arrival, node: Arc<Node>) {
@@ -99,6 +95,8 @@ enum Event {
     Read(usize),
     /// The client has read answers, and may ask for more.
     Heard,
+    /// What was read is not done yet, and others have not had their turn.
+    More,
     /// The client sends no more.
     End,
     /// Others have something to say.
@@ -128,8 +126,8 @@ struct Connection<S> {
     /// When something was last read, and whether anything was written since the last tick.
     heard: Instant,
     wrote: bool,
-    /// Since when it has been served without a pause, if it has, and octets read since.
-    turn: Option<(Instant, usize)>,
+    /// What it has been served without a pause, if it has.
+    turn: Option<Turn>,
     /// The broker stops: the client hears what became of its messages, and is not listened to any more.
     leaving: bool,
     /// The client was told that the connection closes, and has until then to answer; or has closed it, and to take what is left for it.
@@ -188,15 +186,19 @@ impl<S: Wire> Connection<S> {
             match self.next().await? {
                 Event::Read(count) => {
                     self.heard = Instant::now();
+                    let turn = self.turn.get_or_insert_with(|| Turn::begin(self.heard));
+                    let is_over = turn.is_over_with(count, self.heard);
                     self.process();
-                    let (since, octets) = self.turn.get_or_insert((self.heard, 0));
-                    *octets += count;
-                    if *octets >= TURN_OCTETS || self.heard.duration_since(*since) > TURN {
-                        self.turn = None;
-                        tokio::task::yield_now().await;
+                    if is_over {
+                        self.let_others().await;
                     }
                 }
                 Event::Heard => {
+                    self.heard = Instant::now();
+                    self.process();
+                }
+                Event::More => {
+                    self.let_others().await;
                     self.heard = Instant::now();
                     self.process();
                 }
@@ -265,13 +267,16 @@ impl<S: Wire> Connection<S> {
             }
         } else if self.may_ask() {
             return Poll::Ready(Ok(Event::Heard));
-        } else if self.may_read()
-            && let Poll::Ready(count) = self.read(cx)?
-        {
-            return Poll::Ready(Ok(match count {
-                0 => Event::End,
-                count => Event::Read(count),
-            }));
+        } else if self.may_read() {
+            if self.throttle.is_paused() {
+                return Poll::Ready(Ok(Event::More));
+            }
+            if let Poll::Ready(count) = self.read(cx)? {
+                return Poll::Ready(Ok(match count {
+                    0 => Event::End,
+                    count => Event::Read(count),
+                }));
+            }
         }
         match self.poll_tick(cx) {
             true => Poll::Ready(Ok(Event::Tick)),

@@ -1,5 +1,6 @@
 //! What frames say, carried out in the order in which they come: those of the connection itself, and those of its channels.
 
+use tokio::time::Instant;
 use warren_amqp::content::Accepted;
 use warren_amqp::frame::{Chunk, FrameError, FrameKind, Place, unexpected};
 use warren_amqp::hot::Hot;
@@ -8,7 +9,8 @@ use warren_amqp::{Exception, Method, MethodId, ReplyCode, basic, channel, connec
 use warren_model::Refusal;
 
 use super::throttle::Waits;
-use super::{Connection, Wire};
+use super::{Connection, Turn, Wire};
+use crate::batch::LOOK_UP;
 use crate::channel::settle::How;
 use crate::channel::{Around, Channel, unimplemented};
 use crate::client::exception;
@@ -16,13 +18,14 @@ use crate::client::exception;
 impl<S: Wire> Connection<S> {
     /// Does what the frames say that have been read.
     pub(super) fn process(&mut self) {
+        self.turn.get_or_insert_with(|| Turn::begin(Instant::now()));
         loop {
             if let Some((chunk, place)) = self.throttle.take_held()
                 && let Err(exception) = self.frames(chunk, Some(place))
             {
                 self.close(&exception);
             }
-            if self.throttle.is_blocked() || self.done {
+            if self.throttle.holds() || self.done {
                 break;
             }
             match self.chunk() {
@@ -80,6 +83,12 @@ impl<S: Wire> Connection<S> {
                 _ => self.channel_frame(&mut chunk, place)?,
             }
             if self.done {
+                break;
+            }
+            if self.turn_is_over()
+                && let Some(next) = chunk.next()
+            {
+                self.throttle.pause(chunk, next);
                 break;
             }
         }
@@ -182,6 +191,7 @@ impl<S: Wire> Connection<S> {
     fn channel_method(&mut self, chunk: &Chunk, place: Place) -> Result<(), Exception> {
         let method = chunk.method(place).map_err(|error| error.exception())?;
         let (number, id) = (place.channel, method.id());
+        self.batch.work += LOOK_UP;
         match method {
             Method::Channel(channel::Method::Close(_)) => {
                 self.end_channel(number);
@@ -231,6 +241,7 @@ impl<S: Wire> Connection<S> {
             ));
         }
         let method = chunk.method(place).map_err(|error| error.exception())?;
+        self.batch.work += LOOK_UP;
         match method {
             Method::Channel(channel::Method::Open(_))
                 // Channels are counted; which numbers they have is the client's business.

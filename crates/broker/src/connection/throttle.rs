@@ -6,6 +6,7 @@
 //!   nothing yet, only what may have to be safe waits.
 //! - It does not read the answers to what it asks. What asks for messages waits here when there are too many answers: a read may ask for
 //!   thousands of them.
+//! - It has had its turn, and others have not (`turn`).
 //!
 //! Nobody who cannot be heard is missed.
 
@@ -41,11 +42,27 @@ pub(super) enum Waits {
     Log,
     /// That the client reads.
     Client,
+    /// That others have had their turn.
+    Turn,
 }
 
 impl Throttle {
     pub(super) const fn is_blocked(&self) -> bool {
+        self.holds() && !matches!(self.waits, Waits::Turn)
+    }
+
+    pub(super) const fn is_paused(&self) -> bool {
+        self.holds() && matches!(self.waits, Waits::Turn)
+    }
+
+    pub(super) const fn holds(&self) -> bool {
         self.held.is_some()
+    }
+
+    /// Nothing more is done from this frame on, until others have had their turn.
+    pub(super) fn pause(&mut self, chunk: Chunk, place: Place) {
+        self.held = Some((chunk, place));
+        self.waits = Waits::Turn;
     }
 
     pub(super) const fn take_held(&mut self) -> Option<(Chunk, Place)> {
