@@ -1,5 +1,6 @@
 //! `warren broker` as a process: it starts with nothing written, and ends in order.
 
+mod bystander;
 mod calls;
 mod ctl;
 mod disk;

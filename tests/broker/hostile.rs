@@ -1,198 +1,35 @@
 //! Clients out to do harm, as many and as loud as one machine can have, and a bystander who publishes meanwhile: he waits for
-//! his confirms as long as in a quiet time before, the broker needs no more memory than each attack is allowed, and when it
-//! is over nobody is left.
-//!
-//! Times are compared with those of the same run only, and generously: what is looked for is a broker that stands still, not
-//! one that has less of the machine for a while.
+//! his confirms as long as in a quiet time, the broker needs no more memory than each attack is allowed, and when it is over nobody is
+//! left.
 
 mod octets;
 
 use std::fs;
-use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::resource::{Resource, getrlimit};
 use socket2::{Domain, Socket, Type};
-use warren_amqp::content::Properties;
-use warren_amqp::hot::Publish;
-use warren_amqp::{Method, ShortString, basic, channel, confirm, queue};
 
-use super::{Broker, Client, Event};
+use super::bystander::{Attacker, Field, Limit, PATIENCE};
 
-/// Much longer than anything takes that is waited for here.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// Round trips that are measured at least, and before an attack.
-const TRIPS: usize = 400;
-/// The longest quiet time.
-const QUIET_MAX: Duration = Duration::from_secs(5);
-/// So many times as long as in a quiet time may a message wait for its confirm in the middle, and the slowest.
-const MEDIAN: u32 = 10;
-const WORST: u32 = 50;
-/// What the slowest in a quiet time is of the middle, at least: none may happen to be slow on a machine that does nothing else.
-const USUAL: u32 = 100;
-/// Whoever else uses this machine may spoil a measurement, but not all of them.
-const ATTEMPTS: usize = 3;
-
-/// How long confirms took.
-#[derive(Clone, Copy, Debug)]
-struct Waits {
-    median: Duration,
-    worst: Duration,
-}
-
-impl Waits {
-    fn of(mut all: Vec<Duration>) -> Self {
-        all.sort_unstable();
-        Self {
-            median: all[all.len() / 2],
-            worst: all[all.len() - 1],
-        }
-    }
-}
-
-/// How far an attack is, and whether it may end.
-#[derive(Debug, Default)]
-struct Stage {
-    /// It cannot become worse.
-    full: AtomicBool,
-    /// What the bystander notices of it was measured.
-    measured: AtomicBool,
-}
-
-/// A broker, and one client who minds his own business.
-struct Field {
-    broker: Broker,
-    bystander: Client,
-    at: SocketAddr,
-}
-
-impl Field {
-    fn new(toml: &str) -> (tempfile::TempDir, Self) {
-        // Both ends of ten thousand connections; the broker inherits it.
-        let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
-        setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
-        let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("warren.toml");
-        fs::write(&file, toml).unwrap();
-        let broker = Broker::start(directory.path(), &["--config", file.to_str().unwrap()]);
-        // Nobody reads what it says about each of them, and it must not wait for that.
-        let mut log = fs::File::from(broker.log.get_ref().as_fd().try_clone_to_owned().unwrap());
-        thread::spawn(move || io::copy(&mut log, &mut io::sink()));
-        let at = broker.address;
-        let mut bystander = Client::connect(at, "guest", "guest", "/").unwrap();
-        let own = queue::Declare {
-            queue: ShortString::from_static("own"),
-            exclusive: true,
-            ..queue::Declare::default()
-        };
-        let consume = basic::Consume {
-            queue: ShortString::from_static("own"),
-            no_ack: true,
-            ..basic::Consume::default()
-        };
-        let hello: [Method; 4] = [
-            channel::Open::default().into(),
-            confirm::Select::default().into(),
-            own.into(),
-            consume.into(),
-        ];
-        for method in hello {
-            bystander.connection.outbox().method(1, method).unwrap();
-            bystander.next().unwrap();
-        }
-        let field = Self {
-            broker,
-            bystander,
-            at,
-        };
-        (directory, field)
-    }
-
-    /// Publishes, and waits for the message and its confirm: some times at least, and until that is enough.
-    fn publish(&mut self, waits: &mut Vec<Duration>, enough: impl Fn() -> bool) {
-        let publish = Publish {
-            routing_key: b"own",
-            ..Publish::default()
-        };
-        let least = waits.len() + TRIPS;
-        while waits.len() < least || !enough() {
-            let started = Instant::now();
-            let outbox = self.bystander.connection.outbox();
-            outbox
-                .publish(1, &publish, &Properties::default(), &"hello".into())
-                .unwrap();
-            let (one, two) = (self.bystander.next().unwrap(), self.bystander.next().unwrap());
-            let is_message = |event: &Option<Event>| matches!(event, Some(Event::Message { .. }));
-            assert!(is_message(&one) != is_message(&two), "{one:?}, {two:?}");
-            waits.push(started.elapsed());
-        }
-    }
-
-    /// Is attacked while the bystander publishes, and judged by what he notices when all is quiet, for about as long. `memory`:
-    /// octets that the attack may cost while it lasts.
-    fn endures(&mut self, name: &str, memory: u64, attack: impl Fn(SocketAddr, &Stage) + Sync) {
-        for attempt in 1..=ATTEMPTS {
-            let (mut quiet, mut noticed) = (Vec::new(), Vec::new());
-            let began = Instant::now();
-            let (before, files) = (self.status("VmRSS:"), self.files());
-            // From here on the most is counted anew.
-            fs::write(format!("/proc/{}/clear_refs", self.broker.process.id()), "5").unwrap();
-            let (stage, at) = (Stage::default(), self.at);
-            thread::scope(|scope| {
-                let attacker = scope.spawn(|| attack(at, &stage));
-                let over = || attacker.is_finished();
-                self.publish(&mut noticed, || stage.full.load(Ordering::Relaxed) || over());
-                self.publish(&mut noticed, || true);
-                stage.measured.store(true, Ordering::Relaxed);
-                self.publish(&mut noticed, over);
-                attacker.join().expect("the attack goes as it should");
-            });
-            let cost = self.status("VmHWM:").saturating_sub(before);
-            let (lasted, left) = (began.elapsed().min(QUIET_MAX), Instant::now());
-            self.await_files(files);
-            self.publish(&mut quiet, || left.elapsed() >= lasted);
-            let (quiet, noticed) = (Waits::of(quiet), Waits::of(noticed));
-            println!("{name}: {noticed:?} instead of {quiet:?}, {} KiB", cost >> 10);
-            assert!(cost <= memory, "{name}: {cost} octets of memory");
-            if noticed.median <= quiet.median * MEDIAN
-                && noticed.worst <= quiet.worst.max(quiet.median * USUAL) * WORST
-            {
-                return;
-            }
-            assert!(attempt < ATTEMPTS, "{name}: {noticed:?} instead of {quiet:?}");
-        }
-    }
-
-    /// A figure of the broker's, in octets.
-    fn status(&self, key: &str) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.broker.process.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix(key)).unwrap();
-        1024 * line.split_whitespace().next().unwrap().parse::<u64>().unwrap()
-    }
-
-    /// Files that the broker has open, sockets included.
-    fn files(&self) -> usize {
-        let files = fs::read_dir(format!("/proc/{}/fd", self.broker.process.id()));
-        files.unwrap().count()
-    }
-
-    /// The broker has let go of all who came later.
-    fn await_files(&self, files: usize) {
-        let deadline = Instant::now() + PATIENCE;
-        while self.files() > files {
-            assert!(Instant::now() < deadline, "{} of {files} files", self.files());
-            thread::sleep(Duration::from_millis(20));
-        }
-    }
-}
+/// Attackers at the same time: more than the broker has threads.
+const ATTACKERS: usize = 3;
 
 /// A connection that takes little from who does not read it.
 fn connect(at: SocketAddr) -> TcpStream {
+    connect_from(Ipv4Addr::LOCALHOST, at)
+}
+
+/// The same from another address of this host.
+fn connect_from(from: Ipv4Addr, at: SocketAddr) -> TcpStream {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    if from != Ipv4Addr::LOCALHOST {
+        socket.bind(&SocketAddr::from((from, 0)).into()).unwrap();
+    }
     socket.set_recv_buffer_size(4096).unwrap();
     socket.connect(&at.into()).unwrap();
     let stream = TcpStream::from(socket);
@@ -201,8 +38,7 @@ fn connect(at: SocketAddr) -> TcpStream {
 }
 
 /// What the broker says to these octets until it hangs up.
-fn answers(at: SocketAddr, octets: &[u8]) -> Vec<u8> {
-    let mut stream = connect(at);
+fn answers(mut stream: TcpStream, octets: &[u8]) -> Vec<u8> {
     // It may have heard enough before the end.
     let _ = stream.write_all(octets);
     let _ = stream.shutdown(Shutdown::Write);
@@ -214,22 +50,164 @@ fn answers(at: SocketAddr, octets: &[u8]) -> Vec<u8> {
     }
 }
 
-/// Says each of these on a connection of its own, again and again. Every one has to lead to its text, or to nothing but an end.
-fn again_and_again(at: SocketAddr, stage: &Stage, rounds: usize, said: &[octets::Said]) {
-    stage.full.store(true, Ordering::Relaxed);
-    let mut round = 0;
-    while round < rounds || !stage.measured.load(Ordering::Relaxed) {
-        for (name, octets, expected) in said {
-            let heard = answers(at, octets);
+/// Each of them says these one after another, each on a connection of its own. Every one has to lead to its text, or to nothing but an
+/// end.
+fn one_after_another(at: SocketAddr, said: &[octets::Said]) -> Vec<Attacker<'_>> {
+    let attacker = |number: usize| {
+        let mut turn = number * said.len() / ATTACKERS;
+        Box::new(move || {
+            let (name, octets, expected) = &said[turn % said.len()];
+            turn += 1;
+            let heard = answers(connect(at), octets);
             let heard = String::from_utf8_lossy(&heard);
             let expected = expected.unwrap_or_default();
             assert!(
                 heard.contains(expected),
                 "{name}: {expected:?} is not in {heard:?}"
             );
-        }
-        round += 1;
+        }) as Attacker<'_>
+    };
+    (0..ATTACKERS).map(attacker).collect()
+}
+
+/// Each of them has one connection, and says all of it on it, again and again as soon as the broker has done it.
+fn on_and_on(at: SocketAddr, before: &[u8], said: &[u8]) -> Vec<Attacker<'static>> {
+    let attacker = |_| {
+        let mut stream = connect(at);
+        stream
+            .write_all(&[&octets::open(), before, &octets::are_you_there()].concat())
+            .unwrap();
+        octets::await_yes(&mut stream);
+        let said = [said, &octets::are_you_there()].concat();
+        Box::new(move || {
+            stream.write_all(&said).unwrap();
+            octets::await_yes(&mut stream);
+        }) as Attacker<'static>
+    };
+    (0..ATTACKERS).map(attacker).collect()
+}
+
+#[test]
+fn frames_that_lie_cost_nothing_but_their_connection() {
+    let (_directory, mut field) = Field::new("[broker]\n");
+    let said = octets::frames();
+    field.endures(
+        "frames",
+        32 << 20,
+        Limit::INTACT,
+        one_after_another(field.at, &said),
+    );
+}
+
+#[test]
+fn tables_that_are_deep_or_lie_cost_nothing_but_their_connection() {
+    let (_directory, mut field) = Field::new("[broker]\n");
+    let said = octets::tables();
+    field.endures(
+        "tables",
+        32 << 20,
+        Limit::INTACT,
+        one_after_another(field.at, &said),
+    );
+}
+
+#[test]
+fn channels_that_are_not_there_cost_nothing_but_their_connection() {
+    let (_directory, mut field) = Field::new("[broker]\n");
+    let said = octets::channels();
+    field.endures(
+        "channels",
+        32 << 20,
+        Limit::INTACT,
+        one_after_another(field.at, &said),
+    );
+}
+
+#[test]
+fn whoever_says_much_on_one_connection_has_no_more_than_his_turn() {
+    let (_directory, mut field) = Field::new("[broker]\n");
+    for (name, before, said) in octets::floods() {
+        let attackers = on_and_on(field.at, &before, &said);
+        field.endures(name, 64 << 20, Limit::after_turns(ATTACKERS as u64), attackers);
     }
+}
+
+#[test]
+fn messages_for_many_queues_are_put_there_a_few_at_a_time() {
+    let (_directory, mut field) = Field::new("[broker]\n");
+    let (before, said) = octets::fan();
+    // What becomes of messages that have no room any more is done by other threads, which share the core with him.
+    let limit = Limit::in_crowd_of(4 * ATTACKERS as u64);
+    let attackers = on_and_on(field.at, &before, &said);
+    field.endures("messages for many queues", 32 << 20, limit, attackers);
+}
+
+#[test]
+fn octets_that_come_one_by_one_cost_others_nothing() {
+    /// Connections of each attacker. Half of them are open when it begins.
+    const EACH: usize = 100;
+    /// How long an octet is waited for.
+    const PAUSE: Duration = Duration::from_millis(2);
+    let (_directory, mut field) = Field::new("[broker]\n");
+    let (hello, message) = (octets::open(), octets::lost_message());
+    let attacker = |_| {
+        let begin = |number: usize| {
+            let mut stream = connect(field.at);
+            if number.is_multiple_of(2) {
+                stream.write_all(&hello).unwrap();
+            }
+            let said = match number.is_multiple_of(2) {
+                true => &message,
+                false => &hello,
+            };
+            (stream, said.iter().chain(message.iter().cycle()))
+        };
+        let mut all: Vec<_> = (0..EACH).map(begin).collect();
+        Box::new(move || {
+            for (stream, said) in &mut all {
+                stream.write_all(&[*said.next().unwrap()]).unwrap();
+            }
+            thread::sleep(PAUSE);
+        }) as Attacker<'_>
+    };
+    let attackers = (0..ATTACKERS).map(attacker).collect();
+    field.endures("octet by octet", 32 << 20, Limit::INTACT, attackers);
+}
+
+#[test]
+fn whoever_tries_passwords_costs_others_nothing() {
+    for hashing in ["sha256", "argon2id"] {
+        let (_directory, mut field) = Field::new(&format!("[broker]\npassword_hashing = \"{hashing}\"\n"));
+        let (said, attempts) = (octets::wrong_password(), &AtomicU32::new(0));
+        let attacker = |_| {
+            let (at, said) = (field.at, &said);
+            Box::new(move || {
+                // Who failed from one address waits longer each time.
+                let address = Ipv4Addr::from_bits(0x7f01_0000 + attempts.fetch_add(1, Ordering::Relaxed));
+                let heard = answers(connect_from(address, at), said);
+                let heard = String::from_utf8_lossy(&heard);
+                assert!(heard.contains("ACCESS_REFUSED"), "{heard:?}");
+            }) as Attacker<'_>
+        };
+        let attackers = (0..ATTACKERS).map(attacker).collect();
+        field.endures(hashing, 256 << 20, Limit::INTACT, attackers);
+    }
+}
+
+#[test]
+fn handshakes_that_lead_nowhere_cost_nothing_but_their_connection() {
+    let proxy = Ipv4Addr::new(127, 0, 0, 2);
+    let (_directory, mut field) = Field::new("[broker]\nproxies = [\"127.0.0.2\"]\n");
+    let said = octets::introductions();
+    let attacker = |number: usize| {
+        let (mut turn, said, at) = (number, &said, field.at);
+        Box::new(move || {
+            answers(connect_from(proxy, at), &said[turn % said.len()]);
+            turn += 1;
+        }) as Attacker<'_>
+    };
+    let attackers = (0..ATTACKERS).map(attacker).collect();
+    field.endures("introductions", 32 << 20, Limit::INTACT, attackers);
 }
 
 #[test]
@@ -247,8 +225,8 @@ fn ten_thousand_half_open_connections_are_borne_and_let_go() {
     let (_directory, mut field) = Field::new("[broker]\nhandshake_timeout = \"20s\"\n");
     let process = field.broker.process.id();
     let open = move || fs::read_dir(format!("/proc/{process}/fd")).unwrap().count() as u64;
-    let said = octets::half_a_hello();
-    field.endures("half open", count * EACH, |at, stage| {
+    let (at, said) = (field.at, octets::half_a_hello());
+    let come = || {
         let mut streams = Vec::new();
         for number in 0..count {
             let mut stream = connect(at);
@@ -261,45 +239,22 @@ fn ten_thousand_half_open_connections_are_borne_and_let_go() {
             assert!(Instant::now() < deadline, "{} of {count} were let in", open());
             thread::sleep(Duration::from_millis(10));
         }
-        stage.full.store(true, Ordering::Relaxed);
-        while !stage.measured.load(Ordering::Relaxed) {
-            thread::sleep(Duration::from_millis(5));
+        streams
+    };
+    let stay = |streams: &mut Vec<TcpStream>| {
+        // An octet now and then is no hello either.
+        for stream in streams.iter_mut().step_by(said.len()) {
+            let _ = stream.write(b"A");
         }
-        for mut stream in streams {
-            let mut heard = Vec::new();
-            // Cut off, however that looks.
-            if let Err(error) = stream.read_to_end(&mut heard) {
-                assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}");
-            }
+    };
+    let streams = field.bears("half open", count * EACH, 1, come, stay);
+    for mut stream in streams {
+        let mut heard = Vec::new();
+        // Cut off, however that looks.
+        if let Err(error) = stream.read_to_end(&mut heard) {
+            assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}");
         }
-    });
-}
-
-#[test]
-fn frames_that_lie_cost_nothing_but_their_connection() {
-    let (_directory, mut field) = Field::new("[broker]\n");
-    let said = octets::frames();
-    field.endures("frames", 32 << 20, |at, stage| {
-        again_and_again(at, stage, 30, &said)
-    });
-}
-
-#[test]
-fn tables_that_are_deep_or_lie_cost_nothing_but_their_connection() {
-    let (_directory, mut field) = Field::new("[broker]\n");
-    let said = octets::tables();
-    field.endures("tables", 32 << 20, |at, stage| {
-        again_and_again(at, stage, 15, &said)
-    });
-}
-
-#[test]
-fn channels_that_are_not_there_cost_nothing_but_their_connection() {
-    let (_directory, mut field) = Field::new("[broker]\n");
-    let said = octets::channels();
-    field.endures("channels", 32 << 20, |at, stage| {
-        again_and_again(at, stage, 50, &said)
-    });
+    }
 }
 
 #[test]
@@ -309,7 +264,8 @@ fn who_never_reads_is_not_heard_any_more() {
     const EACH: u64 = 9 << 20;
     let (_directory, mut field) = Field::new("[broker]\n");
     let lost = octets::lost_message().repeat(100);
-    field.endures("never reading", COUNT * EACH, |at, stage| {
+    let at = field.at;
+    let come = || {
         let deaf = (0..COUNT).map(|_| {
             let mut stream = connect(at);
             stream.write_all(&octets::open()).unwrap();
@@ -320,7 +276,6 @@ fn who_never_reads_is_not_heard_any_more() {
             stream
         });
         let deaf: Vec<TcpStream> = deaf.collect();
-        stage.full.store(true, Ordering::Relaxed);
         // Round and round, until a second brings no more than what the kernel still finds room for.
         let (mut places, mut marked, mut since) = (vec![0; deaf.len()], 0, Instant::now());
         while since.elapsed() < Duration::from_secs(1) {
@@ -335,10 +290,9 @@ fn who_never_reads_is_not_heard_any_more() {
                 (marked, since) = (all, Instant::now());
             }
         }
-        while !stage.measured.load(Ordering::Relaxed) {
-            thread::sleep(Duration::from_millis(5));
-        }
-    });
+        deaf
+    };
+    field.bears("never reading", COUNT * EACH, COUNT, come, |_| ());
 }
 
 #[test]
@@ -348,20 +302,17 @@ fn five_thousand_connections_that_come_and_end_at_once_hold_up_nobody() {
     const EACH: u64 = 32 * 1024;
     let (_directory, mut field) = Field::new("[broker]\n");
     let said = octets::queue_of_his_own();
-    field.endures("ending", COUNT * EACH, |at, stage| {
+    let at = field.at;
+    let come = || {
         let mut streams = Vec::new();
         for _ in 0..COUNT {
             let mut stream = connect(at);
             stream.write_all(&said).unwrap();
             streams.push(stream);
         }
-        for stream in &mut streams {
-            octets::await_consume_ok(stream);
-        }
-        stage.full.store(true, Ordering::Relaxed);
-        drop(streams);
-        while !stage.measured.load(Ordering::Relaxed) {
-            thread::sleep(Duration::from_millis(5));
-        }
-    });
+        streams.iter_mut().for_each(octets::await_consume_ok);
+        streams
+    };
+    let streams = field.bears("five thousand", COUNT * EACH, 20, come, |_| ());
+    field.is_left("five thousand", streams);
 }

@@ -8,7 +8,7 @@ use warren_amqp::client::Login;
 use warren_amqp::content::Properties;
 use warren_amqp::hot::Publish;
 use warren_amqp::outbox::Outbox;
-use warren_amqp::{FrameMax, Method, basic, channel, queue};
+use warren_amqp::{FrameMax, Method, ShortString, Table, Value, basic, channel, exchange, queue};
 
 /// Name, octets, and a word of the broker's answer, if there has to be one.
 pub(super) type Said = (&'static str, Vec<u8>, Option<&'static str>);
@@ -51,6 +51,12 @@ fn login() -> [Method; 3] {
     let mut login = Login::plain("guest", "guest", "/", "hostile").unwrap();
     login.wanted.heartbeat = 0;
     login.methods()
+}
+
+/// A hello that is refused.
+pub(super) fn wrong_password() -> Vec<u8> {
+    let login = Login::plain("guest", "guessed", "/", "hostile").unwrap();
+    [HEADER, &methods(0, login.methods().into_iter().take(1))].concat()
 }
 
 /// All that a client says until its connection is open.
@@ -250,4 +256,197 @@ fn nested(depth: usize, entry: &[u8]) -> Vec<u8> {
         }
     }
     octets
+}
+
+/// Asks what is answered when all before it is done, whatever that was.
+pub(super) fn are_you_there() -> Vec<u8> {
+    methods(1, [basic::Qos::default().into()])
+}
+
+/// Reads until that is answered.
+pub(super) fn await_yes(stream: &mut TcpStream) {
+    let answer = methods(1, [basic::QosOk {}.into()]);
+    let (mut heard, mut buffer) = (Vec::<u8>::new(), [0; 65536]);
+    while !heard.windows(answer.len()).any(|octets| octets == answer) {
+        heard.drain(..heard.len().saturating_sub(answer.len()));
+        let count = stream.read(&mut buffer).unwrap();
+        assert_ne!(
+            count,
+            0,
+            "the broker hung up: {}",
+            String::from_utf8_lossy(&heard)
+        );
+        heard.extend(&buffer[..count]);
+    }
+}
+
+fn name(text: &str) -> ShortString {
+    text.try_into().unwrap()
+}
+
+/// A message for so and so.
+fn message(exchange: &str, key: &str, properties: &Properties, body: &[u8]) -> Vec<u8> {
+    let mut outbox = Outbox::new(FrameMax::DEFAULT);
+    let publish = Publish {
+        exchange: exchange.as_bytes(),
+        routing_key: key.as_bytes(),
+        ..Publish::default()
+    };
+    outbox
+        .publish(1, &publish, properties, &body.to_vec().into())
+        .unwrap();
+    outbox.copy_to_bytes(outbox.remaining()).to_vec()
+}
+
+/// Octets said at once: more than the broker reads at once.
+const AT_ONCE: usize = 70_000;
+
+fn exchange_of(kind: &str) -> Method {
+    exchange::Declare {
+        exchange: name(kind),
+        exchange_type: name(kind),
+        ..exchange::Declare::default()
+    }
+    .into()
+}
+
+/// With room for one message.
+fn narrow_queue(number: usize) -> Method {
+    queue::Declare {
+        queue: name(&format!("{number}")),
+        arguments: Table::new().with("x-max-length", Value::I32(1)),
+        ..queue::Declare::default()
+    }
+    .into()
+}
+
+fn bind(kind: &str, number: usize, key: &str, arguments: Table) -> Method {
+    queue::Bind {
+        queue: name(&format!("{number}")),
+        exchange: name(kind),
+        routing_key: name(key),
+        arguments,
+        ..queue::Bind::default()
+    }
+    .into()
+}
+
+/// What makes an exchange with a hundred queues, and messages for all of them.
+pub(super) fn fan() -> (Vec<u8>, Vec<u8>) {
+    let queues = (0..100).flat_map(|number| [narrow_queue(number), bind("fanout", number, "", Table::new())]);
+    let said = message("fanout", "", &Properties::default(), b"");
+    (
+        methods(1, [exchange_of("fanout")].into_iter().chain(queues)),
+        said.repeat(AT_ONCE / said.len()),
+    )
+}
+
+/// What is valid and much: its name, what is said once before, and what is said again and again.
+pub(super) fn floods() -> Vec<(&'static str, Vec<u8>, Vec<u8>)> {
+    let repeat = |octets: Vec<u8>| octets.repeat(AT_ONCE / octets.len());
+    let delete = |queue: ShortString| queue::Delete {
+        queue,
+        ..queue::Delete::default()
+    };
+    let come_and_go = |durable: bool, part: usize| {
+        // Whose name the broker makes up, and an empty one means the last.
+        let here = queue::Declare {
+            durable,
+            exclusive: !durable,
+            ..queue::Declare::default()
+        };
+        let both = methods(1, [here.into(), delete(ShortString::default()).into()]);
+        both.repeat(AT_ONCE / part / both.len())
+    };
+    let headers = |number: usize| {
+        Table::new()
+            .with("x-match", Value::text("any"))
+            .with("n", Value::I64(number as i64))
+    };
+    let of_headers = Properties {
+        headers: Some(Table::new().with("n", Value::I64(-1)).with("m", Value::I64(7))),
+        ..Properties::default()
+    };
+    let many_headers = (0..200).map(|number| bind("headers", 0, &number.to_string(), headers(number)));
+    vec![
+        ("signs of life", Vec::new(), repeat(frame(8, 0, &[]))),
+        (
+            "empty bodies",
+            Vec::new(),
+            [
+                frame(1, 1, &[0, 60, 0, 40, 0, 0, 0, 1, b'x', 0]),
+                frame(2, 1, &[0, 60, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0]),
+                repeat(frame(3, 1, &[])),
+                frame(3, 1, b"!"),
+            ]
+            .concat(),
+        ),
+        (
+            "flow",
+            Vec::new(),
+            repeat(methods(1, [channel::Flow { active: true }.into()])),
+        ),
+        (
+            "tags that are not there",
+            Vec::new(),
+            repeat(
+                [
+                    methods(2, [channel::Open::default().into()]),
+                    methods(
+                        2,
+                        [
+                            basic::Ack {
+                                delivery_tag: 77,
+                                multiple: false,
+                            }
+                            .into(),
+                            channel::CloseOk {}.into(),
+                        ],
+                    ),
+                ]
+                .concat(),
+            ),
+        ),
+        (
+            "channels that come and go",
+            Vec::new(),
+            repeat(methods(
+                2,
+                [channel::Open::default().into(), channel::Close::default().into()],
+            )),
+        ),
+        ("queues that come and go", Vec::new(), come_and_go(false, 1)),
+        (
+            "durable queues that come and go",
+            Vec::new(),
+            come_and_go(true, 8),
+        ),
+        ("messages that come back", Vec::new(), lost_message().repeat(60)),
+        (
+            "messages with headers",
+            methods(
+                1,
+                [exchange_of("headers"), narrow_queue(0)]
+                    .into_iter()
+                    .chain(many_headers),
+            ),
+            repeat(message("headers", "", &of_headers, b"")),
+        ),
+    ]
+}
+
+/// What proxies do not say.
+pub(super) fn introductions() -> Vec<Vec<u8>> {
+    const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
+    let binary = |rest: &[u8], said: &[u8]| [SIGNATURE, rest, said].concat();
+    vec![
+        b"PROXY ".to_vec(),
+        [b"PROXY TCP4 ".as_slice(), &b"1".repeat(60_000)].concat(),
+        b"PROXY TCP4 1.2.3.4 5.6.7.8 99999 -1\r\n".to_vec(),
+        b"PROXY UNKNOWN\r\nPROXY UNKNOWN\r\n".to_vec(),
+        binary(b"\x21\x11\xff\xff", &[0xff; 65_535]),
+        binary(b"\x21\x11\0\x02", b"??"),
+        binary(b"\x99\x99\0\0", HEADER),
+        binary(b"\x21\x21\xff\xff", b"less"),
+    ]
 }
