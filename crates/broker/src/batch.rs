@@ -327,7 +327,7 @@ impl Batch {
     fn flush_messages(&mut self, client: &Client) {
         let Some(way) = self.way.take() else { return };
         if way.durable {
-            self.ask_the_disk(client);
+            self.ask_the_disk(client, way.keeps_all);
         }
         // Whoever settles or rejects messages, and with that publishes dead letters, is not slowed.
         self.after.crowded.clear();
@@ -354,14 +354,15 @@ impl Batch {
     }
 
     /// Messages that have to be on disk, and for which there is no room, go nowhere.
-    fn ask_the_disk(&mut self, client: &Client) {
-        let persistent = self.messages.iter().filter(|(_, message)| message.persistent);
-        let octets: u64 = persistent.map(|(_, message)| message.content.size() as u64).sum();
+    fn ask_the_disk(&mut self, client: &Client, all: bool) {
+        let kept = |message: &Message| all || message.persistent;
+        let octets = self.messages.iter().filter(|(_, message)| kept(message));
+        let octets: u64 = octets.map(|(_, message)| message.content.size() as u64).sum();
         if octets == 0 || client.node.log.has_room(self.promised + octets) {
             self.promised += octets;
             return;
         }
-        let refused = self.messages.extract_if(.., |(_, message)| message.persistent);
+        let refused = self.messages.extract_if(.., |(_, message)| kept(message));
         self.after.refused.extend(refused.map(|(number, _)| number));
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use warren_cluster::QueueHandle;
+use warren_model::arguments::QueueType;
 
 use crate::by_address::ByAddress;
 
@@ -18,6 +19,8 @@ pub(crate) struct Way {
     pub(crate) queues: Vec<QueueHandle>,
     /// What is persistent has to be on disk in one of them.
     pub(crate) durable: bool,
+    /// Everything has to be.
+    pub(crate) keeps_all: bool,
     /// One of them lets messages go in another order than they came: one that stays would keep in memory what came with it.
     pub(crate) mixed: bool,
 }
@@ -26,6 +29,9 @@ impl Way {
     pub(crate) fn to(queues: Vec<QueueHandle>) -> Self {
         Self {
             durable: queues.iter().any(|queue| queue.identity().durable),
+            keeps_all: queues
+                .iter()
+                .any(|queue| queue.identity().kind == QueueType::Quorum),
             mixed: queues.iter().any(QueueHandle::mixes),
             queues,
         }
@@ -63,7 +69,6 @@ impl Ways {
 mod tests {
     use warren_cluster::Queue;
     use warren_cluster::queue::Identity;
-    use warren_model::arguments::QueueType;
     use warren_model::queue::Limits;
     use warren_model::{Millis, Name, QueueId};
 

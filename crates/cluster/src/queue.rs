@@ -155,7 +155,7 @@ impl Queue {
         let counts = self.counts(state.machine.limits());
         for (number, message) in messages {
             state.traffic.published += 1;
-            let kept = self.identity.durable && message.persistent;
+            let kept = self.keeps(&message);
             match state.next_if_idle() {
                 Some((consumer, no_ack)) => match state.machine.publish_taken(now, message, no_ack) {
                     Ok(entry) => {
@@ -212,7 +212,7 @@ impl Queue {
                 continue;
             };
             state.traffic.acked += 1;
-            if self.identity.durable && entry.message.persistent {
+            if self.keeps(&entry.message) {
                 after.settled.push((self.identity.id, *position));
             }
         }

@@ -121,6 +121,34 @@ fn a_durable_queue_of_ones_own_is_not_there_after_a_restart() {
 }
 
 #[test]
+fn a_quorum_queue_keeps_what_its_publisher_calls_transient() {
+    let directory = tempfile::tempdir().unwrap();
+    let broker = Broker::on(directory.path());
+    let mut client = Client::open(broker.at);
+    declare(&mut client, "re.classic", []);
+    declare(
+        &mut client,
+        "re.quorum",
+        [("x-queue-type", Value::text("quorum"))],
+    );
+    for queue in ["re.classic", "re.quorum"] {
+        client.put(queue, &Properties::default(), "one");
+        client.put(queue, &Properties::of(DeliveryMode::Transient), "two");
+        // A confirm says that it is on disk, where it has to be, with what came before it.
+        client.publish_safely(queue, b"three");
+    }
+    let tag = take(&mut client, "re.quorum");
+    client.reject(tag, false);
+    client.publish_safely("re.quorum", b"four");
+    drop(broker);
+    let broker = Broker::on(directory.path());
+    let mut client = Client::open(broker.at);
+    assert_eq!(client.count("re.classic"), 0);
+    let left = ["two", "three", "four"].map(|_| body(&client.wait_for("re.quorum")));
+    assert_eq!(left, ["two", "three", "four"]);
+}
+
+#[test]
 fn what_was_seen_is_known_after_an_end_in_order() {
     let directory = tempfile::tempdir().unwrap();
     let (broker, client) = used_up(directory.path());

@@ -76,10 +76,10 @@ impl Queue {
         &self.identity
     }
 
-    /// Is a message kept on disk while it is in this queue?
+    /// Is a message kept on disk while it is in this queue? A quorum queue keeps all, whatever their publishers say of them, as RabbitMQ's do.
     #[must_use]
     pub fn keeps(&self, message: &Message) -> bool {
-        self.identity.durable && message.persistent
+        self.identity.durable && (message.persistent || self.identity.kind == QueueType::Quorum)
     }
 
     /// Does only one of its consumers get messages at any time?
