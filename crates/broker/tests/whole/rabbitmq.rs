@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 /// Erlang on a busy machine.
 const START: Duration = Duration::from_secs(120);
+/// Where it may be started: nobody has a port before he listens.
+const STARTS: usize = 5;
 const PROGRAM: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
 
 /// Those of exchanges that we have without a plugin.
@@ -49,6 +51,14 @@ impl RabbitMq {
             );
             return None;
         }
+        // Between asking for a free port and taking it another may have taken it: then it ends.
+        let started = (0..STARTS).find_map(|_| Self::run(definitions));
+        assert!(started.is_some(), "RabbitMQ ends as often as it is started");
+        started
+    }
+
+    /// Starts it. Nothing: it has ended.
+    fn run(definitions: Option<&str>) -> Option<Self> {
         let directory = tempfile::tempdir().unwrap();
         let path = |file: &str| directory.path().join(file);
         if let Some(definitions) = definitions {
@@ -83,14 +93,13 @@ impl RabbitMq {
             .stdout(log)
             .spawn()
             .unwrap();
-        let rabbitmq = Self {
+        let mut rabbitmq = Self {
             at: SocketAddr::from(([127, 0, 0, 1], port)),
             process,
             epmd,
             directory,
         };
-        rabbitmq.wait();
-        Some(rabbitmq)
+        rabbitmq.listens().then_some(rabbitmq)
     }
 
     /// Evaluates Erlang on the node.
@@ -104,16 +113,19 @@ impl RabbitMq {
         assert!(output.status.success(), "{expression}: {output:?}");
     }
 
-    fn wait(&self) {
+    /// Waits until it does. False: it has ended instead.
+    fn listens(&mut self) -> bool {
         let started = Instant::now();
         while TcpStream::connect(self.at).is_err() {
-            assert!(
-                started.elapsed() < START,
-                "RabbitMQ does not listen:\n{}",
-                std::fs::read_to_string(self.directory.path().join("log.txt")).unwrap_or_default()
-            );
+            let said = || std::fs::read_to_string(self.directory.path().join("log.txt")).unwrap_or_default();
+            assert!(started.elapsed() < START, "RabbitMQ does not listen:\n{}", said());
+            if self.process.try_wait().unwrap().is_some() {
+                println!("RabbitMQ has ended:\n{}", said());
+                return false;
+            }
             std::thread::sleep(Duration::from_millis(50));
         }
+        true
     }
 }
 
