@@ -18,7 +18,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
-use crate::node::Node;
+use crate::node::{Node, Settings};
 use crate::output::ALARM;
 
 /// Between two looks at memory that is far from its limit, and between two that is near it: what a fast publisher brings
@@ -158,6 +158,17 @@ pub struct Measured {
     pub disk_limit: u64,
 }
 
+impl Measured {
+    /// The same beside these limits, on a machine with so much memory.
+    fn with(self, settings: &Settings, total: u64) -> Self {
+        Self {
+            memory_limit: settings.memory_limit.octets(total),
+            disk_limit: settings.disk_free_limit.octets(total),
+            ..self
+        }
+    }
+}
+
 /// What is short on this node, and what was measured.
 #[derive(Debug, Default)]
 pub struct Alarms {
@@ -167,6 +178,8 @@ pub struct Alarms {
     /// One more than the octets; 0: there is no disk.
     disk: AtomicU64,
     disk_limit: AtomicU64,
+    /// The log refuses messages.
+    full: AtomicBool,
     /// When memory became short, and when the disk did, in microseconds since 1970.
     since: [AtomicU64; 2],
     /// Alarms since the node started.
@@ -237,6 +250,16 @@ impl Alarms {
         }
     }
 
+    /// There are other limits, which are compared with what was measured last: an operator who blocks publishers need not wait for the
+    /// next look. Says whether what is short is something else than before.
+    pub(crate) fn limits_change(&self, settings: &Settings) -> bool {
+        if self.memory.load(Ordering::Relaxed) == 0 {
+            return false;
+        }
+        let measured = self.measured().with(settings, machine::memory());
+        self.judge(measured, self.full.load(Ordering::Relaxed))
+    }
+
     /// Keeps what was measured. Says whether what is short is something else than before.
     fn judge(&self, measured: Measured, is_full: bool) -> bool {
         self.memory.store(measured.memory, Ordering::Relaxed);
@@ -244,6 +267,7 @@ impl Alarms {
         let disk = measured.disk.map_or(0, |octets| octets.saturating_add(1));
         self.disk.store(disk, Ordering::Relaxed);
         self.disk_limit.store(measured.disk_limit, Ordering::Relaxed);
+        self.full.store(is_full, Ordering::Relaxed);
         let now = Short {
             memory: measured.memory > measured.memory_limit,
             disk: is_full || measured.disk.is_some_and(|free| free < measured.disk_limit),
@@ -307,14 +331,13 @@ async fn watch(node: Weak<Node>) {
                 (looked_at, look) = (Some(Instant::now()), None);
             }
         }
-        let (free, is_full) = room_was;
-        let (settings, total) = (node.settings(), machine::memory());
+        let (disk, is_full) = room_was;
         let measured = Measured {
             memory: machine::resident(),
-            memory_limit: settings.memory_limit.octets(total),
-            disk: free,
-            disk_limit: settings.disk_free_limit.octets(total),
+            disk,
+            ..Measured::default()
         };
+        let measured = measured.with(&node.settings(), machine::memory());
         if node.alarms.judge(measured, is_full) {
             node.registry.tell(ALARM);
         }

@@ -30,6 +30,7 @@ use crate::firehose::Firehose;
 use crate::furniture::Furniture;
 use crate::gate::Gate;
 use crate::newcomers::Newcomers;
+use crate::output::ALARM;
 use crate::password::Hashing;
 use crate::registry::{Churn, Registry};
 use crate::reply_to::Replies;
@@ -391,9 +392,13 @@ impl Node {
         self.settings.load_full()
     }
 
-    /// Other settings for connections that come from now on.
+    /// Other settings for connections that come from now on; limits of memory and disk count for all.
     pub fn change_settings(&self, settings: Settings) {
-        self.settings.store(Arc::new(settings));
+        let settings = Arc::new(settings);
+        self.settings.store(Arc::clone(&settings));
+        if self.alarms.limits_change(&settings) {
+            self.registry.tell(ALARM);
+        }
     }
 
     /// Reads the metadata. Short: everybody else waits.

@@ -50,6 +50,18 @@ fn with_memory(node: &Node, memory_limit: MemoryLimit) {
     });
 }
 
+#[tokio::test]
+async fn another_limit_counts_at_once() {
+    let (node, _) = node().await;
+    eventually("memory was looked at", || node.alarms.measured().memory > 0).await;
+    for _ in 0..3 {
+        with_memory(&node, MemoryLimit::Octets(1));
+        assert!(node.alarms.short().memory);
+        with_memory(&node, MemoryLimit::DEFAULT);
+        assert!(!node.alarms.short().memory);
+    }
+}
+
 fn states(node: &Node) -> Vec<State> {
     node.registry
         .connections()
