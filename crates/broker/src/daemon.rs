@@ -24,6 +24,7 @@ use std::time::Duration;
 
 use tokio::runtime::Builder;
 use warren_kit::control::BindError;
+use warren_kit::descriptors;
 use warren_kit::logging;
 use warren_kit::runtime_dir::{self, RuntimeDirError};
 
@@ -149,6 +150,7 @@ pub fn run(options: &Options) -> Result<(), DaemonError> {
         log_at(plan.log_level);
     }
     let runtime_dir = runtime_dir::for_daemon(options.runtime_dir.as_deref())?;
+    descriptors::make_room().map_err(DaemonError::system("no room for descriptors"))?;
     let runtime = Builder::new_multi_thread()
         .enable_all()
         .thread_name("broker")

@@ -31,6 +31,7 @@ pub mod child;
 pub mod clock;
 pub mod config;
 pub mod control;
+pub mod descriptors;
 pub mod diagnostics;
 pub mod duration;
 pub mod form;

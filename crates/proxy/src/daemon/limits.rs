@@ -2,6 +2,7 @@
 //! raised at the start, and a `maxconn` that does not fit is refused then.
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use warren_kit::descriptors;
 
 use crate::plan::Plan;
 
@@ -30,11 +31,19 @@ pub fn needed(plan: &Plan) -> u64 {
     u64::from(plan.global.maxconn.get()) * 2 + BESIDES
 }
 
-/// Raises the limit as far as the plan needs, and a little further where that is allowed.
+/// Raises the limit as far as the plan needs, and a little further where that is allowed, and makes room for as many.
 ///
 /// # Errors
 /// It may not be raised so far.
 pub(super) fn raise(plan: &Plan) -> Result<(), TooFewFiles> {
+    raise_limit(plan)?;
+    if let Err(error) = descriptors::make_room() {
+        tracing::warn!(%error, "room for descriptors is made when they are opened");
+    }
+    Ok(())
+}
+
+fn raise_limit(plan: &Plan) -> Result<(), TooFewFiles> {
     let needed = needed(plan);
     let wanted = needed + ROOM;
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((0, u64::MAX));
