@@ -266,6 +266,11 @@ impl Batch {
         written
     }
 
+    /// There is something to be done.
+    pub(crate) fn works(&self) -> bool {
+        !self.acks.is_empty() || !self.published.is_empty() || !self.after.is_done()
+    }
+
     /// Nothing has been published or settled yet.
     pub(crate) const fn is_new(&self) -> bool {
         self.needs_disk.is_none()

@@ -82,6 +82,14 @@ impl Around<'_> {
         // What cannot be written has been said to those who wait for it.
         drop(self.batch.flush(self.client, self.confirms));
     }
+
+    /// The same, where nobody waits to hear of it: a connection may end thousands of channels that leave nothing to be done, each of which
+    /// would ask all others for confirms.
+    fn flush_what_is_left(&mut self) {
+        if self.batch.works() {
+            self.flush();
+        }
+    }
 }
 
 impl Channel {
@@ -169,7 +177,7 @@ impl Channel {
 
     /// Gives back what the client had, and forgets its consumers. The channel is gone.
     pub(crate) fn end(&mut self, around: &mut Around<'_>) {
-        around.flush();
+        around.flush_what_is_left();
         self.roll_back(around);
         let consumers: Vec<Arc<Consumer>> = self.consumers.drain().map(|(_, consumer)| consumer).collect();
         // What they had comes back before another is the single active one, or it would get later messages first.
@@ -183,7 +191,7 @@ impl Channel {
             consume::unsubscribe(consumer, around);
         }
         around.confirms.remove(&self.number);
-        around.flush();
+        around.flush_what_is_left();
     }
 
     /// Its consumers get nothing more.

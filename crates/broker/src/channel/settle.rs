@@ -41,9 +41,13 @@ pub(crate) struct Acks {
 }
 
 impl Acks {
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.settled.is_empty()
+    }
+
     /// Tells the queues. False: there are none.
     pub(crate) fn flush(&mut self, client: &Client, after: &mut Aftermath) -> bool {
-        if self.settled.is_empty() {
+        if self.is_empty() {
             return false;
         }
         // Of several consumers in turn: those of each together.

@@ -124,6 +124,9 @@ impl Channel {
     /// What was settled and not committed is with the client again.
     pub(super) fn roll_back(&mut self, around: &Around<'_>) {
         let Transaction { settled, .. } = std::mem::take(&mut self.transaction);
+        if settled.is_empty() {
+            return;
+        }
         let mut waiting = around.client.output.lock();
         if let Some(ledger) = waiting.ledgers.get_mut(&self.number) {
             settled.into_iter().for_each(|(tag, ..)| ledger.restore(tag));

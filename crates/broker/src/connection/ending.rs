@@ -52,6 +52,7 @@ impl<S: Wire> Connection<S> {
     pub(super) fn end_channel(&mut self, number: u16) {
         if let Some(mut channel) = self.channels.remove(&number) {
             self.count_channels(0).ok();
+            self.around().flush();
             channel.end(&mut self.around());
         }
     }
