@@ -178,17 +178,22 @@ impl Channel {
     /// Gives back what the client had, and forgets its consumers. The channel is gone.
     pub(crate) fn end(&mut self, around: &mut Around<'_>) {
         around.flush_what_is_left();
-        self.roll_back(around);
-        let consumers: Vec<Arc<Consumer>> = self.consumers.drain().map(|(_, consumer)| consumer).collect();
-        // What they had comes back before another is the single active one, or it would get later messages first.
-        consumers.iter().for_each(|consumer| consumer.block());
+        // Or they would be given what nobody knows of.
+        self.block();
         let ledger = around.client.output.lock().ledgers.remove(&self.number);
-        if let Some(ledger) = ledger {
+        self.end_with(ledger, around);
+    }
+
+    /// The same for one whose consumers get nothing any more. `ledger`: unless it ended before.
+    pub(crate) fn end_with(&mut self, ledger: Option<Ledger>, around: &mut Around<'_>) {
+        if let Some(mut ledger) = ledger {
             self.count_end(around.client);
+            self.roll_back(&mut ledger);
+            // It comes back before another is the single active one, or that one would get later messages first.
             give_back(ledger, around);
         }
-        for consumer in &consumers {
-            consume::unsubscribe(consumer, around);
+        for (_, consumer) in self.consumers.drain() {
+            consume::unsubscribe(&consumer, around);
         }
         around.confirms.remove(&self.number);
         around.flush_what_is_left();

@@ -11,7 +11,7 @@ use super::settle::How;
 use super::{Around, Channel, Mode, unimplemented};
 use crate::batch::Prepared;
 use crate::client::precondition;
-use crate::ledger::{UnknownTag, Unsettled};
+use crate::ledger::{Ledger, UnknownTag, Unsettled};
 
 /// Octets of the messages of one transaction; beyond that it is refused.
 const OCTETS_MAX: usize = 256 << 20;
@@ -54,7 +54,9 @@ impl Channel {
             (_, Mode::Plain | Mode::Confirm) => Err(precondition("channel is not transactional")),
             (tx::Method::Commit(_), Mode::Transaction) => self.commit(around),
             (tx::Method::Rollback(_), Mode::Transaction) => {
-                self.roll_back(around);
+                if let Some(ledger) = around.client.output.lock().ledgers.get_mut(&self.number) {
+                    self.roll_back(ledger);
+                }
                 self.answer(around, tx::RollbackOk {})
             }
             (other, Mode::Transaction) => Err(unimplemented(other.id())),
@@ -122,15 +124,9 @@ impl Channel {
     }
 
     /// What was settled and not committed is with the client again.
-    pub(super) fn roll_back(&mut self, around: &Around<'_>) {
+    pub(super) fn roll_back(&mut self, ledger: &mut Ledger) {
         let Transaction { settled, .. } = std::mem::take(&mut self.transaction);
-        if settled.is_empty() {
-            return;
-        }
-        let mut waiting = around.client.output.lock();
-        if let Some(ledger) = waiting.ledgers.get_mut(&self.number) {
-            settled.into_iter().for_each(|(tag, ..)| ledger.restore(tag));
-        }
+        settled.into_iter().for_each(|(tag, ..)| ledger.restore(tag));
     }
 
     fn settle_held(&mut self, held: Vec<(u64, Unsettled, How)>, around: &mut Around<'_>) {

@@ -128,8 +128,9 @@ impl<S: Wire> Connection<S> {
         self.around().flush();
         // What comes back from one channel is not for another, which is about to end.
         channels.values().for_each(Channel::block);
-        for channel in channels.values_mut() {
-            channel.end(&mut self.around());
+        let mut ledgers = std::mem::take(&mut self.client.output.lock().ledgers);
+        for (number, channel) in &mut channels {
+            channel.end_with(ledgers.remove(number), &mut self.around());
         }
         self.seat = None;
         self.around().flush();
