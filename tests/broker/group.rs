@@ -82,7 +82,8 @@ fn a_backlog_is_borne_in_a_group_with_little_more_memory_than_the_brokers_limit(
         crate::skip::skip("no group with a limit of memory can be made");
         return;
     };
-    let directory = tempfile::tempdir().unwrap();
+    // On a disk: what is in /tmp is memory of the group where that is in memory.
+    let directory = tempfile::tempdir_in("/var/tmp").unwrap();
     let file = directory.path().join("warren.toml");
     fs::write(&file, format!("[broker]\nmemory_limit = {LIMIT}\n")).unwrap();
     let mut command = group.command(env!("CARGO_BIN_EXE_warren"));
