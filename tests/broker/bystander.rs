@@ -35,6 +35,9 @@ const WINDOWS: usize = 11;
 /// So many times as long as in quiet windows the middle wait may be in those that are attacked.
 const TIMES: u32 = 5;
 
+/// What is promised is promised of a release; what one turn does takes a build for tests two to three times as long.
+const SLOWER: u32 = if cfg!(debug_assertions) { 2 } else { 1 };
+
 /// By how much later than in quiet windows, and than the echo is, he may have what he waits for.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limit {
@@ -489,8 +492,8 @@ fn judge(name: &str, limit: Limit, quiet: &[Window], attacked: &[Window]) {
     let shared = machine.1.combine(machine.0, Duration::saturating_sub);
     let allowed = Waits {
         median: was.median * (TIMES - 1) + limit.median,
-        slow: limit.slow,
-        longest: limit.longest,
+        slow: limit.slow * SLOWER,
+        longest: limit.longest * SLOWER,
     };
     let allowed = was.combine(shared, Duration::add).combine(allowed, Duration::add);
     let worst_else = worst(quiet, |window| window.broker).max(worst(attacked, |window| window.echo));

@@ -139,7 +139,7 @@ fn messages_for_many_queues_are_put_there_a_few_at_a_time() {
     // What becomes of messages that have no room any more is done by other threads, which share the core with him.
     let limit = Limit::in_crowd_of(4 * ATTACKERS as u64);
     let attackers = on_and_on(field.at, &before, &said);
-    field.endures("messages for many queues", 32 << 20, limit, attackers);
+    field.endures("messages for many queues", 64 << 20, limit, attackers);
 }
 
 #[test]
