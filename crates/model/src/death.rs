@@ -98,7 +98,9 @@ impl Death<'_> {
 
     /// The death is counted where there was one like it, and comes first. What is no death does not stay.
     fn add(&self, info: Vec<(&'static str, Value)>, before: impl Iterator<Item = Table>) -> Value {
-        let (same, mut others): (Vec<Table>, Vec<Table>) = before.partition(|death| self.is_like(death));
+        let (same, mut others): (Vec<Table>, Vec<Table>) = grouped(before.collect())
+            .into_iter()
+            .partition(|death| self.is_like(death));
         let entry = match same.first() {
             Some(death) => counted_again(death),
             None => named(std::iter::once(("count", Value::I64(1))).chain(info)),
@@ -138,6 +140,27 @@ pub fn is_cycle(letter: &content::Message, reason: Reason, queue: &str) -> bool 
         }
     }
     false
+}
+
+/// Of several, one for each queue and reason, the first of them. One without a count, of a RabbitMQ before there were any, gets that of
+/// all like it. RabbitMQ 3.10 turns their order round each time; here the last death stays the first.
+fn grouped(deaths: Vec<Table>) -> Vec<Table> {
+    if deaths.len() < 2 {
+        return deaths;
+    }
+    let key = |death: &Table| [death.get("queue").cloned(), death.get("reason").cloned()];
+    let mut groups: Vec<(Table, i64)> = Vec::new();
+    for death in deaths {
+        match groups.iter_mut().find(|(first, _)| key(first) == key(&death)) {
+            Some((_, count)) => *count += 1,
+            None => groups.push((death, 1)),
+        }
+    }
+    let counted = groups.into_iter().map(|(death, count)| match death.get("count") {
+        Some(_) => death,
+        None => death.with("count", Value::I64(count)),
+    });
+    counted.collect()
 }
 
 fn text(octets: &[u8]) -> Value {

@@ -192,6 +192,24 @@ fn what_clients_make_up_is_counted_or_gives_way() {
         counts(&letter(Value::Array(vec![counted(4), counted(2)]))),
         expired(5)
     );
+    let other = || {
+        Value::Table(
+            Table::new()
+                .with("queue", Value::text("other"))
+                .with("reason", Value::text("expired")),
+        )
+    };
+    let uncounted = |count: usize| vec![Value::Table(entry()); count];
+    assert_eq!(counts(&letter(Value::Array(uncounted(4)))), expired(5));
+    let mixed = [uncounted(1), vec![other(), other(), counted(9)]].concat();
+    let found = counts(&letter(Value::Array(mixed)));
+    assert_eq!(
+        found,
+        [
+            ("expired".to_owned(), "q".to_owned(), 3),
+            ("expired".to_owned(), "other".to_owned(), 2)
+        ]
+    );
     let most = letter(Value::Array(vec![counted(i64::MAX)]));
     assert_eq!(counts(&most), expired(i64::MAX));
 }
