@@ -27,8 +27,8 @@ use crate::queue::{Past, Tries};
 /// No queue has this number.
 pub(super) const STREAM: StreamId = StreamId(u64::MAX);
 /// Rows of messages written down as given out, from which on those are written anew that are still there, unless there were a quarter
-/// as many the last time.
-const REWRITE: u64 = 1 << 14;
+/// as many the last time. Until then they keep the parts of the log that they are in: a hundred messages may have come with each.
+const REWRITE: u64 = 1 << 10;
 /// Records read at once, and octets of them.
 const RECORDS: usize = 1024;
 const RECORD_OCTETS: u64 = 8 << 20;
