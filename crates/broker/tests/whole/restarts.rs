@@ -25,6 +25,11 @@ fn declare<const N: usize>(client: &mut Client, name: &str, arguments: [(&str, V
     });
 }
 
+fn declare_both(client: &mut Client) {
+    declare(client, "re.classic", []);
+    declare(client, "re.quorum", [("x-queue-type", Value::text("quorum"))]);
+}
+
 fn put(client: &mut Client, queue: &str, text: &str) {
     client.put(queue, &Properties::of(DeliveryMode::Persistent), text);
 }
@@ -79,12 +84,7 @@ fn expected(redelivered: [bool; 6], counts: Option<[i64; 6]>) -> Seen {
 fn used_up(directory: &Path) -> (Broker, Client) {
     let broker = Broker::on(directory);
     let mut client = Client::open(broker.at);
-    declare(&mut client, "re.classic", []);
-    declare(
-        &mut client,
-        "re.quorum",
-        [("x-queue-type", Value::text("quorum"))],
-    );
+    declare_both(&mut client);
     for queue in ["re.classic", "re.quorum"] {
         use_up(&mut client, queue);
     }
@@ -125,12 +125,7 @@ fn a_quorum_queue_keeps_what_its_publisher_calls_transient() {
     let directory = tempfile::tempdir().unwrap();
     let broker = Broker::on(directory.path());
     let mut client = Client::open(broker.at);
-    declare(&mut client, "re.classic", []);
-    declare(
-        &mut client,
-        "re.quorum",
-        [("x-queue-type", Value::text("quorum"))],
-    );
+    declare_both(&mut client);
     for queue in ["re.classic", "re.quorum"] {
         client.put(queue, &Properties::default(), "one");
         client.put(queue, &Properties::of(DeliveryMode::Transient), "two");
