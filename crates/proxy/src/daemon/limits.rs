@@ -37,9 +37,7 @@ pub fn needed(plan: &Plan) -> u64 {
 /// It may not be raised so far.
 pub(super) fn raise(plan: &Plan) -> Result<(), TooFewFiles> {
     raise_limit(plan)?;
-    if let Err(error) = descriptors::make_room() {
-        tracing::warn!(%error, "room for descriptors is made when they are opened");
-    }
+    descriptors::make_room();
     Ok(())
 }
 
