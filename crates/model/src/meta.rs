@@ -28,7 +28,7 @@ use crate::refusal::Refusal;
 use crate::routing::QueueId;
 pub use command::{Binding, Change, Command, Destination, Done};
 pub use exchange::Exchange;
-pub use limits::{UserLimits, VhostLimits, reached};
+pub use limits::{LimitChanges, UserLimits, VhostLimits, reached};
 pub use policy::{Applied, ApplyTo, Author, Policy};
 pub use queue::Queue;
 pub use user::{Access, NamedPatterns, PasswordHash, Permissions, TopicPermissions, User};
@@ -126,6 +126,22 @@ impl Meta {
                 user.tags = tags;
                 changes.push(Change::UserChanged(name));
             }
+            Command::AddUser { name, password } => {
+                let user = User {
+                    password,
+                    ..User::default()
+                };
+                self.users.insert(name.clone(), user);
+                changes.push(Change::UserChanged(name));
+            }
+            Command::SetPassword { user, password } => {
+                self.user_mut(&user)?.password = password;
+                changes.push(Change::UserChanged(user));
+            }
+            Command::SetUserTags { user, tags } => {
+                self.user_mut(&user)?.tags = tags;
+                changes.push(Change::UserChanged(user));
+            }
             Command::DeleteUser { name } => {
                 self.users.remove(&*name).ok_or_else(|| no_user(&name))?;
                 changes.push(Change::UserRemoved(name));
@@ -150,6 +166,7 @@ impl Meta {
             | Command::ClearPolicy { .. }
             | Command::SetVhostLimits { .. }
             | Command::SetUserLimits { .. }
+            | Command::ChangeUserLimits { .. }
             | Command::SetTopicPermissions { .. }
             | Command::ClearTopicPermissions { .. }
             | Command::SetParameter { .. }
@@ -186,6 +203,11 @@ impl Meta {
             Command::SetVhostLimits { vhost, limits } => self.vhost_mut(&vhost)?.set_limits(limits, changes),
             Command::SetUserLimits { user, limits } => {
                 self.user_mut(&user)?.limits = limits;
+                changes.push(Change::UserChanged(user));
+            }
+            Command::ChangeUserLimits { user, limits } => {
+                let known = &mut self.user_mut(&user)?.limits;
+                *known = limits.of(*known);
                 changes.push(Change::UserChanged(user));
             }
             Command::SetTopicPermissions {
@@ -404,7 +426,11 @@ impl Meta {
             | Command::SetParameter { .. }
             | Command::ClearParameter { .. }
             | Command::NumberQueuesAfter { .. }
-            | Command::SetDefaultQueueType { .. } => true,
+            | Command::SetDefaultQueueType { .. }
+            | Command::AddUser { .. }
+            | Command::SetPassword { .. }
+            | Command::SetUserTags { .. }
+            | Command::ChangeUserLimits { .. } => true,
         }
     }
 

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use warren_amqp::ReplyCode;
 use warren_api::broker::{Refused, Reply, Request, Secret, refusal};
 use warren_cluster::queue::{OnlyIf, Stays};
 use warren_cluster::{Aftermath, lock};
-use warren_model::meta::{ApplyTo, Author, Command, Permissions, Policy, User};
+use warren_model::meta::{ApplyTo, Author, Command, Permissions, Policy};
 use warren_model::{Name, Pattern, Refusal};
 
 use super::{refused, settings};
@@ -27,14 +28,19 @@ pub(super) async fn act(node: &Arc<Node>, request: Request) -> Result<Reply, Ref
             Ok(reply)
         }
         Request::ChangePassword { user, password } => {
-            let hash = node.hash_password(&password.0);
-            put_user(node, &user, |known| (Some(hash), known.tags.clone()))
+            let user = existing_user(node, &user)?;
+            let password = Some(node.hash_password(&password.0));
+            apply(node, Command::SetPassword { user, password })
         }
-        Request::ClearPassword { user } => put_user(node, &user, |known| (None, known.tags.clone())),
+        Request::ClearPassword { user } => {
+            let (user, password) = (existing_user(node, &user)?, None);
+            apply(node, Command::SetPassword { user, password })
+        }
         Request::AuthenticateUser { user, password } => authenticate(node, &user, &password),
         Request::SetUserTags { user, tags } => {
             let tags = tags.iter().map(|tag| name(tag)).collect::<Result<Vec<_>, _>>()?;
-            put_user(node, &user, |known| (known.password.clone(), tags))
+            let user = existing_user(node, &user)?;
+            apply(node, Command::SetUserTags { user, tags })
         }
         Request::AddVhost {
             vhost,
@@ -234,20 +240,16 @@ fn add_user(node: &Node, user: &str, password: Option<Secret>) -> Result<Reply, 
         ));
     }
     let password = password.map(|password| node.hash_password(&password.0));
-    let tags = Vec::new();
-    apply(node, Command::PutUser { name, password, tags })
-}
-
-/// Another password or other tags for somebody.
-fn put_user(
-    node: &Node,
-    user: &str,
-    change: impl FnOnce(&User) -> (Option<warren_model::meta::PasswordHash>, Vec<Name>),
-) -> Result<Reply, Refused> {
-    let name = existing_user(node, user)?;
-    let changed = node.read(|meta| meta.user(&name).map(change));
-    let (password, tags) = changed.ok_or_else(|| no_user(user))?;
-    apply(node, Command::PutUser { name, password, tags })
+    match node.apply(Command::AddUser { name, password }) {
+        Ok(_) => Ok(done(1)),
+        // Somebody else has been faster.
+        Err(Refusal {
+            code: ReplyCode::PreconditionFailed,
+            text,
+            ..
+        }) => Err(refused(refusal::EXISTS, text)),
+        Err(Refusal { text, .. }) => Err(refused(refusal::INVALID, text)),
+    }
 }
 
 /// Nothing if there is one of this name.
@@ -429,6 +431,8 @@ pub(super) fn done(count: u64) -> Reply {
 
 #[cfg(test)]
 mod tests {
+    use warren_api::broker::Setting;
+
     use super::*;
 
     #[tokio::test]
@@ -457,5 +461,55 @@ mod tests {
         .await
         .unwrap();
         assert!(node.authenticate("ann", "second") && !node.authenticate("ann", "first"));
+    }
+
+    fn said(node: &Arc<Node>, request: Request) -> Result<Reply, Refused> {
+        let alone = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        alone.block_on(act(node, request))
+    }
+
+    #[test]
+    fn what_two_operators_change_of_a_user_at_once_both_counts() {
+        let node = Node::new("rabbit@test".to_owned(), crate::Settings::default());
+        let user = || "ann".to_owned();
+        let add = || Request::AddUser {
+            user: user(),
+            password: None,
+        };
+        said(&node, add()).unwrap();
+        assert_eq!(said(&node, add()).unwrap_err().code, refusal::EXISTS);
+        for round in 0..200 {
+            let (password, tag) = (format!("p{round}"), format!("t{round}"));
+            let limits = |what: &str| Setting::UserLimits {
+                user: user(),
+                limits: format!("{{\"max-{what}\": {round}}}"),
+            };
+            let both = std::sync::Barrier::new(2);
+            let one_after_another = |requests: [Request; 2]| {
+                for request in requests {
+                    both.wait();
+                    said(&node, request).unwrap();
+                }
+            };
+            let setting = |setting| Request::Set { setting };
+            std::thread::scope(|scope| {
+                let password = Secret(password.clone());
+                let one = Request::ChangePassword {
+                    user: user(),
+                    password,
+                };
+                scope.spawn(|| one_after_another([one, setting(limits("channels"))]));
+                let tags = vec![tag.clone()];
+                let other = Request::SetUserTags { user: user(), tags };
+                one_after_another([other, setting(limits("connections"))]);
+            });
+            assert!(node.authenticate("ann", &password), "round {round}");
+            let (tags, limits) = node.read(|meta| {
+                let ann = meta.user("ann").unwrap();
+                (ann.tags.clone(), ann.limits)
+            });
+            assert_eq!(tags, [name(&tag).unwrap()], "round {round}");
+            assert_eq!((limits.connections, limits.channels), (Some(round), Some(round)));
+        }
     }
 }

@@ -3,9 +3,9 @@
 use serde_json::{Map, Value};
 use warren_api::broker::{Refused, Reply, Setting, Watermark, refusal};
 use warren_model::Refusal;
-use warren_model::meta::{Command, TopicPermissions, UserLimits, VhostLimits, parameters};
+use warren_model::meta::{Command, LimitChanges, TopicPermissions, VhostLimits, parameters};
 
-use super::acts::{apply, done, existing_user, existing_vhost, name, no_user, no_vhost};
+use super::acts::{apply, done, existing_user, existing_vhost, name, no_vhost};
 use super::refused;
 use crate::alarms::{DiskLimit, MemoryLimit};
 use crate::daemon::log_at;
@@ -48,22 +48,21 @@ pub(super) fn set(node: &Node, setting: Setting) -> Result<Reply, Refused> {
         }
         Setting::VhostLimits { vhost, limits } => vhost_limits(node, &vhost, limits.as_deref()),
         Setting::UserLimits { user, limits } => {
-            let known = user_limits(node, &user)?;
-            let limits = known.parse(&object(&limits)?).map_err(invalid)?;
-            let user = name(&user)?;
-            apply(node, Command::SetUserLimits { user, limits })
+            let user = existing_user(node, &user)?;
+            let limits = LimitChanges::parse(&object(&limits)?).map_err(invalid)?;
+            apply(node, Command::ChangeUserLimits { user, limits })
         }
         Setting::NoUserLimit { user, limit } => {
-            let mut limits = user_limits(node, &user)?;
+            let user = existing_user(node, &user)?;
+            let mut limits = LimitChanges::default();
             match limit.as_str() {
-                "all" => limits = UserLimits::default(),
-                "max-connections" => limits.connections = None,
-                "max-channels" => limits.channels = None,
+                "all" => limits = LimitChanges::NO_LIMITS,
+                "max-connections" => limits.connections = Some(None),
+                "max-channels" => limits.channels = Some(None),
                 // What there is not is not there any more.
                 _ => {}
             }
-            let user = name(&user)?;
-            apply(node, Command::SetUserLimits { user, limits })
+            apply(node, Command::ChangeUserLimits { user, limits })
         }
         Setting::Parameter {
             vhost,
@@ -141,11 +140,6 @@ fn vhost_limits(node: &Node, vhost: &str, said: Option<&str>) -> Result<Reply, R
     };
     let vhost = name(vhost)?;
     apply(node, Command::SetVhostLimits { vhost, limits })
-}
-
-fn user_limits(node: &Node, user: &str) -> Result<UserLimits, Refused> {
-    node.read(|meta| meta.user(user).map(|it| it.limits))
-        .ok_or_else(|| no_user(user))
 }
 
 /// Nothing takes it away. Limits of a vhost are a parameter, too; policies are not.

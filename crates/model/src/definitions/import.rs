@@ -9,8 +9,8 @@
 use super::{Definitions, InvalidDefinitions, from_json};
 use crate::json::{Settings, Value};
 use crate::meta::{
-    ApplyTo, Author, Binding, Command, Destination, PasswordHash, Permissions, Policy, TopicPermissions,
-    UserLimits, VhostLimits, parameters,
+    ApplyTo, Author, Binding, Command, Destination, LimitChanges, PasswordHash, Permissions, Policy,
+    TopicPermissions, UserLimits, VhostLimits, parameters,
 };
 use crate::name::Name;
 use crate::pattern::Pattern;
@@ -208,9 +208,8 @@ fn user(
             kept.algorithm
         ));
     }
-    let limits = UserLimits::default()
-        .parse(&fields.object("limits")?)
-        .map_err(|refusal| refusal.text)?;
+    let said = LimitChanges::parse(&fields.object("limits")?).map_err(|refusal| refusal.text)?;
+    let limits = said.of(UserLimits::default());
     out.push(Command::PutUser {
         name: name.clone(),
         password,

@@ -19,6 +19,13 @@ fn no_type(name: &str) -> Refusal {
     )
 }
 
+fn user_exists(name: &str) -> Refusal {
+    Refusal::new(
+        ReplyCode::PreconditionFailed,
+        format_args!("user \"{name}\" already exists"),
+    )
+}
+
 impl Meta {
     /// Makes a command ready to be carried out ([`Meta::carry_on`]); a queue that it makes has its number then. `None`: all is as it is
     /// to be.
@@ -83,6 +90,16 @@ impl Meta {
             Command::Bind { vhost, binding } => vhost_of(vhost)?.check_binding(binding),
             Command::Unbind { vhost, binding } => vhost_of(vhost)?.check_unbinding(binding),
             Command::PutUser { .. } => Ok(true),
+            Command::AddUser { name, .. } => match self.users.contains_key(&**name) {
+                true => Err(user_exists(name)),
+                false => Ok(true),
+            },
+            Command::SetPassword { user, password } => Ok(user_of(user)?.password != *password),
+            Command::SetUserTags { user, tags } => Ok(user_of(user)?.tags != *tags),
+            Command::ChangeUserLimits { user, limits } => {
+                let known = user_of(user)?.limits;
+                Ok(limits.of(known) != known)
+            }
             Command::DeleteUser { name } => user_of(name).map(|_| true),
             Command::SetPermissions { user, vhost, .. }
             | Command::SetTopicPermissions { user, vhost, .. } => {

@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 use warren_amqp::Table;
 
-use super::{Author, PasswordHash, Permissions, Policy, TopicPermissions, UserLimits, VhostLimits};
+use super::{
+    Author, LimitChanges, PasswordHash, Permissions, Policy, TopicPermissions, UserLimits, VhostLimits,
+};
 use crate::json;
 use crate::name::Name;
 use crate::routing::{Kind, QueueId};
@@ -89,7 +91,7 @@ pub enum Command {
         /// From where to where.
         binding: Binding,
     },
-    /// A user, new or with another password and other tags.
+    /// A user, new or with another password and other tags: all that a file says of him.
     PutUser {
         /// His name.
         name: Name,
@@ -220,6 +222,34 @@ pub enum Command {
     RemoveQueue {
         /// Its number.
         id: QueueId,
+    },
+    /// A user, if there is none of this name.
+    AddUser {
+        /// His name.
+        name: Name,
+        /// What his password is compared with; `None`: he cannot log in with one.
+        password: Option<PasswordHash>,
+    },
+    /// Another password for a user.
+    SetPassword {
+        /// Who.
+        user: Name,
+        /// What it is compared with; `None`: he cannot log in with one.
+        password: Option<PasswordHash>,
+    },
+    /// Other tags for a user.
+    SetUserTags {
+        /// Who.
+        user: Name,
+        /// `administrator`, `monitoring`, … All of them.
+        tags: Vec<Name>,
+    },
+    /// Some of the limits of a user; the others stay.
+    ChangeUserLimits {
+        /// Who.
+        user: Name,
+        /// Which, and how much.
+        limits: LimitChanges,
     },
 }
 

@@ -23,6 +23,15 @@ pub struct UserLimits {
     pub channels: Option<i64>,
 }
 
+/// What is different in the limits of a user: a limit, or `None` for none any more. What is not said stays as it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LimitChanges {
+    /// `max-connections`
+    pub connections: Option<Option<i64>>,
+    /// `max-channels`
+    pub channels: Option<Option<i64>>,
+}
+
 /// With so many, may there be another one? Says the limit if not.
 #[must_use]
 pub fn reached(limit: Option<i64>, count: usize) -> Option<i64> {
@@ -47,20 +56,37 @@ impl VhostLimits {
     }
 }
 
-impl UserLimits {
-    /// As operators say them: `{"max-connections": 2, "max-channels": 5}`. What is not said stays as it is.
+impl LimitChanges {
+    /// None is left.
+    pub const NO_LIMITS: Self = Self {
+        connections: Some(None),
+        channels: Some(None),
+    };
+
+    /// As operators say them: `{"max-connections": 2, "max-channels": 5}`.
     ///
     /// # Errors
     /// Something else is said.
-    pub fn parse(self, said: &Settings) -> Result<Self, Refusal> {
+    pub fn parse(said: &Settings) -> Result<Self, Refusal> {
         let [connections, channels] = numbers(said, ["max-connections", "max-channels"], "user-limits")
             .map_err(|text| Refusal::new(warren_amqp::ReplyCode::PreconditionFailed, text))?;
         Ok(Self {
-            connections: connections.or(self.connections),
-            channels: channels.or(self.channels),
+            connections: connections.map(Some),
+            channels: channels.map(Some),
         })
     }
 
+    /// Those limits, changed.
+    #[must_use]
+    pub fn of(self, known: UserLimits) -> UserLimits {
+        UserLimits {
+            connections: self.connections.unwrap_or(known.connections),
+            channels: self.channels.unwrap_or(known.channels),
+        }
+    }
+}
+
+impl UserLimits {
     /// As operators say them.
     #[must_use]
     pub fn to_settings(self) -> Settings {
@@ -102,7 +128,7 @@ fn numbers(said: &Settings, names: [&str; 2], what: &str) -> Result<[Option<i64>
 mod tests {
     use serde_json::json;
 
-    use super::{UserLimits, VhostLimits, reached};
+    use super::{LimitChanges, UserLimits, VhostLimits, reached};
 
     #[test]
     fn limits_are_refused_in_rabbitmqs_words() {
@@ -123,10 +149,7 @@ mod tests {
         }
         let said = json!({"max-channels": "x"});
         assert_eq!(
-            UserLimits::default()
-                .parse(said.as_object().unwrap())
-                .unwrap_err()
-                .text,
+            LimitChanges::parse(said.as_object().unwrap()).unwrap_err().text,
             "max-channels should be a number, actually was <<\"x\">>"
         );
     }
@@ -135,11 +158,21 @@ mod tests {
     fn limits_of_a_user_are_added_to_each_other() {
         let channels = json!({"max-channels": 7});
         let connections = json!({"max-connections": 2});
-        let limits = UserLimits::default()
-            .parse(channels.as_object().unwrap())
-            .unwrap();
-        let limits = limits.parse(connections.as_object().unwrap()).unwrap();
+        let limits = [channels, connections]
+            .iter()
+            .fold(UserLimits::default(), |known, said| {
+                LimitChanges::parse(said.as_object().unwrap()).unwrap().of(known)
+            });
         assert_eq!((limits.connections, limits.channels), (Some(2), Some(7)));
+        let fewer = LimitChanges {
+            channels: Some(None),
+            ..LimitChanges::default()
+        };
+        assert_eq!(
+            fewer.of(limits).to_settings(),
+            *json!({"max-connections": 2}).as_object().unwrap()
+        );
+        assert_eq!(LimitChanges::NO_LIMITS.of(limits), UserLimits::default());
     }
 
     #[test]
