@@ -1,11 +1,18 @@
-//! Who this data directory is: a file that names the node and counts its starts, and the lock that keeps a second process out.
+//! Who this data directory is: a file that names the node, counts its starts and knows the newest segment, and the lock that keeps a second
+//! process out.
+//!
+//! Of a segment behind the checkpoint nothing else tells that it was ever there: when the newest one is lost, recovery finds a log that ends
+//! earlier. So the file says which segment has something that was synced, before that is reported; once for each segment. It has less than
+//! a sector, and is written in place, so that this needs no room.
 
 use std::any::Any;
+use std::io::{self, IoSlice};
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::OpenError;
 use crate::checkpoint;
-use crate::disk::{Disk, is_full, read_all, replace};
+use crate::disk::{Disk, DiskFile, is_full, read_all, replace};
 use crate::format::VERSION;
 
 pub(crate) const NODE: &str = "node";
@@ -20,7 +27,45 @@ pub(crate) struct Identity {
     pub(crate) new: bool,
     /// The numbers of the file that says so.
     pub(crate) which: (u64, u64),
+    /// What was promised before this start.
+    pub(crate) promised: Promised,
+    pub(crate) file: Arc<NodeFile>,
     pub(crate) lock: Box<dyn Any + Send + Sync>,
+}
+
+/// The newest segment with something in it that was synced, and how many batches had been by then: so many have to be there. Nothing in a
+/// directory that is new, or was last used by a program that did not write this down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Promised {
+    pub(crate) segment: u32,
+    pub(crate) batches: u64,
+}
+
+/// The file that says all this.
+pub(crate) struct NodeFile {
+    file: Arc<dyn DiskFile>,
+    node: [u8; 16],
+    incarnation: u64,
+}
+
+impl NodeFile {
+    /// Writes a promise down, and returns when that is durable.
+    pub(crate) fn promise(&self, promised: Promised) -> io::Result<()> {
+        let text = text(self.node, self.incarnation, promised);
+        self.file.write_at(0, &mut [IoSlice::new(text.as_bytes())])?;
+        self.file.sync()
+    }
+}
+
+/// As long for any promise.
+fn text(node: [u8; 16], incarnation: u64, promised: Promised) -> String {
+    let text = format!(
+        "warren node\nversion {VERSION}\nid {:032x}\nstarts {incarnation}\nsynced {:08x} {:016x}\n",
+        u128::from_be_bytes(node),
+        promised.segment,
+        promised.batches
+    );
+    format!("{text}crc {:08x}\n", crc32c::crc32c(text.as_bytes()))
 }
 
 /// Locks the directory, creating it, and starts the next incarnation of the node that lives in it.
@@ -56,25 +101,21 @@ pub(crate) fn take(disk: &dyn Disk, directory: &Path) -> Result<Identity, OpenEr
         let needed_by = "the log beside it";
         return Err(OpenError::Missing { path, needed_by });
     }
-    let (node, incarnation) = if new {
-        (disk.random().map_err(failed(&path))?, 1)
+    let (node, incarnation, promised) = if new {
+        (disk.random().map_err(failed(&path))?, 1, Promised::default())
     } else {
         let file = disk
             .open(&path)
             .and_then(|file| read_all(&*file))
             .map_err(failed(&path))?;
-        let (node, incarnation) = read(&path, &file).ok_or_else(|| OpenError::Corrupt {
+        let (node, starts, promised) = read(&path, &file).ok_or_else(|| OpenError::Corrupt {
             path: path.clone(),
             offset: 0,
             what: "it does not name a node".to_owned(),
         })??;
-        (node, incarnation + 1)
+        (node, starts + 1, promised)
     };
-    let text = format!(
-        "warren node\nversion {VERSION}\nid {:032x}\nstarts {incarnation}\n",
-        u128::from_be_bytes(node)
-    );
-    let text = format!("{text}crc {:08x}\n", crc32c::crc32c(text.as_bytes()));
+    let text = text(node, incarnation, promised);
     // On a full disk the room is in the spares.
     let mut spares = names.iter().filter(|name| name.ends_with(".spare"));
     while let Err(error) = replace(disk, directory, NODE, &[text.as_bytes()]) {
@@ -83,16 +124,23 @@ pub(crate) fn take(disk: &dyn Disk, directory: &Path) -> Result<Identity, OpenEr
         disk.remove(&directory.join(spare)).map_err(failed(&path))?;
     }
     let which = disk.which(&path).map_err(failed(&path))?;
+    let file = disk.open(&path).map_err(failed(&path))?;
     Ok(Identity {
         node,
         incarnation,
         new,
         which,
+        promised,
+        file: Arc::new(NodeFile {
+            file,
+            node,
+            incarnation,
+        }),
         lock,
     })
 }
 
-type Named = ([u8; 16], u64);
+type Named = ([u8; 16], u64, Promised);
 
 fn read(path: &Path, text: &[u8]) -> Option<Result<Named, OpenError>> {
     let text = str::from_utf8(text).ok()?;
@@ -113,5 +161,15 @@ fn read(path: &Path, text: &[u8]) -> Option<Result<Named, OpenError>> {
     }
     let id = u128::from_str_radix(value("id")?, 16).ok()?;
     let starts = value("starts")?.parse().ok()?;
-    Some(Ok((id.to_be_bytes(), starts)))
+    let promised = match value("synced") {
+        Some(said) => {
+            let (segment, batches) = said.split_once(' ')?;
+            Promised {
+                segment: u32::from_str_radix(segment, 16).ok()?,
+                batches: u64::from_str_radix(batches, 16).ok()?,
+            }
+        }
+        None => Promised::default(),
+    };
+    Some(Ok((id.to_be_bytes(), starts, promised)))
 }

@@ -5,6 +5,8 @@
 //! nothing behind it was written after it had been synced; otherwise it is damage, and the log does not open: what is behind it had been
 //! confirmed. Sealed segments are not read here; damage in them shows when a message is read.
 //!
+//! What is lost with the newest segment has nothing behind it; the node file says how much has to be there ([`Promised`]).
+//!
 //! The log never goes on in a segment that it found: what may be behind its end could be taken for valid one day.
 
 use std::collections::BTreeMap;
@@ -21,7 +23,7 @@ use crate::format::{
     Descriptor, FRAME_HEADER, FRAME_MAGIC, FrameHeader, HeaderError, SEGMENT_HEADER, SegmentHeader, VERSION,
     descriptors, read_block,
 };
-use crate::identity::Identity;
+use crate::identity::{Identity, Promised};
 use crate::index::Index;
 use crate::shared::{Kind, Shared, Spare};
 use crate::{Durability, OpenError, StreamId, slots};
@@ -122,6 +124,9 @@ pub(crate) fn recover(shared: &Shared, identity: &Identity) -> Result<(Recovered
         if !slots.is_empty() {
             sealed.push((segment, slots));
         }
+    }
+    if shared.options.durability != Durability::Volatile {
+        walk.keeps(identity.promised, shared, &files)?;
     }
     let torn = walk.end.take().filter(|end| end.batches > 0).map(|end| Torn {
         path: end.path,
@@ -394,6 +399,24 @@ impl Walk {
             self.octets += header.octets();
             self.index.written(at as u64);
         }
+    }
+
+    /// Whether as much is there as was synced.
+    fn keeps(&self, promised: Promised, shared: &Shared, files: &Files) -> Result<(), OpenError> {
+        if self.next >= promised.batches {
+            return Ok(());
+        }
+        let path = shared.path(Kind::Frames, promised.segment);
+        if !files.segments.contains_key(&promised.segment) {
+            let needed_by = "the file \"node\" beside it";
+            return Err(OpenError::Missing { path, needed_by });
+        }
+        let end = self.end.as_ref().filter(|end| end.path == path);
+        let what = format!(
+            "batch {} is not whole, and all below {} were synced",
+            self.next, promised.batches
+        );
+        Err(corrupt(&path, end.map_or(0, |end| end.offset), what))
     }
 
     /// A segment goes on behind what was found.

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use parking_lot::{Condvar, Mutex};
 
 use crate::disk::{Disk, DiskFile};
-use crate::identity::{Identity, NODE};
+use crate::identity::{Identity, NODE, NodeFile};
 use crate::index::{Index, Picture, Slot};
 use crate::statistics::Counters;
 use crate::{Fatal, Options, slots};
@@ -26,6 +26,7 @@ pub(crate) struct Shared {
     pub(crate) node: [u8; 16],
     /// See [`Identity::which`].
     pub(crate) which: (u64, u64),
+    pub(crate) node_file: Arc<NodeFile>,
     pub(crate) index: Mutex<Index>,
     pub(crate) space: Mutex<Space>,
     pub(crate) counters: Counters,
@@ -93,6 +94,7 @@ impl Shared {
             options,
             node: identity.node,
             which: identity.which,
+            node_file: identity.file.clone(),
             index: Mutex::default(),
             space: Mutex::default(),
             counters: Counters::default(),

@@ -104,6 +104,8 @@ struct World {
     messages: u64,
     torn: u64,
     recoveries: u64,
+    /// Newest segments that were taken away and had something in them that was durable.
+    missed: u64,
 }
 
 /// A life of the log, from a start to a crash.
@@ -139,6 +141,7 @@ impl World {
             messages: 0,
             torn: 0,
             recoveries: 0,
+            missed: 0,
         }
     }
 
@@ -212,6 +215,34 @@ impl World {
             assert!(last.is_none_or(|last| one.next > *last));
         }
         Some(life)
+    }
+
+    /// Whatever is lost with the newest segment, whoever starts without it gets no log with less than was durable.
+    fn start_without_newest(&mut self) {
+        let disk = self.disk.copy();
+        let newest = disk.files().into_iter().map(|(path, _)| path).rfind(|path| {
+            let name = path.extension().and_then(|kind| kind.to_str());
+            name == Some("segment")
+        });
+        let Some(newest) = newest else { return };
+        match self.dice.below(3) {
+            0 => disk.damage(&newest, |octets| octets.clear()),
+            1 => disk.damage(&newest, |octets| octets.fill(0)),
+            _ => crate::Disk::remove(&disk, &newest).unwrap(),
+        }
+        let opened = identity::take(&disk, Path::new(DIRECTORY)).and_then(|identity| {
+            let shared = Shared::new(Arc::new(disk), DIRECTORY.into(), self.options.clone(), &identity);
+            recover(&shared, &identity)
+        });
+        match opened {
+            Ok((_, _, sequence)) => {
+                assert!(sequence >= self.durable, "{newest:?} is gone, and nobody noticed")
+            }
+            Err(error) => {
+                assert!(error.to_string().contains(newest.to_str().unwrap()), "{error}");
+                self.missed += 1;
+            }
+        }
     }
 
     /// Every stream has these messages and no other.
@@ -475,6 +506,7 @@ impl World {
                 1 => false,
                 _ => dice.one_in(2),
             });
+            self.start_without_newest();
         }
         let life = self.start().expect("the power is back");
         let state = self.state(self.history.len());
@@ -514,7 +546,7 @@ fn each_seed(default: u64, run: impl Fn(u64) + Sync) {
 
 #[test]
 fn recovery_is_a_prefix_with_everything_durable_after_any_crash() {
-    let totals = parking_lot::Mutex::new((0, 0, 0));
+    let totals = parking_lot::Mutex::new((0, 0, 0, 0));
     each_seed(2000, |seed| {
         let mut world = World::new(seed);
         world.run(6);
@@ -522,13 +554,14 @@ fn recovery_is_a_prefix_with_everything_durable_after_any_crash() {
         totals.0 += world.recoveries;
         totals.1 += world.torn;
         totals.2 += world.messages;
+        totals.3 += world.missed;
     });
-    let (recoveries, torn, messages) = *totals.lock();
+    let (recoveries, torn, messages, missed) = *totals.lock();
     // The weather was bad enough to mean something.
     if std::env::var_os("SEED").is_none() {
         assert!(
-            torn * 20 > recoveries && messages > recoveries,
-            "{torn} torn of {recoveries}, {messages} messages"
+            torn * 20 > recoveries && messages > recoveries && missed * 4 > recoveries,
+            "{torn} torn of {recoveries}, {messages} messages, {missed} newest segments missed"
         );
     }
 }

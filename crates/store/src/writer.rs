@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::disk::DiskFile;
 use crate::format::{FRAME_HEADER, SEGMENT_HEADER, SegmentHeader};
+use crate::identity::{NODE, Promised};
 use crate::shared::{Kind, Shared, Spare, Task, fatal};
 use crate::statistics::add;
 use crate::{Batch, Durability, Fatal};
@@ -45,7 +46,7 @@ struct Active {
     octets: u64,
     /// Nothing has been written into it.
     fresh: bool,
-    /// Its name may be lost in a power cut.
+    /// Its name may be lost in a power cut, and that it was would not be noticed.
     unnamed: bool,
     unsynced: bool,
 }
@@ -189,6 +190,12 @@ impl Writer {
         if std::mem::take(&mut active.unnamed) {
             let directory = &self.shared.directory;
             (self.shared.disk.sync_directory(directory)).map_err(fatal("syncing", directory))?;
+            // In this order: what is promised is there.
+            let promised = Promised {
+                segment: self.segment,
+                batches: self.sequence,
+            };
+            (self.shared.node_file.promise(promised)).map_err(fatal("writing to", &directory.join(NODE)))?;
         }
         active.unsynced = false;
         self.safe = self.sequence;

@@ -118,14 +118,67 @@ fn every_bit_of_a_segment_matters() {
 fn every_truncation_is_told_or_harmless() {
     let disk = killed();
     let end = end(&disk);
+    let mut told = 0;
     for length in 0..=end {
         let disk = disk.copy();
         disk.damage(&segment(), |octets| octets.truncate(length));
+        let log = match open(&disk) {
+            Ok((log, _)) => log,
+            // That the first batch was synced is known.
+            Err(error) => {
+                let text = error.to_string();
+                assert!(text.contains("00000001.segment is damaged at octet"), "{text}");
+                told += 1;
+                continue;
+            }
+        };
         // What is behind the cut is gone with all evidence of it: that is what a torn tail is. What is left is a prefix.
-        let (log, _) = open(&disk).unwrap();
         let found = positions(&log);
-        assert!(is_prefix(&found), "{found:?}");
+        assert!(!found.is_empty() && is_prefix(&found), "{found:?}");
         assert!(length < end || found == CONFIRMED);
+    }
+    assert!(told > 48 && told < 300, "{told}");
+}
+
+/// By an operator, by a file system after a crash, or as part of a copy that was never whole.
+#[test]
+fn a_newest_segment_that_is_lost_is_missed() {
+    // As the first of its log, and behind others that a checkpoint has.
+    let behind = sealed();
+    let (log, _) = open(&behind).unwrap();
+    append(&log, 200, 40);
+    let both = [killed(), behind.copy()];
+    drop(log);
+    for disk in both {
+        let newest = named(&disk, ".segment").pop().unwrap();
+        let empty = |octets: &mut Vec<u8>| octets.clear();
+        let zeros = |octets: &mut Vec<u8>| octets.fill(0);
+        let only_a_head = |octets: &mut Vec<u8>| octets[48..].fill(0);
+        for loss in [
+            None,
+            Some(&empty as &dyn Fn(&mut Vec<u8>)),
+            Some(&zeros),
+            Some(&only_a_head),
+        ] {
+            let disk = disk.copy();
+            match loss {
+                None => disk.remove(&newest).unwrap(),
+                Some(change) => disk.damage(&newest, change),
+            }
+            // Nor is it forgotten.
+            for _ in 0..2 {
+                let error = open(&disk).err().expect("confirmed messages are missing");
+                assert!(
+                    match (&error, loss) {
+                        (OpenError::Missing { path, .. }, None) => *path == newest,
+                        (OpenError::Corrupt { path, .. }, Some(_)) => *path == newest,
+                        _ => false,
+                    },
+                    "{error}"
+                );
+            }
+        }
+        open(&disk).unwrap();
     }
 }
 
