@@ -6,6 +6,7 @@ mod ctl;
 mod disk;
 mod group;
 mod hostile;
+mod hung_disk;
 mod idle;
 mod shortage;
 
@@ -39,14 +40,18 @@ struct Broker {
 impl Broker {
     /// Started in a directory of its own, on a port that the system chooses.
     fn start(directory: &Path, arguments: &[&str]) -> Self {
-        Self::run(
-            Command::new(env!("CARGO_BIN_EXE_warren"))
-                .args(["broker", "--listen", "127.0.0.1:0", "--data"])
-                .arg(directory.join("data"))
-                .arg("--runtime-dir")
-                .arg(directory.join("run"))
-                .args(arguments),
-        )
+        Self::run(&mut Self::command(directory, arguments))
+    }
+
+    fn command(directory: &Path, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_warren"));
+        command
+            .args(["broker", "--listen", "127.0.0.1:0", "--data"])
+            .arg(directory.join("data"))
+            .arg("--runtime-dir")
+            .arg(directory.join("run"))
+            .args(arguments);
+        command
     }
 
     fn run(command: &mut Command) -> Self {

@@ -12,6 +12,7 @@ use std::ops::Add;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -253,13 +254,20 @@ pub(super) struct Field {
 impl Field {
     /// The broker has one core, and with that one thread for all of its clients: whoever keeps it from others keeps it from all of them.
     pub(super) fn new(toml: &str) -> (tempfile::TempDir, Self) {
+        Self::with(toml, |_, _| ())
+    }
+
+    /// The same, with something under it: a disk in this directory.
+    pub(super) fn with(toml: &str, put_under: impl FnOnce(&Path, &mut Command)) -> (tempfile::TempDir, Self) {
         // Both ends of ten thousand connections; the broker inherits it.
         let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
         setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("warren.toml");
         fs::write(&file, toml).unwrap();
-        let broker = on_one_core(|| Broker::start(directory.path(), &["--config", file.to_str().unwrap()]));
+        let mut command = Broker::command(directory.path(), &["--config", file.to_str().unwrap()]);
+        put_under(directory.path(), &mut command);
+        let broker = on_one_core(|| Broker::run(&mut command));
         // Nobody reads what it says about each of them, and it must not wait for that.
         let mut log = fs::File::from(broker.log.get_ref().as_fd().try_clone_to_owned().unwrap());
         thread::spawn(move || io::copy(&mut log, &mut io::sink()));

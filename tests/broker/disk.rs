@@ -18,6 +18,7 @@ static char wish(void) {
 }
 static int asked(long call, int file) {
     while (wish() == 'w') usleep(2000);
+    if (wish() == 'l') usleep(50000);
     if (wish() == 'f') { errno = EIO; return -1; }
     return syscall(call, file);
 }
@@ -62,6 +63,11 @@ impl Disk {
     /// Nothing is synced until it works again.
     pub(super) fn waits(&self) {
         self.does("waits");
+    }
+
+    /// Each time something is synced takes 50 ms.
+    pub(super) fn lingers(&self) {
+        self.does("lingers");
     }
 
     /// Whoever syncs hears that it failed.

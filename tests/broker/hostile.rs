@@ -15,6 +15,7 @@ use nix::sys::resource::{Resource, getrlimit};
 use socket2::{Domain, Socket, Type};
 
 use super::bystander::{Attacker, Field, Limit, PATIENCE};
+use super::disk::Disk;
 
 /// Attackers at the same time: more than the broker has threads.
 const ATTACKERS: usize = 3;
@@ -129,6 +130,19 @@ fn whoever_says_much_on_one_connection_has_no_more_than_his_turn() {
     for (name, before, said) in octets::floods() {
         let attackers = on_and_on(field.at, &before, &said);
         field.endures(name, 64 << 20, Limit::after_turns(ATTACKERS as u64), attackers);
+    }
+}
+
+#[test]
+fn whoever_waits_for_a_slow_disk_waits_alone() {
+    let (_directory, mut field) = Field::with("[broker]\n", |directory, broker| {
+        let disk = Disk::new(directory);
+        disk.lingers();
+        disk.put_under(broker);
+    });
+    for (name, before, said) in octets::writers() {
+        let attackers = on_and_on(field.at, &before, &said);
+        field.endures(name, 64 << 20, Limit::INTACT, attackers);
     }
 }
 

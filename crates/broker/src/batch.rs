@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use warren_amqp::hot::{Publish, Return};
-use warren_amqp::{ReplyCode, content};
+use warren_amqp::{Method, ReplyCode, content};
 use warren_cluster::{Aftermath, ConfirmTicket, NotWritten, Queue, QueueHandle};
 use warren_model::meta::Access;
 use warren_model::routing::Said;
@@ -63,10 +63,20 @@ pub(crate) struct Batch {
     needs_disk: Option<bool>,
     /// The log has to have come this far before more is read: it was behind.
     behind: Option<ConfirmTicket>,
+    /// What the client has changed in the metadata, until it is on disk. Nothing more of what he says is done before.
+    pub(crate) change: Option<UnsafeChange>,
     /// These have to have less in memory before more is read.
     crowded: Vec<Arc<Queue>>,
     /// What was done since this was looked at beyond passing on a message or settling one, in places in queues.
     pub(crate) work: usize,
+}
+
+/// A change of the metadata that is not on disk.
+#[derive(Debug)]
+pub(crate) struct UnsafeChange {
+    ticket: ConfirmTicket,
+    /// What its client hears then, and on which channel.
+    pub(crate) answer: Option<(u16, Method)>,
 }
 
 /// What became of messages that did not get to where they should.
@@ -96,6 +106,8 @@ struct Published {
     refused: bool,
     /// It has to be on disk.
     placed: bool,
+    /// Would it have gone elsewhere, to be kept, without what has changed just now?
+    misled: bool,
 }
 
 impl Batch {
@@ -185,6 +197,7 @@ impl Batch {
             confirm,
             refused: false,
             placed: false,
+            misled: way.queues.is_empty() || message.persistent && !way.by_name,
         });
         if way.queues.is_empty() {
             counts.returned.add(u64::from(mandatory));
@@ -241,12 +254,12 @@ impl Batch {
         }
         self.after.promised = std::mem::take(&mut self.promised) > 0;
         let written = client.node.carry_out(&mut self.after);
-        // Who is told that a message went nowhere may rely on it: not before what led it there is on disk.
+        // Who is told that a message went where nobody keeps it may rely on it: not before what led it there is on disk.
         let change = client.node.change_under_way();
         for published in self.published.drain(..).filter(|published| published.confirm > 0) {
             if let Some(confirms) = confirms.get_mut(&published.channel) {
                 let ticket = match (published.placed, &written) {
-                    (false, _) => change,
+                    (false, _) => change.filter(|_| published.misled),
                     (true, Ok(ticket)) => *ticket,
                     (true, Err(_)) => {
                         self.failed.lost = true;
@@ -264,6 +277,23 @@ impl Batch {
             Ok(None) | Err(_) => {}
         }
         written
+    }
+
+    /// The client has changed the metadata. The connection is woken when that is on disk.
+    pub(crate) fn await_change(&mut self, client: &Client, ticket: Option<ConfirmTicket>) {
+        let ticket = ticket.filter(|ticket| !client.node.log.is_safe(*ticket));
+        if let Some(ticket) = ticket {
+            // An earlier one is safe when this is.
+            let answer = self.change.take().and_then(|before| before.answer);
+            self.change = Some(UnsafeChange { ticket, answer });
+            wake_when_safe(client, ticket);
+        }
+    }
+
+    /// What the client has changed, if it is on disk now.
+    pub(crate) fn safe_change(&mut self, client: &Client) -> Option<UnsafeChange> {
+        self.change
+            .take_if(|change| client.node.log.is_safe(change.ticket))
     }
 
     /// There is something to be done.
@@ -453,7 +483,12 @@ fn find(client: &Client, more: &[Bytes], content: &content::Message) -> Result<(
             }
         }
     }
-    Ok((Way::to(queues), said.is_by_key()))
+    let by_name = exchange.is_empty() && more.is_empty() && !queues.is_empty();
+    let way = Way {
+        by_name,
+        ..Way::to(queues)
+    };
+    Ok((way, said.is_by_key()))
 }
 
 /// `mandatory`: nobody wants the message, and its publisher has it again.

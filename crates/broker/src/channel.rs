@@ -17,6 +17,7 @@ use std::sync::Arc;
 use warren_amqp::content::{self, Assembly, HeaderEdit, Property};
 use warren_amqp::{Method, MethodId, ReplyCode, ShortString, access, channel, confirm as class_confirm};
 use warren_cluster::QueueHandle;
+use warren_model::meta::Command;
 use warren_model::{Name, Refusal};
 
 use crate::batch::Batch;
@@ -81,6 +82,21 @@ impl Around<'_> {
     pub(crate) fn flush(&mut self) {
         // What cannot be written has been said to those who wait for it.
         drop(self.batch.flush(self.client, self.confirms));
+    }
+
+    /// Changes the metadata. The client hears of it, and is heard again, when it is on disk.
+    fn change(&mut self, command: Command) -> Result<(), Refusal> {
+        let (_, ticket) = self.client.node.begin(command)?;
+        self.batch.await_change(self.client, ticket);
+        Ok(())
+    }
+
+    /// Answers what the client has asked for: now, or when what has changed by it is on disk.
+    pub(crate) fn answer(&mut self, channel: u16, method: impl Into<Method>) {
+        match &mut self.batch.change {
+            Some(change) => change.answer = Some((channel, method.into())),
+            None => self.client.output.lock().method(channel, method),
+        }
     }
 
     /// The same, where nobody waits to hear of it: a connection may end thousands of channels that leave nothing to be done, each of which
@@ -260,15 +276,15 @@ impl Channel {
         self.answer_unless(no_wait, around, class_confirm::SelectOk {})
     }
 
-    fn answer(&self, around: &Around<'_>, method: impl Into<Method>) -> Result<(), Refusal> {
-        around.client.output.lock().method(self.number, method);
+    fn answer(&self, around: &mut Around<'_>, method: impl Into<Method>) -> Result<(), Refusal> {
+        around.answer(self.number, method);
         Ok(())
     }
 
     fn answer_unless(
         &self,
         no_wait: bool,
-        around: &Around<'_>,
+        around: &mut Around<'_>,
         method: impl Into<Method>,
     ) -> Result<(), Refusal> {
         match no_wait {

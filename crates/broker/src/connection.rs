@@ -207,6 +207,7 @@ impl<S: Wire> Connection<S> {
                     if news & WRITTEN != 0 {
                         self.batch.say(&self.client, &mut self.confirms);
                         self.follow_log();
+                        self.follow_change();
                     }
                     if news & OVERDUE != 0 {
                         self.close_overdue();

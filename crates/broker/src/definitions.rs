@@ -72,7 +72,8 @@ impl Node {
                 }
             }
         }
-        if let Err(refusal) = self.wait(last).and_then(|()| self.add_delaying_queues()) {
+        let added = self.add_delaying_queues();
+        if let Err(refusal) = added.and_then(|added| self.wait(added.or(last))) {
             imported.refused.push(format!("all of it: {}", refusal.text));
         }
         imported

@@ -411,6 +411,16 @@ impl Node {
     /// # Errors
     /// What the command asks for cannot be, or cannot be written.
     pub fn apply(&self, command: Command) -> Result<Done, Refusal> {
+        let (done, ticket) = self.begin(command)?;
+        self.wait(ticket)?;
+        Ok(done)
+    }
+
+    /// The same, but for the waiting: it is on disk when the ticket is safe.
+    ///
+    /// # Errors
+    /// What the command asks for cannot be.
+    pub(crate) fn begin(&self, command: Command) -> Result<(Done, Option<ConfirmTicket>), Refusal> {
         // One that is there already may have been declared by somebody who is about to make its queue.
         let delays = matches!(
             &command,
@@ -420,22 +430,26 @@ impl Node {
             }
         );
         let (done, ticket) = self.change(command)?;
-        self.wait(ticket)?;
-        if delays {
-            self.add_delaying_queues()?;
+        match delays {
+            true => Ok((done, self.add_delaying_queues()?.or(ticket))),
+            false => Ok((done, ticket)),
         }
-        Ok(done)
     }
 
-    /// Deletes a queue, if it is as `only_if` says, which it stays until it is gone. Says how many messages were ready in it.
+    /// Deletes a queue, if it is as `only_if` says, which it stays until it is gone. Says how many messages were ready in it, and when it is gone
+    /// for ever.
     ///
     /// # Errors
     /// It is still there.
-    pub(crate) fn delete_queue(&self, queue: &QueueHandle, only_if: OnlyIf) -> Result<u64, NotDeleted> {
+    pub(crate) fn delete_queue(
+        &self,
+        queue: &QueueHandle,
+        only_if: OnlyIf,
+    ) -> Result<(u64, Option<ConfirmTicket>), NotDeleted> {
         let ready = queue.leave(only_if).map_err(NotDeleted::Stays)?;
         let id = queue.identity().id;
-        match self.apply(Command::RemoveQueue { id }) {
-            Ok(_) => Ok(ready),
+        match self.change(Command::RemoveQueue { id }) {
+            Ok((_, ticket)) => Ok((ready, ticket)),
             Err(refusal) => {
                 queue.stay();
                 Err(NotDeleted::Refused(refusal))
@@ -443,8 +457,8 @@ impl Node {
         }
     }
 
-    /// Messages wait in a queue for an exchange that delays them.
-    pub(crate) fn add_delaying_queues(&self) -> Result<(), Refusal> {
+    /// Messages wait in a queue for an exchange that delays them. Gives the ticket of the last of these queues that is new.
+    pub(crate) fn add_delaying_queues(&self) -> Result<Option<ConfirmTicket>, Refusal> {
         let missing: Vec<Command> = self.read(|meta| {
             let vhosts = meta.vhosts();
             let exchanges = vhosts.flat_map(|(vhost, it)| {
@@ -465,11 +479,11 @@ impl Node {
                 })
                 .collect()
         });
+        let mut last = None;
         for command in missing {
-            let (_, ticket) = self.change(command)?;
-            self.wait(ticket)?;
+            last = self.change(command)?.1.or(last);
         }
-        Ok(())
+        Ok(last)
     }
 
     /// Waits until something is on disk.
@@ -590,7 +604,7 @@ impl Node {
     /// A connection is gone, and with it the queues that were its own.
     pub(crate) fn forget_connection(&self, number: u64) {
         for id in self.exclusive.of(number) {
-            if let Err(refusal) = self.apply(Command::RemoveQueue { id }) {
+            if let Err(refusal) = self.change(Command::RemoveQueue { id }) {
                 tracing::warn!(%refusal, "exclusive queue stays");
             }
         }

@@ -23,6 +23,8 @@ pub(crate) struct Way {
     pub(crate) keeps_all: bool,
     /// One of them lets messages go in another order than they came: one that stays would keep in memory what came with it.
     pub(crate) mixed: bool,
+    /// Messages come here by the name of the one queue: no binding has led them elsewhere before, or will again.
+    pub(crate) by_name: bool,
 }
 
 impl Way {
@@ -33,6 +35,7 @@ impl Way {
                 .iter()
                 .any(|queue| queue.identity().kind == QueueType::Quorum),
             mixed: queues.iter().any(QueueHandle::mixes),
+            by_name: false,
             queues,
         }
     }

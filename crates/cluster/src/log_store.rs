@@ -30,7 +30,7 @@ pub trait LogStore: Send + Sync {
     /// Is this safe? It stays so.
     fn is_safe(&self, ticket: ConfirmTicket) -> bool;
 
-    /// Tells somebody when a ticket is safe: now, if it is already. More than once does no harm.
+    /// Tells somebody when a ticket is safe: now, if it is already. More than once does no harm. Also when nothing will ever be safe again.
     fn when_safe(&self, ticket: ConfirmTicket, waiter: Arc<dyn Waiter>);
 
     /// Waits until a ticket is safe. Not while anything is locked.

@@ -23,6 +23,6 @@ impl ConfirmTicket {
 
 /// Somebody who waits for a ticket.
 pub trait Waiter: Send + Sync {
-    /// It is safe. Said by a thread on which others depend: this does not wait.
+    /// It is safe, or never will be: see [`Session::holds`](crate::Session::holds). Said by a thread on which others depend: this does not wait.
     fn safe(&self);
 }

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 
 use bytes::Buf;
 use warren_amqp::client::Login;
-use warren_amqp::content::Properties;
+use warren_amqp::content::{DeliveryMode, Properties};
 use warren_amqp::hot::Publish;
 use warren_amqp::outbox::Outbox;
 use warren_amqp::{FrameMax, Method, ShortString, Table, Value, basic, channel, exchange, queue};
@@ -431,6 +431,40 @@ pub(super) fn floods() -> Vec<(&'static str, Vec<u8>, Vec<u8>)> {
                     .chain(many_headers),
             ),
             repeat(message("headers", "", &of_headers, b"")),
+        ),
+    ]
+}
+
+/// What has to be on disk before it is answered, as [`floods`], but little of it.
+pub(super) fn writers() -> Vec<(&'static str, Vec<u8>, Vec<u8>)> {
+    let queue = |name: &'static str| queue::Declare {
+        queue: ShortString::from_static(name),
+        durable: true,
+        ..queue::Declare::default()
+    };
+    let persistent = Properties::of(DeliveryMode::Persistent);
+    let delete = queue::Delete::default();
+    vec![
+        (
+            "a queue on a slow disk",
+            Vec::new(),
+            methods(1, [queue("").into(), delete.into()]),
+        ),
+        (
+            "messages on a slow disk",
+            methods(1, [queue("kept").into()]),
+            [
+                message("", "kept", &persistent, &[b'x'; 1024]).repeat(20),
+                methods(
+                    1,
+                    [queue::Purge {
+                        queue: ShortString::from_static("kept"),
+                        ..queue::Purge::default()
+                    }
+                    .into()],
+                ),
+            ]
+            .concat(),
         ),
     ]
 }

@@ -370,8 +370,14 @@ pub(super) fn unsubscribe(consumer: &Consumer, around: &mut Around<'_>) {
         empty: false,
     };
     // If somebody has come meanwhile it goes with him.
-    if goes && let Err(NotDeleted::Refused(refusal)) = client.node.delete_queue(&consumer.queue, unused) {
-        tracing::warn!(%refusal, queue = ?consumer.queue, "auto-delete queue stays");
+    if goes {
+        match client.node.delete_queue(&consumer.queue, unused) {
+            Ok((_, ticket)) => around.batch.await_change(client, ticket),
+            Err(NotDeleted::Stays(_)) => {}
+            Err(NotDeleted::Refused(refusal)) => {
+                tracing::warn!(%refusal, queue = ?consumer.queue, "auto-delete queue stays");
+            }
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use crate::node::NotDeleted;
 use crate::registry::Churn;
 
 impl Channel {
-    pub(super) fn exchange(&self, method: exchange::Method, around: &Around<'_>) -> Result<(), Refusal> {
+    pub(super) fn exchange(&self, method: exchange::Method, around: &mut Around<'_>) -> Result<(), Refusal> {
         let client = Arc::clone(around.client);
         match method {
             exchange::Method::Declare(declare) => {
@@ -51,7 +51,7 @@ impl Channel {
                         "alternate-exchange",
                     )?;
                 }
-                client.node.apply(Command::DeclareExchange {
+                around.change(Command::DeclareExchange {
                     vhost: client.vhost.clone(),
                     name,
                     kind,
@@ -68,7 +68,7 @@ impl Channel {
                     return Err(Refusal::default_exchange());
                 }
                 client.check(Access::Configure, "exchange", &name)?;
-                client.node.apply(Command::DeleteExchange {
+                around.change(Command::DeleteExchange {
                     vhost: client.vhost.clone(),
                     name,
                     if_unused: delete.if_unused,
@@ -83,7 +83,7 @@ impl Channel {
                     arguments: bind.arguments,
                 };
                 check_binding(&binding, around)?;
-                client.node.apply(Command::Bind {
+                around.change(Command::Bind {
                     vhost: client.vhost.clone(),
                     binding,
                 })?;
@@ -97,7 +97,7 @@ impl Channel {
                     arguments: unbind.arguments,
                 };
                 check_binding(&binding, around)?;
-                client.node.apply(Command::Unbind {
+                around.change(Command::Unbind {
                     vhost: client.vhost.clone(),
                     binding,
                 })?;
@@ -131,7 +131,7 @@ impl Channel {
                 };
                 client.node.read(|meta| meta.check(command.clone()))?;
                 self.check_lock(&queue, around)?;
-                client.node.apply(command)?;
+                around.change(command)?;
                 self.answer_unless(bind.no_wait, around, queue::BindOk {})
             }
             queue::Method::Unbind(unbind) => {
@@ -150,7 +150,7 @@ impl Channel {
                 // What is not there may be unbound by everybody.
                 if client.node.read(|meta| meta.check(command.clone()))?.is_some() {
                     self.check_lock(&queue, around)?;
-                    client.node.apply(command)?;
+                    around.change(command)?;
                 }
                 self.answer(around, queue::UnbindOk {})
             }
@@ -172,7 +172,7 @@ impl Channel {
         }
     }
 
-    fn declare_queue(&mut self, declare: queue::Declare, around: &Around<'_>) -> Result<(), Refusal> {
+    fn declare_queue(&mut self, declare: queue::Declare, around: &mut Around<'_>) -> Result<(), Refusal> {
         let client = Arc::clone(around.client);
         let made_up = declare.queue.as_bytes().is_empty() && !declare.passive;
         let name = match made_up {
@@ -222,7 +222,7 @@ impl Channel {
                     "Cannot declare a server-named queue for type rabbit_quorum_queue",
                 ));
             }
-            client.node.apply(Command::DeclareQueue {
+            around.change(Command::DeclareQueue {
                 vhost: client.vhost.clone(),
                 name: name.clone(),
                 id: None,
@@ -246,7 +246,7 @@ impl Channel {
         messages: u64,
         consumers: u64,
         no_wait: bool,
-        around: &Around<'_>,
+        around: &mut Around<'_>,
     ) -> Result<(), Refusal> {
         let answer = queue::DeclareOk {
             queue: ShortString::try_from(name.as_str()).unwrap_or_default(),
@@ -257,7 +257,7 @@ impl Channel {
         self.answer_unless(no_wait, around, answer)
     }
 
-    fn delete_queue(&self, delete: queue::Delete, around: &Around<'_>) -> Result<(), Refusal> {
+    fn delete_queue(&self, delete: queue::Delete, around: &mut Around<'_>) -> Result<(), Refusal> {
         let client = around.client;
         let name = self.queue_name(&delete.queue)?;
         client.check(Access::Configure, "queue", &name)?;
@@ -279,14 +279,14 @@ impl Channel {
                     unused: delete.if_unused,
                     empty: delete.if_empty,
                 };
-                client
-                    .node
-                    .delete_queue(&queue, only_if)
-                    .map_err(|why| match why {
-                        NotDeleted::Stays(Stays::InUse) => Refusal::in_use("queue", &name, &client.vhost),
-                        NotDeleted::Stays(Stays::NotEmpty) => Refusal::not_empty(&name, &client.vhost),
-                        NotDeleted::Refused(refusal) => refusal,
-                    })?
+                let deleted = client.node.delete_queue(&queue, only_if);
+                let (ready, ticket) = deleted.map_err(|why| match why {
+                    NotDeleted::Stays(Stays::InUse) => Refusal::in_use("queue", &name, &client.vhost),
+                    NotDeleted::Stays(Stays::NotEmpty) => Refusal::not_empty(&name, &client.vhost),
+                    NotDeleted::Refused(refusal) => refusal,
+                })?;
+                around.batch.await_change(client, ticket);
+                ready
             }
         };
         self.answer_unless(

@@ -27,6 +27,9 @@ impl<S: Wire> Connection<S> {
             confirms: &mut self.confirms,
         };
         around.flush();
+        if let Some(change) = &mut around.batch.change {
+            change.answer.take_if(|(channel, _)| *channel == number);
+        }
         if let Some(channel) = self.channels.get_mut(&number) {
             channel.end(&mut around);
             channel.closing = true;
@@ -73,9 +76,10 @@ impl<S: Wire> Connection<S> {
         ));
     }
 
-    /// Nothing that was published waits for its confirm.
+    /// Nothing that was published waits for its confirm, and nothing that was changed for its answer.
     pub(super) fn is_settled(&self) -> bool {
-        self.confirms.values().all(|confirms| confirms.unconfirmed() == 0)
+        let all_confirmed = || self.confirms.values().all(|confirms| confirms.unconfirmed() == 0);
+        self.batch.change.is_none() && all_confirmed()
     }
 
     /// The connection has to end: the client is told why.
@@ -134,6 +138,8 @@ impl<S: Wire> Connection<S> {
         }
         self.seat = None;
         self.around().flush();
+        // Nobody is left to hear of it.
+        self.batch.change = None;
         self.client.node.forget_connection(self.client.number);
     }
 }

@@ -18,6 +18,9 @@ use crate::client::exception;
 impl<S: Wire> Connection<S> {
     /// Does what the frames say that have been read.
     pub(super) fn process(&mut self) {
+        if self.batch.change.is_some() {
+            return;
+        }
         self.turn.get_or_insert_with(|| Turn::begin(Instant::now()));
         loop {
             if let Some((chunk, place)) = self.throttle.take_held()
@@ -25,7 +28,7 @@ impl<S: Wire> Connection<S> {
             {
                 self.close(&exception);
             }
-            if self.throttle.holds() || self.done {
+            if self.throttle.holds() || self.done || self.batch.change.is_some() {
                 break;
             }
             match self.chunk() {
@@ -85,7 +88,7 @@ impl<S: Wire> Connection<S> {
             if self.done {
                 break;
             }
-            if self.turn_is_over()
+            if (self.turn_is_over() || self.batch.change.is_some())
                 && let Some(next) = chunk.next()
             {
                 self.throttle.pause(chunk, next);
@@ -195,7 +198,7 @@ impl<S: Wire> Connection<S> {
         match method {
             Method::Channel(channel::Method::Close(_)) => {
                 self.end_channel(number);
-                self.client.output.lock().method(number, channel::CloseOk {});
+                self.around().answer(number, channel::CloseOk {});
                 return Ok(());
             }
             Method::Channel(channel::Method::Open(_)) => {

@@ -7,6 +7,7 @@
 //! - It does not read the answers to what it asks. What asks for messages waits here when there are too many answers: a read may ask for
 //!   thousands of them.
 //! - It has had its turn, and others have not (`turn`).
+//! - It has changed the metadata, and that is not on disk.
 //!
 //! Nobody who cannot be heard is missed.
 
@@ -15,7 +16,7 @@ use std::sync::atomic::Ordering;
 use tokio::time::Instant;
 use warren_amqp::content::Header;
 use warren_amqp::frame::{Chunk, FrameKind, Place};
-use warren_amqp::{MethodId, basic, connection};
+use warren_amqp::{Exception, MethodId, ReplyCode, basic, connection};
 
 use super::{ANSWERS_MAX, Connection, Wire, short};
 use crate::registry::State;
@@ -146,6 +147,25 @@ impl<S: Wire> Connection<S> {
         }
     }
 
+    /// What the client has changed is on disk, and it hears so; or nothing ever will be again.
+    pub(super) fn follow_change(&mut self) {
+        if let Some(change) = self.batch.safe_change(&self.client) {
+            if let Some((channel, answer)) = change.answer {
+                self.client.output.lock().method(channel, answer);
+            }
+            self.heard = Instant::now();
+            if !self.leaving {
+                self.process();
+            }
+        } else if self.batch.change.is_some() && !self.client.node.session.holds() {
+            self.close(&Exception::new(
+                ReplyCode::InternalError,
+                "the change cannot be written",
+                MethodId::NONE,
+            ));
+        }
+    }
+
     /// Something is short, or no longer.
     pub(super) fn follow_alarms(&mut self) {
         if self.closing.is_some() || self.done {
@@ -169,7 +189,7 @@ impl<S: Wire> Connection<S> {
 
     /// Is there anything for which the client has to wait before he is heard again?
     pub(super) fn may_read(&mut self) -> bool {
-        if self.throttle.is_blocked() {
+        if self.throttle.is_blocked() || self.batch.change.is_some() {
             return false;
         }
         let is_behind = self.batch.is_behind(&self.client);

@@ -311,7 +311,11 @@ fn delete_queue(
         unused: if_unused,
         empty: if_empty,
     };
-    match node.delete_queue(&found, only_if) {
+    let deleted = node.delete_queue(&found, only_if).and_then(|(ready, ticket)| {
+        node.wait(ticket).map_err(NotDeleted::Refused)?;
+        Ok(ready)
+    });
+    match deleted {
         Ok(ready) => Ok(done(ready)),
         Err(NotDeleted::Stays(Stays::InUse)) => Err(refused(refusal::IN_USE, "Queue is in use")),
         Err(NotDeleted::Stays(Stays::NotEmpty)) => Err(refused(refusal::IN_USE, "Queue is not empty")),

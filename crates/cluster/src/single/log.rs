@@ -24,13 +24,20 @@ const BEFORE_ALL: u64 = 0;
 
 /// Those who want to hear when tickets are safe.
 #[derive(Default)]
-pub(super) struct Waiting(Mutex<Vec<(Ticket, Arc<dyn Waiter>)>>);
+pub(super) struct Waiting(Mutex<Waiters>);
+
+#[derive(Default)]
+struct Waiters {
+    all: Vec<(Ticket, Arc<dyn Waiter>)>,
+    /// The log has ended: they need not wait.
+    ended: bool,
+}
 
 impl Waiting {
     /// Hears from the log. An end of the log is the end of the session.
     pub(super) fn hear(&self, progress: Progress, session: &Session) {
         match progress {
-            Progress::Durable(durable) => self.0.lock().retain(|(ticket, waiter)| {
+            Progress::Durable(durable) => self.0.lock().all.retain(|(ticket, waiter)| {
                 let is_durable = ticket.is_durable(durable);
                 if is_durable {
                     waiter.safe();
@@ -40,7 +47,12 @@ impl Waiting {
             Progress::Damaged(what) => {
                 tracing::error!(%what, "the log is damaged; put back a copy of the data directory while there is one");
             }
-            Progress::Failed(fatal) => session.end(fatal.to_string()),
+            Progress::Failed(fatal) => {
+                session.end(fatal.to_string());
+                let mut waiters = self.0.lock();
+                waiters.ended = true;
+                waiters.all.drain(..).for_each(|(_, waiter)| waiter.safe());
+            }
         }
     }
 }
@@ -103,10 +115,13 @@ impl LogStore for SingleLog {
     }
 
     fn when_safe(&self, ticket: ConfirmTicket, waiter: Arc<dyn Waiter>) {
-        let waits = (Ticket(ticket.number()), Arc::clone(&waiter));
-        self.waiting.0.lock().push(waits);
+        let ended = {
+            let mut waiters = self.waiting.0.lock();
+            waiters.all.push((Ticket(ticket.number()), Arc::clone(&waiter)));
+            waiters.ended
+        };
         // It may have become durable in between, unheard.
-        if self.is_safe(ticket) {
+        if ended || self.is_safe(ticket) {
             waiter.safe();
         }
     }
