@@ -36,7 +36,6 @@ use crate::channel::confirm::Confirms;
 use crate::channel::{Around, Channel};
 use crate::client::Client;
 use crate::firehose;
-use crate::newcomers;
 use crate::node::Node;
 use crate::output::{ALARM, ANSWERS_MAX, CLOSE, OVERDUE, REPORT, STOP, WRITTEN};
 use crate::registry::Churn;
@@ -58,7 +57,7 @@ const KEPT: usize = 4096;
 pub(crate) async fn run<S: Wire>(mut stream: S, arrival: Arrival, node: Arc<Node>) {
     let (peer, timeout) = (arrival.peer, node.settings().handshake_timeout);
     let opening = handshake::open(&mut stream, &arrival, &node);
-    let opening = node.newcomers.in_turn(newcomers::PLAIN, opening);
+    let opening = node.newcomers.in_turn(opening);
     let opened = match tokio::time::timeout(timeout, opening).await {
         Ok(Ok(opened)) => opened,
         Ok(Err(error)) => {

@@ -17,11 +17,6 @@ use tokio::task::yield_now;
 /// Steps between two turns of those who are inside.
 const AT_ONCE: u32 = 8;
 
-/// A step with a signature: what others may have before or behind it is not much.
-pub(crate) const ENCRYPTED: u32 = 4;
-/// Any other.
-pub(crate) const PLAIN: u32 = 1;
-
 thread_local! {
     /// Steps that this thread has taken since it was idle.
     static TAKEN: Cell<u32> = const { Cell::new(0) };
@@ -43,8 +38,8 @@ impl Default for Newcomers {
 }
 
 impl Newcomers {
-    /// Does that in steps of such a weight, each when it is its turn. Until it waits for the first time nothing is a step.
-    pub(crate) async fn in_turn<F: Future>(&self, weight: u32, work: F) -> F::Output {
+    /// Does that in steps, each when it is its turn. Until it waits for the first time nothing is a step.
+    pub(crate) async fn in_turn<F: Future>(&self, work: F) -> F::Output {
         let mut work = pin!(work);
         let mut line: Option<Pin<Box<dyn Future<Output = Option<OwnedSemaphorePermit>> + Send>>> = None;
         let mut begun = false;
@@ -53,9 +48,9 @@ impl Newcomers {
             if std::mem::replace(&mut begun, true) {
                 let taken = TAKEN.get();
                 if line.is_none() && taken < AT_ONCE {
-                    TAKEN.set(taken + weight);
+                    TAKEN.set(taken + 1);
                 } else {
-                    let line = line.get_or_insert_with(|| Box::pin(stand(Arc::clone(&self.0), weight)));
+                    let line = line.get_or_insert_with(|| Box::pin(stand(Arc::clone(&self.0))));
                     turn = ready!(line.as_mut().poll(cx));
                 }
                 line = None;
@@ -69,8 +64,8 @@ impl Newcomers {
 }
 
 /// In the line, then at the end of the event loop's.
-async fn stand(line: Arc<Semaphore>, weight: u32) -> Option<OwnedSemaphorePermit> {
-    let turn = line.acquire_many_owned(weight).await.ok();
+async fn stand(line: Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
+    let turn = line.acquire_owned().await.ok();
     yield_now().await;
     turn
 }
@@ -84,14 +79,14 @@ mod tests {
     const MANY: usize = 200;
 
     /// Steps of many who are all ready at the same moment, between two turns of somebody else each.
-    async fn steps_between_turns(weight: u32) -> Vec<usize> {
+    async fn steps_between_turns() -> Vec<usize> {
         let (line, ready) = (Arc::new(Newcomers::default()), Arc::new(Semaphore::new(0)));
         let steps = Arc::new(AtomicUsize::new(0));
         for _ in 0..MANY {
             let (line, ready, steps) = (Arc::clone(&line), Arc::clone(&ready), Arc::clone(&steps));
             tokio::spawn(async move {
                 steps.fetch_add(1, Relaxed);
-                let _ready = line.in_turn(weight, ready.acquire()).await;
+                let _ready = line.in_turn(ready.acquire()).await;
                 steps.fetch_add(1, Relaxed);
             });
         }
@@ -110,12 +105,10 @@ mod tests {
 
     #[tokio::test]
     async fn of_many_who_are_ready_at_once_few_are_served_between_two_turns_of_others() {
-        for weight in [PLAIN, ENCRYPTED] {
-            rest();
-            let steps = steps_between_turns(weight).await;
-            let most = 2 * (AT_ONCE / weight) as usize;
-            assert!(steps.iter().all(|count| *count <= most), "{steps:?}");
-        }
+        rest();
+        let steps = steps_between_turns().await;
+        let most = 2 * AT_ONCE as usize;
+        assert!(steps.iter().all(|count| *count <= most), "{steps:?}");
     }
 
     #[tokio::test]
@@ -131,14 +124,14 @@ mod tests {
                     waits.fetch_add(1, Relaxed);
                     std::future::pending::<()>().await;
                 };
-                line.in_turn(PLAIN, silent).await;
+                line.in_turn(silent).await;
             });
         }
-        line.in_turn(PLAIN, yield_now()).await;
+        line.in_turn(yield_now()).await;
         while waits.load(Relaxed) < MANY {
             yield_now().await;
         }
-        line.in_turn(PLAIN, yield_now()).await;
+        line.in_turn(yield_now()).await;
         assert_eq!(line.0.available_permits(), AT_ONCE as usize);
     }
 
@@ -152,7 +145,7 @@ mod tests {
         let line = Newcomers::default();
         let taken = Arc::clone(&line.0).acquire_many_owned(AT_ONCE).await;
         TAKEN.set(AT_ONCE);
-        let mut newcomer = Box::pin(line.in_turn(PLAIN, yield_now()));
+        let mut newcomer = Box::pin(line.in_turn(yield_now()));
         assert!(waits(newcomer.as_mut()).await);
         rest();
         newcomer.await;

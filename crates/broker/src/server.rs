@@ -10,14 +10,13 @@ use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use tokio::io::DuplexStream;
 use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsAcceptor;
 use warren_kit::setbacks::Setbacks;
 
 use crate::arrival::Arrival;
 use crate::config::Network;
 use crate::node::Node;
 use crate::registry::Churn;
-use crate::{connection, newcomers, tls};
+use crate::{connection, tls};
 use arrivals::Arrivals;
 
 /// What a listener asks of those who come. It may change while it listens.
@@ -112,11 +111,11 @@ async fn admit(
     let Some(config) = &door.tls else {
         return connection::run(stream, arrival, node).await;
     };
-    let accepted = TlsAcceptor::from(config.load_full()).accept(stream);
-    let accepted = node.newcomers.in_turn(newcomers::ENCRYPTED, accepted);
-    match tokio::time::timeout(patience, accepted).await {
-        Ok(Ok(stream)) => {
-            arrival.tls = Some(tls::facts(stream.get_ref().1, node.settings().certificate_name));
+    let name = node.settings().certificate_name;
+    let shaken = tls::shake(stream, config.load_full(), move |client| tls::facts(client, name));
+    match tokio::time::timeout(patience, shaken).await {
+        Ok(Ok((stream, facts))) => {
+            arrival.tls = Some(facts);
             Box::pin(connection::run(stream, arrival, node)).await;
         }
         Ok(Err(error)) => {

@@ -2,6 +2,8 @@
 //!
 //! Deliberately absent: TLS before 1.2, renegotiation, early data (it can be replayed), and ciphers to choose from.
 
+mod handshakes;
+mod socket;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -24,6 +26,8 @@ use x509_cert::ext::pkix::name::{DirectoryString, GeneralName};
 
 use crate::plan::{ClientCertificates, Tls, TlsVersion};
 use crate::registry::TlsFacts;
+pub(crate) use handshakes::shake;
+pub(crate) use socket::Socket;
 
 /// Why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]

@@ -11,6 +11,8 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 
+use crate::tls::Socket;
+
 /// How long a client may take to take what is still here for it, and the end.
 const END_WITHIN: Duration = Duration::from_secs(5);
 
@@ -33,7 +35,7 @@ pub(crate) trait Wire: AsyncRead + AsyncWrite + Unpin {
     }
 }
 
-impl Wire for TlsStream<TcpStream> {}
+impl Wire for TlsStream<Socket> {}
 
 /// A client in this process.
 impl Wire for DuplexStream {}
