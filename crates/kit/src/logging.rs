@@ -9,6 +9,7 @@
 mod datagram;
 mod queue;
 mod text;
+mod time;
 
 use std::io;
 use std::os::fd::AsFd;
@@ -223,12 +224,19 @@ fn console_layer(kind: Console, colour: bool, queue: Queue) -> Box<dyn Layer<Reg
     match kind {
         Console::Text => Box::new(
             fmt::layer()
+                .with_timer(time::Utc)
                 .with_ansi(colour)
                 .with_target(false)
                 .fmt_fields(text::fields())
                 .with_writer(queue),
         ),
-        Console::Json => Box::new(fmt::layer().json().flatten_event(true).with_writer(queue)),
+        Console::Json => Box::new(
+            fmt::layer()
+                .with_timer(time::Utc)
+                .json()
+                .flatten_event(true)
+                .with_writer(queue),
+        ),
     }
 }
 

@@ -14,7 +14,10 @@ pub(super) fn fields() -> impl for<'writer> FormatFields<'writer> + Send + Sync 
         match (field.name(), writer.has_ansi_escapes()) {
             ("message", _) => {}
             (name, true) => write!(writer, "\x1b[3m{name}\x1b[0m\x1b[2m=\x1b[0m")?,
-            (name, false) => write!(writer, "{name}=")?,
+            (name, false) => {
+                writer.write_str(name)?;
+                writer.write_char('=')?;
+            }
         }
         write!(InALine(writer), "{value:?}")
     })
@@ -25,6 +28,10 @@ struct InALine<'a, 'writer>(&'a mut Writer<'writer>);
 
 impl Write for InALine<'_, '_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
+        // Mostly there is nothing of the kind, and octets are faster to look at than letters.
+        if text.bytes().all(|octet| matches!(octet, b' '..=b'~')) {
+            return self.0.write_str(text);
+        }
         for part in text.split_inclusive(char::is_control) {
             let mut letters = part.chars();
             match letters.next_back() {
