@@ -106,6 +106,36 @@ fn queue_publish_take_settle(bencher: Bencher<'_, '_>) {
     });
 }
 
+/// The same with so many priorities (`x-max-priority`), of messages that all have the same or all that there are, and no time to live.
+#[divan::bench(args = [(0, false), (10, false), (255, false), (10, true), (255, true)])]
+fn queue_with_priorities(bencher: Bencher<'_, '_>, (most, mixed): (u8, bool)) {
+    let with = |priority: u8| {
+        let properties = Properties {
+            priority: Some(priority),
+            ..Properties::default()
+        };
+        let header = properties.header(16);
+        let body = [Bytes::from_static(&[7; 16])];
+        let content = content::Message::new(&Publish::default(), Header::read(&header).unwrap(), &body);
+        Arc::new(Message::new(MessageId::default(), content).unwrap())
+    };
+    let messages: Vec<_> = (0..=most).map(with).collect();
+    let mut queue = QueueMachine::new(Limits::default(), most);
+    let mut removed = Vec::new();
+    bencher.counter(ItemsCount::new(BATCH)).bench_local(|| {
+        let some = messages.iter().rev().take(if mixed { messages.len() } else { 1 });
+        for message in some.cycle().take(BATCH) {
+            let placed = queue.publish(NOW, Arc::clone(message), &mut removed);
+            black_box(placed.is_ok());
+            // As a queue is asked after each turn of whoever uses it.
+            black_box((queue.deadline(), queue.missing(), queue.pageable()));
+        }
+        while let Some(entry) = queue.take(NOW, false, &mut removed) {
+            black_box(queue.settle(entry.position).is_some());
+        }
+    });
+}
+
 /// Who gets the next one, and room again for him.
 #[divan::bench(args = [1, 8, 1000])]
 fn consumers_in_turn(bencher: Bencher<'_, '_>, count: usize) {

@@ -9,6 +9,7 @@
 //! - messages expire at that end only, those with a time of zero unless somebody takes them at once;
 //! - what comes back goes to where it was, with its time to live running on.
 
+mod levels;
 mod ready;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 
 use crate::message::Message;
 use crate::time::Millis;
+use levels::Levels;
 use ready::Ready;
 pub use ready::Run;
 use unacked::Unacked;
@@ -185,8 +187,7 @@ impl Counts {
 #[derive(Debug)]
 pub struct QueueMachine {
     limits: Limits,
-    /// By priority; the last is served first. One if the queue has no priorities.
-    levels: Vec<Ready>,
+    levels: Levels,
     /// Of a queue that holds messages back until their delay is over. It has no levels.
     waiting: Option<Waiting>,
     unacked: Unacked,
@@ -199,12 +200,9 @@ impl QueueMachine {
     #[must_use]
     pub fn new(limits: Limits, priority_max: u8) -> Self {
         let count = usize::from(priority_max) + 1;
-        let levels = std::iter::repeat_with(|| Ready::one_of(count))
-            .take(count)
-            .collect();
         Self {
             limits,
-            levels,
+            levels: Levels::new(count),
             waiting: None,
             unacked: Unacked::default(),
             next: Position(1),
@@ -216,7 +214,7 @@ impl QueueMachine {
     #[must_use]
     pub fn delaying(limits: Limits) -> Self {
         Self {
-            levels: Vec::new(),
+            levels: Levels::new(0),
             waiting: Some(Waiting::default()),
             ..Self::new(limits, 0)
         }
@@ -337,9 +335,8 @@ impl QueueMachine {
                 continue;
             }
             self.counts.add_ready(&entry);
-            if let Some(level) = self.level(&entry.message) {
-                level.put_back(entry);
-            }
+            let level = self.level(&entry.message);
+            self.levels.change(level, |level| level.put_back(entry));
         }
         self.drop_beyond_limits(removed);
     }
@@ -347,8 +344,9 @@ impl QueueMachine {
     /// All ready messages go. Says how many, and which positions.
     pub fn purge(&mut self, gone: &mut Vec<(Position, Position)>) -> u64 {
         let count = self.counts.ready;
-        for level in &mut self.levels {
-            level.clear(gone);
+        let used: Vec<usize> = self.levels.used().map(|(level, _)| level).collect();
+        for level in used {
+            self.levels.change(level, |level| level.clear(gone));
         }
         if let Some(waiting) = &mut self.waiting {
             waiting.clear(gone);
@@ -369,12 +367,18 @@ impl QueueMachine {
 
     /// Messages at the front whose time ran out leave.
     pub fn expire(&mut self, now: Millis, removed: &mut Vec<Removed>) {
-        for level in &mut self.levels {
-            while level
-                .first()
-                .is_some_and(|entry| entry.expires.is_some_and(|time| time <= now))
-            {
-                let Some(entry) = level.pop() else { break };
+        let is_over = |entry: &Entry| entry.expires.is_some_and(|time| time <= now);
+        let over = |levels: &Levels| {
+            let mut timed = levels.timed();
+            timed.find_map(|(level, ready)| is_over(ready.first()?).then_some(level))
+        };
+        while let Some(level) = over(&self.levels) {
+            let mut next = || {
+                let pop =
+                    |level: &mut Ready| level.first().is_some_and(is_over).then(|| level.pop()).flatten();
+                self.levels.change(level, pop).flatten()
+            };
+            while let Some(entry) = next() {
                 self.counts.remove_ready(&entry);
                 removed.push(Removed {
                     entry,
@@ -397,7 +401,10 @@ impl QueueMachine {
     /// When [`QueueMachine::expire`] has something to do.
     #[must_use]
     pub fn deadline(&self) -> Option<Millis> {
-        let levels = self.levels.iter().filter_map(|level| level.first()?.expires);
+        let levels = self
+            .levels
+            .timed()
+            .filter_map(|(_, level)| level.first()?.expires);
         levels
             .chain(self.waiting.as_ref().and_then(Waiting::deadline))
             .min()
@@ -417,7 +424,7 @@ impl QueueMachine {
 
     /// Those that are only on disk: what this process has put there nobody has seen.
     pub fn on_disk(&self) -> impl Iterator<Item = &Run> {
-        self.levels.iter().flat_map(Ready::gap)
+        self.levels.gaps()
     }
 
     /// Messages in memory that were given out, and how often they were: those that somebody has will come back once more.
@@ -438,19 +445,22 @@ impl QueueMachine {
     #[must_use]
     pub fn pageable(&self) -> usize {
         let waiting = self.waiting.as_ref().map_or(0, Waiting::pageable);
-        self.levels.iter().map(Ready::pageable).sum::<usize>() + waiting
+        let levels = self.levels.deep().map(|(_, level)| level.pageable());
+        levels.sum::<usize>() + waiting
     }
 
     /// Octets of the bodies of these.
     #[must_use]
     pub fn pageable_octets(&self) -> u64 {
         let waiting = self.waiting.as_ref().map_or(0, Waiting::pageable_octets);
-        self.levels.iter().map(Ready::pageable_octets).sum::<u64>() + waiting
+        let levels = self.levels.deep().map(|(_, level)| level.pageable_octets());
+        levels.sum::<u64>() + waiting
     }
 
     /// Entries that may leave the memory, `count` at most: all of one priority, oldest first, or those that wait longest.
     pub fn to_page(&self, count: usize) -> impl Iterator<Item = &Entry> {
-        let level = self.levels.iter().max_by_key(|level| level.pageable());
+        let levels = self.levels.deep().map(|(_, level)| level);
+        let level = levels.max_by_key(|level| level.pageable());
         let entries = level
             .into_iter()
             .flat_map(move |level| level.to_page(count.min(level.pageable())));
@@ -466,12 +476,14 @@ impl QueueMachine {
         let (Some(first), Some(last)) = (entries.first(), entries.last()) else {
             return Vec::new();
         };
-        let Some(level) = self.level(&first.message) else {
-            return Vec::new();
-        };
-        // The oldest are those that leave.
-        let start = level.tail_start().unwrap_or_else(|| last.position.next());
-        level.page_out(last.position);
+        let level = self.level(&first.message);
+        let start = self.levels.change(level, |level| {
+            // The oldest are those that leave.
+            let start = level.tail_start();
+            level.page_out(last.position);
+            start
+        });
+        let start = start.flatten().unwrap_or_else(|| last.position.next());
         let positions = entries.iter().map(|entry| entry.position);
         positions.take_while(|position| *position < start).collect()
     }
@@ -482,12 +494,10 @@ impl QueueMachine {
             let runs = waiting.missing();
             return (!runs.is_empty()).then_some(Missing { level: 0, runs });
         }
-        let levels = self.levels.iter().enumerate().rev();
-        let mut missing = levels.map(|(level, ready)| Missing {
-            level,
-            runs: ready.missing(),
-        });
-        missing.find(|missing| !missing.runs.is_empty())
+        self.levels.highest_deep(|level, ready| {
+            let runs = ready.missing();
+            (!runs.is_empty()).then_some(Missing { level, runs })
+        })
     }
 
     /// Messages that were missing, in the order of what was asked for, and the first and last positions for which the disk
@@ -503,15 +513,16 @@ impl QueueMachine {
         let limits = self.limits;
         let too_often = |entry: &Entry| limits.came_too_often(entry.returns);
         let leave = entries.iter().any(too_often);
-        let (count, octets) = match (&mut self.waiting, self.levels.get_mut(level)) {
-            (Some(waiting), _) => waiting.load(entries, looked),
-            (None, Some(level)) => level.load(entries, *through),
-            (None, None) => return,
+        let loaded = match &mut self.waiting {
+            Some(waiting) => Some(waiting.load(entries, looked)),
+            None => self.levels.change(level, |level| level.load(entries, *through)),
         };
+        let Some((count, octets)) = loaded else { return };
         self.counts.ready = self.counts.ready.saturating_sub(count);
         self.counts.ready_octets = self.counts.ready_octets.saturating_sub(octets);
-        if leave && let Some(level) = self.levels.get_mut(level) {
-            for entry in level.extract(too_often) {
+        if leave {
+            let left = self.levels.change(level, |level| level.extract(too_often));
+            for entry in left.into_iter().flatten() {
                 self.counts.remove_ready(&entry);
                 removed.push(Removed::too_often(entry));
             }
@@ -523,10 +534,10 @@ impl QueueMachine {
         self.next = self.next.max(run.last.next());
         self.counts.ready += run.count;
         self.counts.ready_octets += run.octets;
-        match (&mut self.waiting, self.levels.first_mut()) {
-            (Some(waiting), _) => waiting.append_run(run),
-            (None, Some(level)) => level.append_run(run),
-            (None, None) => {}
+        if let Some(waiting) = &mut self.waiting {
+            waiting.append_run(run);
+        } else {
+            self.levels.change(0, |level| level.append_run(run));
         }
     }
 
@@ -543,11 +554,14 @@ impl QueueMachine {
             entry.message = Arc::new(entry.message.detached());
             self.add(entry);
         }
-        for level in &mut self.levels {
-            let last = level.to_page(level.pageable()).last();
-            if let Some(last) = last.map(|entry| entry.position) {
-                level.page_out(last);
-            }
+        let deep: Vec<usize> = self.levels.deep().map(|(level, _)| level).collect();
+        for level in deep {
+            self.levels.change(level, |level| {
+                let last = level.to_page(level.pageable()).last();
+                if let Some(last) = last.map(|entry| entry.position) {
+                    level.page_out(last);
+                }
+            });
         }
     }
 
@@ -560,13 +574,15 @@ impl QueueMachine {
     #[must_use]
     pub fn in_memory(&self) -> usize {
         let waiting = self.waiting.as_ref().map_or(0, Waiting::in_memory);
-        self.levels.iter().map(Ready::in_memory).sum::<usize>() + self.unacked.len() + waiting
+        let levels = self.levels.used().map(|(_, level)| level.in_memory());
+        levels.sum::<usize>() + self.unacked.len() + waiting
     }
 
     /// Messages in memory that nobody has.
     fn ready(&self) -> impl Iterator<Item = &Entry> {
         let waiting = self.waiting.iter().flat_map(Waiting::entries);
-        self.levels.iter().flat_map(Ready::entries).chain(waiting)
+        let levels = self.levels.used().flat_map(|(_, level)| level.entries());
+        levels.chain(waiting)
     }
 
     /// Does the queue take another message?
@@ -603,8 +619,9 @@ impl QueueMachine {
         self.counts.add_ready(&entry);
         if let Some(waiting) = &mut self.waiting {
             waiting.add(entry);
-        } else if let Some(level) = self.level(&entry.message) {
-            level.push(entry);
+        } else {
+            let level = self.level(&entry.message);
+            self.levels.change(level, |level| level.push(entry));
         }
     }
 
@@ -612,21 +629,14 @@ impl QueueMachine {
     fn pop(&mut self) -> Option<Entry> {
         match &mut self.waiting {
             Some(waiting) => waiting.pop(),
-            // Not from a lower level while the rest of a higher one has to be fetched.
-            None => self
-                .levels
-                .iter_mut()
-                .rev()
-                .find(|level| !level.is_empty())?
-                .pop(),
+            None => self.levels.pop(),
         }
     }
 
     /// Where a message goes: with the highest level there is if its priority is higher, with the lowest if it has none.
-    fn level(&mut self, message: &Message) -> Option<&mut Ready> {
+    fn level(&self, message: &Message) -> usize {
         let highest = self.levels.len().saturating_sub(1);
-        self.levels
-            .get_mut(usize::from(message.priority.unwrap_or(0)).min(highest))
+        usize::from(message.priority.unwrap_or(0)).min(highest)
     }
 
     fn hold(&mut self, entry: Entry) {

@@ -151,6 +151,11 @@ impl Ready {
         self.first().is_none() && self.gap.is_empty()
     }
 
+    /// There is something behind the head.
+    pub(super) fn is_deep(&self) -> bool {
+        !self.gap.is_empty() || !self.tail.is_empty()
+    }
+
     /// Behind all others. Positions only grow.
     pub(super) fn push(&mut self, entry: Entry) {
         let head_takes = self.gap.is_empty()
