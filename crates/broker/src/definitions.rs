@@ -1,8 +1,8 @@
 //! Definitions into a node and out of it: for command lines, and for `load_definitions` at the start.
 
-use warren_model::definitions::{self, Definitions, Export, InvalidDefinitions};
+use warren_model::definitions::{self, Definitions, Export, InvalidDefinitions, Look};
 use warren_model::meta::Command;
-use warren_model::{Name, Refusal};
+use warren_model::{Meta, Name, Refusal};
 
 use crate::node::Node;
 use crate::password;
@@ -82,16 +82,18 @@ impl Node {
     /// Definitions of all there is, or of one vhost. `None`: there is no such vhost.
     #[must_use]
     pub fn export_definitions(&self, vhost: Option<&str>) -> Option<Export> {
-        self.read(|meta| match vhost {
-            None => Some(definitions::export(meta)),
-            Some(name) => {
-                let (name, vhost) = meta.vhosts().find(|(other, _)| ***other == *name)?;
-                Some(Export {
-                    definitions: definitions::export_vhost(name, vhost),
-                    lost: Vec::new(),
-                })
-            }
-        })
+        let Some(vhost) = vhost else {
+            return Some(definitions::export(self));
+        };
+        let definitions = definitions::export_vhost(self, vhost)?;
+        let lost = Vec::new();
+        Some(Export { definitions, lost })
+    }
+}
+
+impl Look for Node {
+    fn look<T>(&self, look: impl FnOnce(&Meta) -> T) -> T {
+        self.read(look)
     }
 }
 

@@ -16,7 +16,7 @@ use warren_cluster::{
     Aftermath, ConfirmTicket, Follower, Gone, LogStore, Member, MetaStore, MetadataView, NotWritten,
     Placement, Queue, QueueHandle, Recovered, Session, StorageError, lock,
 };
-use warren_model::meta::{Change, Command, Done};
+use warren_model::meta::{Change, Command, Done, Exchange};
 use warren_model::routing::{Kind, delaying_queue};
 use warren_model::{MessageId, Meta, Name, QueueId, Refusal};
 
@@ -422,18 +422,24 @@ impl Node {
     /// What the command asks for cannot be.
     pub(crate) fn begin(&self, command: Command) -> Result<(Done, Option<ConfirmTicket>), Refusal> {
         // One that is there already may have been declared by somebody who is about to make its queue.
-        let delays = matches!(
-            &command,
+        let delays = match &command {
             Command::DeclareExchange {
+                vhost,
+                name,
                 kind: Kind::Delayed(_),
                 ..
-            }
-        );
+            } => Some((vhost.clone(), name.clone())),
+            _ => None,
+        };
         let (done, ticket) = self.change(command)?;
-        match delays {
-            true => Ok((done, self.add_delaying_queues()?.or(ticket))),
-            false => Ok((done, ticket)),
-        }
+        let Some((vhost, name)) = delays else {
+            return Ok((done, ticket));
+        };
+        let missing = self.read(|meta| {
+            let (name, exchange) = meta.vhost(&vhost)?.without_its_delaying_queue(&name)?;
+            delaying(&vhost, name, exchange)
+        });
+        Ok((done, self.declare(missing)?.or(ticket)))
     }
 
     /// Deletes a queue, if it is as `only_if` says, which it stays until it is gone. Says how many messages were ready in it, and when it is gone
@@ -457,31 +463,24 @@ impl Node {
         }
     }
 
-    /// Messages wait in a queue for an exchange that delays them. Gives the ticket of the last of these queues that is new.
+    /// Messages wait in a queue for an exchange that delays them: there is one for each. Gives the ticket of the last of these queues that is new.
     pub(crate) fn add_delaying_queues(&self) -> Result<Option<ConfirmTicket>, Refusal> {
         let missing: Vec<Command> = self.read(|meta| {
             let vhosts = meta.vhosts();
             let exchanges = vhosts.flat_map(|(vhost, it)| {
                 it.without_delaying_queue()
-                    .map(move |(name, exchange)| (vhost, name, exchange))
+                    .filter_map(move |(name, exchange)| delaying(vhost, name, exchange))
             });
-            exchanges
-                .filter_map(|(vhost, name, exchange)| {
-                    Some(Command::DeclareQueue {
-                        vhost: vhost.clone(),
-                        name: delaying_queue(name)?,
-                        id: None,
-                        durable: exchange.durable,
-                        auto_delete: false,
-                        exclusive: None,
-                        arguments: Table::new().with("x-delayed-exchange", Value::text(name)),
-                    })
-                })
-                .collect()
+            exchanges.collect()
         });
+        self.declare(missing)
+    }
+
+    /// Gives the ticket of the last that has one.
+    fn declare(&self, queues: impl IntoIterator<Item = Command>) -> Result<Option<ConfirmTicket>, Refusal> {
         let mut last = None;
-        for command in missing {
-            last = self.change(command)?.1.or(last);
+        for queue in queues {
+            last = self.change(queue)?.1.or(last);
         }
         Ok(last)
     }
@@ -609,6 +608,19 @@ impl Node {
             }
         }
     }
+}
+
+/// The queue in which messages wait for an exchange.
+fn delaying(vhost: &Name, name: &Name, exchange: &Exchange) -> Option<Command> {
+    Some(Command::DeclareQueue {
+        vhost: vhost.clone(),
+        name: delaying_queue(name)?,
+        id: None,
+        durable: exchange.durable,
+        auto_delete: false,
+        exclusive: None,
+        arguments: Table::new().with("x-delayed-exchange", Value::text(name)),
+    })
 }
 
 impl Follower for Node {

@@ -17,7 +17,7 @@ mod tests;
 use crate::meta::{Command, PasswordHash};
 use crate::name::Name;
 
-pub use export::{Export, export, export_vhost, parameters_in};
+pub use export::{Export, Look, export, export_vhost, parameters_in};
 pub use table::{from_json, to_json};
 
 /// What is to be carried out, in this order, each with what it is about: `queue 'orders' in vhost '/'`.

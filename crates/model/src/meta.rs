@@ -15,9 +15,10 @@ mod queue;
 mod tests;
 mod user;
 mod vhost;
+mod walk;
 mod work;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use warren_amqp::ReplyCode;
 
@@ -33,6 +34,7 @@ pub use policy::{Applied, ApplyTo, Author, Policy};
 pub use queue::Queue;
 pub use user::{Access, NamedPatterns, PasswordHash, Permissions, TopicPermissions, User};
 pub use vhost::Vhost;
+pub use walk::BindingPlace;
 pub use work::Work;
 
 /// All that is known.
@@ -40,6 +42,8 @@ pub use work::Work;
 pub struct Meta {
     vhosts: BTreeMap<Name, Vhost>,
     users: BTreeMap<Name, User>,
+    /// The vhost of each queue.
+    homes: HashMap<QueueId, Name>,
     /// Parameters of the whole broker.
     parameters: BTreeMap<Name, Value>,
     /// The last number given to a queue.
@@ -103,9 +107,10 @@ impl Meta {
                 arguments,
             } => {
                 let id = id.unwrap_or(QueueId(self.last_queue + 1));
-                let home = self.vhost_mut(&vhost)?;
+                let home = self.vhosts.get_mut(&*vhost).ok_or_else(|| no_vhost(&vhost))?;
                 if home.check_queue(&name, durable, auto_delete, exclusive, &arguments)? {
                     let queue = Queue::new(id, durable, auto_delete, exclusive, arguments, &name, &vhost)?;
+                    self.homes.insert(id, home.name.clone());
                     home.declare_queue(name, queue, changes);
                 }
                 self.last_queue = self.last_queue.max(id.0);
@@ -297,10 +302,9 @@ impl Meta {
     /// A queue by its number, with its vhost and name.
     #[must_use]
     pub fn queue(&self, id: QueueId) -> Option<(&Name, &Name, &Queue)> {
-        self.vhosts.iter().find_map(|(vhost, it)| {
-            let name = it.queue_name(id)?;
-            Some((vhost, name, it.queue(name)?))
-        })
+        let (vhost, it) = self.vhost_entry(self.homes.get(&id)?)?;
+        let name = it.queue_name(id)?;
+        Some((vhost, name, it.queue(name)?))
     }
 
     /// The vhost and the name of a queue.

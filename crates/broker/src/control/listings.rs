@@ -5,6 +5,7 @@
 
 mod clients;
 mod environment;
+mod lots;
 mod queues;
 mod settings;
 
@@ -18,6 +19,7 @@ use warren_model::meta::{Binding, Destination, Exchange};
 
 use super::{acts, cells, refused};
 use crate::node::Node;
+use lots::Lots;
 
 /// Things in one line of an answer.
 const LOT: usize = 500;
@@ -103,11 +105,8 @@ pub(super) async fn list(
             let found = logins(node);
             rows.all(&found, login_column).await
         }
-        Listing::Exchanges { vhost } => {
-            rows.all(&exchanges(node, vhost.as_deref()), exchange_column)
-                .await
-        }
-        Listing::Bindings { vhost } => rows.all(&bindings(node, vhost.as_deref()), binding_column).await,
+        Listing::Exchanges { vhost } => exchanges(node, vhost.as_deref(), &mut rows).await,
+        Listing::Bindings { vhost } => bindings(node, vhost.as_deref(), &mut rows).await,
         Listing::Queues { vhost } => queues::list(node, vhost.as_deref(), &mut rows).await,
         Listing::Consumers { vhost } => clients::consumers(node, vhost.as_deref(), &mut rows).await,
         Listing::Connections {} => clients::connections(node, &mut rows).await,
@@ -220,7 +219,11 @@ struct ListedExchange {
     arguments: Cell,
 }
 
-fn exchanges(node: &Node, vhost: Option<&str>) -> Vec<ListedExchange> {
+async fn exchanges(node: &Node, vhost: Option<&str>, rows: &mut Rows<'_, '_>) -> Result<(), Gone> {
+    let columns = match rows.find(exchange_column) {
+        Ok(columns) => columns,
+        Err(unknown) => return rows.refuse(unknown).await,
+    };
     let listed = |vhost: &Name, name: &Name, exchange: &Exchange| ListedExchange {
         vhost: vhost.clone(),
         name: name.clone(),
@@ -232,16 +235,16 @@ fn exchanges(node: &Node, vhost: Option<&str>) -> Vec<ListedExchange> {
             .as_ref()
             .and_then(|applied| applied.policy.clone()),
     };
-    node.read(|meta| {
-        let vhosts = meta
-            .vhosts()
-            .filter(|(name, _)| vhost.is_none_or(|vhost| vhost == name.as_str()));
-        let all = vhosts.flat_map(|(vhost, it)| {
-            it.exchanges()
-                .map(move |(name, exchange)| listed(vhost, name, exchange))
-        });
-        all.collect()
-    })
+    let mut lots = Lots::of(node, vhost);
+    while let Some(lot) = lots.next(|vhost, it, last| {
+        let exchanges = it.exchanges_behind(last).take(LOT);
+        exchanges
+            .map(|(name, exchange)| (name.clone(), listed(vhost, name, exchange)))
+            .collect()
+    }) {
+        rows.send(&lot, &columns).await?;
+    }
+    Ok(())
 }
 
 fn exchange_column(column: &str) -> Option<Column<ListedExchange>> {
@@ -258,15 +261,22 @@ fn exchange_column(column: &str) -> Option<Column<ListedExchange>> {
     })
 }
 
-fn bindings(node: &Node, vhost: Option<&str>) -> Vec<(Name, Binding)> {
-    node.read(|meta| {
-        let vhosts = meta
-            .vhosts()
-            .filter(|(name, _)| vhost.is_none_or(|vhost| vhost == name.as_str()));
-        vhosts
-            .flat_map(|(name, vhost)| vhost.bindings().map(|binding| (name.clone(), binding)))
+async fn bindings(node: &Node, vhost: Option<&str>, rows: &mut Rows<'_, '_>) -> Result<(), Gone> {
+    let columns = match rows.find(binding_column) {
+        Ok(columns) => columns,
+        Err(unknown) => return rows.refuse(unknown).await,
+    };
+    let mut lots = Lots::of(node, vhost);
+    while let Some(lot) = lots.next(|vhost, it, last| {
+        let places = it.bindings_behind(last).take(LOT);
+        places
+            .map(|(place, binding)| (place, binding.map(|binding| (vhost.clone(), binding))))
             .collect()
-    })
+    }) {
+        let bindings: Vec<_> = lot.into_iter().flatten().collect();
+        rows.send(&bindings, &columns).await?;
+    }
+    Ok(())
 }
 
 fn binding_column(column: &str) -> Option<Column<(Name, Binding)>> {

@@ -1,11 +1,17 @@
 //! Definitions of what there is.
+//!
+//! It may be very much, and is looked at in pieces, between which it may change. What is there from the first piece to the last comes
+//! exactly once; what comes or goes meanwhile may be in it or not, a binding that comes again with its queue also twice. Nothing is in it without what it needs: a binding not without both of
+//! its ends, a permission not without its vhost.
+
+use std::collections::HashSet;
 
 use serde_json::json;
 
 use super::table::to_json;
 use crate::json::{Settings, Value};
 use crate::meta::{
-    Author, Destination, Exchange, Meta, PasswordHash, Policy, Queue, Vhost, VhostLimits, parameters,
+    Author, Binding, Destination, Exchange, Meta, PasswordHash, Policy, Queue, Vhost, VhostLimits, parameters,
 };
 use crate::name::Name;
 
@@ -21,75 +27,134 @@ pub struct Export {
     pub lost: Vec<String>,
 }
 
+/// What is asked once for each piece, and may be another one each time.
+pub trait Look {
+    /// Looks at the metadata. Short: everybody else waits.
+    fn look<T>(&self, look: impl FnOnce(&Meta) -> T) -> T;
+}
+
+impl Look for Meta {
+    fn look<T>(&self, look: impl FnOnce(&Self) -> T) -> T {
+        look(self)
+    }
+}
+
 /// All of it.
 #[must_use]
-pub fn export(meta: &Meta) -> Export {
-    let mut lost = Vec::new();
-    let users: Vec<Value> = meta
-        .users()
-        .map(|(name, user)| {
-            let kept = user.password.as_ref().filter(|kept| kept.travels());
-            if user.password.as_ref().is_some_and(|kept| !kept.travels()) {
-                lost.push(format!(
-                    "user '{name}': the password is kept in a way that definitions cannot carry; set it again where they are imported"
-                ));
-            }
-            json!({
-                "name": &**name,
-                "password_hash": kept.map_or("", |kept| &kept.hash),
-                "hashing_algorithm": kept.map_or(PasswordHash::SHA256, |kept| &kept.algorithm),
-                "tags": user.tags.iter().map(|tag| &**tag).collect::<Vec<&str>>(),
-                "limits": user.limits.to_settings(),
-            })
-        })
-        .collect();
-    let permissions = meta.users().flat_map(|(user, it)| {
-        it.permissions.iter().map(move |(vhost, permissions)| {
-            json!({
-                "user": &**user,
-                "vhost": &**vhost,
-                "configure": permissions.configure.as_str(),
-                "write": permissions.write.as_str(),
-                "read": permissions.read.as_str(),
-            })
-        })
+pub fn export(from: &impl Look) -> Export {
+    let vhosts = in_pieces(from, |meta, last| {
+        let piece = meta.vhosts_behind(last).take(PIECE);
+        let piece = piece.map(|(name, vhost)| (name.clone(), (name.clone(), describe(name, vhost))));
+        piece.collect()
     });
-    let topic_permissions = meta.users().flat_map(|(user, it)| {
-        it.topic_permissions
-            .iter()
-            .map(move |((vhost, exchange), permissions)| {
-                json!({
-                    "user": &**user,
-                    "vhost": &**vhost,
-                    "exchange": &**exchange,
-                    "write": permissions.write.as_str(),
-                    "read": permissions.read.as_str(),
-                })
-            })
-    });
-    let global = meta
-        .parameters()
-        .map(|(name, value)| json!({"name": &**name, "value": value}));
+    let (names, vhosts): (Vec<Name>, Vec<Value>) = vhosts.into_iter().unzip();
     let mut definitions = head();
-    definitions.insert("users".into(), users.into());
-    definitions.insert("vhosts".into(), meta.vhosts().map(describe).collect());
-    definitions.insert("permissions".into(), permissions.collect());
-    definitions.insert("topic_permissions".into(), topic_permissions.collect());
-    definitions.insert("global_parameters".into(), global.collect());
-    objects(&mut definitions, &meta.vhosts().collect::<Vec<_>>());
+    let lost = users(&mut definitions, from, &names.iter().collect());
+    definitions.insert("vhosts".into(), vhosts.into());
+    let global = from.look(|meta| {
+        let parameters = meta.parameters();
+        let parameters = parameters.map(|(name, value)| json!({"name": &**name, "value": value}));
+        parameters.collect()
+    });
+    definitions.insert("global_parameters".into(), global);
+    objects(&mut definitions, from, &names);
     Export {
         definitions: Value::Object(definitions),
         lost,
     }
 }
 
-/// Of one vhost: what is in it, without who may use it.
+/// Of one vhost: what is in it, without who may use it. `None`: there is no such vhost.
 #[must_use]
-pub fn export_vhost(name: &Name, vhost: &Vhost) -> Value {
+pub fn export_vhost(from: &impl Look, name: &str) -> Option<Value> {
+    let name = from.look(|meta| meta.vhost_entry(name).map(|(name, _)| name.clone()))?;
     let mut definitions = Settings::new();
     definitions.insert("rabbit_version".into(), VERSION.into());
-    objects(&mut definitions, &[(name, vhost)]);
-    Value::Object(definitions)
+    objects(&mut definitions, from, &[name]);
+    Some(Value::Object(definitions))
+}
+
+/// Things that are looked at together: a fraction of a millisecond. Few in tests, so that little is much.
+const PIECE: usize = if cfg!(test) { 2 } else { 128 };
+
+/// All things, each piece of them behind the last place of the one before.
+fn in_pieces<P, T>(from: &impl Look, piece: impl Fn(&Meta, Option<&P>) -> Vec<(P, T)>) -> Vec<T> {
+    let (mut all, mut last) = (Vec::new(), None);
+    loop {
+        let (mut places, things): (Vec<P>, Vec<T>) =
+            from.look(|meta| piece(meta, last.as_ref())).into_iter().unzip();
+        all.extend(things);
+        match places.pop() {
+            Some(place) => last = Some(place),
+            None => return all,
+        }
+    }
+}
+
+/// The same of a vhost, if it is still there.
+fn of_vhost<P, T>(
+    from: &impl Look,
+    name: &Name,
+    piece: impl Fn(&Vhost, Option<&P>) -> Vec<(P, T)>,
+) -> Vec<T> {
+    in_pieces(from, |meta, last| {
+        meta.vhost(name)
+            .map(|vhost| piece(vhost, last))
+            .unwrap_or_default()
+    })
+}
+
+/// Users and what they may do in these vhosts. Gives what is lost of them.
+fn users(definitions: &mut Settings, from: &impl Look, vhosts: &HashSet<&Name>) -> Vec<String> {
+    let all = in_pieces(from, |meta, last| {
+        let piece = meta.users_behind(last).take(PIECE);
+        let piece = piece.map(|(name, user)| (name.clone(), (name.clone(), user.clone())));
+        piece.collect()
+    });
+    let (mut users, mut permissions, mut topics, mut lost) = (vec![], vec![], vec![], vec![]);
+    for (name, user) in &all {
+        let kept = user.password.as_ref().filter(|kept| kept.travels());
+        if user.password.as_ref().is_some_and(|kept| !kept.travels()) {
+            lost.push(format!(
+                "user '{name}': the password is kept in a way that definitions cannot carry; set it again where they are imported"
+            ));
+        }
+        users.push(json!({
+            "name": &**name,
+            "password_hash": kept.map_or("", |kept| &kept.hash),
+            "hashing_algorithm": kept.map_or(PasswordHash::SHA256, |kept| &kept.algorithm),
+            "tags": user.tags.iter().map(|tag| &**tag).collect::<Vec<&str>>(),
+            "limits": user.limits.to_settings(),
+        }));
+        let said = user
+            .permissions
+            .iter()
+            .filter(|(vhost, _)| vhosts.contains(vhost));
+        permissions.extend(said.map(|(vhost, permissions)| {
+            json!({
+                "user": &**name,
+                "vhost": &**vhost,
+                "configure": permissions.configure.as_str(),
+                "write": permissions.write.as_str(),
+                "read": permissions.read.as_str(),
+            })
+        }));
+        let said = user.topic_permissions.iter();
+        let said = said.filter(|((vhost, _), _)| vhosts.contains(vhost));
+        topics.extend(said.map(|((vhost, exchange), permissions)| {
+            json!({
+                "user": &**name,
+                "vhost": &**vhost,
+                "exchange": &**exchange,
+                "write": permissions.write.as_str(),
+                "read": permissions.read.as_str(),
+            })
+        }));
+    }
+    definitions.insert("users".into(), users.into());
+    definitions.insert("permissions".into(), permissions.into());
+    definitions.insert("topic_permissions".into(), topics.into());
+    lost
 }
 
 fn head() -> Settings {
@@ -106,7 +171,7 @@ fn head() -> Settings {
 }
 
 /// RabbitMQ's default vhost is written without what is said of it, as there.
-fn describe((name, vhost): (&Name, &Vhost)) -> Value {
+fn describe(name: &Name, vhost: &Vhost) -> Value {
     let mut it = Settings::new();
     it.insert("name".into(), (&**name).into());
     if !vhost.description.is_empty() || !vhost.tags.is_empty() || vhost.default_queue_type.is_some() {
@@ -122,18 +187,27 @@ fn describe((name, vhost): (&Name, &Vhost)) -> Value {
     Value::Object(it)
 }
 
-fn objects(definitions: &mut Settings, vhosts: &[(&Name, &Vhost)]) {
-    let each = |list: fn(&Name, &Vhost) -> Vec<Value>| -> Value {
-        vhosts
-            .iter()
-            .flat_map(|(name, vhost)| list(name, vhost))
-            .collect()
-    };
-    definitions.insert("parameters".into(), each(parameters_of));
-    definitions.insert("policies".into(), each(policies_of));
-    definitions.insert("queues".into(), each(queues_of));
-    definitions.insert("exchanges".into(), each(exchanges_of));
-    definitions.insert("bindings".into(), each(bindings_of));
+fn objects(definitions: &mut Settings, from: &impl Look, vhosts: &[Name]) {
+    let (mut parameters, mut policies) = (vec![], vec![]);
+    let (mut queues, mut exchanges, mut bindings) = (vec![], vec![], vec![]);
+    for name in vhosts {
+        let said = from.look(|meta| {
+            let vhost = meta.vhost(name)?;
+            Some((parameters_of(name, vhost), policies_of(name, vhost)))
+        });
+        let (of_vhost, policies_of_vhost) = said.unwrap_or_default();
+        parameters.extend(of_vhost);
+        policies.extend(policies_of_vhost);
+        let mut ends = HashSet::new();
+        queues.extend(queues_of(from, name, &mut ends));
+        exchanges.extend(exchanges_of(from, name, &mut ends));
+        bindings.extend(bindings_of(from, name, &ends));
+    }
+    definitions.insert("parameters".into(), parameters.into());
+    definitions.insert("policies".into(), policies.into());
+    definitions.insert("queues".into(), queues.into());
+    definitions.insert("exchanges".into(), exchanges.into());
+    definitions.insert("bindings".into(), bindings.into());
 }
 
 fn parameters_of(name: &Name, vhost: &Vhost) -> Vec<Value> {
@@ -182,8 +256,8 @@ fn policies_of(vhost: &Name, it: &Vhost) -> Vec<Value> {
 }
 
 /// Exclusive queues are their connection's, which is not defined here.
-fn queues_of(vhost: &Name, it: &Vhost) -> Vec<Value> {
-    let queue = |(name, queue): (&Name, &Queue)| {
+fn queues_of(from: &impl Look, vhost: &Name, ends: &mut HashSet<Destination>) -> Vec<Value> {
+    let json = |name: &Name, queue: &Queue| {
         json!({
             "name": &**name,
             "vhost": &**vhost,
@@ -192,14 +266,26 @@ fn queues_of(vhost: &Name, it: &Vhost) -> Vec<Value> {
             "arguments": to_json(&queue.arguments),
         })
     };
-    it.queues()
-        .filter(|(_, queue)| queue.exclusive.is_none())
-        .map(queue)
-        .collect()
+    let all = of_vhost(from, vhost, |it, last| {
+        let piece = it.queues_behind(last).take(PIECE);
+        let piece = piece.map(|(name, queue)| {
+            let is_defined = queue.exclusive.is_none();
+            (
+                name.clone(),
+                is_defined.then(|| (name.clone(), json(name, queue))),
+            )
+        });
+        piece.collect()
+    });
+    let all = all.into_iter().flatten().map(|(name, json)| {
+        ends.insert(Destination::Queue(name));
+        json
+    });
+    all.collect()
 }
 
-fn exchanges_of(vhost: &Name, it: &Vhost) -> Vec<Value> {
-    let exchange = |(name, exchange): (&Name, &Exchange)| {
+fn exchanges_of(from: &impl Look, vhost: &Name, ends: &mut HashSet<Destination>) -> Vec<Value> {
+    let json = |name: &Name, exchange: &Exchange| {
         json!({
             "name": &**name,
             "vhost": &**vhost,
@@ -210,30 +296,47 @@ fn exchanges_of(vhost: &Name, it: &Vhost) -> Vec<Value> {
             "arguments": to_json(&exchange.arguments),
         })
     };
-    it.exchanges()
-        .filter(|(name, _)| !name.is_empty() && !name.starts_with("amq."))
-        .map(exchange)
-        .collect()
+    let all = of_vhost(from, vhost, |it, last| {
+        let piece = it.exchanges_behind(last).take(PIECE);
+        let piece = piece.map(|(name, exchange)| (name.clone(), (name.clone(), json(name, exchange))));
+        piece.collect()
+    });
+    // Who binds to the default exchange is refused, and those of ours are everywhere.
+    let all = all.into_iter().filter(|(name, _)| !name.is_empty());
+    let all = all.filter_map(|(name, json)| {
+        let is_ours = name.starts_with("amq.");
+        ends.insert(Destination::Exchange(name));
+        (!is_ours).then_some(json)
+    });
+    all.collect()
 }
 
-fn bindings_of(vhost: &Name, it: &Vhost) -> Vec<Value> {
-    let is_own = |name: &Name| it.queue(name).is_some_and(|queue| queue.exclusive.is_some());
-    it.bindings()
-        .filter(|binding| !binding.source.is_empty())
-        .filter_map(|binding| {
-            let (kind, destination) = match &binding.destination {
-                Destination::Queue(name) if is_own(name) => return None,
-                Destination::Queue(name) => ("queue", name),
-                Destination::Exchange(name) => ("exchange", name),
-            };
-            Some(json!({
-                "source": &*binding.source,
-                "vhost": &**vhost,
-                "destination": &**destination,
-                "destination_type": kind,
-                "routing_key": &*binding.key,
-                "arguments": to_json(&binding.arguments),
-            }))
+/// Those that nobody made lead from the default exchange, which is no end.
+fn bindings_of(from: &impl Look, vhost: &Name, ends: &HashSet<Destination>) -> Vec<Value> {
+    let json = |binding: &Binding| {
+        let (kind, destination) = match &binding.destination {
+            Destination::Queue(name) => ("queue", name),
+            Destination::Exchange(name) => ("exchange", name),
+        };
+        json!({
+            "source": &*binding.source,
+            "vhost": &**vhost,
+            "destination": &**destination,
+            "destination_type": kind,
+            "routing_key": &*binding.key,
+            "arguments": to_json(&binding.arguments),
         })
-        .collect()
+    };
+    let is_whole = |binding: &Binding| {
+        ends.contains(&binding.destination) && ends.contains(&Destination::Exchange(binding.source.clone()))
+    };
+    let all = of_vhost(from, vhost, |it, last| {
+        let piece = it.bindings_behind(last).take(PIECE);
+        let piece = piece.map(|(place, binding)| {
+            let json = binding.filter(is_whole).map(|binding| json(&binding));
+            (place, json)
+        });
+        piece.collect()
+    });
+    all.into_iter().flatten().collect()
 }

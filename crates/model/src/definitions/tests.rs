@@ -113,8 +113,7 @@ fn what_is_written_and_read_again_is_the_same() {
 fn a_file_of_one_vhost_goes_into_another() {
     let mut meta = Meta::default();
     carry_out(&mut meta, parse(CTL));
-    let v1 = Name::try_from("/").unwrap();
-    let mut file = export_vhost(&v1, meta.vhost("/").unwrap());
+    let mut file = export_vhost(&meta, "/").unwrap();
     for list in file.as_object_mut().unwrap().values_mut() {
         for object in list.as_array_mut().into_iter().flatten() {
             object.as_object_mut().unwrap().remove("vhost");

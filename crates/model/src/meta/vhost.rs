@@ -16,6 +16,7 @@ use crate::json;
 use crate::name::Name;
 use crate::refusal::Refusal;
 use crate::routing::{Kind, QueueId, Said, Target, delaying_queue};
+pub(super) use settings::Reached;
 
 /// Bindings or queues that one piece of a longer work takes: a fraction of a millisecond.
 pub(super) const PIECE: usize = 128;
@@ -34,7 +35,7 @@ const PREDECLARED: [(&str, Kind, bool); 7] = [
 /// A vhost.
 #[derive(Debug)]
 pub struct Vhost {
-    name: Name,
+    pub(super) name: Name,
     /// In somebody's words.
     pub description: String,
     /// `production`, …
@@ -45,11 +46,13 @@ pub struct Vhost {
     pub default_queue_type: Option<QueueType>,
     policies: Policies,
     parameters: BTreeMap<(Name, Name), json::Value>,
-    exchanges: BTreeMap<Name, Exchange>,
-    queues: BTreeMap<Name, Queue>,
+    pub(super) exchanges: BTreeMap<Name, Exchange>,
+    pub(super) queues: BTreeMap<Name, Queue>,
     names: HashMap<QueueId, Name>,
     /// Which exchanges lead to a target, by which bindings.
     inbound: HashMap<Target, BTreeSet<(Name, Bound)>>,
+    /// Exchanges that are deleted with their last binding, and have none any more. None between two commands.
+    leaving: BTreeSet<Name>,
 }
 
 impl Vhost {
@@ -73,6 +76,7 @@ impl Vhost {
             queues: BTreeMap::new(),
             names: HashMap::new(),
             inbound: HashMap::new(),
+            leaving: BTreeSet::new(),
         }
     }
 
@@ -106,19 +110,7 @@ impl Vhost {
 
     /// All bindings, those of the default exchange to every queue included, which nobody made.
     pub fn bindings(&self) -> impl Iterator<Item = Binding> {
-        let default = self.queues.keys().map(|queue| Binding {
-            source: Name::empty(),
-            destination: Destination::Queue(queue.clone()),
-            key: queue.clone(),
-            arguments: Table::new(),
-        });
-        let made = self.exchanges.iter().flat_map(|(source, exchange)| {
-            exchange
-                .bindings
-                .iter()
-                .filter_map(|bound| self.binding(source, bound))
-        });
-        default.chain(made)
+        self.bindings_behind(None).filter_map(|(_, binding)| binding)
     }
 
     /// Which queues a message goes to, each once. Nothing happens to it if there is no such exchange.
@@ -415,7 +407,7 @@ impl Vhost {
         }
     }
 
-    fn binding(&self, source: &Name, bound: &Bound) -> Option<Binding> {
+    pub(super) fn binding(&self, source: &Name, bound: &Bound) -> Option<Binding> {
         let destination = match &bound.target {
             Target::Queue(id) => Destination::Queue(self.names.get(id)?.clone()),
             Target::Exchange(name) => Destination::Exchange(name.clone()),
@@ -447,10 +439,21 @@ impl Vhost {
 
     /// Exchanges that delay messages and have no queue for those yet.
     pub fn without_delaying_queue(&self) -> impl Iterator<Item = (&Name, &Exchange)> {
-        self.exchanges.iter().filter(|(name, exchange)| {
-            matches!(exchange.kind, Kind::Delayed(_))
-                && delaying_queue(name).is_some_and(|queue| !self.queues.contains_key(&queue))
-        })
+        self.exchanges
+            .iter()
+            .filter(|entry| self.lacks_delaying_queue(entry))
+    }
+
+    /// This exchange, if it is one of them.
+    #[must_use]
+    pub fn without_its_delaying_queue(&self, name: &str) -> Option<(&Name, &Exchange)> {
+        let found = self.exchanges.get_key_value(name);
+        found.filter(|entry| self.lacks_delaying_queue(entry))
+    }
+
+    fn lacks_delaying_queue(&self, (name, exchange): &(&Name, &Exchange)) -> bool {
+        matches!(exchange.kind, Kind::Delayed(_))
+            && delaying_queue(name).is_some_and(|queue| !self.queues.contains_key(&queue))
     }
 
     /// Takes some of the bindings away that lead to a queue that will go. True: the rest is no work worth mentioning.
@@ -471,11 +474,33 @@ impl Vhost {
         false
     }
 
-    /// Takes some of the queues away, and of what leads to them. True: there is none any more.
+    /// Takes some of the exchanges away that are deleted with their last binding and have none any more, and of what leads to them: each may
+    /// be the last to which another led. True: there is none any more.
+    pub(super) fn thin_leaving(&mut self, changes: &mut Vec<Change>) -> bool {
+        for _ in 0..PIECE {
+            let Some(name) = self.leaving.first().cloned() else {
+                return true;
+            };
+            let bindings = self.inbound.get(&Target::Exchange(name.clone()));
+            let many = bindings.is_some_and(|bindings| bindings.len() > 1);
+            // By itself: this may be many.
+            if many && !self.thin_target(&Target::Exchange(name.clone()), changes) {
+                return false;
+            }
+            self.leaving.remove(&name);
+            self.remove_exchange(&name, changes);
+        }
+        false
+    }
+
+    /// Takes some of the queues away, and of what leads to them, and then some of the exchanges. True: there is none any more.
     pub(super) fn thin(&mut self, changes: &mut Vec<Change>) -> bool {
+        if self.queues.is_empty() {
+            return self.thin_exchanges(changes);
+        }
         for _ in 0..PIECE {
             let Some(name) = self.queues.keys().next().cloned() else {
-                return true;
+                return false;
             };
             let id = self.queues.get(&name).map(|queue| Target::Queue(queue.id));
             let bindings = id.and_then(|target| self.inbound.get(&target));
@@ -487,6 +512,25 @@ impl Vhost {
                 return false;
             }
             self.delete_queue(&name, changes);
+        }
+        false
+    }
+
+    fn thin_exchanges(&mut self, changes: &mut Vec<Change>) -> bool {
+        for _ in 0..PIECE {
+            let Some((name, exchange)) = self.exchanges.first_key_value() else {
+                return true;
+            };
+            let name = name.clone();
+            if exchange.bindings.is_empty() && !self.inbound.contains_key(&Target::Exchange(name.clone())) {
+                self.exchanges.remove(&name);
+            } else {
+                // By itself: this may be many.
+                if self.thin_exchange(&name, changes) {
+                    self.exchanges.remove(&name);
+                }
+                return false;
+            }
         }
         false
     }
@@ -521,7 +565,7 @@ impl Vhost {
         }
     }
 
-    /// An exchange that is deleted with its last binding may go with this one.
+    /// An exchange that is deleted with its last binding goes afterwards, if this was it ([`Self::thin_leaving`]).
     fn remove_binding(&mut self, source: &Name, bound: &Bound, changes: &mut Vec<Change>) {
         let Some(exchange) = self.exchanges.get_mut(source) else {
             return;
@@ -530,13 +574,12 @@ impl Vhost {
             return;
         }
         exchange.routes.remove(&bound.key, &bound.table(), &bound.target);
-        let goes = exchange.auto_delete && exchange.bindings.is_empty();
+        if exchange.auto_delete && exchange.bindings.is_empty() {
+            self.leaving.insert(source.clone());
+        }
         match changes.last() {
             Some(Change::BindingsChanged(_, same)) if same == source => {}
             _ => changes.push(Change::BindingsChanged(self.name.clone(), source.clone())),
-        }
-        if goes {
-            self.remove_exchange(source, changes);
         }
     }
 }

@@ -3,7 +3,7 @@
 //! A queue with ten thousand bindings, a policy for ten thousand queues: between two pieces others may read, and see some of them gone or
 //! changed and others not. No other command may come in between.
 
-use super::vhost::Vhost;
+use super::vhost::{Reached, Vhost};
 use super::{Change, Command, Meta};
 use crate::name::Name;
 use crate::refusal::Refusal;
@@ -13,15 +13,23 @@ use crate::refusal::Refusal;
 pub struct Work {
     /// Until what is left of it can be done at once.
     command: Option<Command>,
-    /// A vhost with other policies, and the last queue that was looked at.
-    policies: Option<(Name, Option<Name>)>,
+    /// What is left to be done in a vhost when the command has been carried out.
+    rest: Option<(Name, Rest)>,
+}
+
+#[derive(Debug)]
+enum Rest {
+    /// It has other policies, which have been applied so far.
+    Policies(Reached),
+    /// Exchanges of it may have lost their last bindings, and go.
+    Leaving,
 }
 
 impl Work {
     pub(super) const fn new(command: Command) -> Self {
         Self {
             command: Some(command),
-            policies: None,
+            rest: None,
         }
     }
 
@@ -38,9 +46,19 @@ impl Meta {
     /// # Errors
     /// Another command has come in between.
     pub fn carry_on(&mut self, work: &mut Work, changes: &mut Vec<Change>) -> Result<bool, Refusal> {
-        if let Some((vhost, last)) = &mut work.policies {
-            *last = self.vhost_mut(vhost)?.apply_policies(last.as_ref(), changes);
-            return Ok(last.is_none());
+        let before = changes.len();
+        let done = self.carry_out_piece(work, changes);
+        for change in changes.get(before..).unwrap_or_default() {
+            if let Change::QueueRemoved(id) = change {
+                self.homes.remove(id);
+            }
+        }
+        done
+    }
+
+    fn carry_out_piece(&mut self, work: &mut Work, changes: &mut Vec<Change>) -> Result<bool, Refusal> {
+        if let Some((vhost, rest)) = &mut work.rest {
+            return Ok(self.vhost_mut(vhost)?.carry_on(rest, changes));
         }
         if work
             .command
@@ -52,11 +70,26 @@ impl Meta {
         let Some(command) = work.command.take() else {
             return Ok(true);
         };
-        if let Command::SetPolicy { vhost, .. } | Command::ClearPolicy { vhost, .. } = &command {
-            work.policies = Some((vhost.clone(), None));
-        }
+        work.rest = self.rest(&command);
         self.carry_out(command, changes)?;
-        Ok(work.policies.is_none())
+        match &mut work.rest {
+            Some((vhost, rest)) => Ok(self.vhost_mut(vhost)?.carry_on(rest, changes)),
+            None => Ok(true),
+        }
+    }
+
+    /// What will be left to be done when a command has been carried out.
+    fn rest(&self, command: &Command) -> Option<(Name, Rest)> {
+        Some(match command {
+            Command::SetPolicy { vhost, .. } | Command::ClearPolicy { vhost, .. } => {
+                (vhost.clone(), Rest::Policies(Reached::Exchange(None)))
+            }
+            Command::DeleteQueue { vhost, .. }
+            | Command::DeleteExchange { vhost, .. }
+            | Command::Unbind { vhost, .. } => (vhost.clone(), Rest::Leaving),
+            Command::RemoveQueue { id } => (self.homes.get(id)?.clone(), Rest::Leaving),
+            _ => return None,
+        })
     }
 
     /// Takes some of what will go. True: what is left can go at once.
@@ -81,6 +114,16 @@ impl Meta {
             }
             Command::DeleteVhost { name } => thin(name, &mut |vhost, changes| vhost.thin(changes)),
             _ => true,
+        }
+    }
+}
+
+impl Vhost {
+    /// True: there is no further.
+    fn carry_on(&mut self, rest: &mut Rest, changes: &mut Vec<Change>) -> bool {
+        match rest {
+            Rest::Policies(reached) => self.apply_policies(reached, changes),
+            Rest::Leaving => self.thin_leaving(changes),
         }
     }
 }

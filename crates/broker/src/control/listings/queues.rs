@@ -6,9 +6,9 @@ use warren_api::broker::Cell;
 use warren_cluster::queue::Snapshot;
 use warren_kit::control::Gone;
 use warren_model::arguments::QueueType;
-use warren_model::{Name, QueueId, meta};
+use warren_model::{Name, meta};
 
-use super::{Column, LOT, Rows, cells, clients, text};
+use super::{Column, LOT, Lots, Rows, cells, clients, text};
 use crate::node::Node;
 
 /// What an entry of a queue takes in memory, roughly: itself, its place, its message's head.
@@ -43,39 +43,27 @@ pub(super) async fn list(node: &Node, vhost: Option<&str>, rows: &mut Rows<'_, '
         true => clients::chosen(node).await,
         false => HashMap::new(),
     };
-    let names: Vec<(Name, Name)> = node.read(|meta| {
-        let vhosts = meta
-            .vhosts()
-            .filter(|(name, _)| vhost.is_none_or(|vhost| vhost == name.as_str()));
-        let names = vhosts.flat_map(|(vhost, it)| it.queues().map(|(name, _)| (vhost.clone(), name.clone())));
-        names.collect()
-    });
-    for lot in names.chunks(LOT) {
-        let listed = look(node, lot, &chosen);
-        rows.send(&listed, &columns).await?;
-    }
-    Ok(())
-}
-
-fn look(node: &Node, names: &[(Name, Name)], chosen: &HashMap<QueueId, (String, String)>) -> Vec<Listed> {
-    let declared: Vec<(&Name, &Name, meta::Queue)> = node.read(|meta| {
-        let found = names.iter().filter_map(|(vhost, name)| {
-            let queue = meta.vhost(vhost)?.queue(name)?;
-            Some((vhost, name, queue.clone()))
-        });
-        found.collect()
-    });
-    let listed = declared.into_iter().map(|(vhost, name, declared)| Listed {
+    let look = |(vhost, name, declared): (Name, Name, meta::Queue)| Listed {
         node: node.name.clone(),
         pid: node.pid(declared.id.0, 0),
-        vhost: vhost.clone(),
-        name: name.clone(),
+        vhost,
+        name,
         owner: declared.exclusive.map(|number| node.pid(number, 0)),
         snapshot: node.queue(declared.id).map(|queue| queue.snapshot()),
         chosen: chosen.get(&declared.id).cloned(),
         declared,
-    });
-    listed.collect()
+    };
+    let mut lots = Lots::of(node, vhost);
+    while let Some(lot) = lots.next(|vhost, it, last| {
+        let queues = it.queues_behind(last).take(LOT);
+        queues
+            .map(|(name, queue)| (name.clone(), (vhost.clone(), name.clone(), queue.clone())))
+            .collect()
+    }) {
+        let listed: Vec<Listed> = lot.into_iter().map(look).collect();
+        rows.send(&listed, &columns).await?;
+    }
+    Ok(())
 }
 
 impl Listed {

@@ -10,6 +10,13 @@ use crate::meta::policy::{Applied, Author, Policy, Thing};
 use crate::name::Name;
 use crate::refusal::Refusal;
 
+/// The last exchange for which policies were looked at, or the last queue: exchanges come first.
+#[derive(Debug)]
+pub(in crate::meta) enum Reached {
+    Exchange(Option<Name>),
+    Queue(Option<Name>),
+}
+
 impl Vhost {
     /// Its policies, by name.
     pub fn policies(&self, author: Author) -> impl Iterator<Item = (&Name, &Policy)> {
@@ -40,7 +47,7 @@ impl Vhost {
         there.ok_or_else(parameters::missing)
     }
 
-    /// Another policy, or none any more. What it means for queues is found out afterwards ([`Self::apply_policies`]).
+    /// Another policy, or none any more. What it means for what there is is found out afterwards ([`Self::apply_policies`]).
     pub(in crate::meta) fn set_policy(
         &mut self,
         author: Author,
@@ -50,13 +57,6 @@ impl Vhost {
     ) {
         self.policies.set(author, name, policy);
         changes.push(Change::VhostChanged(self.name.clone()));
-        for (name, exchange) in self.exchanges.iter_mut().filter(|(name, _)| !name.is_empty()) {
-            let applied = self.policies.applied(Thing::Exchange(name));
-            if differ(&exchange.applied, &applied) {
-                exchange.apply(applied);
-                changes.push(Change::ExchangeSettingsChanged(self.name.clone(), name.clone()));
-            }
-        }
     }
 
     pub(in crate::meta) fn set_limits(&mut self, limits: VhostLimits, changes: &mut Vec<Change>) {
@@ -78,14 +78,49 @@ impl Vhost {
         };
     }
 
-    /// Looks again which policies count for some of the queues, those behind `after` in the order of their names. Says so of everything
-    /// for which others do, or the same with other settings. Gives the last one; none: there is no further.
+    /// Looks again which policies count for some of the exchanges and queues, those behind where it came last. Says so of everything for
+    /// which others do, or the same with other settings. True: there is no further.
     pub(in crate::meta) fn apply_policies(
         &mut self,
-        after: Option<&Name>,
+        applied: &mut Reached,
         changes: &mut Vec<Change>,
-    ) -> Option<Name> {
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+    ) -> bool {
+        match applied {
+            Reached::Exchange(last) => {
+                *last = self.apply_to_exchanges(last.as_ref(), changes);
+                if last.is_none() {
+                    *applied = Reached::Queue(None);
+                }
+                false
+            }
+            Reached::Queue(last) => {
+                *last = self.apply_to_queues(last.as_ref(), changes);
+                last.is_none()
+            }
+        }
+    }
+
+    /// Gives the last one; none: there is no further.
+    fn apply_to_exchanges(&mut self, last: Option<&Name>, changes: &mut Vec<Change>) -> Option<Name> {
+        // Behind the default exchange, which is first.
+        let from = Bound::Excluded(last.map_or("", Name::as_str));
+        let mut exchanges = self.exchanges.range_mut::<str, _>((from, Bound::Unbounded));
+        let mut last = None;
+        for (name, exchange) in exchanges.by_ref().take(PIECE) {
+            let applied = self.policies.applied(Thing::Exchange(name));
+            if differ(&exchange.applied, &applied) {
+                exchange.apply(applied);
+                changes.push(Change::ExchangeSettingsChanged(self.name.clone(), name.clone()));
+            }
+            last = Some(name);
+        }
+        let last = last.cloned();
+        exchanges.next().and(last)
+    }
+
+    /// The same for queues.
+    fn apply_to_queues(&mut self, last: Option<&Name>, changes: &mut Vec<Change>) -> Option<Name> {
+        let from = last.map_or(Bound::Unbounded, Bound::Excluded);
         let mut queues = self.queues.range_mut::<Name, _>((from, Bound::Unbounded));
         let mut last = None;
         for (name, queue) in queues.by_ref().take(PIECE) {
