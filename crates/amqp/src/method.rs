@@ -183,6 +183,9 @@ impl Method {
     }
 }
 
+/// Octets of a frame with a method that are enough for most.
+const MOSTLY: usize = 64;
+
 /// Appends a whole frame with the payload that `write` writes, or nothing if it is larger than agreed.
 fn encode_frame(
     channel: u16,
@@ -191,6 +194,8 @@ fn encode_frame(
     write: impl FnOnce(&mut BytesMut),
 ) -> Result<(), TooLarge> {
     let start = out.len();
+    // In an empty buffer each of its parts would ask for a little more memory than there is.
+    out.reserve(MOSTLY);
     out.put_slice(&frame::header(FrameKind::Method, channel, 0));
     write(out);
     match frame_max.fits(out.len() - start - HEADER_LENGTH) {

@@ -71,6 +71,12 @@ impl Outbox {
         self.len() == 0
     }
 
+    /// Whether all of it is one piece: [`Buf::chunk`].
+    #[must_use]
+    pub fn is_in_one(&self) -> bool {
+        self.shared.is_empty()
+    }
+
     /// Gives back memory that a burst has left, beyond so many octets. Only when nothing waits.
     pub fn shrink(&mut self, octets: usize) {
         if self.is_empty() && self.copied.capacity() > octets {

@@ -16,7 +16,7 @@ mod wire;
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
@@ -56,9 +56,14 @@ const KEPT: usize = 4096;
 /// Serves one client until it goes.
 pub(crate) async fn run<S: Wire>(mut stream: S, arrival: Arrival, node: Arc<Node>) {
     let (peer, timeout) = (arrival.peer, node.settings().handshake_timeout);
-    let opening = handshake::open(&mut stream, &arrival, &node);
-    let opening = node.newcomers.in_turn(opening);
-    let opened = match tokio::time::timeout(timeout, opening).await {
+    let opened = {
+        // In one place, and of no more use when the connection needs its own: a task is as large as what it waits for, twice if that
+        // is given away.
+        let opening = pin!(handshake::open(&mut stream, &arrival, &node));
+        let opening = node.newcomers.in_turn(opening);
+        tokio::time::timeout(timeout, opening).await
+    };
+    let opened = match opened {
         Ok(Ok(opened)) => opened,
         Ok(Err(error)) => {
             Churn::one(&node.registry.churn.connections_not_opened);
@@ -76,6 +81,8 @@ pub(crate) async fn run<S: Wire>(mut stream: S, arrival: Arrival, node: Arc<Node
         }
     };
     let (user, vhost) = (opened.client.user.clone(), opened.client.vhost.clone());
+    // Put into letters once: it takes longer than all else in a line of the log.
+    let peer = peer.to_string();
     tracing::info!(%peer, %user, %vhost, "connection opened");
     let mut connection = Connection::new(stream, opened);
     let why = connection.serve().await;
@@ -115,7 +122,8 @@ struct Connection<S> {
     large: Option<Large>,
     /// Taken out of the output, to be written.
     writing: Outbox,
-    channels: ByChannel<Channel>,
+    /// Each in memory of its own: a map has room for some, and mostly there is one.
+    channels: ByChannel<Box<Channel>>,
     confirms: ByChannel<Confirms>,
     batch: Batch,
     throttle: Throttle,
@@ -147,7 +155,7 @@ impl<S: Wire> Connection<S> {
         });
         Self {
             stream,
-            client: Arc::new(opened.client),
+            client: opened.client,
             seat: Some(opened.seat),
             splitter: opened.splitter,
             input: opened.input,
@@ -322,16 +330,8 @@ impl<S: Wire> Connection<S> {
                     self.around().flush();
                 }
             }
-            let mut slices = [IoSlice::new(&[]); SLICES];
-            let count = self.writing.chunks_vectored(&mut slices);
-            let slices = slices.get(..count).unwrap_or_default();
             lock::waits();
-            let stream = Pin::new(&mut self.stream);
-            let written = match self.done {
-                true => stream.poll_write_last(cx, slices),
-                false => stream.poll_write_vectored(cx, slices),
-            };
-            match written? {
+            match self.write_some(cx)? {
                 Poll::Ready(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Poll::Ready(count) => {
                     self.wrote = true;
@@ -347,6 +347,21 @@ impl<S: Wire> Connection<S> {
             let free = client.output.lock().unpark(self.writing.len());
             self.unblock(free);
         }
+    }
+
+    /// Writes as much as goes at once.
+    fn write_some(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let stream = Pin::new(&mut self.stream);
+        let write = match self.done {
+            true => S::poll_write_last,
+            false => S::poll_write_vectored,
+        };
+        if self.writing.is_in_one() {
+            return write(stream, cx, &[IoSlice::new(self.writing.chunk())]);
+        }
+        let mut slices = [IoSlice::new(&[]); SLICES];
+        let count = self.writing.chunks_vectored(&mut slices);
+        write(stream, cx, slices.get(..count).unwrap_or_default())
     }
 
     /// Consumers may have messages again.

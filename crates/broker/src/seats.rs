@@ -1,6 +1,6 @@
 //! How many connections vhosts and users have, and how many channels: what limits are compared with.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -18,9 +18,15 @@ pub(crate) struct Seats(Mutex<Taken>);
 #[derive(Debug, Default)]
 struct Taken {
     all: usize,
-    vhosts: HashMap<Name, usize>,
-    users: HashMap<Name, usize>,
-    channels: HashMap<Name, usize>,
+    vhosts: BTreeMap<Name, usize>,
+    users: BTreeMap<Name, OfUser>,
+}
+
+/// What a user has. He has no channel without a connection.
+#[derive(Debug, Default)]
+struct OfUser {
+    connections: usize,
+    channels: usize,
 }
 
 /// There is no place left.
@@ -58,18 +64,19 @@ impl Seat {
         {
             return Err(Full::Node { limit });
         }
-        let count = |of: &HashMap<Name, usize>, name: &Name| of.get(name).copied().unwrap_or_default();
-        if let Some(limit) = reached(limits.0, count(&taken.vhosts, vhost)) {
+        let in_vhost = taken.vhosts.get(vhost).copied().unwrap_or_default();
+        if let Some(limit) = reached(limits.0, in_vhost) {
             let (vhost, user) = (vhost.clone(), user.clone());
             return Err(Full::Vhost { vhost, user, limit });
         }
-        if let Some(limit) = reached(limits.1, count(&taken.users, user)) {
+        let of_user = taken.users.get(user).map_or(0, |user| user.connections);
+        if let Some(limit) = reached(limits.1, of_user) {
             let user = user.clone();
             return Err(Full::User { user, limit });
         }
         taken.all += 1;
         *taken.vhosts.entry(vhost.clone()).or_default() += 1;
-        *taken.users.entry(user.clone()).or_default() += 1;
+        taken.users.entry(user.clone()).or_default().connections += 1;
         Ok(Self {
             node: Arc::clone(node),
             vhost: vhost.clone(),
@@ -93,8 +100,10 @@ impl Seat {
             false => None,
         };
         let mut taken = self.node.seats.0.lock();
-        let sum = taken.channels.entry(self.user.clone()).or_default();
-        if let Some(limit) = reached(limit, *sum) {
+        let Some(of_user) = taken.users.get_mut(&self.user) else {
+            return Ok(());
+        };
+        if let Some(limit) = reached(limit, of_user.channels) {
             return Err(Refusal::new(
                 ReplyCode::NotAllowed,
                 format_args!(
@@ -103,7 +112,7 @@ impl Seat {
                 ),
             ));
         }
-        *sum = (*sum + count).saturating_sub(self.channels);
+        of_user.channels = (of_user.channels + count).saturating_sub(self.channels);
         self.channels = count;
         Ok(())
     }
@@ -113,17 +122,18 @@ impl Drop for Seat {
     fn drop(&mut self) {
         let mut taken = self.node.seats.0.lock();
         taken.all = taken.all.saturating_sub(1);
-        leave(&mut taken.vhosts, &self.vhost, 1);
-        leave(&mut taken.users, &self.user, 1);
-        leave(&mut taken.channels, &self.user, self.channels);
-    }
-}
-
-fn leave(seats: &mut HashMap<Name, usize>, name: &Name, count: usize) {
-    if let Some(taken) = seats.get_mut(name) {
-        *taken = taken.saturating_sub(count);
-        if *taken == 0 {
-            seats.remove(name);
+        if let Some(in_vhost) = taken.vhosts.get_mut(&self.vhost) {
+            *in_vhost = in_vhost.saturating_sub(1);
+            if *in_vhost == 0 {
+                taken.vhosts.remove(&self.vhost);
+            }
+        }
+        if let Some(of_user) = taken.users.get_mut(&self.user) {
+            of_user.connections = of_user.connections.saturating_sub(1);
+            of_user.channels = of_user.channels.saturating_sub(self.channels);
+            if of_user.connections == 0 {
+                taken.users.remove(&self.user);
+            }
         }
     }
 }

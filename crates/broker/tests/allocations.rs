@@ -1,5 +1,5 @@
-//! What a message costs in memory that is allocated anew, anywhere in the process: by the broker in it, whose clients send octets made
-//! beforehand, read into one buffer and allocate nothing.
+//! What a message costs in memory that is allocated anew, and a client who comes and goes, anywhere in the process: by the broker in it,
+//! whose clients send octets made beforehand, read into one buffer and allocate nothing.
 //!
 //! All is one test, since whatever else the process does would be counted, too.
 
@@ -18,7 +18,7 @@ use warren_amqp::content::Properties;
 use warren_amqp::handshake::Tuning;
 use warren_amqp::hot::Publish;
 use warren_amqp::outbox::Outbox;
-use warren_amqp::{FrameMax, Method, ShortString, basic, channel, confirm, exchange, queue};
+use warren_amqp::{FrameMax, Method, ShortString, basic, channel, confirm, connection, exchange, queue};
 use warren_broker::{Member, Node, Settings, serve};
 
 #[global_allocator]
@@ -29,6 +29,9 @@ const CHUNK: usize = 100;
 const BEFORE: usize = 50;
 const COUNTED: usize = 100;
 
+/// Allocations for a client who comes and goes: no more than these.
+const VISIT_MAX: f64 = 34.0;
+
 /// A client that allocates nothing once it is open.
 struct Client {
     stream: TcpStream,
@@ -38,18 +41,7 @@ struct Client {
 impl Client {
     /// Logs in, opens channel 1 and does all of this.
     fn open(at: SocketAddr, methods: impl IntoIterator<Item = Method>) -> Self {
-        let mut outbox = Outbox::new(FrameMax::DEFAULT);
-        outbox.octets(b"AMQP\0\0\x09\x01");
-        let wanted = Tuning {
-            channel_max: 1,
-            frame_max: FrameMax::DEFAULT.octets(),
-            heartbeat: 0,
-        };
-        let login = Login::plain("guest", "guest", "/", "test").unwrap();
-        for method in (Login { wanted, ..login }).methods() {
-            outbox.method(0, method).unwrap();
-        }
-        outbox.method(1, channel::Open::default()).unwrap();
+        let mut outbox = login();
         for method in methods {
             outbox.method(1, method).unwrap();
         }
@@ -148,6 +140,23 @@ fn delivery(exchange: &str, key: &str, body: usize) -> usize {
     (8 + method) + (8 + header) + (8 + body)
 }
 
+/// All that a client says until channel 1 is open.
+fn login() -> Outbox {
+    let mut outbox = Outbox::new(FrameMax::DEFAULT);
+    outbox.octets(b"AMQP\0\0\x09\x01");
+    let wanted = Tuning {
+        channel_max: 1,
+        frame_max: FrameMax::DEFAULT.octets(),
+        heartbeat: 0,
+    };
+    let login = Login::plain("guest", "guest", "/", "test").unwrap();
+    for method in (Login { wanted, ..login }).methods() {
+        outbox.method(0, method).unwrap();
+    }
+    outbox.method(1, channel::Open::default()).unwrap();
+    outbox
+}
+
 /// Acknowledgements of so many deliveries in a row, whose tags are to be set.
 fn acks(count: usize) -> Vec<u8> {
     let mut outbox = Outbox::new(FrameMax::DEFAULT);
@@ -162,6 +171,20 @@ fn allocations(mut round: impl FnMut()) -> f64 {
     (0..COUNTED).for_each(|_| round());
     let change = region.change();
     (change.allocations + change.reallocations) as f64 / (COUNTED * CHUNK) as f64
+}
+
+/// Allocations for each client who comes, opens a channel and goes.
+fn visits(at: SocketAddr) -> f64 {
+    let mut outbox = login();
+    outbox.method(0, connection::Close::default()).unwrap();
+    let says = octets(&mut outbox);
+    let mut heard = vec![0; 1 << 16];
+    let visit = || {
+        let mut stream = TcpStream::connect(at).unwrap();
+        stream.write_all(&says).unwrap();
+        while stream.read(&mut heard).unwrap() > 0 {}
+    };
+    allocations(visit) * CHUNK as f64
 }
 
 /// A broker in this process, and where it listens.
@@ -315,6 +338,8 @@ fn a_message_costs_one_allocation_and_neither_a_delivery_nor_an_acknowledgement_
     for (what, allocations, bound) in found {
         println!("{allocations:.2} (at most {bound}) allocations for each message: {what}");
     }
+    let of_a_visit = visits(at);
+    println!("{of_a_visit:.1} (at most {VISIT_MAX}) allocations for each client who comes and goes");
     in_memory.shutdown_background();
     on_disk.shutdown_background();
     for (what, allocations, bound) in found {
@@ -323,4 +348,8 @@ fn a_message_costs_one_allocation_and_neither_a_delivery_nor_an_acknowledgement_
             "{what}: {allocations:.2} allocations for each message"
         );
     }
+    assert!(
+        (1.0..VISIT_MAX).contains(&of_a_visit),
+        "{of_a_visit:.1} allocations for each client who comes and goes"
+    );
 }

@@ -9,7 +9,7 @@ use warren_amqp::{Exception, MethodId, ReplyCode, channel, connection};
 
 use super::throttle::Throttle;
 use super::{Connection, Wire};
-use crate::channel::{Around, Channel};
+use crate::channel::Around;
 use crate::ledger::Ledger;
 use crate::overdue;
 use crate::registry::State;
@@ -131,7 +131,7 @@ impl<S: Wire> Connection<S> {
         let mut channels = std::mem::take(&mut self.channels);
         self.around().flush();
         // What comes back from one channel is not for another, which is about to end.
-        channels.values().for_each(Channel::block);
+        channels.values().for_each(|channel| channel.block());
         let mut ledgers = std::mem::take(&mut self.client.output.lock().ledgers);
         for (number, channel) in &mut channels {
             channel.end_with(ledgers.remove(number), &mut self.around());

@@ -263,8 +263,8 @@ impl<S: Wire> Connection<S> {
             Method::Channel(channel::Method::Open(_)) => {
                 self.count_channels(1)
                     .map_err(|refusal| exception(refusal, channel::Open::ID))?;
-                self.channels
-                    .insert(place.channel, Channel::new(place.channel, &self.client));
+                let channel = Box::new(Channel::new(place.channel, &self.client));
+                self.channels.insert(place.channel, channel);
                 self.client
                     .output
                     .lock()

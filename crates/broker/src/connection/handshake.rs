@@ -31,7 +31,7 @@ const READ: usize = 1024;
 
 /// A connection that is open.
 pub(super) struct Opened {
-    pub(super) client: Client,
+    pub(super) client: Arc<Client>,
     pub(super) seat: Seat,
     pub(super) splitter: Splitter,
     pub(super) input: BytesMut,
@@ -165,7 +165,7 @@ pub(super) async fn open<S: AsyncRead + AsyncWrite + Unpin>(
         client.entry.tap(true);
     }
     Ok(Opened {
-        client,
+        client: Arc::new(client),
         seat,
         splitter: talk.splitter,
         // Mostly nothing is left: an idle connection keeps no room for it.
