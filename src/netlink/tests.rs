@@ -85,6 +85,9 @@ fn leftovers_are_only_what_carries_our_tag_and_are_read_back_as_given() {
 
 #[test]
 fn an_address_expires_with_its_lease_and_a_renewal_extends_it_quietly() {
+    // The kernel rounds a second by up to 20 ms either way, and removes addresses when it comes to do so.
+    const LEAST: Duration = Duration::from_millis(975);
+    const PATIENCE: Duration = Duration::from_secs(20);
     in_namespace(|| {
         ip("link set lo up");
         let mut netlink = Netlink::open().unwrap();
@@ -103,6 +106,7 @@ fn an_address_expires_with_its_lease_and_a_renewal_extends_it_quietly() {
         }
         let mut gone: Vec<Address> = Vec::new();
         while gone.len() < forgotten.len() {
+            let before = Instant::now();
             assert_eq!(netlink.post(&mut renewal).unwrap(), []);
             std::thread::sleep(Duration::from_millis(2));
             let held = held(&mut netlink);
@@ -114,21 +118,17 @@ fn an_address_expires_with_its_lease_and_a_renewal_extends_it_quietly() {
             }
             for address in &renewed {
                 assert!(
-                    held.contains(&address.address),
+                    held.contains(&address.address) || before.elapsed() >= LEAST,
                     "{} gone after {:?}",
                     address.address,
                     start.elapsed()
                 );
             }
-            assert!(
-                start.elapsed() < Duration::from_millis(2500),
-                "still held: {held:?}"
-            );
+            assert!(start.elapsed() < PATIENCE, "still held: {held:?}");
         }
-        // The kernel rounds by up to 20 ms either way.
-        assert!(start.elapsed() >= Duration::from_millis(975));
+        assert!(start.elapsed() >= LEAST);
         let last = Instant::now();
-        eventually(Duration::from_millis(2500), || {
+        eventually(PATIENCE, || {
             let held = held(&mut netlink);
             if held.is_empty() {
                 Ok(())

@@ -6,7 +6,7 @@ use super::*;
 use crate::config::{Format, load};
 use crate::program::ScriptSecurity;
 
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(20);
 const FILE: &str = "\
 [vrrp.router.VI_1]\ninterface = \"eth0\"\nvrid = 51\naddresses = [\"192.0.2.1\"]
 [vrrp.router.VI_2]\ninterface = \"eth0\"\nvrid = 52\naddresses = [\"192.0.2.2\"]
@@ -190,14 +190,15 @@ async fn finishing_with_nothing_to_deliver_takes_no_time() {
     let directory = tempfile::tempdir().unwrap();
     let mut plan = plan(directory.path());
     plan.notify.fifo = Some(directory.path().join("pipe"));
-    let notifier = Notifier::start(&plan, &policy());
-    let begin = Instant::now();
-    notifier.finish(PATIENCE).await;
-    assert!(
-        begin.elapsed() < Duration::from_millis(90),
-        "{:?}",
-        begin.elapsed()
-    );
+    let mut shortest = Duration::MAX;
+    // Whoever waits for something does so each time, a machine that does nothing for a while does not.
+    for _ in 0..10 {
+        let notifier = Notifier::start(&plan, &policy());
+        let begin = Instant::now();
+        notifier.finish(PATIENCE).await;
+        shortest = shortest.min(begin.elapsed());
+    }
+    assert!(shortest < Duration::from_millis(90), "{shortest:?}");
 }
 
 #[tokio::test]
@@ -281,9 +282,14 @@ async fn a_pipe_that_was_replaced_is_opened_again() {
     fs::remove_file(&pipe).unwrap();
     notifier.notify(told("VI_1", NotifyState::Master, 100));
     eventually("the pipe is made again", || pipe.exists()).await;
-    let read = tokio::task::spawn_blocking(move || fs::read_to_string(pipe).unwrap());
+    let (opened, is_open) = tokio::sync::oneshot::channel();
+    let read = tokio::task::spawn_blocking(move || {
+        let mut pipe = fs::File::open(pipe).unwrap();
+        opened.send(()).unwrap();
+        std::io::read_to_string(&mut pipe).unwrap()
+    });
     // The reader's end comes with ours.
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    is_open.await.unwrap();
     notifier.finish(PATIENCE).await;
     assert_eq!(read.await.unwrap(), "INSTANCE \"VI_1\" MASTER 100\n");
 }

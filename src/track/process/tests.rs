@@ -7,7 +7,8 @@ use tokio::time::timeout;
 
 use super::*;
 
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(20);
+const TRIES: usize = 5;
 
 /// A program with a name of its own, so that only this test's processes match.
 struct Program {
@@ -88,36 +89,43 @@ async fn until(census: &mut watch::Receiver<Option<Census>>, count: u32) -> Dura
 #[tokio::test]
 async fn the_end_of_a_process_is_seen_at_once() {
     for connector in [true, false] {
-        let program = Program::new("-end");
-        let process = program.start();
-        let processes = Processes::start_with(connector);
-        let mut census = processes.watch(&named("-end"));
-        until(&mut census, 1).await;
-        // Time for the connector's first answer.
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        let begin = Instant::now();
-        process.end();
-        until(&mut census, 0).await;
-        let elapsed = begin.elapsed();
-        println!("from SIGKILL to the census, connector {connector}: {elapsed:?}");
-        assert!(elapsed < SCAN_CALM / 2, "sooner than any scan: {elapsed:?}");
+        let mut shortest = Duration::MAX;
+        // Who waits for a scan does so each time, a machine that does nothing for a while does not.
+        for _ in 0..TRIES {
+            let program = Program::new("-end");
+            let process = program.start();
+            let processes = Processes::start_with(connector);
+            let mut census = processes.watch(&named("-end"));
+            until(&mut census, 1).await;
+            // Time for the connector's first answer.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            let begin = Instant::now();
+            process.end();
+            until(&mut census, 0).await;
+            shortest = shortest.min(begin.elapsed());
+        }
+        println!("from SIGKILL to the census, connector {connector}: {shortest:?}");
+        assert!(shortest < SCAN_CALM / 2, "sooner than any scan: {shortest:?}");
     }
 }
 
 #[tokio::test]
 async fn a_new_process_is_seen_within_a_scan_or_at_once() {
     for connector in [true, false] {
-        let program = Program::new("-new");
-        let processes = Processes::start_with(connector);
-        let mut census = processes.watch(&named("-new"));
-        until(&mut census, 0).await;
-        tokio::time::sleep(Duration::from_millis(30)).await;
-        let begin = Instant::now();
-        let _process = program.start();
-        until(&mut census, 1).await;
-        let elapsed = begin.elapsed();
-        println!("from spawn to the census, connector {connector}: {elapsed:?}");
-        assert!(elapsed < Duration::from_secs(1), "{elapsed:?}");
+        let mut shortest = Duration::MAX;
+        for _ in 0..TRIES {
+            let program = Program::new("-new");
+            let processes = Processes::start_with(connector);
+            let mut census = processes.watch(&named("-new"));
+            until(&mut census, 0).await;
+            tokio::time::sleep(Duration::from_millis(30)).await;
+            let begin = Instant::now();
+            let _process = program.start();
+            until(&mut census, 1).await;
+            shortest = shortest.min(begin.elapsed());
+        }
+        println!("from spawn to the census, connector {connector}: {shortest:?}");
+        assert!(shortest < SCAN_CALM, "{shortest:?}");
     }
 }
 
