@@ -292,6 +292,8 @@ pub struct Disk {
     pub free: u64,
     /// Octets below which publishers are held back.
     pub limit: u64,
+    /// For how long it has not answered, if that is long.
+    pub unanswered_us: Micros,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -51,7 +51,7 @@ pub fn explain(health: &Health) -> Vec<String> {
     ));
     sentences.extend(health.guessers.iter().map(guesser));
     sentences.extend(nearly_short(status));
-    let unanswered = Duration::from(health.disk_unanswered);
+    let unanswered = Duration::from(status.disk.unanswered_us);
     if !unanswered.is_zero() {
         sentences.push(format!(
             "The disk has not answered for {}: who publishes persistent messages gets no confirm, and what operators change waits. \
@@ -284,6 +284,7 @@ mod tests {
                 disk: Disk {
                     free: 5_000_000_000,
                     limit: 50_000_000,
+                    ..Disk::default()
                 },
                 ..Status::default()
             },

@@ -31,8 +31,6 @@ pub struct Health {
     pub guessers: Vec<Guesser>,
     /// Clients that were not accepted since the node started, mostly for want of file descriptors.
     pub not_accepted: u64,
-    /// For how long the disk has not answered, if that is long.
-    pub disk_unanswered: Micros,
     /// How often something that was read of the log was not what was written, since the node started.
     pub damaged: u64,
 }

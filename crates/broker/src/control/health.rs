@@ -61,7 +61,6 @@ pub(super) async fn health(node: &Node, about: &About) -> Health {
         logins_refused: node.auth.attempts.failed.load(Ordering::Relaxed),
         guessers: guessers.take(NAMED).collect(),
         not_accepted: node.registry.churn.not_accepted.load(Ordering::Relaxed),
-        disk_unanswered: node.alarms.disk_unanswered(node).unwrap_or_default().into(),
         damaged: node.log.statistics().map_or(0, |log| log.damaged),
     }
 }

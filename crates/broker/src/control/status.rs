@@ -6,7 +6,7 @@ use warren_api::broker::{Alarm, Disk, Files, Memory, RABBITMQ_VERSION, Status};
 use crate::about::About;
 use crate::alarms::MemoryLimit;
 use crate::node::Node;
-use crate::process::{Process, room};
+use crate::process::Process;
 
 pub(super) fn status(node: &Node, about: &About) -> Status {
     let (queues, _) = node.queues();
@@ -48,8 +48,10 @@ pub(super) fn status(node: &Node, about: &About) -> Status {
             watermark: watermark(node.settings().memory_limit),
         },
         disk: Disk {
-            free: about.data_directory.as_deref().map_or(0, room),
+            // As measured: to ask a disk that hangs would be to hang.
+            free: measured.disk.unwrap_or_default(),
             limit: measured.disk_limit,
+            unanswered_us: node.alarms.disk_unanswered(node).unwrap_or_default().into(),
         },
         files: Files {
             open: process.files,

@@ -12,7 +12,7 @@ use crate::about::About;
 use crate::alarms::{Measured, Short};
 use crate::auth::Attempts;
 use crate::node::Node;
-use crate::process::{Process, room};
+use crate::process::Process;
 use crate::registry::{ChannelReport, Churn, Deaths, Entry, Totals, add_traffic};
 
 /// What was seen.
@@ -33,7 +33,6 @@ pub(super) struct Scene<'a> {
     pub(super) churn: &'a Churn,
     pub(super) attempts: &'a Attempts,
     pub(super) process: Process,
-    pub(super) disk_free: u64,
     /// Of a node that keeps anything.
     pub(super) log: Option<LogStatistics>,
     pub(super) short: Short,
@@ -84,7 +83,6 @@ impl<'a> Scene<'a> {
             attempts: &node.auth.attempts,
             process: Process::now(),
             log: node.log.statistics(),
-            disk_free: about.data_directory.as_deref().map_or(0, room),
             short: node.alarms.short(),
             measured: node.alarms.measured(),
             alarms: node.alarms.counts(),

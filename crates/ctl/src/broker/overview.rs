@@ -128,6 +128,12 @@ fn page(status: &Status, paint: Paint) -> String {
         );
         text += &format!("  {}\n", paint.bad(&said));
     }
+    let unanswered = Duration::from(status.disk.unanswered_us);
+    if !unanswered.is_zero() {
+        let unanswered = HumanDuration::from(Duration::from_secs(unanswered.as_secs()));
+        let said = format!("the disk has not answered for {unanswered}: confirms and changes wait");
+        text += &format!("  {}\n", paint.bad(&said));
+    }
     text += &format!(
         "  memory {} of {}  disk {} free, {} needed  files {} of {}\n",
         octets(status.memory.used),
@@ -160,7 +166,7 @@ fn page(status: &Status, paint: Paint) -> String {
 
 #[cfg(test)]
 mod tests {
-    use warren_api::broker::Alarm;
+    use warren_api::broker::{Alarm, Disk};
 
     use super::*;
 
@@ -174,6 +180,10 @@ mod tests {
                 resource: "memory".into(),
                 ..Alarm::default()
             }],
+            disk: Disk {
+                unanswered_us: Duration::from_millis(12_345).into(),
+                ..Disk::default()
+            },
             messages_ready: 7,
             ..Status::default()
         };
@@ -181,6 +191,10 @@ mod tests {
         assert!(text.starts_with("rabbit@a  serves  up "), "{text}");
         let (alarm, memory) = (text.find("memory alarm for"), text.find("  memory 0 B of"));
         assert!(alarm.is_some() && alarm < memory, "{text}");
+        assert!(
+            text.contains("the disk has not answered for 12s: confirms"),
+            "{text}"
+        );
         assert!(text.contains("messages 7 ready"), "{text}");
     }
 }

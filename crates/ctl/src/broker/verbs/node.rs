@@ -330,6 +330,13 @@ fn status_page(status: &Status, paint: Paint, unit: &Unit) -> String {
         unit.say(status.disk.limit),
         unit.say(status.disk.free)
     );
+    let unanswered = Duration::from(status.disk.unanswered_us);
+    if !unanswered.is_zero() {
+        page += &format!(
+            "The disk has not answered for {} seconds\n\n",
+            unanswered.as_secs()
+        );
+    }
     page += &head("Totals");
     page += &format!(
         "Connection count: {}\nQueue count: {}\nVirtual host count: {}\n\n",
