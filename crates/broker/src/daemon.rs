@@ -19,7 +19,9 @@ mod serve;
 
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZero;
 use std::path::PathBuf;
+use std::thread;
 use std::time::Duration;
 
 use tokio::runtime::Builder;
@@ -27,6 +29,7 @@ use warren_kit::control::BindError;
 use warren_kit::descriptors;
 use warren_kit::logging;
 use warren_kit::runtime_dir::{self, RuntimeDirError};
+use warren_kit::threads::{self, TooFewThreads};
 
 pub use cookie::CookieError;
 pub use data::default_directory;
@@ -40,6 +43,9 @@ use crate::tls::TlsError;
 
 /// How long tasks that are left may take to let go.
 const END_WITHIN: Duration = Duration::from_secs(1);
+
+/// Threads beside those that serve clients: three of the log, two of what need not outlive the process, and some that wait for a hash or the disk.
+const THREADS_BESIDE: usize = 12;
 
 /// How the process is started.
 #[derive(Clone, Debug, Default)]
@@ -124,6 +130,9 @@ pub enum DaemonError {
     /// The control socket cannot be listened on.
     #[error(transparent)]
     Control(#[from] BindError),
+    /// There are threads that it cannot do without.
+    #[error(transparent)]
+    Threads(#[from] TooFewThreads),
     /// Anything else the system refuses.
     #[error("{what}: {source}")]
     System {
@@ -151,7 +160,10 @@ pub fn run(options: &Options) -> Result<(), DaemonError> {
     }
     let runtime_dir = runtime_dir::for_daemon(options.runtime_dir.as_deref())?;
     descriptors::make_room();
+    let workers = thread::available_parallelism().map_or(1, NonZero::get);
+    threads::can_be_started(workers + THREADS_BESIDE)?;
     let runtime = Builder::new_multi_thread()
+        .worker_threads(workers)
         .enable_all()
         .thread_name("broker")
         .on_thread_park(newcomers::rest)

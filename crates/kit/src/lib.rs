@@ -47,4 +47,5 @@ pub mod setbacks;
 pub mod suggest;
 pub mod systemd;
 pub mod terminal;
+pub mod threads;
 pub mod words;

@@ -30,6 +30,7 @@ use std::process::Command as Program;
 
 use warren_kit::control::BindError;
 use warren_kit::runtime_dir::RuntimeDirError;
+use warren_kit::threads::TooFewThreads;
 
 use crate::config::{ConfigError, Format};
 use crate::handover::HandoverError;
@@ -97,6 +98,9 @@ pub enum DaemonError {
     /// `maxconn` does not fit.
     #[error(transparent)]
     Files(#[from] TooFewFiles),
+    /// There are threads that it cannot do without.
+    #[error(transparent)]
+    Threads(#[from] TooFewThreads),
     /// Nobody could connect.
     #[error("No enabled listener found (check for 'bind' directives) ! Exiting.")]
     NoListener,

@@ -12,6 +12,8 @@ use std::time::Duration;
 
 use tracing_subscriber::fmt::MakeWriter;
 
+use crate::threads::TooFewThreads;
+
 /// Some thousand lines.
 const BYTES_MAX: usize = 256 << 10;
 
@@ -146,7 +148,8 @@ impl QueueWriter {
     ) -> io::Result<Self> {
         let writing = queue.clone();
         let thread = thread::Builder::new().name("log".into()).stack_size(STACK_BYTES);
-        thread.spawn(move || writing.write_out(output))?;
+        let started = thread.spawn(move || writing.write_out(output));
+        started.map_err(|source| io::Error::new(source.kind(), TooFewThreads::new(1, 0, source)))?;
         Ok(Self { queue, flush_timeout })
     }
 }

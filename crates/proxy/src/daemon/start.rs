@@ -15,6 +15,7 @@ use warren_kit::control::{self as socket, BindError, Closing, ControlSocket, Lim
 use warren_kit::metrics;
 use warren_kit::runtime_dir;
 use warren_kit::systemd::ServiceManager;
+use warren_kit::threads;
 
 use super::control::{Control, Wish};
 use super::doors::Doors;
@@ -38,6 +39,8 @@ use crate::worker::{Command, Log, Settings, Workers};
 const VISITS_MAX: usize = 256;
 /// Day of this version, as `show info` says it.
 const RELEASED: &str = "2026/11/21";
+/// Threads beside the workers that may be needed at the same time: for names, files and hatop.
+const THREADS_BESIDE: usize = 4;
 /// Wishes of operators that may wait.
 const WISHES_MAX: usize = 16;
 /// News of successors that may wait.
@@ -57,6 +60,7 @@ pub fn run(options: Options) -> Result<(), DaemonError> {
         return Err(DaemonError::NoListener);
     }
     limits::raise(&plan)?;
+    threads::can_be_started(plan.global.threads.get() + THREADS_BESIDE)?;
     let addresses = match resolve::look_up_all(&plan) {
         Err(_) if options.allow_unresolved => Addresses::default(),
         looked_up => looked_up?,
