@@ -1,9 +1,11 @@
 //! What the machine does not have, or has no longer, while the broker runs.
 
-use std::io::{Read, Write};
+use std::fs::Permissions;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::path::Path;
-use std::process::{Command, Output};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -127,6 +129,92 @@ fn a_limit_on_the_size_of_files_is_named() {
     assert!(said.contains("raise LimitFSIZE"), "{said}");
 }
 
+/// Without a word of its own a runtime that gets no thread panics, or what waits for a thread waits for ever.
+#[test]
+fn a_limit_on_threads_ends_the_start_and_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path();
+    std::fs::set_permissions(path, Permissions::from_mode(0o777)).unwrap();
+    let configuration = path.join("haproxy.cfg");
+    let listen = format!(
+        "listen a\n bind {}\n server a 127.0.0.1:1\n",
+        path.join("door").display()
+    );
+    std::fs::write(&configuration, listen).unwrap();
+    // Root has no such limit. An ordinary user may have other processes: then not even one thread more.
+    let is_root = nix::unistd::geteuid().is_root();
+    let mut program = PathBuf::from(env!("CARGO_BIN_EXE_warren"));
+    let mut limited = vec!["--nproc=1:1"];
+    if is_root {
+        limited = vec![
+            "--nproc=4:4",
+            "setpriv",
+            "--reuid=54321",
+            "--regid=54321",
+            "--clear-groups",
+        ];
+        // He may not get to where it was built.
+        let copied = path.join("warren");
+        std::fs::copy(&program, &copied).unwrap();
+        program = copied;
+    }
+    let broker = ["broker", "--listen", "127.0.0.1:0", "--data", "data"];
+    for role in [&broker[..], &["proxy", "-f", "haproxy.cfg"]] {
+        let mut command = Command::new("prlimit");
+        command.args(&limited).arg(&program).args(role);
+        command.arg("--runtime-dir").arg(path.join("run"));
+        let ended = command.current_dir(path).output().unwrap();
+        let said = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(1), "{said}");
+        assert!(
+            said.contains("raise LimitNPROC of the unit, or ulimit -u"),
+            "{said}"
+        );
+        assert!(said.contains("threads that are needed"), "{said}");
+        assert!(!said.contains("panicked"), "{said}");
+    }
+}
+
+#[test]
+fn data_that_were_last_used_under_another_name_are_served_and_both_names_are_said() {
+    let directory = tempfile::tempdir().unwrap();
+    let start = |name: &str, data: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_warren"));
+        command
+            .args(["broker", "--listen", "127.0.0.1:0", "--data"])
+            .arg(directory.path().join(data));
+        command.arg("--runtime-dir").arg(directory.path().join("run"));
+        command.env("RABBITMQ_NODENAME", name).stderr(Stdio::piped());
+        let mut broker = command.spawn().unwrap();
+        let mut log = BufReader::new(broker.stderr.take().unwrap());
+        let mut said = String::new();
+        while !said.contains(" ready") {
+            assert_ne!(log.read_line(&mut said).unwrap(), 0, "{said}");
+        }
+        broker.kill().unwrap();
+        broker.wait().unwrap();
+        said
+    };
+    for _ in 0..2 {
+        let said = start("rabbit@first", "data");
+        assert!(!said.contains("under another name"), "{said}");
+    }
+    let said = start("rabbit@second", "data");
+    let line = said.lines().find(|line| line.contains("under another name"));
+    let line = line.unwrap_or_else(|| panic!("{said}"));
+    assert!(
+        line.contains(r#"node="rabbit@second""#) && line.contains(r#"before="rabbit@first""#),
+        "{line}"
+    );
+    assert!(!start("rabbit@second", "data").contains("under another name"));
+    // As RabbitMQ's own commands place them: a directory for each name.
+    assert!(!start("rabbit@first", "nodes/rabbit@first").contains("beside"));
+    let said = start("rabbit@second", "nodes/rabbit@second");
+    assert!(said.contains("data of other names lie beside"), "{said}");
+    assert!(said.contains(r#"others="rabbit@first""#), "{said}");
+    assert!(!start("rabbit@second", "nodes/rabbit@second").contains("beside"));
+}
+
 #[test]
 fn a_disk_that_does_not_answer_is_spoken_of_until_it_does() {
     let directory = tempfile::tempdir().unwrap();
@@ -148,6 +236,11 @@ fn a_disk_that_does_not_answer_is_spoken_of_until_it_does() {
     let why = tool(directory.path(), &["broker", "why"]);
     let why = String::from_utf8_lossy(&why.stdout);
     assert!(why.contains("The disk has not answered for"), "{why}");
+    for status in [&["broker", "status"][..], &["ctl", "status"]] {
+        let said = tool(directory.path(), status);
+        let said = String::from_utf8_lossy(&said.stdout);
+        assert!(said.contains("disk has not answered for"), "{said}");
+    }
     disk.works();
     let answer = client.next().unwrap();
     assert!(matches!(
@@ -158,4 +251,7 @@ fn a_disk_that_does_not_answer_is_spoken_of_until_it_does() {
         })
     ));
     await_line(&mut broker.log, "the disk answers again");
+    let why = tool(directory.path(), &["broker", "status"]);
+    let why = String::from_utf8_lossy(&why.stdout);
+    assert!(!why.contains("has not answered"), "{why}");
 }

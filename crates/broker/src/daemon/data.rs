@@ -1,7 +1,7 @@
 //! Where the data is: the one directory that outlives the process.
 
 use std::ffi::OsString;
-use std::fs::DirBuilder;
+use std::fs::{self, DirBuilder};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -10,6 +10,9 @@ use super::DaemonError;
 
 /// Root's.
 const SYSTEM: &str = "/var/lib/warren/broker";
+
+/// No more others are named.
+const OTHERS_MAX: usize = 8;
 
 /// Messages of others are nobody's business.
 const MODE: u32 = 0o750;
@@ -66,6 +69,61 @@ pub(super) fn create(path: &Path) -> Result<(), DaemonError> {
             path: path.to_owned(),
             source,
         })
+}
+
+/// The name under which the node used the directory last.
+const NAME: &str = "name";
+
+/// Says so if the data were last used under another name, or if this name is new and data of others lie beside; and writes the name
+/// down. Whoever calls has locked the directory.
+pub(super) fn compare_name(path: &Path, node: &str, is_new: bool) {
+    let file = path.join(NAME);
+    let before = fs::read_to_string(&file).unwrap_or_default();
+    let before = before.trim_end();
+    let data = path.display();
+    if before == node {
+        return;
+    }
+    if !before.is_empty() {
+        tracing::warn!(
+            node,
+            before,
+            %data,
+            "the data were last used under another name of the node, and all of them are served: if that is not meant, end this node \
+             and say node_name (RABBITMQ_NODENAME) or another data directory"
+        );
+    } else if is_new {
+        let others = beside(path);
+        if !others.is_empty() {
+            let others = others.join(", ");
+            tracing::warn!(
+                node,
+                others,
+                %data,
+                "this node is new and empty; data of other names lie beside: if one of them is meant, end this node and say its name with \
+                 node_name (RABBITMQ_NODENAME)"
+            );
+        }
+    }
+    let new = file.with_extension("new");
+    let written = fs::write(&new, format!("{node}\n")).and_then(|()| fs::rename(&new, &file));
+    if let Err(error) = written {
+        tracing::info!(%error, "the name of the node is not written down beside its data");
+    }
+}
+
+/// Names of other nodes with data in the same place, if this directory has the name of its own.
+fn beside(path: &Path) -> Vec<String> {
+    let parent = path.parent().filter(|_| path.to_string_lossy().contains('@'));
+    let entries = parent.and_then(|parent| fs::read_dir(parent).ok());
+    let mut others: Vec<String> = (entries.into_iter().flatten().flatten())
+        .filter(|entry| entry.path() != path && entry.path().join("checkpoint").is_file())
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|name| name.contains('@'))
+        .take(OTHERS_MAX)
+        .collect();
+    others.sort_unstable();
+    others
 }
 
 #[cfg(test)]

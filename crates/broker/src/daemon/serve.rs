@@ -99,6 +99,7 @@ fn open(plan: &Plan, manager: &ServiceManager) -> Result<Arc<Node>, DaemonError>
         elapsed_ms = millis(started),
         "data directory opened"
     );
+    data::compare_name(&plan.data, &plan.node, recovered.incarnation == 1);
     Ok(node)
 }
 
