@@ -31,6 +31,7 @@ use crate::furniture::Furniture;
 use crate::gate::Gate;
 use crate::newcomers::Newcomers;
 use crate::output::ALARM;
+use crate::paging::Turns;
 use crate::password::Hashing;
 use crate::registry::{Churn, Registry};
 use crate::reply_to::Replies;
@@ -144,6 +145,7 @@ pub struct Node {
     /// Turns of connections that end, [`ENDING_MAX`] at a time.
     ending: Semaphore,
     exclusive: Exclusive,
+    pub(crate) paging: Turns,
     pub(crate) log: Arc<dyn LogStore>,
     pub(crate) session: Session,
 }
@@ -197,6 +199,7 @@ impl Node {
             greeting: Greeting::default(),
             ending: Semaphore::new(ENDING_MAX),
             exclusive: Exclusive::default(),
+            paging: Turns::default(),
             log,
             session,
         });

@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
 use warren_cluster::{Aftermath, NotRead, NotWritten, Queue, QueueHandle, lock};
 use warren_model::queue::Missing;
 use warren_model::{Position, QueueId};
@@ -19,10 +21,60 @@ const OCTETS: u64 = 4 << 20;
 /// How long until what failed is tried again.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// As many threads wait for a disk that writes, and as many for one that reads, however many queues want something of it: others need
+/// threads too, be it to look at a password.
+const THREADS: usize = 32;
+
+/// Turns of queues at those threads. Who reads does not wait for who writes.
+#[derive(Debug)]
+pub(crate) struct Turns {
+    out: Arc<Semaphore>,
+    back: Arc<Semaphore>,
+}
+
+impl Default for Turns {
+    fn default() -> Self {
+        let turns = || Arc::new(Semaphore::new(THREADS));
+        let (out, back) = (turns(), turns());
+        Self { out, back }
+    }
+}
+
+/// Does something on a thread that may wait for the disk, when it is its turn.
+fn in_turn(turns: &Arc<Semaphore>, work: impl FnOnce() + Send + 'static) {
+    let turn = Arc::clone(turns).try_acquire_owned();
+    let work = |turn| {
+        move || {
+            work();
+            drop(turn);
+        }
+    };
+    match turn {
+        Ok(turn) => drop(spawn_blocking(work(turn))),
+        Err(_) => {
+            let turns = Arc::clone(turns);
+            tokio::spawn(async move {
+                if let Ok(turn) = turns.acquire_owned().await {
+                    spawn_blocking(work(turn));
+                }
+            });
+        }
+    }
+}
+
+/// Does something after [`PAUSE`].
+fn later(work: impl FnOnce() + Send + 'static) {
+    tokio::spawn(async move {
+        tokio::time::sleep(PAUSE).await;
+        work();
+    });
+}
+
 /// Lets messages of a queue leave the memory, by a thread that may wait for the disk.
 pub(crate) fn page_out(node: &Arc<Node>, queue: Arc<Queue>) {
+    let turns = Arc::clone(&node.paging.out);
     let node = Arc::clone(node);
-    tokio::task::spawn_blocking(move || {
+    in_turn(&turns, move || {
         let id = queue.identity().id;
         loop {
             let entries = queue.to_page();
@@ -34,8 +86,7 @@ pub(crate) fn page_out(node: &Arc<Node>, queue: Arc<Queue>) {
                 Err(NotWritten::Nowhere) => return queue.keep_in_memory(),
                 Err(error) => {
                     tracing::warn!(%error, ?queue, "messages that should leave the memory stay");
-                    std::thread::sleep(PAUSE);
-                    return queue.stop_paging();
+                    return later(move || queue.stop_paging());
                 }
             }
             // Those that were taken while we wrote are not needed.
@@ -48,18 +99,19 @@ pub(crate) fn page_out(node: &Arc<Node>, queue: Arc<Queue>) {
 
 /// Fetches what a queue says is missing, by a thread that may wait for the disk.
 pub(crate) fn fetch(node: &Arc<Node>, queue: Arc<Queue>, missing: Missing) {
+    let turns = Arc::clone(&node.paging.back);
     let node = Arc::clone(node);
-    tokio::task::spawn_blocking(move || {
+    in_turn(&turns, move || {
         let mut after = Aftermath::default();
         match load(&node, &queue, &missing, &mut after) {
             Ok(()) => {}
             Err(error) => {
                 tracing::error!(%error, ?queue, "messages cannot be read now");
-                std::thread::sleep(PAUSE);
-                if node.session.holds() {
-                    fetch(&node, queue, missing);
-                }
-                return;
+                return later(move || {
+                    if node.session.holds() {
+                        fetch(&node, queue, missing);
+                    }
+                });
             }
         }
         if let Err(error) = node.carry_out(&mut after) {
@@ -140,4 +192,51 @@ fn load(node: &Node, queue: &Arc<Queue>, missing: &Missing, after: &mut Aftermat
     }
     queue.load(now(), missing.level, entries, &looked, after);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use parking_lot::Mutex;
+
+    use super::*;
+
+    /// Queues that want something of a disk that does not answer, and threads that there are for all who wait.
+    const QUEUES: usize = 3 * THREADS;
+    const ALL: usize = THREADS + 1;
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn however_many_queues_wait_for_the_disk_others_find_a_thread() {
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        runtime.worker_threads(1).max_blocking_threads(ALL);
+        let runtime = runtime.enable_all().build().unwrap();
+        let turns = Turns::default();
+        let (disk, done) = (Arc::<Mutex<()>>::default(), Arc::<AtomicUsize>::default());
+        let does_not_answer = disk.lock();
+        let other = runtime.block_on(async {
+            for _ in 0..QUEUES {
+                let (disk, done) = (Arc::clone(&disk), Arc::clone(&done));
+                in_turn(&turns.out, move || {
+                    drop(disk.lock());
+                    done.fetch_add(1, Ordering::Relaxed);
+                });
+            }
+            let (read, hears) = tokio::sync::oneshot::channel();
+            in_turn(&turns.back, move || assert_eq!(read.send("served"), Ok(())));
+            tokio::time::timeout(PATIENCE, hears).await
+        });
+        drop(does_not_answer);
+        assert_eq!(
+            other,
+            Ok(Ok("served")),
+            "without a bound there is no thread, for ever"
+        );
+        let end = Instant::now() + PATIENCE;
+        while done.load(Ordering::Relaxed) < QUEUES {
+            assert!(Instant::now() < end, "{done:?} of {QUEUES} had their turn");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
 }
