@@ -33,6 +33,8 @@ struct Broker {
     process: Child,
     log: BufReader<ChildStderr>,
     address: SocketAddr,
+    /// Where else it listens.
+    others: Vec<SocketAddr>,
     /// Where its control socket is.
     _runtime: tempfile::TempDir,
 }
@@ -59,14 +61,21 @@ impl Broker {
         command.env("RUNTIME_DIRECTORY", runtime.path());
         let mut process = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut log = BufReader::new(process.stderr.take().unwrap());
-        let line = await_line(&mut log, "listening");
-        let (_, address) = line.split_once("address=").unwrap();
-        let address = address.split_whitespace().next().unwrap().parse().unwrap();
-        await_line(&mut log, "ready");
+        let address = address_in(&await_line(&mut log, "listening"));
+        let mut others = Vec::new();
+        loop {
+            let line = await_line(&mut log, "");
+            if line.contains("listening") {
+                others.push(address_in(&line));
+            } else if line.contains("ready") {
+                break;
+            }
+        }
         Self {
             process,
             log,
             address,
+            others,
             _runtime: runtime,
         }
     }
@@ -95,6 +104,11 @@ impl Drop for Broker {
     }
 }
 
+fn address_in(line: &str) -> SocketAddr {
+    let (_, address) = line.split_once("address=").unwrap();
+    address.split_whitespace().next().unwrap().parse().unwrap()
+}
+
 /// The next line of the log that says so.
 fn await_line(log: &mut impl BufRead, words: &str) -> String {
     let mut seen = String::new();
@@ -113,8 +127,8 @@ fn await_line(log: &mut impl BufRead, words: &str) -> String {
 }
 
 /// A client that blocks.
-struct Client {
-    stream: TcpStream,
+struct Client<S = TcpStream> {
+    stream: S,
     connection: Connection,
 }
 
@@ -138,8 +152,10 @@ impl Client {
     fn over(stream: TcpStream, user: &str, password: &str, vhost: &str) -> Result<Self, ClientError> {
         Self::log_in(stream, Login::plain(user, password, vhost, "test").unwrap())
     }
+}
 
-    fn log_in(stream: TcpStream, login: Login) -> Result<Self, ClientError> {
+impl<S: Read + Write> Client<S> {
+    fn log_in(stream: S, login: Login) -> Result<Self, ClientError> {
         let mut client = Self {
             stream,
             connection: Connection::start(login),
@@ -223,6 +239,7 @@ impl Client {
             let count = self.stream.write(outbox.chunk()).unwrap();
             outbox.advance(count);
         }
+        self.stream.flush().unwrap();
     }
 
     /// What comes next; `None`: the server sends no more.

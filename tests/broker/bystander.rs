@@ -21,6 +21,7 @@ use std::{fmt, fs};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::Pid;
+use warren_amqp::client::Login;
 use warren_amqp::content::Properties;
 use warren_amqp::hot::Publish;
 use warren_amqp::{Method, ShortString, basic, channel, confirm, queue};
@@ -241,11 +242,16 @@ impl Stage {
 /// the broker does.
 pub(super) type Attacker<'a> = Box<dyn FnMut() + Send + 'a>;
 
+/// What the bystander has to the broker.
+pub(super) trait Stream: Read + Write {}
+
+impl<S: Read + Write> Stream for S {}
+
 /// A broker, and the client who minds his own business.
 pub(super) struct Field {
     pub(super) broker: Broker,
     pub(super) at: SocketAddr,
-    bystander: Client,
+    bystander: Client<Box<dyn Stream>>,
     echo: TcpStream,
     /// The broker's for all clients, and the bystander's.
     threads: [Thread; 2],
@@ -259,21 +265,43 @@ impl Field {
 
     /// The same, with something under it: a disk in this directory.
     pub(super) fn with(toml: &str, put_under: impl FnOnce(&Path, &mut Command)) -> (tempfile::TempDir, Self) {
+        Self::start(toml, put_under, |broker| Box::new(connect(broker.address)))
+    }
+
+    /// The same, and the bystander comes over this.
+    pub(super) fn over(
+        toml: &str,
+        stream: impl FnOnce(&Broker) -> Box<dyn Stream>,
+    ) -> (tempfile::TempDir, Self) {
+        Self::start(toml, |_, _| (), stream)
+    }
+
+    fn start(
+        toml: &str,
+        put_under: impl FnOnce(&Path, &mut Command),
+        stream: impl FnOnce(&Broker) -> Box<dyn Stream>,
+    ) -> (tempfile::TempDir, Self) {
         // Both ends of ten thousand connections; the broker inherits it.
         let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
         setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("warren.toml");
-        fs::write(&file, toml).unwrap();
-        let mut command = Broker::command(directory.path(), &["--config", file.to_str().unwrap()]);
+        fs::write(
+            &file,
+            format!("{toml}listen = [\"127.0.0.1:0\"]\nmetrics = \"off\"\n"),
+        )
+        .unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_warren"));
+        command.args(["broker", "--config"]).arg(&file);
+        command.arg("--data").arg(directory.path().join("data"));
         put_under(directory.path(), &mut command);
         let broker = on_one_core(|| Broker::run(&mut command));
         // Nobody reads what it says about each of them, and it must not wait for that.
         let mut log = fs::File::from(broker.log.get_ref().as_fd().try_clone_to_owned().unwrap());
         thread::spawn(move || io::copy(&mut log, &mut io::sink()));
         let at = broker.address;
-        let mut bystander = Client::connect(at, "guest", "guest", "/").unwrap();
-        bystander.stream.set_nodelay(true).unwrap();
+        let login = Login::plain("guest", "guest", "/", "bystander").unwrap();
+        let mut bystander = Client::log_in(stream(&broker), login).unwrap();
         let own = queue::Declare {
             queue: ShortString::from_static("own"),
             exclusive: true,
@@ -513,6 +541,14 @@ fn judge(name: &str, limit: Limit, quiet: &[Window], attacked: &[Window]) {
     println!("{figures}");
     assert!(is.is_within(allowed), "{figures}");
     assert!(worst <= worst_else + limit.worst, "{figures}");
+}
+
+/// A connection on which nothing waits for more.
+pub(super) fn connect(at: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(at).unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
 }
 
 /// The processes that are started have one core.

@@ -2,6 +2,7 @@
 //! his confirms as long as in a quiet time, the broker needs no more memory than each attack is allowed, and when it is over nobody is
 //! left.
 
+mod handshakes;
 mod octets;
 
 use std::fs;

@@ -264,7 +264,7 @@ pub(super) fn are_you_there() -> Vec<u8> {
 }
 
 /// Reads until that is answered.
-pub(super) fn await_yes(stream: &mut TcpStream) {
+pub(super) fn await_yes(stream: &mut impl Read) {
     let answer = methods(1, [basic::QosOk {}.into()]);
     let (mut heard, mut buffer) = (Vec::<u8>::new(), [0; 65536]);
     while !heard.windows(answer.len()).any(|octets| octets == answer) {
