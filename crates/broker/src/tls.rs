@@ -18,6 +18,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig, ServerConnection};
+use warren_kit::chains;
 use x509_cert::Certificate;
 use x509_cert::der::Decode as _;
 use x509_cert::der::oid::db::rfc4519::COMMON_NAME;
@@ -133,7 +134,7 @@ pub(crate) fn load(plan: &Tls, before: Option<&ServerConfig>) -> Result<Arc<Serv
                 _ => verifier,
             };
             let verifier = verifier.build().map_err(|error| unusable(path, error))?;
-            builder.with_client_cert_verifier(verifier)
+            builder.with_client_cert_verifier(chains::short(verifier))
         }
     };
     let mut config = builder.with_cert_resolver(Arc::new(ByName(keys)));

@@ -11,6 +11,7 @@
 //! Being a process among others:
 //! - [`clock`]: the one place that reads clocks.
 //! - [`accounts`]: users and groups by name.
+//! - [`chains`]: how many may vouch for a client's certificate.
 //! - [`words`]: a command line taken apart without a shell.
 //! - [`child`]: a program run to its end or its deadline.
 //! - [`control`]: control sockets, both ends.
@@ -27,6 +28,7 @@
 #![forbid(unsafe_code)]
 
 pub mod accounts;
+pub mod chains;
 pub mod child;
 pub mod clock;
 pub mod config;

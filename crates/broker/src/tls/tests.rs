@@ -35,7 +35,7 @@ impl Authority {
     }
 
     /// A client that trusts it.
-    pub(crate) fn client(&self, own: Option<(CertificateDer<'static>, KeyPair)>) -> TlsConnector {
+    pub(crate) fn client(&self, own: Option<(Vec<CertificateDer<'static>>, KeyPair)>) -> TlsConnector {
         let mut roots = RootCertStore::empty();
         roots
             .add(CertificateDer::from_pem_slice(self.pem.as_bytes()).unwrap())
@@ -47,11 +47,9 @@ impl Authority {
             .with_root_certificates(roots);
         let config = match own {
             None => builder.with_no_client_auth(),
-            Some((certificate, key)) => {
+            Some((chain, key)) => {
                 let key = PrivatePkcs8KeyDer::from(key.serialize_der());
-                builder
-                    .with_client_auth_cert(vec![certificate], key.into())
-                    .unwrap()
+                builder.with_client_auth_cert(chain, key.into()).unwrap()
             }
         };
         TlsConnector::from(Arc::new(config))
@@ -94,7 +92,7 @@ async fn handshake(
     server: Arc<ServerConfig>,
     authority: &Authority,
     name: &'static str,
-    own: Option<(CertificateDer<'static>, KeyPair)>,
+    own: Option<(Vec<CertificateDer<'static>>, KeyPair)>,
 ) -> io::Result<(TlsFacts, String)> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let stream = TcpStream::connect(listener.local_addr()?).await?;
@@ -151,20 +149,41 @@ async fn a_client_is_known_by_the_subject_of_its_certificate() {
     let ca = directory.path().join("ca");
     std::fs::write(&ca, &authority.pem).unwrap();
     let config = load(&plan(vec![server], ClientCertificates::Required(ca)), None).unwrap();
-    let own = authority.issue("client");
-    let (facts, _) = handshake(Arc::clone(&config), &authority, "one.test", Some(own))
-        .await
-        .unwrap();
+    let (own, key) = authority.issue("client");
+    let mut chain = vec![own];
+    let (facts, _) = handshake(
+        Arc::clone(&config),
+        &authority,
+        "one.test",
+        Some((chain.clone(), key)),
+    )
+    .await
+    .unwrap();
     let subject = facts.subject.unwrap();
     assert!(
         subject.contains("CN=client") && subject.contains("O=Warren"),
         "{subject}"
     );
-    let other = Authority::new().issue("client");
+    let (other, key) = Authority::new().issue("client");
     assert!(
-        handshake(config, &authority, "one.test", Some(other))
-            .await
-            .is_err()
+        handshake(
+            Arc::clone(&config),
+            &authority,
+            "one.test",
+            Some((vec![other], key))
+        )
+        .await
+        .is_err()
+    );
+    let (own, key) = authority.issue("client");
+    chain.insert(0, own);
+    chain.extend((0..6).map(|_| authority.issue("another").0));
+    let error = handshake(config, &authority, "one.test", Some((chain, key)))
+        .await
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("7 certificates came with it"),
+        "{error}"
     );
 }
 

@@ -8,6 +8,7 @@ use rustls::ServerConfig;
 use rustls::server::{
     ServerSessionMemoryCache, StoresServerSessions, UnbufferedServerConnection, WebPkiClientVerifier,
 };
+use warren_kit::chains;
 
 use super::certificates::{self, ByName};
 use super::{CertificateInfo, TlsError, provider};
@@ -59,7 +60,7 @@ impl Acceptor {
                     path: path.clone(),
                     reason: error.to_string(),
                 })?;
-                builder.with_client_cert_verifier(verifier)
+                builder.with_client_cert_verifier(chains::short(verifier))
             }
         }
         .with_cert_resolver(resolver);

@@ -1,3 +1,4 @@
+use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
@@ -328,6 +329,14 @@ fn client_certificates_are_asked_for_and_named() {
         handshake(required(), Some("eve.pem"))
             .unwrap_err()
             .contains("UnknownIssuer")
+    );
+    let alice = fs::read_to_string(files.path("alice.pem")).unwrap();
+    let (certificate, _) = alice.split_once("-----BEGIN PRIVATE").unwrap();
+    fs::write(files.path("crowd.pem"), certificate.repeat(7) + &alice).unwrap();
+    assert!(
+        handshake(required(), Some("crowd.pem"))
+            .unwrap_err()
+            .contains("7 certificates came with it")
     );
 }
 
