@@ -94,14 +94,12 @@ impl Authority {
         config
     }
 
-    /// Vouched for by many who have one name, each of whom could be the one meant, and none of whom is known.
-    fn maze(&self) -> (Vec<CertificateDer<'static>>, KeyPair) {
-        /// As many as the broker hears of.
-        const COUNT: usize = 80;
+    /// Vouched for by so many who have one name, each of whom could be the one meant, and none of whom is known.
+    fn maze(count: usize) -> (Vec<CertificateDer<'static>>, KeyPair) {
         let issuer = Issuer::new(authority("x"), KeyPair::generate().unwrap());
         let key = KeyPair::generate().unwrap();
         let mut chain = vec![params("y").signed_by(&key, &issuer).unwrap().der().clone()];
-        for _ in 0..COUNT {
+        for _ in 0..count {
             let key = KeyPair::generate().unwrap();
             let mut another = CertificateParams::new(Vec::new()).unwrap();
             another.distinguished_name = authority("x").distinguished_name;
@@ -195,13 +193,17 @@ fn handshakes_that_are_begun_and_left_cost_others_nothing() {
 
 #[test]
 fn certificates_that_nobody_vouches_for_cost_others_nothing() {
+    /// With a certificate: all that are looked at, and what there is room for.
+    const OTHERS: [usize; 2] = [6, 80];
     on_both(|field, over, at, authority| {
-        let config = Arc::new(authority.client(Some(authority.maze())));
+        let configs = OTHERS.map(|count| Arc::new(authority.client(Some(Authority::maze(count)))));
         let act = || {
-            let mut connection = begin(&config);
-            let mut stream = connect(at);
-            while connection.is_handshaking() && connection.complete_io(&mut stream).is_ok() {}
-            await_end(&mut StreamOwned::new(connection, stream));
+            for config in &configs {
+                let mut connection = begin(config);
+                let mut stream = connect(at);
+                while connection.is_handshaking() && connection.complete_io(&mut stream).is_ok() {}
+                await_end(&mut StreamOwned::new(connection, stream));
+            }
         };
         let name = format!("certificates{over}");
         field.endures(&name, 32 << 20, Limit::INTACT, attackers(act));
@@ -485,8 +487,8 @@ fn whoever_says_much_over_tls_has_no_more_than_his_turn() {
 #[test]
 fn two_thousand_handshakes_that_are_not_done_are_borne_and_let_go() {
     const COUNT: usize = 2000;
-    /// Octets of memory for each.
-    const EACH: u64 = 24 * 1024;
+    /// Octets of memory for each: more than a handshake may have of them.
+    const EACH: u64 = 40 * 1024;
     let authority = Authority::new();
     let toml = authority.toml() + "handshake_timeout = \"20s\"\n";
     let (_directory, mut field) = Field::over(&toml, |broker| Box::new(bystander::connect(broker.address)));
