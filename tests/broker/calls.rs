@@ -133,9 +133,10 @@ fn check(calls: &BTreeMap<String, u64>) {
         0,
         "{calls:?}"
     );
-    // Each that brings something, and that there is nothing more.
+    // Each that brings something, and that there is nothing more. Files of the system are looked at by time, which a slow disk makes long: each is
+    // read, and that there is nothing more.
     assert!(
-        sum(&["read", "readv", "recvfrom", "recvmsg"]) < 5 * CHUNKS,
+        sum(&["read", "readv", "recvfrom", "recvmsg"]) < 5 * CHUNKS + 2 * sum(&["openat"]),
         "{calls:?}"
     );
     assert!(
