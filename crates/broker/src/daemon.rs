@@ -161,7 +161,8 @@ pub fn run(options: &Options) -> Result<(), DaemonError> {
     let runtime_dir = runtime_dir::for_daemon(options.runtime_dir.as_deref())?;
     descriptors::make_room();
     let workers = thread::available_parallelism().map_or(1, NonZero::get);
-    threads::can_be_started(workers + THREADS_BESIDE)?;
+    // As many shake hands over TLS, if anybody wants to.
+    threads::can_be_started(2 * workers + THREADS_BESIDE)?;
     let runtime = Builder::new_multi_thread()
         .worker_threads(workers)
         .enable_all()
