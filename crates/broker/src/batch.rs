@@ -106,7 +106,7 @@ struct Published {
     refused: bool,
     /// It has to be on disk.
     placed: bool,
-    /// Would it have gone elsewhere, to be kept, without what has changed just now?
+    /// A change that is not safe yet may have led it past where it would be kept.
     misled: bool,
 }
 

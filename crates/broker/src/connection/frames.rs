@@ -18,35 +18,29 @@ use crate::client::exception;
 impl<S: Wire> Connection<S> {
     /// Does what the frames say that have been read.
     pub(super) fn process(&mut self) {
-        if self.batch.change.is_some() {
-            return;
-        }
         self.turn.get_or_insert_with(|| Turn::begin(Instant::now()));
-        loop {
-            if let Some((chunk, place)) = self.throttle.take_held()
-                && let Err(exception) = self.frames(chunk, Some(place))
-            {
+        while !self.done && self.batch.change.is_none() {
+            let (chunk, first) = match self.throttle.take_held() {
+                Some((chunk, place)) => (chunk, Some(place)),
+                None => match self.chunk() {
+                    Ok(Some(chunk)) => (chunk, None),
+                    Ok(None) => break,
+                    Err(error) => {
+                        match FrameError::exception(&error) {
+                            Some(exception) => self.close(&exception),
+                            None => self.done = true,
+                        }
+                        // There is no way to find the next frame.
+                        self.input.clear();
+                        break;
+                    }
+                },
+            };
+            if let Err(exception) = self.frames(chunk, first) {
                 self.close(&exception);
             }
-            if self.throttle.holds() || self.done || self.batch.change.is_some() {
+            if self.throttle.holds() {
                 break;
-            }
-            match self.chunk() {
-                Ok(Some(chunk)) => {
-                    if let Err(exception) = self.frames(chunk, None) {
-                        self.close(&exception);
-                    }
-                }
-                Ok(None) => break,
-                Err(error) => {
-                    match FrameError::exception(&error) {
-                        Some(exception) => self.close(&exception),
-                        None => self.done = true,
-                    }
-                    // There is no way to find the next frame.
-                    self.input.clear();
-                    break;
-                }
             }
         }
         self.around().flush();

@@ -39,7 +39,7 @@ impl World {
 
     fn start_with(&self, release: Release, session: Session) -> (Broker, Arc<Elsewhere>) {
         let log = Elsewhere::new(self.kept.clone(), release);
-        let metadata = Agreed::new(self.commands.clone());
+        let metadata = Agreed::new(self.commands.clone(), log.clone());
         let member = Member {
             view: metadata.view(),
             metadata: Box::new(metadata),
@@ -146,6 +146,40 @@ fn what_is_not_safe_is_not_confirmed_however_long_it_takes() {
     assert_eq!(log.pending(), 1);
     log.release(0);
     assert_eq!(client.hear(1), [Heard::Ack(1)]);
+}
+
+/// Nothing else that its client says is done before, nobody else waits, and whoever ends the connection need not wait either.
+#[test]
+fn what_is_declared_is_answered_when_it_is_safe() {
+    let (broker, log) = World::default().start(Release::ByHand);
+    let mut other = confirming(&broker, "before");
+    let mut clients = [Client::open(broker.at), Client::open(broker.at)];
+    log.let_changes_wait();
+    for (pending, (client, name)) in (1..).zip(clients.iter_mut().zip(["first", "second"])) {
+        let declare = queue::Declare {
+            queue: short(name),
+            durable: true,
+            ..queue::Declare::default()
+        };
+        client.send(1, declare);
+        client.publish_to("before", name.as_bytes());
+        client.send(1, basic::Qos::default());
+        eventually(|| log.pending() == pending);
+    }
+    assert_eq!(other.count("first") + other.count("before"), 0);
+    let [first, second] = &mut clients;
+    let connections = broker.node.registry.connections();
+    let last = connections.iter().max_by_key(|entry| entry.facts.number).unwrap();
+    last.close("not needed");
+    assert_eq!(end(second), 320);
+    log.release(1);
+    let mut answers = || match first.next() {
+        Ok(Event::Method { method, .. }) => method.id(),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!([answers(), answers()], [queue::DeclareOk::ID, basic::QosOk::ID]);
+    assert_eq!(other.drain("before"), ["first"]);
+    assert_eq!(log.pending(), 1, "they are safe in the order in which they came");
 }
 
 #[test]

@@ -92,8 +92,11 @@ pub(super) enum Release {
 }
 
 /// What was left together.
+#[derive(Default)]
 struct Write {
     ticket: u64,
+    /// It is a change of the metadata, and safe after those before it.
+    changes: bool,
     placed: Vec<(QueueId, Entry)>,
     settled: Vec<Place>,
     purged: Vec<(QueueId, Position, Position)>,
@@ -114,6 +117,16 @@ struct State {
     broken: bool,
     /// What is to leave the memory waits.
     paging_stops: bool,
+    /// Changes of the metadata become safe as messages do, not at once.
+    changes_wait: bool,
+}
+
+impl State {
+    fn ticket(&mut self) -> u64 {
+        self.writes += 1;
+        // So that nobody finds an order in them.
+        self.writes.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
 }
 
 pub(super) struct Elsewhere {
@@ -130,6 +143,7 @@ impl Elsewhere {
             moved: Condvar::new(),
         });
         if let Release::AtRandom(seed) = release {
+            elsewhere.let_changes_wait();
             let node = Arc::downgrade(&elsewhere);
             std::thread::spawn(move || release_at_random(&node, seed));
         }
@@ -148,6 +162,14 @@ impl Elsewhere {
             // Broken off meanwhile.
             return;
         }
+        let which = match state.pending[which].changes {
+            true => state
+                .pending
+                .iter()
+                .position(|write| write.changes)
+                .unwrap_or(which),
+            false => which,
+        };
         let write = state.pending.remove(which);
         {
             let mut safe = self.kept.0.lock();
@@ -169,6 +191,33 @@ impl Elsewhere {
             !is_safe
         });
         self.moved.notify_all();
+    }
+
+    /// From now on.
+    pub(super) fn let_changes_wait(&self) {
+        self.state.lock().changes_wait = true;
+    }
+
+    /// The metadata has changed.
+    pub(super) fn change(&self) -> ConfirmTicket {
+        let mut state = self.state.lock();
+        let ticket = state.ticket();
+        match state.changes_wait {
+            true => state.pending.push(Write {
+                ticket,
+                changes: true,
+                ..Write::default()
+            }),
+            false => drop(state.safe.insert(ticket)),
+        }
+        ConfirmTicket::new(ticket)
+    }
+
+    /// The last change that is not safe.
+    pub(super) fn change_under_way(&self) -> Option<ConfirmTicket> {
+        let state = self.state.lock();
+        let last = state.pending.iter().rfind(|write| write.changes);
+        last.map(|write| ConfirmTicket::new(write.ticket))
     }
 
     pub(super) fn set_full(&self, full: bool) {
@@ -208,10 +257,9 @@ impl LogStore for Elsewhere {
             after.forget_kept();
             return Err(NotWritten::Ended("nobody answers".to_owned()));
         }
-        state.writes += 1;
         let write = Write {
-            // So that nobody finds an order in them.
-            ticket: state.writes.wrapping_mul(0x9e37_79b9_7f4a_7c15),
+            ticket: state.ticket(),
+            changes: false,
             placed: after
                 .placed
                 .drain(..)
