@@ -33,7 +33,7 @@ use crate::arrival::Arrival;
 use crate::batch::Batch;
 use crate::by_channel::ByChannel;
 use crate::channel::confirm::Confirms;
-use crate::channel::{Around, Channel};
+use crate::channel::{Around, Channel, settle};
 use crate::client::Client;
 use crate::firehose;
 use crate::node::Node;
@@ -312,7 +312,7 @@ impl<S: Wire> Connection<S> {
                     client.entry.counts.unwritten.set(0);
                     let free = waiting.unpark(0);
                     drop(waiting);
-                    if free.is_empty() {
+                    if free.0.is_empty() && free.1.is_empty() {
                         // TLS keeps what the socket did not take.
                         let _later = Pin::new(&mut self.stream).poll_flush(cx)?;
                         return Ok(());
@@ -364,10 +364,13 @@ impl<S: Wire> Connection<S> {
         write(stream, cx, slices.get(..count).unwrap_or_default())
     }
 
-    /// Consumers may have messages again.
-    fn unblock(&mut self, consumers: Vec<(QueueHandle, ConsumerId)>) {
+    /// Consumers may have messages again, and some of those of these channels.
+    fn unblock(&mut self, (consumers, channels): (Vec<(QueueHandle, ConsumerId)>, Vec<u16>)) {
         for (queue, id) in consumers {
             queue.unblock(crate::clock::now(), id, &mut self.batch.after);
+        }
+        for channel in channels {
+            settle::unblock(channel, &self.client, &mut self.batch.after);
         }
         self.around().flush();
     }

@@ -3,7 +3,7 @@
 //! Tags of a channel grow by one, so the place of one that is not settled is mostly as far from the first as its tag. Messages
 //! that nobody settles have tags and no places.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -25,6 +25,8 @@ pub(crate) struct Origin {
     unsettled: u32,
     /// Its consumer is still there.
     open: bool,
+    /// Its turn among those who wait for room.
+    turn: Option<u64>,
 }
 
 /// A message that a client has.
@@ -59,8 +61,6 @@ pub(crate) struct Ledger {
     origins: Slab<Origin>,
     /// From where a message was fetched last.
     fetched: u32,
-    /// Whose consumer got the last one.
-    served: u32,
     /// The last tag.
     last: u64,
     /// By tag; the first is not empty, unless something is held.
@@ -70,8 +70,13 @@ pub(crate) struct Ledger {
     held: u32,
     /// Room that was promised to messages on their way.
     reserved: u32,
-    /// Somebody found no room.
-    refused: bool,
+    /// Consumers that found no room or took the last of it, by turn. They get nothing before they are told that there is some again, those
+    /// first who have waited longest.
+    refused: BTreeMap<u64, u32>,
+    /// The last turn.
+    turns: u64,
+    /// Whose consumer got the last one.
+    served: u32,
     /// `basic.qos` with `global`: for all of the channel's consumers together; 0 is no limit.
     limit: u32,
     /// There is or was such a limit.
@@ -94,6 +99,7 @@ impl Ledger {
             consumer: None,
             unsettled: 0,
             open: true,
+            turn: None,
         };
         u32::try_from(self.origins.insert(origin)).unwrap_or(u32::MAX)
     }
@@ -111,6 +117,9 @@ impl Ledger {
             return;
         };
         entry.open = false;
+        if let Some(turn) = entry.turn.take() {
+            self.refused.remove(&turn);
+        }
         if entry.unsettled == 0 {
             self.origins.remove(origin as usize);
         }
@@ -280,21 +289,54 @@ impl Ledger {
         self.limit > 0 && self.held + self.reserved >= self.limit
     }
 
-    /// Promises room for a message, if there is any. Who does not settle what he gets needs none of it, and waits for it all the same,
-    /// as with RabbitMQ.
-    pub(crate) const fn reserve(&mut self, no_ack: bool) -> bool {
+    /// Promises a consumer room for a message, if there is any. Who does not settle what he gets needs none of it, and waits for it all the
+    /// same, as with RabbitMQ.
+    pub(crate) fn reserve(&mut self, origin: u32, no_ack: bool) -> bool {
         let room = !self.is_full();
         match room {
-            true => self.reserved += !no_ack as u32,
-            false => self.refused = true,
+            true => self.reserved += u32::from(!no_ack),
+            false => self.refuse(origin),
         }
         room
     }
 
     /// There was no message for the room. Says whether others have been refused meanwhile.
-    pub(crate) const fn unreserve(&mut self) -> bool {
+    pub(crate) fn unreserve(&mut self) -> bool {
         self.reserved = self.reserved.saturating_sub(1);
-        std::mem::replace(&mut self.refused, false)
+        !self.is_full() && !self.refused.is_empty()
+    }
+
+    /// A consumer gets nothing more before there is room again.
+    pub(crate) fn refuse(&mut self, origin: u32) {
+        let entry = self.origins.get_mut(origin as usize);
+        if let Some(entry) = entry.filter(|entry| entry.open && entry.turn.is_none()) {
+            self.turns += 1;
+            entry.turn = Some(self.turns);
+            self.refused.insert(self.turns, origin);
+        }
+    }
+
+    /// Who is to be told that there is room, if there is; who got the last one not before all others. He may not need it, and then there is
+    /// for the next one.
+    pub(crate) fn next_refused(&mut self) -> Option<(QueueHandle, ConsumerId)> {
+        if self.is_full() {
+            return None;
+        }
+        let mut origin = self.take_refused()?;
+        if origin == self.served && !self.refused.is_empty() {
+            self.refuse(origin);
+            origin = self.take_refused()?;
+        }
+        let entry = self.origins.get(origin as usize)?;
+        Some((entry.queue.clone(), entry.consumer?))
+    }
+
+    fn take_refused(&mut self) -> Option<u32> {
+        let (_, origin) = self.refused.pop_first()?;
+        if let Some(entry) = self.origins.get_mut(origin as usize) {
+            entry.turn = None;
+        }
+        Some(origin)
     }
 
     /// Messages came from somewhere and are not settled, or may come.
@@ -334,24 +376,13 @@ impl Ledger {
         }
         self.looks.front().map(|(_, time)| *time)
     }
-
-    /// Where its consumers' messages come from, to say that there is room again. Who got the last one comes last, and none waits for ever.
-    pub(crate) fn consumers(&self) -> Vec<(QueueHandle, ConsumerId)> {
-        let (mut all, mut before) = (Vec::new(), 0);
-        for (number, origin) in self.origins.iter().filter(|(_, origin)| origin.open) {
-            let Some(consumer) = origin.consumer else { continue };
-            all.push((origin.queue.clone(), consumer));
-            before += usize::from(number <= self.served as usize);
-        }
-        all.rotate_left(before);
-        all
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::{Ledger, UnknownTag, Unsettled};
-    use warren_model::{Millis, Position};
+    use warren_cluster::QueueHandle;
+    use warren_model::{ConsumerId, Millis, Position};
 
     fn settle(ledger: &mut Ledger, tag: u64, multiple: bool) -> Result<Vec<u64>, UnknownTag> {
         let mut found: Vec<Unsettled> = Vec::new();
@@ -464,19 +495,6 @@ mod tests {
     #[test]
     fn nothing_is_kept_of_queues_from_which_everything_that_was_fetched_is_settled() {
         let mut ledger = Ledger::default();
-        let queue = |id| {
-            let name = |text| warren_model::Name::try_from(text).unwrap();
-            let identity = warren_cluster::queue::Identity {
-                id: warren_model::QueueId(id),
-                vhost: name("/"),
-                name: name("fetched"),
-                durable: false,
-                kind: warren_model::arguments::QueueType::Classic,
-            };
-            let limits = warren_model::queue::Limits::default();
-            let queue = warren_cluster::Queue::new(identity, limits, 0, false, Millis(1));
-            warren_cluster::QueueHandle::here(std::sync::Arc::new(queue))
-        };
         let (one, other) = (queue(1), queue(2));
         let consumer = ledger.open(one.clone());
         for (tag, queue) in [&one, &one, &other, &one].into_iter().enumerate() {
@@ -503,14 +521,78 @@ mod tests {
             held: 1,
             ..Ledger::default()
         };
-        assert!(ledger.reserve(false), "there is none");
+        let [one, other] = [1, 2].map(|id| consumer(&mut ledger, &queue(1), id));
+        assert!(ledger.reserve(one, false), "there is none");
         assert!(!ledger.unreserve());
         ledger.set_limit(2);
-        assert!(ledger.reserve(false));
-        assert!(!ledger.reserve(false));
+        assert!(ledger.reserve(one, false));
+        assert!(!ledger.reserve(other, false));
         assert!(ledger.unreserve(), "somebody was refused");
         assert!(!ledger.is_full());
-        assert!(ledger.reserve(false));
+        assert_eq!(ledger.next_refused().map(|(_, id)| id), Some(ConsumerId(2)));
+        assert!(ledger.reserve(other, false));
         assert!(!ledger.unreserve());
+    }
+
+    #[test]
+    fn one_place_is_for_one_of_many_who_wait_and_for_each_in_turn() {
+        const MANY: u64 = 1000;
+        let (mut ledger, queue) = (Ledger::default(), queue(1));
+        ledger.set_limit(1);
+        let mut at = Vec::new();
+        for id in 0..MANY {
+            at.push(consumer(&mut ledger, &queue, id));
+        }
+        assert!(ledger.reserve(at[0], false));
+        let mut tag = ledger.deliver(at[0], Position(1));
+        ledger.refuse(at[0]);
+        for _ in 0..2 {
+            at[1..]
+                .iter()
+                .for_each(|origin| assert!(!ledger.reserve(*origin, false)));
+        }
+        assert!(ledger.next_refused().is_none(), "there is no room");
+        // One who goes is not asked.
+        ledger.close(at[7]);
+        let mut served = Vec::new();
+        for position in 2..=MANY {
+            let mut settled = Vec::new();
+            ledger.settle(tag, false, &mut settled).unwrap();
+            ledger.release(settled[0].origin, 1).unwrap();
+            let (_, id) = ledger.next_refused().unwrap();
+            served.push(id.0);
+            let origin = at[id.0 as usize];
+            assert!(ledger.reserve(origin, false));
+            tag = ledger.deliver(origin, Position(position));
+            ledger.refuse(origin);
+            assert!(ledger.next_refused().is_none(), "one was told");
+        }
+        let turns: Vec<u64> = (1..MANY).filter(|id| *id != 7).collect();
+        assert_eq!(served, [&turns[..], &[0]].concat());
+        assert_eq!(ledger.refused.len() as u64, MANY - 1, "each once");
+        // Without a limit all are told.
+        ledger.set_limit(0);
+        let told = std::iter::from_fn(|| ledger.next_refused()).count();
+        assert_eq!(told as u64, MANY - 1);
+    }
+
+    fn consumer(ledger: &mut Ledger, queue: &QueueHandle, id: u64) -> u32 {
+        let origin = ledger.open(queue.clone());
+        ledger.set_consumer(origin, ConsumerId(id));
+        origin
+    }
+
+    fn queue(id: u64) -> QueueHandle {
+        let name = |text| warren_model::Name::try_from(text).unwrap();
+        let identity = warren_cluster::queue::Identity {
+            id: warren_model::QueueId(id),
+            vhost: name("/"),
+            name: name("fetched"),
+            durable: false,
+            kind: warren_model::arguments::QueueType::Classic,
+        };
+        let limits = warren_model::queue::Limits::default();
+        let queue = warren_cluster::Queue::new(identity, limits, 0, false, Millis(1));
+        QueueHandle::here(std::sync::Arc::new(queue))
     }
 }

@@ -72,6 +72,8 @@ pub(crate) struct Waiting {
     pub(crate) ledgers: ByChannel<Ledger>,
     /// Consumers that have no room until octets have left.
     parked: Vec<(QueueHandle, ConsumerId)>,
+    /// Channels with a limit that had no room for some of their consumers, and may have now.
+    roomy: Vec<u16>,
     /// Channels that have had a message for too long.
     pub(crate) overdue: Vec<u16>,
     /// What the client was given since somebody looked, if the firehose is on in his vhost. There is no more than what waits
@@ -175,11 +177,11 @@ impl Waiting {
         }
     }
 
-    /// Consumers that may have messages again: `left` octets wait.
-    pub(crate) fn unpark(&mut self, left: usize) -> Vec<(QueueHandle, ConsumerId)> {
+    /// Consumers that may have messages again, and channels of which some may: `left` octets wait.
+    pub(crate) fn unpark(&mut self, left: usize) -> (Vec<(QueueHandle, ConsumerId)>, Vec<u16>) {
         match left + self.outbox.len() <= WAITING_LOW {
-            true => std::mem::take(&mut self.parked),
-            false => Vec::new(),
+            true => (std::mem::take(&mut self.parked), std::mem::take(&mut self.roomy)),
+            false => (Vec::new(), Vec::new()),
         }
     }
 }
@@ -224,7 +226,7 @@ impl DeliverySink for Consumer {
         }
         let mut waiting = self.output.lock();
         let ledger = waiting.ledgers.get_mut(&self.channel);
-        ledger.is_some_and(|ledger| ledger.reserve(self.no_ack))
+        ledger.is_some_and(|ledger| ledger.reserve(self.origin, self.no_ack))
     }
 
     fn release(&self) {
@@ -236,7 +238,9 @@ impl DeliverySink for Consumer {
         if let Some(ledger) = waiting.ledgers.get_mut(&self.channel)
             && ledger.unreserve()
         {
-            waiting.parked.extend(ledger.consumers());
+            if !waiting.roomy.contains(&self.channel) {
+                waiting.roomy.push(self.channel);
+            }
             self.output.tell(SEND);
         }
     }
@@ -270,10 +274,13 @@ impl DeliverySink for Consumer {
             });
         }
         if waiting.outbox.len() < WAITING_MAX {
-            return match last {
-                true => Room::Full,
-                false => Room::Left,
-            };
+            if !last {
+                return Room::Left;
+            }
+            if let Some(ledger) = waiting.ledgers.get_mut(&self.channel) {
+                ledger.refuse(self.origin);
+            }
+            return Room::Full;
         }
         let id = self.id.get();
         waiting.parked.extend(id.map(|id| (self.queue.clone(), *id)));

@@ -9,7 +9,7 @@
 //! ```
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 #[cfg(test)]
 mod tests;
@@ -61,8 +61,16 @@ pub struct Consumers<T> {
     next: u64,
     turns: u64,
     exclusive: bool,
-    /// `x-single-active-consumer`, and which one that is.
-    single: Option<Option<ConsumerId>>,
+    /// `x-single-active-consumer`
+    single: Option<Single>,
+}
+
+/// Only one of them gets messages at any time.
+#[derive(Debug, Default)]
+struct Single {
+    active: Option<ConsumerId>,
+    /// All of them, who follows first is first.
+    line: BTreeSet<(Reverse<i32>, ConsumerId)>,
 }
 
 impl<T> Consumers<T> {
@@ -75,7 +83,7 @@ impl<T> Consumers<T> {
             next: 1,
             turns: 0,
             exclusive: false,
-            single: single.then_some(None),
+            single: single.then(Single::default),
         }
     }
 
@@ -100,10 +108,9 @@ impl<T> Consumers<T> {
                 payload,
             },
         );
-        match &mut self.single {
-            Some(active @ None) => *active = Some(id),
-            Some(Some(_)) => return Ok(id),
-            None => {}
+        if let Some(single) = &mut self.single {
+            single.line.insert((Reverse(terms.priority), id));
+            single.active.get_or_insert(id);
         }
         self.offer(id);
         Ok(id)
@@ -116,15 +123,13 @@ impl<T> Consumers<T> {
             self.rings.remove(&Reverse(gone.terms.priority));
         }
         self.exclusive &= !gone.terms.exclusive;
-        if self.single == Some(Some(id)) {
-            let next = self
-                .all
-                .iter()
-                .max_by_key(|(id, other)| (other.terms.priority, Reverse(**id)))
-                .map(|(id, _)| *id);
-            self.single = Some(next);
-            if let Some(next) = next {
-                self.offer(next);
+        if let Some(single) = &mut self.single {
+            single.line.remove(&(Reverse(gone.terms.priority), id));
+            if single.active == Some(id) {
+                single.active = single.line.first().map(|(_, next)| *next);
+            }
+            if let Some(active) = single.active {
+                self.offer(active);
             }
         }
         Some(gone.payload)
@@ -212,7 +217,8 @@ impl<T> Consumers<T> {
     /// Does it get messages: always, unless only one of them does.
     #[must_use]
     pub fn is_active(&self, id: ConsumerId) -> bool {
-        self.single.is_none_or(|active| active == Some(id))
+        let single = self.single.as_ref();
+        single.is_none_or(|single| single.active == Some(id))
     }
 
     fn offer(&mut self, id: ConsumerId) -> bool {

@@ -22,6 +22,8 @@ pub mod arguments;
 pub mod consumers;
 pub mod death;
 pub mod definitions;
+#[cfg(test)]
+mod effort;
 pub mod json;
 pub mod message;
 pub mod meta;

@@ -105,7 +105,7 @@ impl Channel {
         Ok(())
     }
 
-    /// There may be room again for all consumers of the channel together.
+    /// The same for the channel itself.
     pub(super) fn unblock(&self, around: &mut Around<'_>) {
         unblock(self.number, around.client, &mut around.batch.after);
     }
@@ -117,16 +117,14 @@ impl Channel {
     }
 }
 
-fn unblock(channel: u16, client: &Client, after: &mut Aftermath) {
-    let consumers = {
-        let waiting = client.output.lock();
-        let ledger = waiting.ledgers.get(&channel);
-        ledger
-            .filter(|ledger| !ledger.is_full())
-            .map(Ledger::consumers)
-            .unwrap_or_default()
+/// There may be room again for all consumers of a channel together.
+pub(crate) fn unblock(channel: u16, client: &Client, after: &mut Aftermath) {
+    let next = || {
+        let mut waiting = client.output.lock();
+        let ledger = waiting.ledgers.get_mut(&channel);
+        ledger.and_then(Ledger::next_refused)
     };
-    for (queue, id) in consumers {
+    while let Some((queue, id)) = next() {
         queue.unblock(now(), id, after);
     }
 }

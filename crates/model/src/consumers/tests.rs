@@ -1,4 +1,5 @@
 use super::{ConsumerId, Consumers, InExclusiveUse, Terms};
+use crate::effort::{assert_grows_with, effort};
 
 fn terms(priority: i32, prefetch: u32) -> Terms {
     Terms {
@@ -118,6 +119,23 @@ fn a_hundred_thousand_consumers_go_at_once_and_whoever_stays_keeps_his_turn() {
     // Some ten milliseconds with optimisation; with each looking at all others it would be minutes.
     assert!(started.elapsed().as_secs() < 5, "{:?}", started.elapsed());
     assert_eq!(serve(&mut consumers, 5), [1, 2, MANY - 1, MANY, 1]);
+}
+
+#[test]
+fn who_follows_a_single_active_consumer_is_not_searched_for_among_all() {
+    assert_grows_with(10_000, |many| {
+        let mut consumers = Consumers::new(true);
+        for number in 0..many {
+            consumers.add(terms((number % 3) as i32, 0), ()).unwrap();
+        }
+        let took = effort(|| {
+            while let Some(active) = consumers.next() {
+                consumers.remove(active);
+            }
+        });
+        assert!(consumers.is_empty());
+        took
+    });
 }
 
 #[test]

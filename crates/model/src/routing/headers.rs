@@ -1,7 +1,7 @@
 //! Headers: the arguments of a binding are compared with the headers of a message.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
 
 use bytes::Bytes;
 use warren_amqp::{ReplyCode, Table, Value};
@@ -32,7 +32,7 @@ struct Binding {
 pub struct Headers {
     bindings: Vec<Binding>,
     /// Where they are, by target and arguments: a queue with thousands of bindings goes without looking at each for each.
-    places: HashMap<(Target, Bytes), Vec<usize>>,
+    places: HashMap<(Target, Bytes), BTreeSet<usize>>,
 }
 
 fn key(arguments: &Table, target: &Target) -> (Target, Bytes) {
@@ -70,7 +70,7 @@ impl Headers {
     pub(super) fn add(&mut self, arguments: &Table, target: &Target) {
         let (wants, with_x) = parse(arguments).unwrap_or((Match::All, false));
         let place = self.places.entry(key(arguments, target)).or_default();
-        place.push(self.bindings.len());
+        place.insert(self.bindings.len());
         self.bindings.push(Binding {
             arguments: arguments.clone(),
             wants,
@@ -83,7 +83,7 @@ impl Headers {
         let Entry::Occupied(mut places) = self.places.entry(key(arguments, target)) else {
             return;
         };
-        let Some(index) = places.get_mut().pop() else {
+        let Some(index) = places.get_mut().pop_last() else {
             return;
         };
         if places.get().is_empty() {
@@ -96,14 +96,9 @@ impl Headers {
             .bindings
             .get(index)
             .map(|moved| key(&moved.arguments, &moved.target));
-        let place = moved.and_then(|moved| {
-            self.places
-                .get_mut(&moved)?
-                .iter_mut()
-                .find(|place| **place == last)
-        });
-        if let Some(place) = place {
-            *place = index;
+        if let Some(places) = moved.and_then(|moved| self.places.get_mut(&moved)) {
+            places.remove(&last);
+            places.insert(index);
         }
     }
 

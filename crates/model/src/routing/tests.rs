@@ -6,6 +6,7 @@ use warren_amqp::content::{Header, Properties};
 use warren_amqp::{ShortString, Table, Value};
 
 use super::{Kind, QueueId, Routes, Said, Target};
+use crate::effort::{assert_grows_with, effort};
 
 fn queue(number: u64) -> Target {
     Target::Queue(QueueId(number))
@@ -289,6 +290,21 @@ fn kinds_are_known_by_their_names() {
         unknown.to_string(),
         "COMMAND_INVALID - unknown exchange type 'nonsense'"
     );
+}
+
+#[test]
+fn bindings_that_differ_in_their_keys_alone_go_without_a_look_at_each_other() {
+    assert_grows_with(10_000, |many| {
+        let mut routes = Routes::new(&Kind::Headers, &Table::new());
+        // In turns, so that the last one is mostly of the other queue.
+        (0..many).for_each(|number| routes.add("", &Table::new(), &queue(u64::from(number % 2))));
+        let took = effort(|| {
+            let first = |number| u64::from(2 * number >= many);
+            (0..many).for_each(|number| routes.remove("", &Table::new(), &queue(first(number))));
+        });
+        assert!(routed(&routes, "", None).is_empty());
+        took
+    });
 }
 
 proptest! {
