@@ -3,7 +3,7 @@
 //! exchange that delayed them.
 //!
 //! A dead letter may push others out of where it goes, or find no room there: it goes on until no message is left over.
-//! That ends, since a letter does not come back to a queue unless somebody rejected it on the way ([`is_cycle`]).
+//! That ends: a letter that nobody rejected does not come back to a queue ([`is_cycle`]), and others go on for so long only.
 
 use std::sync::Arc;
 
@@ -18,6 +18,10 @@ use warren_model::{Message, Millis, Name, QueueId, Selection};
 
 use crate::clock::time_of_day;
 use crate::node::Node;
+
+/// How often letters push each other out in a row. With RabbitMQ one that was rejected once goes round for ever between queues that have no
+/// room for it.
+const ROUNDS_MAX: u32 = 256;
 
 /// Publishes the dead letters among what queues left to be done. New messages are among what is placed then, and messages
 /// that left durable queues among what is settled: both have to reach the disk together, or none.
@@ -37,6 +41,7 @@ pub(crate) fn publish(node: &Node, now: Millis, after: &mut Aftermath) {
             }
         }
         letters.send(now, after);
+        letters.rounds += 1;
     }
 }
 
@@ -50,6 +55,8 @@ struct Letters {
     messages: Vec<(u32, Arc<Message>)>,
     /// How many there were.
     count: u32,
+    /// How often some have pushed out others.
+    rounds: u32,
 }
 
 /// Where messages of a queue go that nobody settled.
@@ -119,6 +126,7 @@ impl Letters {
             self.address = Some((identity.id, address(node, queue)));
         }
         let address = self.address.as_ref().and_then(|(_, address)| address.as_ref());
+        let address = address.filter(|_| self.rounds < ROUNDS_MAX);
         if !matches!(address, Some(Address::Delayed { .. })) {
             let deaths = &node.registry.deaths;
             deaths.add(identity.kind, reason, address.is_some());
@@ -200,4 +208,58 @@ fn route(node: &Node, vhost: &str, exchange: &str, letter: &Message, dead: Optio
         }
     });
     way
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use warren_amqp::content::Properties;
+    use warren_amqp::{Method, Table, queue};
+    use warren_model::arguments::QueueType;
+
+    use super::*;
+    use crate::testing::{Client, node};
+
+    #[tokio::test]
+    async fn a_letter_that_goes_round_between_full_queues_is_gone_in_the_end() {
+        let (node, address) = node().await;
+        let mut client = Client::open(address).await;
+        for (name, other) in [("one", "other"), ("other", "one")] {
+            let declare = queue::Declare {
+                queue: name.try_into().unwrap(),
+                arguments: Table::new()
+                    .with("x-max-length", Value::I32(0))
+                    .with("x-dead-letter-exchange", Value::text(""))
+                    .with("x-dead-letter-routing-key", Value::text(other)),
+                ..queue::Declare::default()
+            };
+            client.call(declare).await;
+        }
+        let rejected = Table::new()
+            .with("queue", Value::text("before"))
+            .with("reason", Value::text("rejected"));
+        let deaths = Value::Array(vec![Value::Table(rejected)]);
+        let properties = Properties {
+            headers: Some(Table::new().with("x-death", deaths)),
+            ..Properties::default()
+        };
+        client.publish_with("one", &properties, b"round and round").await;
+        let declared = tokio::time::timeout(
+            Duration::from_secs(20),
+            client.call(queue::Declare {
+                queue: crate::connection::short("one"),
+                passive: true,
+                ..queue::Declare::default()
+            }),
+        );
+        let declared = declared.await.expect("an answer");
+        assert!(matches!(declared, Method::Queue(queue::Method::DeclareOk(it)) if it.message_count == 0));
+        let counted = |went_on| {
+            node.registry
+                .deaths
+                .get(QueueType::Classic, Reason::MaxLength, went_on)
+        };
+        assert_eq!((counted(true), counted(false)), (ROUNDS_MAX.into(), 1));
+    }
 }

@@ -6,8 +6,9 @@
 //! ```
 //!
 //! These are the rules of RabbitMQ 3.10, down to the order of the fields: an entry says when a message died first in that
-//! queue for that reason, and how often. `x-first-death-*` are said once. The entry of the last death comes first and the
-//! others keep their order, as RabbitMQ documents it: 3.10 turns the others round when there are two or more.
+//! queue for that reason, and how often. `x-first-death-*` are said once. The entry of the last death comes first, and the
+//! others are turned round with each death. What is a cycle depends on that order: a message that was rejected once may go
+//! round for ever by its time to live, where by the order in which it died it would be lost.
 
 use bytes::Bytes;
 use warren_amqp::content::{self, HeaderEdit, Property};
@@ -115,8 +116,8 @@ impl Death<'_> {
     }
 }
 
-/// Would a letter that has died for this reason come back to a queue in which it died before, with nobody having had a
-/// hand in it since? Then that queue does not get it, or it would go round for ever.
+/// Would a letter that has died for this reason come back to a queue in which it died before, with no rejection among the entries up to
+/// that one? Then that queue does not get it. So one that nobody ever rejected does not go round for ever; others may.
 #[must_use]
 pub fn is_cycle(letter: &content::Message, reason: Reason, queue: &str) -> bool {
     if reason == Reason::Rejected {
@@ -143,7 +144,7 @@ pub fn is_cycle(letter: &content::Message, reason: Reason, queue: &str) -> bool 
 }
 
 /// Of several, one for each queue and reason, the first of them. One without a count, of a RabbitMQ before there were any, gets that of
-/// all like it. RabbitMQ 3.10 turns their order round each time; here the last death stays the first.
+/// all like it. The last comes first.
 fn grouped(deaths: Vec<Table>) -> Vec<Table> {
     if deaths.len() < 2 {
         return deaths;
@@ -156,10 +157,13 @@ fn grouped(deaths: Vec<Table>) -> Vec<Table> {
             None => groups.push((death, 1)),
         }
     }
-    let counted = groups.into_iter().map(|(death, count)| match death.get("count") {
-        Some(_) => death,
-        None => death.with("count", Value::I64(count)),
-    });
+    let counted = groups
+        .into_iter()
+        .rev()
+        .map(|(death, count)| match death.get("count") {
+            Some(_) => death,
+            None => death.with("count", Value::I64(count)),
+        });
     counted.collect()
 }
 
