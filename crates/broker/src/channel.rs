@@ -29,7 +29,6 @@ use crate::output::Consumer;
 use crate::registry::{ChannelReport, Churn, ConsumerReport, Counts};
 use crate::reply_to::REPLY_TO;
 use confirm::Confirms;
-pub(crate) use declare::generated;
 use transaction::Transaction;
 
 /// What becomes of published messages and acknowledgements.

@@ -13,13 +13,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use parking_lot::RwLock;
 use warren_cluster::queue::Identity;
 use warren_cluster::{Queue, QueueHandle};
 use warren_model::queue::Limits;
 use warren_model::{Name, QueueId, Refusal};
 
-use crate::channel::generated;
+use crate::client::precondition;
 use crate::clock::now;
 
 /// What clients consume from and give as their address.
@@ -31,6 +33,13 @@ const WAITING_MAX: u64 = 65_536;
 /// Octets of them.
 const WAITING_OCTETS_MAX: u64 = 64 << 20;
 
+/// An address that nobody can guess, in the form of RabbitMQ's, whose first part names a process.
+fn address() -> Result<Name, Refusal> {
+    let [process, secret]: [[u8; 16]; 2] = rand::random();
+    let name = format!("{PREFIX}{}.{}", STANDARD.encode(process), STANDARD.encode(secret));
+    Name::try_from(name.as_str()).map_err(precondition)
+}
+
 /// All addresses of this node that are in use.
 #[derive(Debug, Default)]
 pub(crate) struct Replies {
@@ -41,7 +50,7 @@ pub(crate) struct Replies {
 impl Replies {
     /// Another address.
     pub(crate) fn open(&self, vhost: &Name) -> Result<QueueHandle, Refusal> {
-        let name = generated(PREFIX)?;
+        let name = address()?;
         let identity = Identity {
             // From the other end than those of queues that are declared.
             id: QueueId(u64::MAX - self.count.fetch_add(1, Ordering::Relaxed)),

@@ -361,7 +361,7 @@ fn check_binding(binding: &Binding, around: &Around<'_>) -> Result<(), Refusal> 
 }
 
 /// A name that nobody else has: 22 characters of chance behind the prefix.
-pub(crate) fn generated(prefix: &str) -> Result<Name, Refusal> {
+pub(super) fn generated(prefix: &str) -> Result<Name, Refusal> {
     let chance: [u8; 16] = rand::random();
     let name = format!("{prefix}{}", URL_SAFE_NO_PAD.encode(chance));
     Name::try_from(name.as_str()).map_err(precondition)
