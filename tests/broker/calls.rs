@@ -10,13 +10,15 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use warren_amqp::content::{DeliveryMode, Properties};
 use warren_amqp::hot::Publish;
-use warren_amqp::{Method, ShortString, basic, confirm, queue};
+use warren_amqp::{Method, ShortString, basic, confirm, connection, queue};
 
 use super::{Broker, Client, Event};
 
 /// Messages that are published at once, and how often.
 const CHUNK: u64 = 100;
 const CHUNKS: u64 = 100;
+/// Clients who come and go.
+const VISITS: u64 = 100;
 
 /// Counts the calls of a process until it is told to stop.
 struct Trace {
@@ -158,4 +160,47 @@ fn calls_of_the_kernel_are_for_what_comes_together_and_not_for_a_message() {
     check(&calls);
     let synced = calls.get("fdatasync").copied().unwrap_or_default();
     assert!((1..=2 * CHUNKS).contains(&synced), "{calls:?}");
+}
+
+#[test]
+fn who_comes_and_goes_costs_the_calls_that_bring_something_and_no_other() {
+    let directory = tempfile::tempdir().unwrap();
+    let broker = Broker::start(directory.path(), &[]);
+    let visit = || {
+        let mut client = Client::connect(broker.address, "guest", "guest", "/").unwrap();
+        client.open_channel();
+        let outbox = client.connection.outbox();
+        outbox.method(0, connection::Close::default()).unwrap();
+        let answer = client.next().unwrap();
+        assert!(
+            matches!(answer, Some(Event::Method { channel: 0, .. })),
+            "{answer:?}"
+        );
+    };
+    // What comes but once.
+    visit();
+    let trace = Trace::of(&broker, directory.path());
+    (0..VISITS).for_each(|_| visit());
+    let calls = trace.end();
+    println!("{calls:?}");
+    let sum = |names: &[&str]| names.iter().filter_map(|name| calls.get(*name)).sum::<u64>();
+    for (names, most) in [
+        (&["accept4", "accept"][..], 1),
+        // Whether another one waits.
+        (&["poll", "ppoll"], 1),
+        (&["epoll_ctl"], 2),
+        // Hello, who he is, what he agrees to and where he goes, the channel, that he goes.
+        (&["recvfrom", "recvmsg", "readv"], 5),
+        // An answer to each.
+        (&["writev", "sendto", "sendmsg"], 5),
+        (&["shutdown"], 1),
+        // All else is the listener's, or known. A build for tests asks with `fcntl` whether descriptors are open.
+        (
+            &["setsockopt", "getsockopt", "getsockname", "getpeername", "ioctl"],
+            0,
+        ),
+        (&["mmap", "munmap", "brk", "madvise", "timerfd_settime"], 0),
+    ] {
+        assert!(sum(names) <= most * VISITS + VISITS / 10, "{names:?}: {calls:?}");
+    }
 }
