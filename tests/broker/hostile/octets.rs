@@ -419,7 +419,8 @@ pub(super) fn floods() -> Vec<(&'static str, Vec<u8>, Vec<u8>)> {
         (
             "durable queues that come and go",
             Vec::new(),
-            come_and_go(true, 8),
+            // Each of them waits for the disk twice.
+            come_and_go(true, 64),
         ),
         ("messages that come back", Vec::new(), lost_message().repeat(60)),
         (
