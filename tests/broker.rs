@@ -255,6 +255,7 @@ impl<S: Read + Write> Client<S> {
                 Ok(count) => self.connection.input().extend_from_slice(&buffer[..count]),
                 // The process may be gone before its socket has been emptied.
                 Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return Ok(None),
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 Err(error) => panic!("{error}"),
             }
         }

@@ -4,7 +4,8 @@
 //! Of each window there are three figures: the middle wait, the slowest of a hundred, the longest. Of all windows of a kind the middle one
 //! counts for each, so that what befalls a few of them from elsewhere counts for nothing. In turns with the broker he asks an echo
 //! of this process: what that is late by is the machine's, and the attackers' who need it, too. While the broker's thread or his own is
-//! ready and others have the core, nobody here waits for the broker: the kernel counts that time, and it is taken off.
+//! ready and others have the core, nobody here waits for the broker: the kernel counts that time, and it is taken off. So is the time in which
+//! the whole machine does nothing, as a virtual one may, of which its kernel knows nothing: a watch on the broker's core notices it.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -13,7 +14,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 use std::{fmt, fs};
@@ -33,6 +34,10 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a window is, and how many of each kind there are.
 const WINDOW: Duration = Duration::from_millis(100);
 const WINDOWS: usize = 11;
+
+/// How often the broker's core is looked at, and how late a look is that means something.
+const TICK: Duration = Duration::from_millis(2);
+const LATE: Duration = Duration::from_millis(10);
 
 /// So many times as long as in quiet windows the middle wait may be in those that are attacked.
 const TIMES: u32 = 5;
@@ -169,6 +174,40 @@ impl Thread {
     }
 }
 
+/// When nobody had the broker's core.
+#[derive(Debug, Default)]
+struct Gaps(Mutex<Vec<[Instant; 2]>>);
+
+impl Gaps {
+    /// Watches the core of who asks, for as long as he wants to know. A watch that is ready while others have the core counts nothing.
+    fn watch() -> Arc<Self> {
+        let gaps = Arc::<Self>::default();
+        let wanted = Arc::downgrade(&gaps);
+        thread::spawn(move || {
+            let own = Thread::of("/proc/thread-self");
+            let (mut then, mut ready_then) = (Instant::now(), own.was_ready());
+            while let Some(gaps) = wanted.upgrade() {
+                thread::sleep(TICK);
+                let (now, ready) = (Instant::now(), own.was_ready());
+                let late = (now - then).saturating_sub(TICK + (ready - ready_then));
+                if late > LATE {
+                    gaps.0.lock().unwrap().push([now - late, now]);
+                }
+                (then, ready_then) = (now, ready);
+            }
+        });
+        gaps
+    }
+
+    /// How much of this time was such a time.
+    fn within(&self, from: Instant, to: Instant) -> Duration {
+        let gaps = self.0.lock().unwrap();
+        let within =
+            |[began, ended]: &[Instant; 2]| (*ended).min(to).saturating_duration_since((*began).max(from));
+        gaps.iter().map(within).sum()
+    }
+}
+
 /// When attackers act.
 #[derive(Debug, Default)]
 struct Stage {
@@ -255,6 +294,7 @@ pub(super) struct Field {
     echo: TcpStream,
     /// The broker's for all clients, and the bystander's.
     threads: [Thread; 2],
+    gaps: Arc<Gaps>,
 }
 
 impl Field {
@@ -295,7 +335,7 @@ impl Field {
         command.args(["broker", "--config"]).arg(&file);
         command.arg("--data").arg(directory.path().join("data"));
         put_under(directory.path(), &mut command);
-        let broker = on_one_core(|| Broker::run(&mut command));
+        let (broker, gaps) = on_one_core(|| (Broker::run(&mut command), Gaps::watch()));
         // Nobody reads what it says about each of them, and it must not wait for that.
         let mut log = fs::File::from(broker.log.get_ref().as_fd().try_clone_to_owned().unwrap());
         thread::spawn(move || io::copy(&mut log, &mut io::sink()));
@@ -334,17 +374,17 @@ impl Field {
             bystander,
             echo: echo(),
             threads: [Thread::of(serving), Thread::of("/proc/thread-self")],
+            gaps,
         };
         (directory, field)
     }
 
     /// Publishes, and waits for the message and its confirm.
-    fn publish(&mut self) -> Duration {
+    fn publish(&mut self) {
         let publish = Publish {
             routing_key: b"own",
             ..Publish::default()
         };
-        let started = Instant::now();
         let outbox = self.bystander.connection.outbox();
         outbox
             .publish(1, &publish, &Properties::default(), &"hello".into())
@@ -352,14 +392,11 @@ impl Field {
         let (one, two) = (self.bystander.next().unwrap(), self.bystander.next().unwrap());
         let is_message = |event: &Option<Event>| matches!(event, Some(Event::Message { .. }));
         assert!(is_message(&one) != is_message(&two), "{one:?}, {two:?}");
-        started.elapsed()
     }
 
-    fn hear_echo(&mut self) -> Duration {
-        let started = Instant::now();
+    fn hear_echo(&mut self) {
         self.echo.write_all(&[1; 64]).unwrap();
         self.echo.read_exact(&mut [0; 64]).unwrap();
-        started.elapsed()
     }
 
     fn were_ready(&self) -> [Duration; 2] {
@@ -370,16 +407,24 @@ impl Field {
         let (mut broker, mut echo) = (Vec::new(), Vec::new());
         let began = Instant::now();
         while began.elapsed() < WINDOW {
-            let [at_first, own_at_first] = self.were_ready();
-            let waited = self.publish();
-            let [then, own_then] = self.were_ready();
-            broker.push(waited.saturating_sub((then - at_first) + (own_then - own_at_first)));
-            let waited = self.hear_echo();
-            echo.push(waited.saturating_sub(self.were_ready()[1] - own_then));
+            let (asked, [at_first, own_at_first]) = (Instant::now(), self.were_ready());
+            self.publish();
+            let (heard, [then, own_then]) = (Instant::now(), self.were_ready());
+            broker.push((asked, heard, (then - at_first) + (own_then - own_at_first)));
+            self.hear_echo();
+            echo.push((heard, Instant::now(), self.were_ready()[1] - own_then));
         }
+        // The watch may be a little late to say so.
+        thread::sleep(2 * TICK);
+        let waits = |all: Vec<_>| {
+            let wait = |(asked, heard, ready): (Instant, Instant, Duration)| {
+                (heard - asked).saturating_sub(ready + self.gaps.within(asked, heard))
+            };
+            Waits::of(all.into_iter().map(wait).collect())
+        };
         Window {
-            broker: Waits::of(broker),
-            echo: Waits::of(echo),
+            broker: waits(broker),
+            echo: waits(echo),
         }
     }
 
@@ -551,7 +596,7 @@ pub(super) fn connect(at: SocketAddr) -> TcpStream {
     stream
 }
 
-/// The processes that are started have one core.
+/// The processes and threads that are started have one core.
 fn on_one_core<T>(start: impl FnOnce() -> T) -> T {
     let this = Pid::from_raw(0);
     let all = sched_getaffinity(this).unwrap();
