@@ -85,6 +85,14 @@ impl MetadataView {
         self.version.fetch_add(1, Ordering::Release);
     }
 
+    /// Commands that were written down are carried out again.
+    pub fn again<T>(&self, carry_out: impl FnOnce() -> T) -> T {
+        self.meta.write().again(true);
+        let done = carry_out();
+        self.meta.write().again(false);
+        done
+    }
+
     /// Carries out a command, one after another. One that has to outlive a restart is given to `write` before anything changes: what
     /// cannot be written has not happened. What is much work is done in pieces, between which others look.
     ///
@@ -106,7 +114,7 @@ impl MetadataView {
         &self,
         command: Command,
         follower: &dyn Follower,
-        write: Option<&mut Write<'_>>,
+        mut write: Option<&mut Write<'_>>,
         after: &mut Aftermath,
     ) -> Result<(Done, Option<ConfirmTicket>), Refusal> {
         // Who has it may wait for the disk.
@@ -116,14 +124,14 @@ impl MetadataView {
             .unwrap_or_else(|| lock::blocking(|| self.changing.lock()));
         let checked = {
             let meta = self.meta.read();
-            let write = write.filter(|_| meta.is_durable(&command));
-            meta.check(command)?.map(|work| (work, write))
+            let is_durable = meta.is_durable(&command);
+            meta.check(command)?.map(|work| (work, is_durable))
         };
-        let Some((mut work, write)) = checked else {
+        let Some((mut work, is_durable)) = checked else {
             return Ok((Done::default(), None));
         };
-        let written = work.command().zip(write);
-        let ticket = written.map(|(command, write)| write(command)).transpose()?;
+        let written = work.command().filter(|_| is_durable).zip(write.as_mut());
+        let mut ticket = written.map(|(command, write)| write(command)).transpose()?;
         let mut changes = Vec::new();
         let mut piece = || self.apply_piece(&mut work, follower, &mut changes, after);
         if !piece()? {
@@ -132,6 +140,12 @@ impl MetadataView {
                 while !piece()? {}
                 Ok(())
             })?;
+        }
+        if let Some(write) = write {
+            for consequence in work.consequences() {
+                // If it cannot be written the exchange is there again at the next start, with nothing bound to it.
+                ticket = write(consequence).ok().or(ticket);
+            }
         }
         Ok((Done { changes }, ticket))
     }

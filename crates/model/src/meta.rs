@@ -48,9 +48,17 @@ pub struct Meta {
     parameters: BTreeMap<Name, Value>,
     /// The last number given to a queue.
     last_queue: u64,
+    /// See [`Meta::again`].
+    is_again: bool,
 }
 
 impl Meta {
+    /// Commands that were written down are carried out again from now on, or no more. Transient queues and bindings are not among them, so
+    /// what went with the last of its bindings goes by a command of its own ([`Work::consequences`]), and not by itself.
+    pub const fn again(&mut self, is_again: bool) {
+        self.is_again = is_again;
+    }
+
     /// Carries out a command, as a whole or not at all.
     ///
     /// # Errors

@@ -46,9 +46,11 @@ impl SingleMetadata {
     fn replay(&self, journal: &Journal) -> Result<Found, StorageError> {
         let commands = journal.commands()?;
         let written = commands.len() as u64;
-        for command in commands {
-            self.propose(command).ok();
-        }
+        self.view.again(|| {
+            for command in commands {
+                self.propose(command).ok();
+            }
+        });
         // Transient queues had numbers, too, which are in no command that was kept.
         let last = journal.last_queue;
         self.propose(Command::NumberQueuesAfter { last }).ok();

@@ -476,13 +476,16 @@ proptest! {
         let mut log: Vec<Vec<u8>> = vec![postcard::to_stdvec(&Command::AddVhost { name: name("/"), description: String::new() }).unwrap()];
         for command in commands {
             // Written as it is when it has been checked: with the number of a queue that it makes.
-            let checked = meta.check(command.clone()).ok().flatten();
-            let durable = checked.filter(|_| meta.is_durable(&command));
-            log.extend(durable.map(|work| postcard::to_stdvec(work.command().unwrap()).unwrap()));
-            meta.apply(command).ok();
+            let is_durable = meta.is_durable(&command);
+            let Ok(Some(mut work)) = meta.check(command) else { continue };
+            let write = |command: &Command| postcard::to_stdvec(command).unwrap();
+            log.extend(work.command().filter(|_| is_durable).map(write));
+            while !meta.carry_on(&mut work, &mut Vec::new()).unwrap() {}
+            log.extend(work.consequences().iter().map(write));
         }
         for octets in [written(&meta), log] {
             let mut again = Meta::default();
+            again.again(true);
             for command in octets {
                 again.apply(postcard::from_bytes(&command).unwrap()).ok();
             }
@@ -490,6 +493,10 @@ proptest! {
                 meta.vhosts().flat_map(|(vhost, it)| it.queues().filter(|(_, queue)| queue.outlives_restarts()).map(move |(name, _)| format!("{vhost} {name}"))).collect()
             };
             prop_assert_eq!(ids(&again), ids(&meta));
+            let exchanges = |meta: &Meta| -> Vec<String> {
+                meta.vhosts().flat_map(|(vhost, it)| it.exchanges().filter(|(_, exchange)| exchange.durable).map(move |(name, _)| format!("{vhost} {name}"))).collect()
+            };
+            prop_assert_eq!(exchanges(&again), exchanges(&meta));
             let bindings = |meta: &Meta| meta.durable().filter(|command| matches!(command, Command::Bind { .. })).count();
             prop_assert_eq!(bindings(&again), bindings(&meta));
         }

@@ -476,7 +476,11 @@ impl Vhost {
 
     /// Takes some of the exchanges away that are deleted with their last binding and have none any more, and of what leads to them: each may
     /// be the last to which another led. True: there is none any more.
-    pub(super) fn thin_leaving(&mut self, changes: &mut Vec<Change>) -> bool {
+    pub(super) fn thin_leaving(
+        &mut self,
+        changes: &mut Vec<Change>,
+        consequences: &mut Vec<Command>,
+    ) -> bool {
         for _ in 0..PIECE {
             let Some(name) = self.leaving.first().cloned() else {
                 return true;
@@ -488,9 +492,22 @@ impl Vhost {
                 return false;
             }
             self.leaving.remove(&name);
+            if self.exchange(&name).is_some_and(|exchange| exchange.durable) {
+                consequences.push(Command::DeleteExchange {
+                    vhost: self.name.clone(),
+                    name: name.clone(),
+                    if_unused: false,
+                });
+            }
             self.remove_exchange(&name, changes);
         }
         false
+    }
+
+    /// All of them stay.
+    pub(super) fn keep_leaving(&mut self) -> bool {
+        self.leaving.clear();
+        true
     }
 
     /// Takes some of the queues away, and of what leads to them, and then some of the exchanges. True: there is none any more.

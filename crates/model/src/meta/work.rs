@@ -15,6 +15,7 @@ pub struct Work {
     command: Option<Command>,
     /// What is left to be done in a vhost when the command has been carried out.
     rest: Option<(Name, Rest)>,
+    consequences: Vec<Command>,
 }
 
 #[derive(Debug)]
@@ -30,6 +31,7 @@ impl Work {
         Self {
             command: Some(command),
             rest: None,
+            consequences: Vec::new(),
         }
     }
 
@@ -37,6 +39,12 @@ impl Work {
     #[must_use]
     pub const fn command(&self) -> Option<&Command> {
         self.command.as_ref()
+    }
+
+    /// Durable exchanges that have gone with their last bindings, which nothing else that is written down need lead to: the commands that do.
+    #[must_use]
+    pub fn consequences(&self) -> &[Command] {
+        &self.consequences
     }
 }
 
@@ -58,7 +66,9 @@ impl Meta {
 
     fn carry_out_piece(&mut self, work: &mut Work, changes: &mut Vec<Change>) -> Result<bool, Refusal> {
         if let Some((vhost, rest)) = &mut work.rest {
-            return Ok(self.vhost_mut(vhost)?.carry_on(rest, changes));
+            let is_again = self.is_again;
+            let vhost = self.vhost_mut(vhost)?;
+            return Ok(vhost.carry_on(rest, is_again, changes, &mut work.consequences));
         }
         if work
             .command
@@ -72,8 +82,8 @@ impl Meta {
         };
         work.rest = self.rest(&command);
         self.carry_out(command, changes)?;
-        match &mut work.rest {
-            Some((vhost, rest)) => Ok(self.vhost_mut(vhost)?.carry_on(rest, changes)),
+        match work.rest {
+            Some(_) => self.carry_out_piece(work, changes),
             None => Ok(true),
         }
     }
@@ -120,10 +130,17 @@ impl Meta {
 
 impl Vhost {
     /// True: there is no further.
-    fn carry_on(&mut self, rest: &mut Rest, changes: &mut Vec<Change>) -> bool {
+    fn carry_on(
+        &mut self,
+        rest: &mut Rest,
+        is_again: bool,
+        changes: &mut Vec<Change>,
+        consequences: &mut Vec<Command>,
+    ) -> bool {
         match rest {
             Rest::Policies(reached) => self.apply_policies(reached, changes),
-            Rest::Leaving => self.thin_leaving(changes),
+            Rest::Leaving if is_again => self.keep_leaving(),
+            Rest::Leaving => self.thin_leaving(changes, consequences),
         }
     }
 }

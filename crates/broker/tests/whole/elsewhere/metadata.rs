@@ -49,9 +49,11 @@ impl MetaStore for Agreed {
         let before = self.commands.0.lock().clone();
         let is_new = before.is_empty();
         if let Some(follower) = follower.upgrade() {
-            for command in before {
-                self.view.apply(command, &*follower, None).ok();
-            }
+            self.view.again(|| {
+                for command in before {
+                    self.view.apply(command, &*follower, None).ok();
+                }
+            });
         }
         let (propose, proposed) = sync_channel::<Proposal>(16);
         *self.propose.lock() = Some(propose);
