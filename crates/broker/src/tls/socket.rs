@@ -3,8 +3,9 @@
 //! TLS reads until it has something for who asked, or nothing is there any more. A client whose records have nothing in them but new keys
 //! could have the thread for as long as he sends.
 
+use std::future::Future as _;
 use std::io::{self, IoSlice};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -54,8 +55,9 @@ impl AsyncRead for Socket {
         }
         if self.since.get_or_insert_with(Instant::now).elapsed() > LONGEST {
             self.since = None;
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
+            // Not before the event loop has looked who else has said something.
+            let pause = pin!(tokio::task::yield_now());
+            return pause.poll(cx).map(Ok);
         }
         let before = buffer.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(cx, buffer);
