@@ -9,12 +9,32 @@ use tokio::net::{TcpListener, TcpStream};
 use warren_amqp::client::{Connection, Event, Login};
 use warren_amqp::content::Properties;
 use warren_amqp::hot::Publish;
-use warren_amqp::{Method, basic, channel, queue};
+use warren_amqp::{Method, Table, basic, channel, queue};
+use warren_model::Name;
+use warren_model::meta::Command;
 
 use crate::node::{Node, Settings};
 
 /// Longer than anything here takes, on a machine that does a lot besides.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A name that fits.
+pub(crate) fn name(text: &str) -> Name {
+    Name::try_from(text).unwrap()
+}
+
+/// Declares a durable queue.
+pub(crate) fn declare(vhost: &str, queue: &str) -> Command {
+    Command::DeclareQueue {
+        vhost: name(vhost),
+        name: name(queue),
+        id: None,
+        durable: true,
+        auto_delete: false,
+        exclusive: None,
+        arguments: Table::new(),
+    }
+}
 
 /// A node and where it listens.
 pub(crate) async fn node() -> (Arc<Node>, SocketAddr) {

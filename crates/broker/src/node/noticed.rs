@@ -8,30 +8,13 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 use warren_amqp::client::Event;
 use warren_amqp::{Method, Table, basic, confirm};
-use warren_model::Name;
 use warren_model::meta::{ApplyTo, Author, Binding, Command, Destination, Policy};
 use warren_model::routing::Kind;
 
 use super::Node;
-use crate::testing::{Client, eventually, node};
+use crate::testing::{Client, declare, eventually, name, node};
 
 const MANY: usize = 10_000;
-
-fn name(text: &str) -> Name {
-    Name::try_from(text).unwrap()
-}
-
-fn declare(vhost: &str, queue: &str) -> Command {
-    Command::DeclareQueue {
-        vhost: name(vhost),
-        name: name(queue),
-        id: None,
-        durable: true,
-        auto_delete: false,
-        exclusive: None,
-        arguments: Table::new(),
-    }
-}
 
 /// Binds one queue very often.
 fn bind(node: &Node, kind: Kind) {

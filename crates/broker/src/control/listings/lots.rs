@@ -57,26 +57,10 @@ impl<'a, P> Lots<'a, P> {
 
 #[cfg(test)]
 mod tests {
-    use warren_amqp::Table;
     use warren_model::meta::Command;
 
     use super::*;
-
-    fn name(text: &str) -> Name {
-        Name::try_from(text).unwrap()
-    }
-
-    fn queue(vhost: &str, queue: &str) -> Command {
-        Command::DeclareQueue {
-            vhost: name(vhost),
-            name: name(queue),
-            id: None,
-            durable: true,
-            auto_delete: false,
-            exclusive: None,
-            arguments: Table::new(),
-        }
-    }
+    use crate::testing::{declare, name};
 
     #[test]
     fn a_listing_has_what_stays_once_and_lets_others_in_after_each_lot() {
@@ -89,7 +73,7 @@ mod tests {
             });
         }
         for vhost in ["a", "c", "d"] {
-            (0..10).for_each(|number| apply(queue(vhost, &format!("q{number}"))));
+            (0..10).for_each(|number| apply(declare(vhost, &format!("q{number}"))));
         }
         let mut seen: Vec<Vec<String>> = Vec::new();
         let mut lots = Lots::of(&node, None);
@@ -107,8 +91,8 @@ mod tests {
                         let (vhost, name) = (name("a"), name(gone));
                         apply(Command::DeleteQueue { vhost, name });
                     }
-                    apply(queue("a", "q0a"));
-                    apply(queue("a", "q8a"));
+                    apply(declare("a", "q0a"));
+                    apply(declare("a", "q8a"));
                     apply(Command::DeleteVhost { name: name("c") });
                 }
                 4 => apply(Command::DeleteVhost { name: name("d") }),
